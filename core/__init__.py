@@ -1,0 +1,1 @@
+"""Parts shared by both systems; they import neither rules nor networks."""

@@ -1,0 +1,110 @@
+"""Where arrays live: numpy on the CPU, cupy on a GPU.  The only module that imports cupy, and only when asked."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+PRECISIONS = ("float64", "float32")
+BACKENDS = ("auto", "numpy", "cupy")
+
+
+class BackendError(Exception):
+    """A device that was asked for by name cannot be used; the text says why."""
+
+
+def array_module(*arrays):
+    """numpy, or cupy if one of `arrays` lives on a GPU.  Never imports cupy itself."""
+    cupy = sys.modules.get("cupy")  # no cupy array can exist before someone imported it
+    return cupy.get_array_module(*arrays) if cupy else np
+
+
+def to_host(array):
+    """A numpy array with the values of a device array (a copy), a host array (itself) or a number: the only way back."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The array module, the float type and the device of a run.
+
+    xp      numpy or cupy
+    dtype   the run's only float type
+    device  index of the GPU; None on the CPU
+    note    why a GPU that `auto` looked for is not used; empty otherwise
+    """
+
+    xp: Any
+    dtype: np.dtype
+    device: int | None = None
+    note: str = field(default="", compare=False)
+
+    @property
+    def name(self):
+        return self.xp.__name__
+
+    @property
+    def block(self):
+        """Entries that an elementwise pass should handle at a time: on a CPU few enough for the operands to stay in a core's
+        cache and enough for the calls to cost nothing, on a GPU as many as there are."""
+        return 150_000 if self.device is None else 1 << 62
+
+    def floats(self, host_array):
+        """A copy of `host_array` on the device, in the run's float type."""
+        return self.xp.array(host_array, dtype=self.dtype)
+
+    def bytes(self, host_array):
+        """`host_array` on the device in its own type: images stay bytes, labels integers (no copy on the CPU)."""
+        return self.xp.asarray(host_array)
+
+    def describe(self):
+        """A few words for people and for config.json."""
+        if self.device is None:
+            return f"CPU, numpy {np.__version__}, {self.dtype.name}"
+        name = self.xp.cuda.runtime.getDeviceProperties(self.device)["name"].decode()
+        return f"GPU {self.device} ({name}), cupy {self.xp.__version__}, {self.dtype.name}"
+
+
+def select_backend(request="auto", device=0, precision="float64"):
+    """The backend that `--backend`, `--device` and `--precision` ask for.
+
+    request    "numpy", "cupy", or "auto": cupy if it works, else numpy with a note
+    device     index of the GPU; an index other than 0 asks for that GPU by name, so that "auto" does not fall back
+    precision  "float64" or "float32"
+    Raises     BackendError if a GPU asked for by name is not usable
+    """
+    dtype = np.dtype(precision)
+    if request == "numpy":
+        return Backend(np, dtype)
+    try:
+        return Backend(_usable_cupy(device), dtype, device)
+    except BackendError as error:
+        if request == "cupy" or device != 0:
+            raise BackendError(f"--backend={request} --device={device}: GPU {device} cannot be used: {error}") from None
+        return Backend(np, dtype, note=str(error))
+
+
+def _usable_cupy(device):
+    """The cupy module with GPU `device` current, after a small calculation on it has worked."""
+    try:
+        import cupy
+    except ImportError as error:
+        missing = getattr(error, "name", None) == "cupy"
+        raise BackendError("cupy is not installed" if missing else f"cupy cannot be imported ({error})") from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        if device >= count:
+            raise BackendError(f"there are {count} GPUs, numbered from 0")
+        cupy.cuda.Device(device).use()
+        if float(cupy.ones(2).sum()) != 2.0:
+            raise BackendError("1 + 1 is not 2 there")
+    except BackendError:
+        raise
+    except Exception as error:  # cupy raises one class per CUDA library, and OSError where a library is missing
+        raise BackendError(f"cupy is installed, but no GPU works ({_first_line(error)})") from None
+    return cupy
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,126 @@
+"""Options as typed, documented records: each field carries its meaning and range, from which the command line follows."""
+
+import argparse
+import dataclasses
+import math
+import re
+import sys
+
+
+def option(default, help, *, bounds=None, choices=None, names=(), group="options"):
+    """A dataclass field that is a command-line option `--field_name`.
+
+    default  its default; its type is the option's type (a False makes a flag)
+    help     its meaning, with the unit; range and default are added to what `--help` prints
+    bounds   interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
+    choices  legal strings
+    names    further spellings of the flag
+    group    heading in `--help`
+    """
+    if bounds is not None:
+        _parse_bounds(bounds)
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "names": tuple(names), "group": group}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def add_arguments(parser, record):
+    """Add the options of the dataclass `record` to `parser`; those not given stay absent from the namespace."""
+    groups = {group.title: group for group in parser._action_groups}
+    for field in dataclasses.fields(record):
+        if "help" not in field.metadata:
+            continue
+        title = field.metadata["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        flags = [f"--{field.name}", *field.metadata["names"]]
+        if isinstance(field.default, bool):
+            groups[title].add_argument(
+                *flags, dest=field.name, action="store_true", default=argparse.SUPPRESS, help=field.metadata["help"]
+            )
+        else:
+            groups[title].add_argument(
+                *flags,
+                dest=field.name,
+                default=argparse.SUPPRESS,
+                type=_converter(field),
+                metavar=_metavar(field),
+                help=_help(field),
+            )
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, and which takes no abbreviated options."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse's, but an unknown option is named together with the nearest known one."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            import difflib
+
+            flag = unknown[0].split("=")[0]
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"{unknown[0]}: there is no such option{hint} (--help lists all)")
+        return known
+
+
+class UsageError(Exception):
+    """A user's mistake, found before any work: one sentence that names the option, its value and what is legal."""
+
+
+def _converter(field):
+    """A function from the text of an option to its value; argparse puts the option's name in front of its errors."""
+    kind, bounds, choices = type(field.default), field.metadata["bounds"], field.metadata["choices"]
+
+    def convert(text):
+        if choices is not None:
+            if text not in choices:
+                raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
+            return text
+        try:
+            value = kind(text)
+        except ValueError:
+            wanted = {int: "a whole number", float: "a number"}[kind]
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+        if bounds is not None and not within(value, bounds):
+            raise argparse.ArgumentTypeError(f"{text} is out of range: must be in {bounds}")
+        return value
+
+    return convert
+
+
+def within(value, bounds):
+    """Whether `value` lies in the interval `bounds`, e.g. "(0, 1]"; nan and infinities never do."""
+    opening, low, high, closing = _parse_bounds(bounds)
+    above = value >= low if opening == "[" else value > low
+    below = value <= high if closing == "]" else value < high
+    return math.isfinite(value) and above and below
+
+
+def _parse_bounds(bounds):
+    match = re.fullmatch(r"([\[(])(\S+), (\S+)([\])])", bounds)
+    if not match:
+        raise ValueError(f"{bounds!r} is not an interval such as '[0, 1)'")
+    return match[1], float(match[2]), float(match[3]), match[4]
+
+
+def _metavar(field):
+    choices = field.metadata["choices"]
+    return "{" + ",".join(choices) + "}" if choices else type(field.default).__name__.upper().replace("STR", "PATH")
+
+
+def _help(field):
+    bounds = f", in {field.metadata['bounds']}" if field.metadata["bounds"] else ""
+    shown = f"; default {field.default}" if field.default != "" else ""
+    return (field.metadata["help"] + bounds + shown).replace("%", "%%")
+
+
+def given_flags(argv=None):
+    """The flags named in a command line, without their values, for messages."""
+    return [text.split("=")[0] for text in (sys.argv[1:] if argv is None else argv) if text.startswith("--")]

@@ -1,0 +1,162 @@
+"""The folder of a run: options, series, weights, checkpoint, outcome; written so that nothing is lost."""
+
+import contextlib
+import csv
+import datetime
+import io
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from core.backend import to_host
+from core.files import FileError, read_arrays, read_json, write_array, write_arrays, write_json, write_text
+from core.options import UsageError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two programs in one folder are not noticed
+    fcntl = None
+
+PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
+
+
+class RunFolder:
+    """One run on disk.
+
+    path      the folder
+    settings  {option: value} of all that the numbers depend on, the number of epochs excepted
+    """
+
+    def __init__(self, path, settings):
+        self.path = Path(path)
+        self.settings = settings
+        self._lock = None
+
+    @property
+    def outcome(self):
+        """The content of DONE, a dict; None while the run is unfinished."""
+        done = self.path / "DONE"
+        return read_json(done) if done.exists() else None
+
+    def open(self, record, load, overwrite):
+        """Take the folder for this process; create it, or continue in it.
+
+        record     dict that goes into config.json before training: options, versions, device
+        load       continue an unfinished or finished run of the same settings
+        overwrite  delete what a previous run of this program left here
+        Returns    the checkpoint to continue from, {name: array}; None to start from the beginning
+        Raises     UsageError, FileError
+        """
+        exists = (self.path / "config.json").exists()
+        if load and not exists:
+            raise UsageError(f"--load: there is no run to load in {self.path}; leave out --load to start one")
+        if exists and not load and not overwrite:
+            state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
+            raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
+        self._take()
+        if exists and overwrite and not load:
+            self._clear()
+            exists = False
+        checkpoint = self._resume(record) if exists else None
+        if not exists:
+            write_json(self.path / "config.json", {**record, "settings": self.settings})
+        return checkpoint
+
+    def _take(self):
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  held until close()
+        except OSError as error:
+            raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
+        if fcntl:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path} is in use by another process") from None
+
+    def _clear(self):
+        for pattern in ("DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "metrics.csv", "*_acc.txt", "*_loss.txt"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+        (self.path / "config.json").unlink()
+
+    def _resume(self, record):
+        config = read_json(self.path / "config.json")
+        for name, value in self.settings.items():
+            if name in config["settings"] and config["settings"][name] != value:
+                raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
+        resumed = [*config.get("resumed", []), {"time": record["time"], "versions": record["versions"], "device": record["device"]}]
+        config.update(options=record["options"], resumed=resumed)
+        path = self.path / "checkpoint.npz"
+        checkpoint = read_arrays(path) if path.exists() else None
+        write_json(self.path / "config.json", config)
+        return checkpoint
+
+    def close(self):
+        if self._lock:
+            self._lock.close()
+            with contextlib.suppress(OSError):
+                (self.path / ".lock").unlink()
+
+    def save_series(self, series):
+        """Write metrics.csv, one row an evaluation, and the published text files, one number a line.
+
+        series  {column: list of numbers}
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(series)
+        rows.writerows(zip(*series.values(), strict=True))
+        write_text(self.path / "metrics.csv", text.getvalue())
+        for name in PUBLISHED_SERIES:
+            write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
+
+    def save_checkpoint(self, arrays):
+        """Write {name: array}, enough to continue bit for bit."""
+        write_arrays(self.path / "checkpoint.npz", {name: to_host(array) for name, array in arrays.items()})
+
+    def save_weights(self, net):
+        """Write the published {l}Lweights.npy and {l}Lbiases.npy."""
+        for index, layer in enumerate(net.layers):
+            write_array(self.path / f"{index}Lweights.npy", to_host(layer.weights))
+            write_array(self.path / f"{index}Lbiases.npy", to_host(layer.biases))
+
+    def reopen(self):
+        """Say that a finished run goes on: there is no outcome until it ends again."""
+        (self.path / "DONE").unlink(missing_ok=True)
+
+    def finish(self, outcome):
+        """Write DONE, a dict with the key "outcome"; the last file of a run."""
+        write_json(self.path / "DONE", outcome)
+
+
+def provenance(backend, threads, options):
+    """What config.json tells of a run beside its settings."""
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    if backend.name != "numpy":
+        versions[backend.name] = backend.xp.__version__
+    return {
+        "command": sys.argv,
+        "options": options,
+        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": versions,
+        "device": backend.describe() + (f" ({backend.note})" if backend.note else ""),
+        "threads": threads,
+        "machine": platform.platform(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit():
+    """The commit of this program, with "+" if its files differ from it; None outside a repository."""
+    here = Path(__file__).parent.parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        ask = {"cwd": here, "capture_output": True, "text": True, "timeout": 5}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask)
+        if commit.returncode == 0:
+            changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **ask)
+            return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return None

@@ -1,0 +1,30 @@
+"""Penalties on the weights and their gradients."""
+
+from core.backend import array_module
+
+
+class OrthogonalRegulariser:
+    """Keeps the rows of every weight matrix orthogonal: strength * sum of the squared off-diagonal entries of G = W W^T.
+
+    Its gradient is strength * R(W), R(W) = 4 (G - diag G) W (gait.md 2).  The length of the rows is free.
+
+    strength  lambda >= 0
+    """
+
+    def __init__(self, strength):
+        self.strength = strength
+
+    def __bool__(self):
+        return self.strength != 0.0
+
+    def penalty(self, layer):
+        """strength * sum over i != j of G_ij^2, a scalar."""
+        off, _ = layer.gram()
+        return self.strength * (off * off).sum()
+
+    def gradient(self, layer, rows, out):
+        """Write rows `rows` of strength * R(W) into `out` (rows, size)."""
+        off, _ = layer.gram()
+        array_module(off).matmul(off[..., rows, :], layer.weights, out=out)
+        out *= 4.0 * self.strength
+

@@ -1,0 +1,165 @@
+"""The loop: epochs, batches, evaluations, checkpoints, stop conditions.  Written once; it never asks which rule it runs."""
+
+import contextlib
+import math
+import signal
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the loop counts.
+
+    epochs         number of epochs in all, those of an interrupted run included
+    batch_size     samples in a batch; batches follow the order of the samples, the last one may be short
+    eval_interval  None: measure after every epoch; k: after batches k, 2k, … below the number of batches of each epoch
+    """
+
+    epochs: int
+    batch_size: int
+    eval_interval: int | None = None
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a wish that the loop looks at; a second signal ends the process at once."""
+
+    def __init__(self):
+        self.signal = None
+        self._previous = {}
+
+    def __enter__(self):
+        with contextlib.suppress(ValueError):  # outside the main thread signals stay with the caller
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number, frame):
+        self.signal = number
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
+
+
+class Loop:
+    """A learner on its way through a schedule, with its record.
+
+    learner   core.learner.Learner
+    samples   core.samples.Samples to learn from
+    schedule  Schedule
+    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss must stay finite
+    folder    core.recording.RunFolder
+    report    function of a line of text, called after every epoch
+    quiet     no progress bar
+    """
+
+    def __init__(self, learner, samples, schedule, probes, folder, report=print, quiet=False):
+        self.learner, self.samples, self.schedule = learner, samples, schedule
+        self.probes, self.folder, self.report, self.quiet = probes, folder, report, quiet
+        self.batches = -(-len(samples) // schedule.batch_size)
+        self.epoch = self.batch = 0
+        self.series = {"epoch": [], "batch": []}
+        self._seconds = 0.0
+        self._clock = time.perf_counter()
+
+    def restore(self, checkpoint):
+        """Continue from a checkpoint, {name: host array}.  Raises KeyError or ValueError if it does not belong to this run."""
+        self.learner.restore(checkpoint)
+        self.epoch, self.batch = int(checkpoint["epoch"]), int(checkpoint["batch"])
+        self._seconds = float(checkpoint["seconds"])
+        columns = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
+        self.series = {"epoch": columns.pop("epoch"), "batch": columns.pop("batch")} | columns
+
+    def run(self):
+        """Train until the schedule, a stop request or numbers that blow up end it.
+
+        Returns  {"outcome": "finished", "diverged" or "interrupted", …}; all but "interrupted" also stand in DONE
+        Raises   FileError if the record cannot be written
+        """
+        self._clock = time.perf_counter()
+        with StopRequest() as stop, np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bar() as bar:
+            alive = self._measure(bar) if not self.series["epoch"] else True
+            while alive and self.epoch < self.schedule.epochs:
+                alive = self._train_epoch(bar, stop)
+                if alive and self.batch < self.batches:
+                    return self._interrupted(stop)
+                alive = alive and self._end_epoch(bar)
+                if alive and stop.signal and self.epoch < self.schedule.epochs:
+                    return self._interrupted(stop)
+        return self._finished() if alive else self._diverged()
+
+    def _train_epoch(self, bar, stop):
+        """The rest of the current epoch; False if the numbers blew up.  Ends early at a stop request."""
+        interval, size = self.schedule.eval_interval, self.schedule.batch_size
+        while self.batch < self.batches:
+            start = self.batch * size
+            self.learner.step(*self.samples.batch(slice(start, start + size)))
+            self.batch += 1
+            bar.update()
+            if interval and self.batch % interval == 0 and self.batch < self.batches and not self._measure(bar):
+                return False
+            if stop.signal:
+                break
+        return True
+
+    def _end_epoch(self, bar):
+        """Measure, save, count; False if the numbers blew up."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar))
+        if good:
+            self._save()
+            shown = "  ".join(f"{name} {values[-1]:.6g}" for name, values in self.series.items() if name not in ("epoch", "batch"))
+            self.report(f"epoch {self.epoch}/{self.schedule.epochs}  {shown}")
+        return good
+
+    def _measure(self, bar):
+        """Add one row to the series and write it; False if a loss is not finite."""
+        self.learner.net.check_solved()
+        row = {"epoch": self.epoch, "batch": self.batch}
+        for probe in self.probes:
+            row.update(probe())
+        row["seconds"] = round(self._elapsed(), 3)
+        for name, value in row.items():
+            self.series.setdefault(name, []).append(value)
+        self.folder.save_series(self.series)
+        bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if name.endswith("_acc")}, refresh=True)
+        return all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
+
+    def _save(self):
+        position = {"epoch": self.epoch, "batch": self.batch, "seconds": self._elapsed()}
+        series = {f"series_{name}": np.array(values) for name, values in self.series.items()}
+        self.folder.save_checkpoint(position | series | self.learner.state())
+
+    def _elapsed(self):
+        return self._seconds + time.perf_counter() - self._clock
+
+    def _bar(self):
+        done = self.epoch * self.batches + self.batch
+        return tqdm(
+            total=self.schedule.epochs * self.batches, initial=done, unit="batch", smoothing=0.05, disable=self.quiet or None
+        )
+
+    def _last(self):
+        return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
+
+    def _interrupted(self, stop):
+        self._save()
+        self.folder.save_weights(self.learner.net)
+        return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
+
+    def _diverged(self):
+        outcome = {"outcome": "diverged", "epoch": self.epoch, "batch": self.batch}
+        self.folder.finish(outcome)
+        return outcome
+
+    def _finished(self):
+        self.folder.save_weights(self.learner.net)
+        outcome = {"outcome": "finished", "epochs": self.epoch} | self._last()
+        self.folder.finish(outcome)
+        return outcome

@@ -1,0 +1,82 @@
+"""Threads that share the work on arrays.
+
+Array libraries release the interpreter lock while they compute, so plain threads keep several cores busy.  Sharing out whole
+products, each computed by one thread, beats a BLAS that splits every product among the cores, and memory-bound passes such as
+an optimiser's are split at all.
+"""
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+
+class Workers:
+    """`count` threads, the calling one among them; while they exist with count > 1, BLAS uses one thread a call.
+
+    count  number of threads, >= 1; 1 computes everything in the calling thread and leaves BLAS as it is (right for a GPU)
+    """
+
+    def __init__(self, count=1):
+        self.count = count
+        self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
+        self._limit = _threadpoolctl().threadpool_limits(1, user_api="blas") if count > 1 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._pool:
+            self._pool.shutdown()
+            self._limit.restore_original_limits()
+
+    def map(self, function, items):
+        """[function(item) for item in items], the items handed out in turn to whichever thread is free."""
+        items = list(items)
+        if self.count == 1 or len(items) == 1:
+            return [function(item) for item in items]
+        results = [None] * len(items)
+        waiting = deque(range(len(items)))
+
+        def work():
+            while True:
+                try:
+                    i = waiting.popleft()
+                except IndexError:
+                    return
+                results[i] = function(items[i])
+
+        helpers = [self._pool.submit(work) for _ in range(min(self.count, len(items)) - 1)]
+        try:
+            work()
+        finally:
+            failures = [helper.exception() for helper in helpers]
+        for failure in failures:
+            if failure is not None:
+                raise failure
+        return results
+
+
+def default_count():
+    """Number of threads that a run on the CPU should use: the cores it may use, as BLAS sees them, at most 4.
+
+    1 where threadpoolctl is not installed, so that BLAS cannot be told to stay in its thread; it then splits products itself.
+    """
+    try:
+        known = [pool["num_threads"] for pool in _threadpoolctl().threadpool_info() if pool["user_api"] == "blas"]
+    except ImportError:
+        return 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *known, 4]))
+
+
+def _threadpoolctl():
+    import threadpoolctl
+
+    return threadpoolctl
+
+
+def shares(total, count):
+    """`count` slices of nearly equal length that cover range(total); fewer where `total` is smaller."""
+    count = max(1, min(count, total))
+    edges = [total * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]

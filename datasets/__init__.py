@@ -1,0 +1,156 @@
+"""The image sets of the experiments: MNIST, Fashion-MNIST and KMNIST, each checked byte for byte before it is used."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from datasets.download import DownloadError, fetch
+from datasets.idx import IdxError, IdxFile, read
+
+ROLES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+class DataError(Exception):
+    """A data set cannot be had or is not what was published; the text is one sentence that says what to do."""
+
+
+# Compared by identity: arrays have no single truth value, so a generated == would raise.
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One image set in memory: images as uint8 (count, 784), row by row; labels as int64 (count,), 0 to classes - 1."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: int = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one image set comes from: its four files, the URL they lie under, further folders that may hold them."""
+
+    train_images: IdxFile
+    train_labels: IdxFile
+    test_images: IdxFile
+    test_labels: IdxFile
+    url: str
+    folders: tuple = ()
+    classes: int = 10
+
+
+def _source(train_images, train_labels, test_images, test_labels, url, folders=()):
+    """The Source of a set in MNIST's layout, from the keyword arguments that give each file's checksum."""
+    return Source(
+        IdxFile("train-images-idx3-ubyte", (60000, 28, 28), **train_images),
+        IdxFile("train-labels-idx1-ubyte", (60000,), **train_labels),
+        IdxFile("t10k-images-idx3-ubyte", (10000, 28, 28), **test_images),
+        IdxFile("t10k-labels-idx1-ubyte", (10000,), **test_labels),
+        url,
+        folders,
+    )
+
+
+CATALOGUE = {
+    "MNIST": _source(
+        {"sha256": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"},
+        {"sha256": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"},
+        {"sha256": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"},
+        {"sha256": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"},
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ),
+    "FMNIST": _source(
+        {"sha256": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"},
+        {"sha256": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"},
+        {"sha256": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"},
+        {"sha256": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
+    ),
+    "KMNIST": _source(
+        # Of the training files only the MD5 of the packed file is published.
+        {"gz_md5": "bdb82020997e1d708af4cf47b453dcf7"},
+        {"gz_md5": "e144d726b3acfaa3e44228e80efcd344"},
+        {"sha256": "76fbd229ce87db80dd281af5e6670de4ad0e42fb30a7bd643972994c47c1f42e"},
+        {"sha256": "a11dc742be8e781a40a92f53d6a4957e7b7d36df2faa097659131ebfd8fd60c6"},
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+    ),
+}
+
+
+def load(name, data_dir=None, quiet=False, catalogue=None):
+    """Loads an image set from its folder, and first downloads the files that are nowhere to be found.
+
+    Arguments: name, a key of the catalogue, such as "MNIST"; data_dir, the folder that holds or will hold a folder of
+    that name (None: this package's); quiet, no progress bar; catalogue, a dict from name to Source (None: CATALOGUE).
+    Returns a Dataset, every file of which has the published checksum.
+    Raises DataError: an unknown name, a file that is there but wrong (it is left alone), a failed download, a folder
+    that cannot be written.
+    """
+    catalogue = CATALOGUE if catalogue is None else catalogue
+    if name not in catalogue:
+        raise DataError(f"there is no data set {name!r}; the names are {', '.join(sorted(catalogue))}")
+    source = catalogue[name]
+    folder = Path(__file__).parent.resolve() if data_dir is None else Path(data_dir)
+    folder = folder / name
+    files = {role: getattr(source, role) for role in ROLES}
+    found = {role: _find(file, (folder, *source.folders)) for role, file in files.items()}
+    # What is there is judged before anything is downloaded, so that a wrong file costs no wait and changes nothing.
+    arrays = {role: _read(path, files[role], source, catalogue) for role, path in found.items() if path is not None}
+    missing = [role for role in ROLES if role not in arrays]
+    for index, role in enumerate(missing):
+        still = [files[later].name + ".gz" for later in missing[index:]]
+        arrays[role] = _download(files[role], source, folder, still, quiet)
+    return Dataset(name, **arrays, classes=source.classes)
+
+
+def _find(file, folders):
+    """The first of the places where a file may lie that is taken, or None."""
+    for folder in folders:
+        for path in (Path(folder, file.name + ".gz"), Path(folder, file.name)):
+            # lexists: a broken link counts as a file that cannot be read, not as room for a download.
+            if os.path.lexists(path):
+                return path
+    return None
+
+
+def _read(path, file, source, catalogue):
+    try:
+        return read(path, file, path.suffix == ".gz", source.classes)
+    except IdxError as error:
+        raise DataError(
+            f"{path} {error}{_owner(error.sha256, catalogue)}; nothing was changed or downloaded: put the right file "
+            "in its place, or remove it to have it downloaded"
+        ) from error
+
+
+def _owner(sha256, catalogue):
+    """Names the file of the catalogue that a wrong content really is, if any."""
+    for name, source in catalogue.items():
+        for role in ROLES:
+            if sha256 is not None and getattr(source, role).sha256 == sha256:
+                return f", it is {getattr(source, role).name} of {name}"
+    return ""
+
+
+def _download(file, source, folder, missing, quiet):
+    """Downloads one file into the folder and returns its array; the error names the files still `missing`."""
+    url = source.url + file.name + ".gz"
+    by_hand = f"put {', '.join(missing)} into {folder} by hand or try again"
+    try:
+        # A packed file is never much longer than its content; the margin is for gzip's own header.
+        check = partial(read, expected=file, packed=True, classes=source.classes)
+        return fetch(url, folder / (file.name + ".gz"), file.size + 65536, check, quiet)
+    except DownloadError as error:
+        raise DataError(f"{url} could not be downloaded, {error}; {by_hand}") from error
+    except IdxError as error:
+        raise DataError(f"{url} was downloaded and thrown away, because the file {error}; {by_hand}") from error
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written ({error.strerror or error}), so {url} was not kept; make room there or choose "
+            f"another folder, or {by_hand}"
+        ) from error

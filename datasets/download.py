@@ -1,0 +1,89 @@
+"""Downloads one file: under its own name it either is not there or is right and complete."""
+
+import os
+from contextlib import closing, suppress
+
+# Seconds without a byte from the server, not for the whole file.
+TIMEOUT = 30.0
+PIECE = 1 << 16
+
+
+class DownloadError(Exception):
+    """Why a file could not be had from its server; what goes wrong with local files stays an OSError."""
+
+
+def fetch(url, target, limit, check, quiet=False):
+    """Downloads a file to a temporary name beside its target, checks it, and renames it only then.
+
+    Arguments: url; target, the pathlib.Path to create, whose folder is made where missing; limit, the most bytes
+    accepted; check, called with the temporary path, raises if the file is wrong; quiet, no progress bar (there is none
+    either where stderr is no terminal).
+    Returns what check returned.
+    Raises DownloadError for the server and the network, OSError where the folder cannot be written, and what check
+    raises; the temporary file is removed in every case, Ctrl-C included.
+    """
+    # The process and a random part in the name keep two simultaneous downloads apart.
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "xb") as file, closing(_receive(url, limit, quiet)) as pieces:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        checked = check(partial)
+        # Whatever came to lie there meanwhile is not ours to replace.
+        if not os.path.lexists(target):
+            os.rename(partial, target)
+            _sync_folder(target.parent)
+        return checked
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _receive(url, limit, quiet):
+    """Yields the file in pieces; a write that fails in the caller is not mistaken for the network's fault."""
+    # Imported here because most runs never download, and these cost more than the rest of the package.
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    from tqdm import tqdm
+
+    try:
+        with urlopen(url, timeout=TIMEOUT) as response:
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
+            received = 0
+            name = url.rpartition("/")[2]
+            # disable=None is tqdm's word for: only on a terminal.
+            with tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=quiet or None) as bar:
+                while piece := response.read(PIECE):
+                    received += len(piece)
+                    if received > limit:
+                        raise DownloadError(f"the server sends more than the {limit} bytes this file can have")
+                    bar.update(len(piece))
+                    yield piece
+        # http.client passes over a connection closed early.
+        if total is not None and received != total:
+            raise DownloadError(f"the connection was cut after {received} of {total} bytes")
+    except HTTPError as error:
+        error.close()
+        raise DownloadError(f"the server answered {error.code} {error.reason}") from error
+    except URLError as error:
+        raise DownloadError(f"no connection: {error.reason}") from error
+    except (OSError, HTTPException) as error:
+        # Some of these texts quote what the server sent, line ends included, and some are empty.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DownloadError(f"the connection failed: {reason}") from error
+
+
+def _sync_folder(folder):
+    # The rename itself survives a power cut only once the folder is on disk; some systems cannot sync folders.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,169 @@
+"""One invertible layer: h (n, size) -> f(h W + b), and back.
+
+Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity below.
+Matrices act on the last two axes.
+"""
+
+import numpy as np
+
+from core.backend import array_module
+
+
+class SingularWeights(ArithmeticError):
+    """A weight matrix has no inverse, so that the targets of TP and GAIT-prop do not exist."""
+
+
+class InvLayer:
+    """Weights, biases and transfer function of one layer, with what follows from the weights alone.
+
+    weights     (size, size); updated in place by an optimiser, which is followed by `weights_changed()`
+    biases      (size,)
+    transfer    utils.Transfer
+    gram_solve  whether `solve` may go through the Gram matrix where that is already known (see there)
+    """
+
+    def __init__(self, weights, biases, transfer, gram_solve=True):
+        self.weights = weights
+        self.biases = biases
+        self.transfer = transfer
+        self.gram_solve = gram_solve
+        self.version = 0
+        self._gram = None
+        self._gram_version = None
+        self._unsolved = None
+
+    @property
+    def size(self):
+        return self.weights.shape[-1]
+
+    def weights_changed(self):
+        """Say that `weights` holds new numbers: what was derived from the old ones is no longer used."""
+        self.version += 1
+
+    def forward(self, h, units=None):
+        """Activities f(h W + b) of the first `units` units (default all): h (n, >= size) -> (n, units)."""
+        z = h[..., : self.size] @ self.weights[..., :units]
+        z += self.biases[..., :units]
+        return self.transfer.apply(z)
+
+    def transpose_product(self, rows):
+        """rows W^T, rows beyond its last column taken as zero: (n, <= size) -> (n, size)."""
+        return rows @ self.weights[..., : rows.shape[-1]].swapaxes(-1, -2)
+
+    def inverse(self, y):
+        """The input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
+
+        Raises SingularWeights if W has no inverse.
+        """
+        return self.solve(self.transfer.inverse(y) - self.biases)
+
+    def gram(self):
+        """W W^T as (off, diagonal): the matrix with a diagonal of zeros (size, size), and its diagonal (size,).
+
+        Computed once for each version of the weights, into a buffer that the next version overwrites.
+        """
+        if self._gram_version != self.version:
+            xp = array_module(self.weights)
+            if self._gram is None:
+                self._gram = xp.empty_like(self.weights), xp.empty_like(self.biases)
+            off, diagonal = self._gram
+            xp.matmul(self.weights, self.weights.swapaxes(-1, -2), out=off)
+            entries = xp.arange(self.size)
+            diagonal[...] = off[..., entries, entries]
+            off[..., entries, entries] = 0.0
+            self._gram_version = self.version
+        return self._gram
+
+    def solve(self, rows):
+        """rows W^-1 by a solve, rows beyond its last column taken as zero: (n, <= size) -> (n, size).
+
+        Where the Gram matrix G = W W^T is known for these weights (an orthogonal regulariser has computed it) and nearly diagonal,
+        rows W^-1 = (rows W^T) G^-1 takes a few products with G (conjugate gradients, `solve_gram`), to a residual of 8 roundings;
+        otherwise an LU factorisation of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of
+        the inverse.
+
+        Raises SingularWeights where the array module reports it (numpy does; for others see `check_solved`).
+        """
+        columns = rows.shape[-1]
+        if columns < min(rows.shape[-2], self.size):
+            xp = array_module(rows)
+            return rows @ self.solve(xp.eye(columns, self.size, dtype=rows.dtype))
+        if self.gram_solve and self._gram_version == self.version:
+            solution = solve_gram(*self._gram, self.transpose_product(rows))
+            if solution is not None:
+                return solution
+        return self._solve_directly(rows)
+
+    def _solve_directly(self, rows):
+        xp = array_module(rows)
+        if rows.shape[-1] < self.size:
+            padded = xp.zeros((*rows.shape[:-1], self.size), dtype=rows.dtype)
+            padded[..., : rows.shape[-1]] = rows
+            rows = padded
+        try:
+            solution = xp.linalg.solve(self.weights.swapaxes(-1, -2), rows.swapaxes(-1, -2)).swapaxes(-1, -2)
+        except np.linalg.LinAlgError:
+            raise SingularWeights("has no inverse") from None
+        unsolved = xp.isfinite(rows).all() & ~xp.isfinite(solution).all()
+        self._unsolved = unsolved if self._unsolved is None else self._unsolved | unsolved
+        return solution
+
+    def check_solved(self):
+        """Raise SingularWeights if a solve since the last check turned finite rows into numbers that are not.
+
+        cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: once an evaluation.
+        """
+        failed, self._unsolved = self._unsolved, None
+        if failed is not None and bool(failed):
+            raise SingularWeights("has no inverse")
+
+
+def solve_gram(off, diagonal, rows, most_products=16):
+    """rows G^-1 for a symmetric G = off + diag(diagonal) close to diagonal, or None where that takes too long.
+
+    Conjugate gradients with the diagonal as preconditioner, each row on its own (Hestenes and Stiefel 1952; Saad, Iterative
+    Methods for Sparse Linear Systems, algorithm 9.1).  With r the spectral radius of off scaled by the diagonal, each product with
+    `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is near 0.05.
+
+    off            (size, size), zero on its diagonal
+    diagonal       (size,), positive
+    rows           (n, size)
+    most_products  products with `off` after which a direct solve is cheaper
+    Returns        (n, size) with a residual of at most 8 eps |row| in every row; None if the rate of the first products says that
+                   `most_products` would not suffice, or the numbers are not finite
+    """
+    xp = array_module(rows)
+    goal = (8.0 * float(xp.finfo(rows.dtype).eps)) ** 2
+    scale = 1.0 / diagonal
+    norms = _squares(rows)
+    norms += norms == 0.0  # a row of zeros is solved by zeros
+    solution = rows * scale
+    residual = -(solution @ off)
+    preconditioned = residual * scale
+    direction = preconditioned
+    product = (residual * preconditioned).sum(axis=-1, keepdims=True)
+    for products in range(1, most_products + 1):
+        error = float((_squares(residual) / norms).max())
+        if error <= goal:
+            return solution
+        # after k products the error is about rate^k: give up at once where the rate is hopeless
+        if not error < 1.0 or error ** (most_products / products) > goal:
+            return None
+        moved = direction @ off
+        moved += direction * diagonal
+        length = product / _nonzero((direction * moved).sum(axis=-1, keepdims=True))
+        solution += length * direction
+        residual -= length * moved
+        preconditioned = residual * scale
+        previous, product = product, (residual * preconditioned).sum(axis=-1, keepdims=True)
+        direction = preconditioned + (product / _nonzero(previous)) * direction
+    return None
+
+
+def _squares(rows):
+    return (rows * rows).sum(axis=-1, keepdims=True)
+
+
+def _nonzero(values):
+    """`values` with ones for the zeros, which stand where a row has converged and the other factor is zero."""
+    return values + (values == 0.0)

@@ -1,0 +1,81 @@
+"""Invertible networks: towers of square layers, each reading the first units of the activity below.
+
+Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}.  Units of an activity that the
+layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
+"""
+
+from inv_layer import InvLayer
+
+
+class TowerInvNet:
+    """Layers of non-increasing size, the last one with at least as many units as there are classes.
+
+    weights     list of (size_l, size_l) arrays of the run's float type
+    biases      list of (size_l,) arrays
+    transfer    utils.Transfer of every layer, the output layer included
+    classes     number of output units that are compared with the label
+    gram_solve  see InvLayer
+    """
+
+    def __init__(self, weights, biases, transfer, classes, gram_solve=True):
+        self.layers = [InvLayer(w, b, transfer, gram_solve) for w, b in zip(weights, biases, strict=True)]
+        self.transfer = transfer
+        self.classes = classes
+        sizes = [layer.size for layer in self.layers]
+        if sorted(sizes, reverse=True) != sizes or sizes[-1] < classes:
+            raise ValueError(f"layer sizes {sizes} must not grow, nor end below the {classes} classes")
+        self.active = [*sizes[1:], classes]  # of h_{l+1}: units that the layer above reads, or that stand for classes
+
+    @property
+    def parameters(self):
+        """[W_0, b_0, W_1, b_1, …], the arrays themselves: whoever updates them calls `weights_changed`."""
+        return [array for layer in self.layers for array in (layer.weights, layer.biases)]
+
+    def weights_changed(self):
+        for layer in self.layers:
+            layer.weights_changed()
+
+    def forward(self, x, auxiliary=True):
+        """The trace [h_0 … h_L] of a forward pass, h_0 = x (n, inputs).
+
+        auxiliary  whether h_L holds all units of the output layer or only those of the classes, which cost a fraction
+        """
+        trace = [x]
+        for layer in self.layers[:-1]:
+            trace.append(layer.forward(trace[-1]))
+        trace.append(self.layers[-1].forward(trace[-1], None if auxiliary else self.classes))
+        return trace
+
+    def complete(self, trace):
+        """The trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
+        if trace[-1].shape[-1] == self.layers[-1].size:
+            return trace
+        return [*trace[:-1], self.layers[-1].forward(trace[-2])]
+
+    def check_solved(self):
+        """Raise SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""
+        for layer in self.layers:
+            layer.check_solved()
+
+
+class SquareInvNet(TowerInvNet):
+    """A tower of equal sizes: all layers as wide as the input (gait.md 1)."""
+
+    def __init__(self, weights, biases, transfer, classes, gram_solve=True):
+        super().__init__(weights, biases, transfer, classes, gram_solve)
+        sizes = {layer.size for layer in self.layers}
+        if len(sizes) != 1:
+            raise ValueError(f"the layers of a square network have one size, not {sorted(sizes)}")
+
+
+TOWER_SIZES = (784, 500, 200, 10)  # size of each layer's square matrix; the published widths are 784 and then these
+
+
+def layer_sizes(tower, inputs, hidden_layers):
+    """Sizes of the layers of a published structure.
+
+    tower          whether it is the tower, whose sizes are fixed
+    inputs         number of input units, the size of every layer of a square network
+    hidden_layers  of a square network, beside its output layer
+    """
+    return list(TOWER_SIZES) if tower else [inputs] * (hidden_layers + 1)

@@ -1,0 +1,247 @@
+"""Train an invertible network on images by backpropagation, target propagation or GAIT-prop.
+
+Ahmad, van Gerven, Ambrogioni, "GAIT-prop: A biologically plausible learning rule derived from backpropagation of error",
+NeurIPS 2020, arXiv:2006.06438.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+from core import backend as backends
+from core.evaluation import evaluate
+from core.files import FileError
+from core.initialisers import INITIALISERS
+from core.learner import Learner
+from core.optimisers import Adam
+from core.options import Parser, UsageError, add_arguments, option
+from core.recording import RunFolder, provenance
+from core.regularisers import OrthogonalRegulariser
+from core.samples import Samples
+from core.streams import stream
+from core.training import Loop, Schedule
+from core.workers import Workers, default_count
+from inv_layer import SingularWeights
+from inv_net import SquareInvNet, TowerInvNet, layer_sizes
+from rules import RULES
+from utils import LEAKY_RELU, LINEAR
+
+USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
+EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run.py; those of a rule stand with the rule."""
+
+    algorithm: str = option("BP", "learning rule", choices=tuple(RULES), group="experiment")
+    dataset: str = option("MNIST", "images to learn", choices=("MNIST", "KMNIST", "FMNIST"), group="experiment")
+    seed: int = option(1, "seed of the initial weights", bounds="[0, inf)", group="experiment")
+    nb_epochs: int = option(100, "passes over the training images, in all", bounds="[1, inf)", group="experiment")
+    learning_rate: float = option(1e-4, "step size of Adam", bounds="(0, inf)", group="experiment")
+    orthogonal_reg: float = option(
+        0.0,
+        "strength of the orthogonal regulariser; 0 implies orthogonal initial weights",
+        bounds="[0, inf)",
+        names=("--orthogona_reg",),
+        group="experiment",
+    )
+    batch_size: int = option(60, "images in a batch, in file order", bounds="[1, inf)", group="experiment")
+    train_samples: int = option(0, "learn from the first N training images only; 0: all", bounds="[0, inf)", group="experiment")
+    nb_layers: int = option(1, "hidden layers of the square network, not used with --tower", bounds="[1, inf)", group="network")
+    tower: bool = option(False, "tower network, layers 784-784-500-200-10, instead of the square one", group="network")
+    linear: bool = option(False, "linear units instead of leaky ReLU with slope 0.1", group="network")
+    orthogonal_init: bool = option(False, "random orthogonal initial weights; the same as --init=orthogonal", group="network")
+    init: str = option(
+        "auto",
+        "initial weights; auto: orthogonal with --orthogonal_init or without a regulariser, otherwise xavier",
+        choices=("auto", *INITIALISERS),
+        group="network",
+    )
+    precision: str = option("float64", "float type of all arithmetic", choices=backends.PRECISIONS, group="machine")
+    backend: str = option("auto", "array library; auto: cupy if a GPU works", choices=backends.BACKENDS, group="machine")
+    device: int = option(0, "number of the GPU; one other than 0 must exist", bounds="[0, inf)", group="machine")
+    threads: int = option(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]", group="machine")
+    solver: str = option(
+        "auto",
+        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix where that converges, with one "
+        "look at the device a product; auto: gram on the CPU, direct on a GPU",
+        choices=("auto", "gram", "direct"),
+        group="machine",
+    )
+    eval_interval: int = option(
+        0,
+        "measure after every N batches, the last of an epoch excepted (10 gives the published series); 0: after every epoch",
+        bounds="[0, inf)",
+        group="files",
+    )
+    data_dir: str = option("", "folder with MNIST/, FMNIST/, KMNIST/; default: datasets/ beside this program", group="files")
+    results_dir: str = option("results", "folder for the run folders", group="files")
+    load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
+    overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
+    quiet: bool = option(False, "no progress bar and no advice, one line an epoch only", group="files")
+
+
+def parse(argv=None):
+    """(Options, the rule's options, parser) of a command line; exits with status 2 on a mistake."""
+    parser = Parser(prog="run.py", description=__doc__.split("\n\n")[0], epilog="One run folder per setting; see README.md.")
+    add_arguments(parser, Options)
+    for rule in RULES.values():
+        add_arguments(parser, _in_group(rule))
+    given = vars(parser.parse_args(argv))
+    own = {field.name for field in dataclasses.fields(Options)}
+    options = Options(**{name: value for name, value in given.items() if name in own})
+    rule = RULES[options.algorithm]
+    try:
+        for name in given.keys() - own:
+            if name not in {field.name for field in dataclasses.fields(rule.Options)}:
+                users = [r.name for r in RULES.values() if name in {f.name for f in dataclasses.fields(r.Options)}]
+                raise UsageError(f"--{name}: does not apply to --algorithm={rule.name}, only to {', '.join(users)}")
+        check(options)
+    except UsageError as error:
+        parser.error(str(error))
+    return options, rule.Options(**{name: value for name, value in given.items() if name not in own})
+
+
+def _in_group(rule):
+    """The rule's Options, to be shown under a heading of their own."""
+    return rule.Options
+
+
+def check(options):
+    """Raise UsageError for options that contradict each other."""
+    if options.orthogonal_init and options.init == "xavier":
+        raise UsageError("--init=xavier: contradicts --orthogonal_init")
+    if options.load and options.overwrite:
+        raise UsageError("--overwrite: contradicts --load, which continues the run that --overwrite deletes")
+    if options.backend == "numpy" and options.device:
+        raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
+
+
+def initialiser(options):
+    """The name in INITIALISERS that the options ask for."""
+    if options.init != "auto":
+        return options.init
+    return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
+
+
+def run_name(options, rule_options):
+    """The folder's published name; options that it does not carry are appended where they differ from their default."""
+    named = [options.dataset, options.algorithm]
+    named += ["Linear"] * options.linear
+    named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
+    named += [f"{options.orthogonal_reg}OrthoReg", f"{options.seed}Seed", f"{options.learning_rate}LR"]
+    named += [f"{options.nb_layers}{'TOWER' if options.tower else 'L'}"]
+    named += ["XavierInit"] * (options.init == "xavier" and options.orthogonal_reg == 0.0)
+    for field in dataclasses.fields(rule_options):
+        value = getattr(rule_options, field.name)
+        if value != field.default:
+            named.append(value if isinstance(value, str) else f"{value}{field.name}")
+    named += [options.precision] * (options.precision != "float64")
+    named += [f"{options.batch_size}batch"] * (options.batch_size != 60)
+    named += [f"{options.train_samples}samples"] * (options.train_samples != 0)
+    named += [f"{options.eval_interval}interval"] * (options.eval_interval != 0)
+    named += [options.solver] * (options.solver != "auto")
+    return "_".join(named)
+
+
+def load_samples(options, backend):
+    """(training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
+    data = datasets.load(options.dataset, options.data_dir or None, options.quiet)
+    count, wanted = len(data.train_images), options.train_samples
+    if wanted > count:
+        raise UsageError(f"--train_samples={wanted}: {options.dataset} has {count} training images")
+    chosen = wanted or count
+    if options.batch_size > chosen:
+        raise UsageError(f"--batch_size={options.batch_size}: must be in [1, {chosen}], the number of training images")
+    batches = -(-chosen // options.batch_size)
+    if options.eval_interval >= batches and options.eval_interval:
+        raise UsageError(
+            f"--eval_interval={options.eval_interval}: must be below {batches}, the number of batches of an epoch "
+            "(leave it out to measure after every epoch)"
+        )
+    scale = data.train_images.max()
+    train = Samples(data.train_images[:chosen], data.train_labels[:chosen], data.classes, scale, backend)
+    return train, Samples(data.test_images, data.test_labels, data.classes, scale, backend)
+
+
+def build_net(options, inputs, classes, backend):
+    """The network with its initial weights, which depend on the seed and the layer alone."""
+    sizes = layer_sizes(options.tower, inputs, options.nb_layers)
+    draw = INITIALISERS[initialiser(options)]
+    weights = [backend.floats(draw(stream(options.seed, "init", l), n, n)) for l, n in enumerate(sizes)]
+    biases = [backend.xp.zeros(n, dtype=backend.dtype) for n in sizes]
+    gram_solve = options.solver == "gram" or (options.solver == "auto" and backend.device is None)
+    net = TowerInvNet if options.tower else SquareInvNet
+    return net(weights, biases, LINEAR if options.linear else LEAKY_RELU, classes, gram_solve)
+
+
+def build_learner(options, rule_options, samples, backend, workers):
+    net = build_net(options, samples.images.shape[-1], samples.classes, backend)
+    optimiser = Adam(net.parameters, options.learning_rate, block=backend.block)
+    regulariser = OrthogonalRegulariser(options.orthogonal_reg)
+    return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers)
+
+
+def accuracy_probe(net, train, test, workers):
+    """The probe of the published series: accuracy and loss on the training and the test images."""
+
+    def probe():
+        training_acc, training_loss = evaluate(net, train, workers)
+        test_acc, test_loss = evaluate(net, test, workers)
+        return dict(training_acc=training_acc, training_loss=training_loss, test_acc=test_acc, test_loss=test_loss)
+
+    return probe
+
+
+def train(options, rule_options):
+    """One run from its data to its files.  Returns the outcome, a dict, and the folder."""
+    backend = backends.select_backend(options.backend, options.device, options.precision)
+    threads = options.threads or (default_count() if backend.device is None else 1)
+    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options)
+    numbers = {name: value for name, value in every.items() if name not in NOT_SETTINGS} | {"init": initialiser(options)}
+    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), numbers)
+    say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
+    samples, test = load_samples(options, backend)
+    try:
+        checkpoint = folder.open(provenance(backend, threads, every), options.load, options.overwrite)
+        say(f"{folder.path}\n{backend.describe()}, {threads} thread(s)" + (f"; {backend.note}" if backend.note else ""))
+        with Workers(threads) as workers:
+            learner = build_learner(options, rule_options, samples, backend, workers)
+            loop = Loop(
+                learner,
+                samples,
+                Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None),
+                [accuracy_probe(learner.net, samples, test, workers)],
+                folder,
+                lambda line: print(line, flush=True),
+                options.quiet,
+            )
+            if checkpoint:
+                loop.restore(checkpoint)
+            return loop.run(), folder
+    finally:
+        folder.close()
+
+
+NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "overwrite", "quiet", "orthogonal_init",
+)  # fmt: skip
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status (README, "Exit status")."""
+    options, rule_options = parse(argv)
+    try:
+        outcome, folder = train(options, rule_options)
+    except USER_ERRORS as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    print(outcome)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Pure array functions: transfer functions, one-hot targets, loss, accuracy.
+
+Rows are samples.  Every function takes its array module and its float type from its arguments.
+"""
+
+from dataclasses import dataclass
+
+from core.backend import array_module
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """An invertible, piecewise linear transfer function f with one kink, at zero.
+
+    f(z) = z for z >= 0 and `negative_slope` z below; the slope at zero is 1.  As f keeps the sign of its argument, slopes are
+    read off the activity h = f(z) (gait.md 1: "by the sign of y").  `negative_slope` = 1 is the identity.
+    """
+
+    name: str
+    negative_slope: float
+
+    def apply(self, z):
+        """f(z), in place: `z`, a pre-activation that nobody else holds, becomes the activity and is returned."""
+        if self.negative_slope == 1.0:
+            return z
+        # max(z, a z) equals f for 0 < a < 1 and needs no mask
+        return array_module(z).maximum(z, self.negative_slope * z, out=z)
+
+    def slope(self, h):
+        """f'(f^-1(h)), an array like `h`: 1 where h >= 0, `negative_slope` elsewhere."""
+        xp = array_module(h)
+        positive = (h >= 0).astype(h.dtype)
+        return xp.maximum(positive, self.negative_slope)
+
+    def inverse(self, h):
+        """f^-1(h), a new array like `h`."""
+        return h / self.slope(h)
+
+    def inverse_change(self, h, move, step):
+        """The change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
+
+        Away from the kink this is move / f'(h), whatever the step.  A unit whose sign changes on the way does the rest of its way
+        at the other slope a: with w = h - step move beyond the kink, the exact result is move / f'(h) + (1/a - 1) |w| / step,
+        in both directions.
+        No difference of nearly equal numbers is taken, so the result is exact to rounding for any step.
+
+        h      activities, any shape
+        move   direction of the move, like `h`
+        step   scalar > 0, length of the move; raised to the smallest number with which h / step stays exact, which
+               changes the result only for |h| below that number times |move|
+        """
+        change = move / self.slope(h)
+        if self.negative_slope == 1.0:
+            return change
+        xp = array_module(h)
+        info = xp.finfo(h.dtype)
+        step = max(step, float(info.tiny) / float(info.eps))
+        w = h - step * move
+        beyond = abs(w) * (1.0 / step)
+        crossed = (h >= 0) != (w >= 0)
+        return change + (1.0 / self.negative_slope - 1.0) * xp.where(crossed, beyond, xp.zeros_like(beyond))
+
+
+LEAKY_RELU = Transfer("leaky_relu", 0.1)
+LINEAR = Transfer("linear", 1.0)
+
+
+def one_hot(labels, classes, dtype):
+    """Rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
+    xp = array_module(labels)
+    return (labels[:, None] == xp.arange(classes)).astype(dtype)
+
+
+def squared_error(output, target):
+    """Sum over the samples of 0.5 |output - target|^2, a scalar of the float type of `output` (both (n, classes))."""
+    difference = output - target
+    return 0.5 * (difference * difference).sum()
+
+
+def count_correct(output, labels):
+    """Number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
+    return (output.argmax(axis=-1) == labels).sum()
