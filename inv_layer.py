@@ -1,7 +1,7 @@
 """One invertible layer: h (n, size) -> f(h W + b), and back.
 
-Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity below.
-Matrices act on the last two axes.
+Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity
+below.  Matrices act on the last two axes.
 """
 
 import numpy as np
@@ -20,13 +20,15 @@ class InvLayer:
     biases      (size,)
     transfer    utils.Transfer
     gram_solve  whether `solve` may go through the Gram matrix where that is already known (see there)
+    name        for messages
     """
 
-    def __init__(self, weights, biases, transfer, gram_solve=True):
+    def __init__(self, weights, biases, transfer, gram_solve=True, name="the layer"):
         self.weights = weights
         self.biases = biases
         self.transfer = transfer
         self.gram_solve = gram_solve
+        self.name = name
         self.version = 0
         self._gram = None
         self._gram_version = None
@@ -77,9 +79,8 @@ class InvLayer:
     def solve(self, rows):
         """rows W^-1 by a solve, rows beyond its last column taken as zero: (n, <= size) -> (n, size).
 
-        Where the Gram matrix G = W W^T is known for these weights (an orthogonal regulariser has computed it) and nearly diagonal,
-        rows W^-1 = (rows W^T) G^-1 takes a few products with G (conjugate gradients, `solve_gram`), to a residual of 8 roundings;
-        otherwise an LU factorisation of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of
+        Where the Gram matrix G = W W^T is known (an orthogonal regulariser has computed it) and nearly diagonal, rows W^-1 =
+        (rows W^T) G^-1 takes a few products with G (`solve_gram`), to a residual of 8 roundings; otherwise an LU factorisation of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of
         the inverse.
 
         Raises SingularWeights where the array module reports it (numpy does; for others see `check_solved`).
@@ -103,7 +104,7 @@ class InvLayer:
         try:
             solution = xp.linalg.solve(self.weights.swapaxes(-1, -2), rows.swapaxes(-1, -2)).swapaxes(-1, -2)
         except np.linalg.LinAlgError:
-            raise SingularWeights("has no inverse") from None
+            raise self._singular() from None
         unsolved = xp.isfinite(rows).all() & ~xp.isfinite(solution).all()
         self._unsolved = unsolved if self._unsolved is None else self._unsolved | unsolved
         return solution
@@ -115,22 +116,25 @@ class InvLayer:
         """
         failed, self._unsolved = self._unsolved, None
         if failed is not None and bool(failed):
-            raise SingularWeights("has no inverse")
+            raise self._singular()
+
+    def _singular(self):
+        return SingularWeights(f"the weight matrix of {self.name} has no inverse")
 
 
 def solve_gram(off, diagonal, rows, most_products=16):
     """rows G^-1 for a symmetric G = off + diag(diagonal) close to diagonal, or None where that takes too long.
 
     Conjugate gradients with the diagonal as preconditioner, each row on its own (Hestenes and Stiefel 1952; Saad, Iterative
-    Methods for Sparse Linear Systems, algorithm 9.1).  With r the spectral radius of off scaled by the diagonal, each product with
-    `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is near 0.05.
+    Methods for Sparse Linear Systems, algorithm 9.1).  With r the spectral radius of off scaled by the diagonal, each product
+    with `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is near 0.05.
 
     off            (size, size), zero on its diagonal
     diagonal       (size,), positive
     rows           (n, size)
     most_products  products with `off` after which a direct solve is cheaper
-    Returns        (n, size) with a residual of at most 8 eps |row| in every row; None if the rate of the first products says that
-                   `most_products` would not suffice, or the numbers are not finite
+    Returns        (n, size) with a residual of at most 8 eps |row| in every row; None if the rate of the first products says
+                   that `most_products` would not suffice, or the numbers are not finite
     """
     xp = array_module(rows)
     goal = (8.0 * float(xp.finfo(rows.dtype).eps)) ** 2

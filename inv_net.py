@@ -1,7 +1,7 @@
 """Invertible networks: towers of square layers, each reading the first units of the activity below.
 
-Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}.  Units of an activity that the
-layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
+Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}.  Units of an activity that
+the layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
 """
 
 from inv_layer import InvLayer
@@ -18,7 +18,10 @@ class TowerInvNet:
     """
 
     def __init__(self, weights, biases, transfer, classes, gram_solve=True):
-        self.layers = [InvLayer(w, b, transfer, gram_solve) for w, b in zip(weights, biases, strict=True)]
+        self.layers = [
+            InvLayer(w, b, transfer, gram_solve, f"layer {index}")
+            for index, (w, b) in enumerate(zip(weights, biases, strict=True))
+        ]
         self.transfer = transfer
         self.classes = classes
         sizes = [layer.size for layer in self.layers]

@@ -5,6 +5,7 @@ NeurIPS 2020, arXiv:2006.06438.
 """
 
 import dataclasses
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ class Options:
     threads: int = option(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]", group="machine")
     solver: str = option(
         "auto",
-        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix where that converges, with one "
-        "look at the device a product; auto: gram on the CPU, direct on a GPU",
+        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix where that converges, with "
+        "one look at the device a product; auto: gram on the CPU, direct on a GPU",
         choices=("auto", "gram", "direct"),
         group="machine",
     )
@@ -85,11 +86,11 @@ class Options:
 
 
 def parse(argv=None):
-    """(Options, the rule's options, parser) of a command line; exits with status 2 on a mistake."""
+    """(Options, the rule's options) of a command line; exits with status 2 on a mistake."""
     parser = Parser(prog="run.py", description=__doc__.split("\n\n")[0], epilog="One run folder per setting; see README.md.")
     add_arguments(parser, Options)
     for rule in RULES.values():
-        add_arguments(parser, _in_group(rule))
+        add_arguments(parser, rule.Options, f"only with --algorithm={rule.name}")
     given = vars(parser.parse_args(argv))
     own = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in given.items() if name in own})
@@ -103,11 +104,6 @@ def parse(argv=None):
     except UsageError as error:
         parser.error(str(error))
     return options, rule.Options(**{name: value for name, value in given.items() if name not in own})
-
-
-def _in_group(rule):
-    """The rule's Options, to be shown under a heading of their own."""
-    return rule.Options
 
 
 def check(options):
@@ -191,56 +187,104 @@ def accuracy_probe(net, train, test, workers):
     def probe():
         training_acc, training_loss = evaluate(net, train, workers)
         test_acc, test_loss = evaluate(net, test, workers)
-        return dict(training_acc=training_acc, training_loss=training_loss, test_acc=test_acc, test_loss=test_loss)
+        return {"training_acc": training_acc, "training_loss": training_loss, "test_acc": test_acc, "test_loss": test_loss}
 
     return probe
 
 
 def train(options, rule_options):
-    """One run from its data to its files.  Returns the outcome, a dict, and the folder."""
+    """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
+
+    Raises  USER_ERRORS before the first batch; StoppedByError afterwards
+    """
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = options.threads or (default_count() if backend.device is None else 1)
-    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options)
-    numbers = {name: value for name, value in every.items() if name not in NOT_SETTINGS} | {"init": initialiser(options)}
-    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), numbers)
-    say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
     samples, test = load_samples(options, backend)
+    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options)
+    settings = {name: value for name, value in every.items() if name not in NOT_SETTINGS} | {"init": initialiser(options)}
+    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), settings)
     try:
         checkpoint = folder.open(provenance(backend, threads, every), options.load, options.overwrite)
-        say(f"{folder.path}\n{backend.describe()}, {threads} thread(s)" + (f"; {backend.note}" if backend.note else ""))
+        if not options.quiet:
+            print(f"{folder.path}\n{backend.describe()}, threads: {threads}" + (f" ({backend.note})" if backend.note else ""))
         with Workers(threads) as workers:
             learner = build_learner(options, rule_options, samples, backend, workers)
-            loop = Loop(
-                learner,
-                samples,
-                Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None),
-                [accuracy_probe(learner.net, samples, test, workers)],
-                folder,
-                lambda line: print(line, flush=True),
-                options.quiet,
-            )
+            schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
+            probes = [accuracy_probe(learner.net, samples, test, workers)]
+            loop = Loop(learner, samples, schedule, probes, folder, quiet=options.quiet)
             if checkpoint:
                 loop.restore(checkpoint)
-            return loop.run(), folder
+            return _run_to_an_outcome(loop, folder), folder
     finally:
         folder.close()
 
 
-NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
-    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "overwrite", "quiet", "orthogonal_init",
-)  # fmt: skip
+def _run_to_an_outcome(loop, folder):
+    ended = folder.outcome
+    if ended and (ended["outcome"] != "finished" or loop.epoch >= loop.schedule.epochs):
+        return ended
+    folder.reopen()
+    try:
+        return loop.run()
+    except SingularWeights as error:
+        outcome = {"outcome": "singular", "epoch": loop.epoch, "batch": loop.batch, "reason": str(error)}
+        folder.finish(outcome)
+        return outcome
+    except FileError as error:
+        raise StoppedByError(f"{error}. Training stopped in epoch {loop.epoch + 1}; --load continues it") from error
+
+
+class StoppedByError(Exception):
+    """Training had to stop through no fault of the command line; the text says why and how to go on."""
 
 
 def main(argv=None):
     """Run one command line; returns the exit status (README, "Exit status")."""
-    options, rule_options = parse(argv)
     try:
+        options, rule_options = parse(argv)
         outcome, folder = train(options, rule_options)
+        return conclude(options, outcome, folder.path)
     except USER_ERRORS as error:
         print(f"run.py: {error}", file=sys.stderr)
         return EXIT_USAGE
-    print(outcome)
-    return 0
+    except StoppedByError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("run.py: interrupted before training began; nothing was saved", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def conclude(options, outcome, path):
+    """Tell how the run ended and what to do next; returns the exit status."""
+    kind = outcome["outcome"]
+    if kind == "finished":
+        print(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
+        if not options.quiet:
+            print(NEXT.format(path=path, more=10 * outcome["epochs"]))
+        return 0
+    if kind == "interrupted":
+        print(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
+        return 128 + outcome["signal"]
+    reason = {
+        "diverged": f"diverged in epoch {outcome['epoch']}: the loss is beyond all bounds; try a smaller --learning_rate",
+        "singular": f"stopped in epoch {outcome['epoch'] + 1}: {outcome.get('reason')}, so that {options.algorithm} has no "
+        "targets; try --orthogonal_init or a larger --orthogonal_reg",
+    }[kind]
+    print(f"run.py: {reason}. What was saved before stays in {path}", file=sys.stderr)
+    return EXIT_DIVERGED
+
+
+NEXT = """files: {path}
+next:
+  go on with this run      the same command with --load --nb_epochs={more}
+  draw its curves          python figures/learning_curves.py {path}
+  load its weights         numpy.load("{path}/0Lweights.npy")
+  all options              python run.py --help"""
+
+NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "overwrite", "quiet", "orthogonal_init",
+)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ class Transfer:
     def inverse_change(self, h, move, step):
         """The change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
 
-        Away from the kink this is move / f'(h), whatever the step.  A unit whose sign changes on the way does the rest of its way
-        at the other slope a: with w = h - step move beyond the kink, the exact result is move / f'(h) + (1/a - 1) |w| / step,
-        in both directions.
+        Away from the kink this is move / f'(h), whatever the step.  A unit whose sign changes on the way does the rest
+        of it at the other slope: with w = h - step move beyond the kink, the exact result is
+        move / f'(h) + (1/a - 1) |w| / step in both directions, a = negative_slope.
         No difference of nearly equal numbers is taken, so the result is exact to rounding for any step.
 
         h      activities, any shape

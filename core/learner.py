@@ -30,7 +30,7 @@ class Learner:
         self.net.weights_changed()
 
     def propagate(self, inputs, target):
-        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; the Gram matrices, if the regulariser wants them, on the way."""
+        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's Gram matrices on the way."""
         parts = shares(len(inputs), self.workers.count)
         jobs = [layer.gram for layer in self.net.layers] if self.regulariser else []
         jobs += [lambda part=part: self.net.forward(inputs[part], auxiliary=False) for part in parts]

@@ -11,7 +11,7 @@ class Adam:
 
         m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
 
-    with lr and eps rescaled for the k-th step if `bias_correction`: lr sqrt(1 - beta2^k) / (1 - beta1^k), eps sqrt(1 - beta2^k).
+    with lr and eps rescaled at step k if `bias_correction`: lr sqrt(1 - beta2^k) / (1 - beta1^k), eps sqrt(1 - beta2^k).
     The moments start at zero.  They are kept divided by (1 - beta1) and (1 - beta2), which saves two passes over memory.
 
     parameters  list of C-contiguous arrays, updated in place

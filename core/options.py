@@ -4,10 +4,9 @@ import argparse
 import dataclasses
 import math
 import re
-import sys
 
 
-def option(default, help, *, bounds=None, choices=None, names=(), group="options"):
+def option(default, help, *, bounds=None, choices=None, names=(), group=None):
     """A dataclass field that is a command-line option `--field_name`.
 
     default  its default; its type is the option's type (a False makes a flag)
@@ -15,7 +14,7 @@ def option(default, help, *, bounds=None, choices=None, names=(), group="options
     bounds   interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
     choices  legal strings
     names    further spellings of the flag
-    group    heading in `--help`
+    group    heading in `--help`; default: that of `add_arguments`
     """
     if bounds is not None:
         _parse_bounds(bounds)
@@ -23,13 +22,13 @@ def option(default, help, *, bounds=None, choices=None, names=(), group="options
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def add_arguments(parser, record):
+def add_arguments(parser, record, heading="options"):
     """Add the options of the dataclass `record` to `parser`; those not given stay absent from the namespace."""
-    groups = {group.title: group for group in parser._action_groups}
+    groups = {}
     for field in dataclasses.fields(record):
         if "help" not in field.metadata:
             continue
-        title = field.metadata["group"]
+        title = field.metadata["group"] or heading
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         flags = [f"--{field.name}", *field.metadata["names"]]
@@ -120,7 +119,3 @@ def _help(field):
     shown = f"; default {field.default}" if field.default != "" else ""
     return (field.metadata["help"] + bounds + shown).replace("%", "%%")
 
-
-def given_flags(argv=None):
-    """The flags named in a command line, without their values, for messages."""
-    return [text.split("=")[0] for text in (sys.argv[1:] if argv is None else argv) if text.startswith("--")]

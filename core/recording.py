@@ -68,7 +68,7 @@ class RunFolder:
     def _take(self):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  held until close()
+            self._lock = open(self.path / ".lock", "w")
         except OSError as error:
             raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
         if fcntl:
@@ -88,8 +88,8 @@ class RunFolder:
         for name, value in self.settings.items():
             if name in config["settings"] and config["settings"][name] != value:
                 raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
-        resumed = [*config.get("resumed", []), {"time": record["time"], "versions": record["versions"], "device": record["device"]}]
-        config.update(options=record["options"], resumed=resumed)
+        now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
+        config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         path = self.path / "checkpoint.npz"
         checkpoint = read_arrays(path) if path.exists() else None
         write_json(self.path / "config.json", config)

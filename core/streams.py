@@ -8,7 +8,7 @@ PURPOSES = ("init", "feedback", "data", "shuffle", "noise")  # append only: the 
 def stream(seed, purpose, index=0):
     """The generator of one purpose and layer of a run.
 
-    Streams with different (seed, purpose, index) are independent, so that adding a layer or a purpose changes no other draw, and
+    Streams with different (seed, purpose, index) are independent, so that a new layer or purpose changes no other draw, and
     neighbouring seeds share nothing.  Drawn on the host: CPU and GPU start from the same numbers.
 
     seed     whole number >= 0

@@ -1,13 +1,16 @@
 """The loop: epochs, batches, evaluations, checkpoints, stop conditions.  Written once; it never asks which rule it runs."""
 
 import contextlib
-import math
 import signal
 import time
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
+
+from core.files import FileError
+
+LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Loop:
     learner   core.learner.Learner
     samples   core.samples.Samples to learn from
     schedule  Schedule
-    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss must stay finite
+    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss must stay below LARGEST_LOSS
     folder    core.recording.RunFolder
     report    function of a line of text, called after every epoch
     quiet     no progress bar
@@ -69,12 +72,14 @@ class Loop:
         self._clock = time.perf_counter()
 
     def restore(self, checkpoint):
-        """Continue from a checkpoint, {name: host array}.  Raises KeyError or ValueError if it does not belong to this run."""
-        self.learner.restore(checkpoint)
-        self.epoch, self.batch = int(checkpoint["epoch"]), int(checkpoint["batch"])
-        self._seconds = float(checkpoint["seconds"])
-        columns = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
-        self.series = {"epoch": columns.pop("epoch"), "batch": columns.pop("batch")} | columns
+        """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
+        try:
+            self.learner.restore(checkpoint)
+            self.epoch, self.batch = int(checkpoint["epoch"]), int(checkpoint["batch"])
+            self._seconds = float(checkpoint["seconds"])
+            self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
+        except (KeyError, ValueError) as error:
+            raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 
     def run(self):
         """Train until the schedule, a stop request or numbers that blow up end it.
@@ -114,7 +119,7 @@ class Loop:
         good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar))
         if good:
             self._save()
-            shown = "  ".join(f"{name} {values[-1]:.6g}" for name, values in self.series.items() if name not in ("epoch", "batch"))
+            shown = "  ".join(f"{name} {value:.6g}" for name, value in self._last().items())
             self.report(f"epoch {self.epoch}/{self.schedule.epochs}  {shown}")
         return good
 
@@ -129,7 +134,8 @@ class Loop:
             self.series.setdefault(name, []).append(value)
         self.folder.save_series(self.series)
         bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if name.endswith("_acc")}, refresh=True)
-        return all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
+        # false for nan and inf too
+        return all(value < LARGEST_LOSS for name, value in row.items() if name.endswith("_loss"))
 
     def _save(self):
         position = {"epoch": self.epoch, "batch": self.batch, "seconds": self._elapsed()}

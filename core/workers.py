@@ -5,6 +5,7 @@ products, each computed by one thread, beats a BLAS that splits every product am
 an optimiser's are split at all.
 """
 
+import itertools
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -79,4 +80,4 @@ def shares(total, count):
     """`count` slices of nearly equal length that cover range(total); fewer where `total` is smaller."""
     count = max(1, min(count, total))
     edges = [total * i // count for i in range(count + 1)]
-    return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
