@@ -80,8 +80,8 @@ class InvLayer:
         """rows W^-1 by a solve, rows beyond its last column taken as zero: (n, <= size) -> (n, size).
 
         Where the Gram matrix G = W W^T is known (an orthogonal regulariser has computed it) and nearly diagonal, rows W^-1 =
-        (rows W^T) G^-1 takes a few products with G (`solve_gram`), to a residual of 8 roundings; otherwise an LU factorisation of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of
-        the inverse.
+        (rows W^T) G^-1 takes a few products with G (`solve_gram`), to the rounding of a product; otherwise an LU factorisation
+        of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of the inverse.
 
         Raises SingularWeights where the array module reports it (numpy does; for others see `check_solved`).
         """
@@ -133,21 +133,19 @@ def solve_gram(off, diagonal, rows, most_products=16):
     diagonal       (size,), positive
     rows           (n, size)
     most_products  products with `off` after which a direct solve is cheaper
-    Returns        (n, size) with a residual of at most 8 eps |row| in every row; None if the rate of the first products says
-                   that `most_products` would not suffice, or the numbers are not finite
+    Returns        (n, size) with a residual of at most sqrt(size) eps |row| in every row, the rounding of one product; None if
+                   the rate of the first products says that `most_products` would not suffice, or numbers are not finite
     """
-    xp = array_module(rows)
-    goal = (8.0 * float(xp.finfo(rows.dtype).eps)) ** 2
+    goal = rows.shape[-1] * float(array_module(rows).finfo(rows.dtype).eps) ** 2
     scale = 1.0 / diagonal
-    norms = _squares(rows)
-    norms += norms == 0.0  # a row of zeros is solved by zeros
     solution = rows * scale
+    norms = _row_products(rows, solution)
+    norms += norms == 0.0  # a row of zeros is solved by zeros
     residual = -(solution @ off)
-    preconditioned = residual * scale
-    direction = preconditioned
-    product = (residual * preconditioned).sum(axis=-1, keepdims=True)
+    direction = residual * scale
+    product = _row_products(residual, direction)
     for products in range(1, most_products + 1):
-        error = float((_squares(residual) / norms).max())
+        error = float((product / norms).max())
         if error <= goal:
             return solution
         # after k products the error is about rate^k: give up at once where the rate is hopeless
@@ -155,17 +153,20 @@ def solve_gram(off, diagonal, rows, most_products=16):
             return None
         moved = direction @ off
         moved += direction * diagonal
-        length = product / _nonzero((direction * moved).sum(axis=-1, keepdims=True))
+        length = product / _nonzero(_row_products(direction, moved))
         solution += length * direction
-        residual -= length * moved
+        moved *= length
+        residual -= moved
         preconditioned = residual * scale
-        previous, product = product, (residual * preconditioned).sum(axis=-1, keepdims=True)
-        direction = preconditioned + (product / _nonzero(previous)) * direction
+        previous, product = product, _row_products(residual, preconditioned)
+        direction *= product / _nonzero(previous)
+        direction += preconditioned
     return None
 
 
-def _squares(rows):
-    return (rows * rows).sum(axis=-1, keepdims=True)
+def _row_products(a, b):
+    """The scalar product of each row of `a` with that of `b`: (n, size), (n, size) -> (n, 1)."""
+    return (a[..., None, :] @ b[..., None])[..., 0]
 
 
 def _nonzero(values):

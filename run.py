@@ -176,9 +176,9 @@ def build_net(options, inputs, classes, backend):
 
 def build_learner(options, rule_options, samples, backend, workers):
     net = build_net(options, samples.images.shape[-1], samples.classes, backend)
-    optimiser = Adam(net.parameters, options.learning_rate, block=backend.block)
+    optimiser = Adam(net.parameters, options.learning_rate)
     regulariser = OrthogonalRegulariser(options.orthogonal_reg)
-    return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers)
+    return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)
 
 
 def accuracy_probe(net, train, test, workers):

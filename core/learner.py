@@ -1,50 +1,97 @@
 """One learning rule at work on one network."""
 
 from core.backend import array_module
-from core.gradients import gradients
+from core.gradients import add_weight_gradient, bias_gradient
 from core.workers import shares
 
 
 class Learner:
     """A network, the rule that teaches it and the optimiser that follows: one batch in, one update out.
 
-    net           InvNet
-    rule          rules.Rule
-    options       the rule's Options
-    regulariser   see core.gradients
-    optimiser     of net.parameters
-    workers       core.workers.Workers: in the passes over activities each takes a share of the samples, in the passes over
-                  weights a share of their rows
+        grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
+
+    with the errors delta_l of the rule (gait.md 2).  What does not depend on each other is computed side by side by the
+    workers: Gram matrices beside the forward pass, the regulariser beside the rule.
+
+    net          InvNet
+    rule         rules.Rule
+    options      the rule's Options
+    regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to add
+    optimiser    of net.parameters
+    workers      core.workers.Workers
+    block        entries of a matrix that one pass should handle (core/backend.py)
     """
 
-    def __init__(self, net, rule, options, regulariser, optimiser, workers):
+    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=300_000):
         self.net, self.rule, self.options = net, rule, options
         self.regulariser, self.optimiser, self.workers = regulariser, optimiser, workers
-        self.gradients = [p * 0.0 for p in net.parameters]
+        self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
+        self._blocks = [
+            (index, rows)
+            for index, layer in enumerate(net.layers)
+            for rows in shares(layer.size, workers.count * max(1, round(layer.size**2 / (block * workers.count))))
+        ]
 
     def step(self, inputs, target):
         """One update by one batch: inputs (n, units), target (n, classes)."""
         trace, errors = self.propagate(inputs, target)
-        gradients(self.net, trace, errors, self.regulariser, self.gradients, self.workers)
-        self.optimiser.step(self.gradients, self.workers)
+        self.optimiser.advance()
+
+        def finish(block):
+            # the optimiser takes each block of the gradient while it is still in the cache
+            self._finish_gradient(trace, errors, *block)
+            self.optimiser.update(2 * block[0], block[1], self.gradients[2 * block[0]])
+
+        self.workers.map(finish, self._blocks)
+        self._finish_biases(errors)
+        for index in range(1, len(self.gradients), 2):
+            self.optimiser.update(index, slice(None), self.gradients[index])
         self.net.weights_changed()
 
-    def propagate(self, inputs, target):
-        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's Gram matrices on the way."""
-        parts = shares(len(inputs), self.workers.count)
-        jobs = [layer.gram for layer in self.net.layers] if self.regulariser else []
-        jobs += [lambda part=part: self.net.forward(inputs[part], auxiliary=False) for part in parts]
-        traces = self.workers.map(lambda job: job(), jobs)[-len(parts) :]
-        errors = self.workers.map(
-            lambda i: self.rule.layer_errors(self.net, traces[i], target[parts[i]], self.options), range(len(parts))
-        )
-        return self._join(traces), self._join(errors)
+    def compute_gradients(self, inputs, target):
+        """The gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
+        trace, errors = self.propagate(inputs, target)
+        for block in self._blocks:
+            self._finish_gradient(trace, errors, *block)
+        self._finish_biases(errors)
+        return self.gradients
 
-    def _join(self, parts):
-        """Lists of arrays of some of the samples each -> one list of arrays of all samples."""
-        if len(parts) == 1:
-            return parts[0]
-        return [array_module(*arrays).concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    def propagate(self, inputs, target):
+        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; on the way `gradients` gets the regulariser's part.
+
+        Without a regulariser each worker takes a share of the samples; with one, whose work is larger, the rule needs but one.
+        """
+        count = 1 if self.regulariser else self.workers.count
+        parts = shares(len(inputs), count)
+        traces = self._beside(
+            [lambda part=part: self.net.forward(inputs[part], auxiliary=False) for part in parts],
+            [lambda layer=layer: self.regulariser.prepare(layer) for layer in self.net.layers],
+        )
+        errors = self._beside(
+            [
+                lambda trace=trace, part=part: self.rule.layer_errors(self.net, trace, target[part], self.options)
+                for trace, part in zip(traces, parts, strict=True)
+            ],
+            [lambda block=block: self._regularise(*block) for block in self._blocks],
+        )
+        return _join(traces), _join(errors)
+
+    def _beside(self, jobs, regularising):
+        """Results of `jobs`, done beside the jobs of the regulariser, if there is one."""
+        if self.regulariser:
+            return self.workers.map(_call, [*jobs, *regularising])[: len(jobs)]
+        return self.workers.map(_call, jobs)
+
+    def _regularise(self, index, rows):
+        self.regulariser.gradient(self.net.layers[index], rows, self.gradients[2 * index][..., rows, :])
+
+    def _finish_gradient(self, trace, errors, index, rows):
+        out = self.gradients[2 * index][..., rows, :]
+        add_weight_gradient(trace[index], errors[index], rows, out, start_from_zero=not self.regulariser)
+
+    def _finish_biases(self, errors):
+        for delta, out in zip(errors, self.gradients[1::2], strict=True):
+            bias_gradient(delta, out)
 
     def state(self):
         """{name: array} of all that the next step depends on."""
@@ -64,3 +111,14 @@ class Learner:
         """Whether every parameter is a finite number; waits for the device."""
         xp = array_module(*self.net.parameters)
         return bool(xp.stack([xp.isfinite(p).all() for p in self.net.parameters]).all())
+
+
+def _call(job):
+    return job()
+
+
+def _join(parts):
+    """Lists of arrays of some of the samples each -> one list of arrays of all samples."""
+    if len(parts) == 1:
+        return parts[0]
+    return [array_module(*arrays).concatenate(arrays) for arrays in zip(*parts, strict=True)]

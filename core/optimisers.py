@@ -3,7 +3,6 @@
 import math
 
 from core.backend import array_module
-from core.workers import Workers, shares
 
 
 class Adam:
@@ -15,42 +14,33 @@ class Adam:
     The moments start at zero.  They are kept divided by (1 - beta1) and (1 - beta2), which saves two passes over memory.
 
     parameters  list of C-contiguous arrays, updated in place
-    block       entries in one pass (core/backend.py)
     """
 
-    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False, block=150_000):
+    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False):
         xp = array_module(*parameters)
         self.parameters = parameters
         self.learning_rate = learning_rate
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.bias_correction, self.block = bias_correction, block
+        self.bias_correction = bias_correction
         self.steps = 0
         self._m = [xp.zeros_like(p) for p in parameters]
         self._v = [xp.zeros_like(p) for p in parameters]
 
-    def step(self, gradients, workers=None):
-        """Update every parameter by its gradient, arrays like the parameters; `workers` share blocks of entries."""
-        workers = workers or Workers()
+    def step(self, gradients):
+        """Update every parameter by its gradient, arrays like the parameters."""
+        self.advance()
+        for index, gradient in enumerate(gradients):
+            self.update(index, slice(None), gradient)
+
+    def advance(self):
+        """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""
         self.steps += 1
-        rate, epsilon = self._constants()
-        flat = [
-            tuple(array.reshape(-1) for array in arrays)
-            for arrays in zip(self.parameters, gradients, self._m, self._v, strict=True)
-        ]
-        jobs = [(arrays, block) for arrays in flat for block in self._blocks(arrays[0].size, workers.count)]
-        workers.map(lambda job: self._update(*(array[job[1]] for array in job[0]), rate, epsilon), jobs)
 
-    def _constants(self):
-        """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
-        v_root = math.sqrt(1.0 - self.beta2)
-        rate, epsilon = self.learning_rate * (1.0 - self.beta1) / v_root, self.epsilon / v_root
-        if self.bias_correction:
-            root = math.sqrt(1.0 - self.beta2**self.steps)
-            rate, epsilon = rate * root / (1.0 - self.beta1**self.steps), epsilon * root
-        return rate, epsilon
-
-    def _update(self, p, g, m, v, rate, epsilon):
+    def update(self, index, rows, gradient):
+        """Update the rows `rows` (a slice) of parameter `index` by those of its gradient, an array like the parameter."""
+        p, g, m, v = (array[rows] for array in (self.parameters[index], gradient, self._m[index], self._v[index]))
         xp = array_module(p)
+        rate, epsilon = self._constants()
         m *= self.beta1
         m += g
         change = g * g
@@ -62,9 +52,14 @@ class Adam:
         change *= rate
         p -= change
 
-    def _blocks(self, size, count):
-        """Slices of about `block` entries, their number a multiple of `count` so that no worker waits."""
-        return shares(size, count * max(1, round(size / (self.block * count)))) if size > self.block else [slice(0, size)]
+    def _constants(self):
+        """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
+        v_root = math.sqrt(1.0 - self.beta2)
+        rate, epsilon = self.learning_rate * (1.0 - self.beta1) / v_root, self.epsilon / v_root
+        if self.bias_correction:
+            root = math.sqrt(1.0 - self.beta2**self.steps)
+            rate, epsilon = rate * root / (1.0 - self.beta1**self.steps), epsilon * root
+        return rate, epsilon
 
     def state(self):
         """{name: array} of all that the next step depends on beside the parameters; the moments by reference."""

@@ -17,6 +17,10 @@ class OrthogonalRegulariser:
     def __bool__(self):
         return self.strength != 0.0
 
+    def prepare(self, layer):
+        """Compute what `gradient` of any rows of `layer` needs."""
+        layer.gram()
+
     def penalty(self, layer):
         """strength * sum over i != j of G_ij^2, a scalar."""
         off, _ = layer.gram()

@@ -56,7 +56,8 @@ class Loop:
     learner   core.learner.Learner
     samples   core.samples.Samples to learn from
     schedule  Schedule
-    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss must stay below LARGEST_LOSS
+    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss stay below
+              LARGEST_LOSS, or the run has diverged
     folder    core.recording.RunFolder
     report    function of a line of text, called after every epoch
     quiet     no progress bar

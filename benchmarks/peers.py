@@ -1,0 +1,129 @@
+"""One measurement in a process of its own, printed as JSON.
+
+    python benchmarks/peers.py SIDE ALGORITHM REG PRECISION THREADS BATCHES
+
+SIDE is "suite" (this program) or "torch" (the same training step, written as a PyTorch user would write it for speed).  Both
+train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; both start from bytes and build inputs and targets
+batch by batch.  Random images: the arithmetic does not care.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+SIZE, LAYERS, BATCH, CLASSES, RATE, LARGE = 784, 5, 60, 10, 1e-4, 2000
+
+
+def images(count):
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count * BATCH, SIZE), dtype=np.uint8) * (random.random((count * BATCH, SIZE)) < 0.2)
+    return pixels.astype(np.uint8), random.integers(0, CLASSES, count * BATCH)
+
+
+def median_seconds(function, repeats, warm_up=3):
+    for _ in range(warm_up):
+        function(0)
+    times = []
+    for index in range(repeats):
+        start = time.perf_counter()
+        function(index)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def suite(algorithm, strength, precision, threads, batches):
+    """(seconds a training step, seconds of one large matmul) of this program."""
+    import numpy as np
+
+    import run
+    from core.backend import select_backend
+    from core.samples import Samples
+    from core.workers import Workers
+    from rules import RULES
+
+    backend = select_backend("numpy", 0, precision)
+    pixels, labels = images(batches)
+    samples = Samples(pixels, labels, CLASSES, 255, backend)
+    large = np.random.default_rng(1).standard_normal((LARGE, LARGE)).astype(precision)
+    product = np.empty_like(large)
+    matmul = median_seconds(lambda _: np.matmul(large, large, out=product), 5, 1)
+    options = run.Options(algorithm=algorithm, nb_layers=LAYERS - 1, orthogonal_init=True, orthogonal_reg=strength)
+    with Workers(threads) as workers, np.errstate(all="ignore"):
+        learner = run.build_learner(options, RULES[algorithm].Options(), samples, backend, workers)
+        step = lambda i: learner.step(*samples.batch(slice(i * BATCH, (i + 1) * BATCH)))  # noqa: E731
+        return median_seconds(step, batches), matmul
+
+
+def torch_peer(algorithm, strength, precision, threads, batches):
+    """The same in PyTorch: autograd for BP, closed forms for GAIT and the regulariser, LU solve for the inverse, fused Adam."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(threads)
+    dtype = getattr(torch, precision)
+    pixels, labels = images(batches)
+    pixels, targets = torch.from_numpy(pixels), F.one_hot(torch.from_numpy(labels), CLASSES).to(dtype)
+    large = torch.randn(LARGE, LARGE, dtype=dtype)
+    product = torch.empty_like(large)
+    matmul = median_seconds(lambda _: torch.matmul(large, large, out=product), 5, 1)
+    weights = [torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64))[0].to(dtype).contiguous() for _ in range(LAYERS)]
+    weights = [torch.nn.Parameter(w) for w in weights]
+    biases = [torch.nn.Parameter(torch.zeros(SIZE, dtype=dtype)) for _ in range(LAYERS)]
+    adam = torch.optim.Adam(weights + biases, lr=RATE, betas=(0.9, 0.99), fused=True)
+
+    def batch(index):
+        chosen = slice(index * BATCH, (index + 1) * BATCH)
+        return pixels[chosen].to(dtype) / 255, targets[chosen]
+
+    @torch.no_grad()
+    def regularise():
+        for w in weights:
+            gram = w @ w.T
+            gram.fill_diagonal_(0)
+            w.grad.addmm_(gram, w, alpha=4 * strength)
+
+    def backprop(index):
+        h, target = batch(index)
+        for w, b in zip(weights, biases, strict=True):
+            h = F.leaky_relu(torch.addmm(b, h, w), 0.1)
+        adam.zero_grad(set_to_none=True)
+        (0.5 * ((h[:, :CLASSES] - target) ** 2).sum() / BATCH).backward()
+        if strength:
+            regularise()
+        adam.step()
+
+    @torch.no_grad()
+    def gait(index):
+        x, target = batch(index)
+        trace = [x]
+        for w, b in zip(weights, biases, strict=True):
+            trace.append(F.leaky_relu(torch.addmm(b, trace[-1], w), 0.1))
+        difference = torch.zeros_like(trace[-1])
+        difference[:, :CLASSES] = trace[-1][:, :CLASSES] - target
+        for l in range(LAYERS - 1, -1, -1):
+            delta = torch.where(trace[l + 1] >= 0, difference, 0.1 * difference)
+            weights[l].grad = trace[l].T @ (delta / BATCH)
+            biases[l].grad = delta.mean(0)
+            if l:
+                difference = torch.linalg.solve(weights[l].T, delta.T).T
+        if strength:
+            regularise()
+        adam.step()
+
+    return median_seconds({"BP": backprop, "GAIT": gait}[algorithm], batches), matmul
+
+
+def main(side, algorithm, strength, precision, threads, batches):
+    measure = {"suite": suite, "torch": torch_peer}[side]
+    step, matmul = measure(algorithm, float(strength), precision, int(threads), int(batches))
+    print(json.dumps({"step": step, "matmul_rate": 2 * LARGE**3 / matmul, "cores": len(os.sched_getaffinity(0))}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
