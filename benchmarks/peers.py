@@ -3,8 +3,8 @@
     python benchmarks/peers.py SIDE ALGORITHM REG PRECISION THREADS BATCHES
 
 SIDE is "suite" (this program) or "torch" (the same training step, written as a PyTorch user would write it for speed).  Both
-train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; both start from bytes and build inputs and targets
-batch by batch.  Random images: the arithmetic does not care.
+train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; both start from bytes and build inputs and
+targets batch by batch.  Random images: the arithmetic does not care.
 """
 
 import json
@@ -67,43 +67,43 @@ def torch_peer(algorithm, strength, precision, threads, batches):
 
     torch.set_num_threads(threads)
     dtype = getattr(torch, precision)
-    pixels, labels = images(batches)
-    pixels, targets = torch.from_numpy(pixels), F.one_hot(torch.from_numpy(labels), CLASSES).to(dtype)
     large = torch.randn(LARGE, LARGE, dtype=dtype)
     product = torch.empty_like(large)
     matmul = median_seconds(lambda _: torch.matmul(large, large, out=product), 5, 1)
+    pixels, labels = images(batches)
+    pixels, targets = torch.from_numpy(pixels), F.one_hot(torch.from_numpy(labels), CLASSES).to(dtype)
     weights = [torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64))[0].to(dtype).contiguous() for _ in range(LAYERS)]
     weights = [torch.nn.Parameter(w) for w in weights]
     biases = [torch.nn.Parameter(torch.zeros(SIZE, dtype=dtype)) for _ in range(LAYERS)]
     adam = torch.optim.Adam(weights + biases, lr=RATE, betas=(0.9, 0.99), fused=True)
+    gradients = {"BP": torch_backprop, "GAIT": torch_gait}[algorithm]
 
-    def batch(index):
+    def step(index):
         chosen = slice(index * BATCH, (index + 1) * BATCH)
-        return pixels[chosen].to(dtype) / 255, targets[chosen]
-
-    @torch.no_grad()
-    def regularise():
-        for w in weights:
-            gram = w @ w.T
-            gram.fill_diagonal_(0)
-            w.grad.addmm_(gram, w, alpha=4 * strength)
-
-    def backprop(index):
-        h, target = batch(index)
-        for w, b in zip(weights, biases, strict=True):
-            h = F.leaky_relu(torch.addmm(b, h, w), 0.1)
-        adam.zero_grad(set_to_none=True)
-        (0.5 * ((h[:, :CLASSES] - target) ** 2).sum() / BATCH).backward()
+        gradients(torch, weights, biases, pixels[chosen].to(dtype) / 255, targets[chosen])
         if strength:
-            regularise()
+            with torch.no_grad():
+                for w in weights:
+                    gram = w @ w.T
+                    gram.fill_diagonal_(0)
+                    w.grad.addmm_(gram, w, alpha=4 * strength)
         adam.step()
 
-    @torch.no_grad()
-    def gait(index):
-        x, target = batch(index)
+    return median_seconds(step, batches), matmul
+
+
+def torch_backprop(torch, weights, biases, h, target):
+    for w, b in zip(weights, biases, strict=True):
+        w.grad = b.grad = None
+        h = torch.nn.functional.leaky_relu(torch.addmm(b, h, w), 0.1)
+    (0.5 * ((h[:, :CLASSES] - target) ** 2).sum() / BATCH).backward()
+
+
+def torch_gait(torch, weights, biases, x, target):
+    with torch.no_grad():
         trace = [x]
         for w, b in zip(weights, biases, strict=True):
-            trace.append(F.leaky_relu(torch.addmm(b, trace[-1], w), 0.1))
+            trace.append(torch.nn.functional.leaky_relu(torch.addmm(b, trace[-1], w), 0.1))
         difference = torch.zeros_like(trace[-1])
         difference[:, :CLASSES] = trace[-1][:, :CLASSES] - target
         for l in range(LAYERS - 1, -1, -1):
@@ -112,11 +112,6 @@ def torch_peer(algorithm, strength, precision, threads, batches):
             biases[l].grad = delta.mean(0)
             if l:
                 difference = torch.linalg.solve(weights[l].T, delta.T).T
-        if strength:
-            regularise()
-        adam.step()
-
-    return median_seconds({"BP": backprop, "GAIT": gait}[algorithm], batches), matmul
 
 
 def main(side, algorithm, strength, precision, threads, batches):

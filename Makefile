@@ -1,0 +1,40 @@
+# Thin: every target is a command that README shows.  .venv is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GAIT := --algorithm=GAIT --learning_rate=0.0001 --orthogonal_init --orthogonal_reg=0.1 --nb_layers=4
+
+.PHONY: run test lint mutants bench figures clean
+
+run: $(VENV)/installed
+	@$(BIN)/python run.py $(GAIT) --nb_epochs=5 --precision=float32 \
+		$$(test -e results/MNIST_GAIT_OrthoInit_0.1OrthoReg_1Seed_0.0001LR_4L_float32/config.json && echo --load)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutation.py
+
+figures: $(VENV)/installed
+	$(BIN)/python figures/learning_curves.py results/*_*Seed_*
+
+bench: .venv-bench/installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/speed.py
+
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+.venv-bench/installed: requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt torch==2.13.0
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-bench .pytest_cache .ruff_cache

@@ -1,0 +1,72 @@
+"""The order of imports: rules and networks know the shared parts, never the other way round; scripts import everything."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+THIRD_PARTY = {"numpy", "cupy", "tqdm"}
+OPTIONAL = {"threadpoolctl", "matplotlib", "torch"}
+LOCAL = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("*/"))}
+ALLOWED = {
+    "rules": {"rules", "utils", "core.backend", "core.options"},
+    "core": {"core", "utils"},
+    "inv_layer.py": {"utils", "core.backend"},
+    "inv_net.py": {"utils", "core.backend", "inv_layer"},
+    "utils.py": {"core.backend"},
+    "datasets": {"datasets"},
+}
+
+
+def imports(file):
+    """(module, whether at the top level) of every import of a file."""
+    tree = ast.parse(file.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            whole = node.module in {"core", "rules", "datasets"}
+            names = [f"{node.module}.{alias.name}" if whole else node.module for alias in node.names]
+        yield from ((name, id(node) in top) for name in names)
+
+
+def files(place):
+    return sorted((ROOT / place).rglob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
+
+
+@pytest.mark.parametrize("place", ALLOWED)
+def test_imports_point_one_way(place):
+    for file in files(place):
+        for name, _ in imports(file):
+            if name.split(".")[0] in LOCAL:
+                ok = any(name == allowed or name.startswith(allowed + ".") for allowed in ALLOWED[place])
+                assert ok, f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_the_core_needs_numpy_cupy_and_tqdm_alone():
+    import sys
+
+    for place in (*ALLOWED, "run.py"):
+        for file in files(place):
+            for name, at_top in imports(file):
+                package = name.split(".")[0]
+                known = package in LOCAL | THIRD_PARTY | set(sys.stdlib_module_names)
+                assert known or (package in OPTIONAL and not at_top), f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_only_the_backend_imports_cupy():
+    found = [f.relative_to(ROOT).as_posix() for p in (*ALLOWED, "run.py", "figures", "benchmarks") for f in files(p)
+             if any(name.split(".")[0] == "cupy" for name, _ in imports(f))]  # fmt: skip
+    assert found == ["core/backend.py"]
+
+
+def test_functions_and_modules_stay_short():
+    for place in (*ALLOWED, "run.py", "figures", "benchmarks"):
+        for file in files(place):
+            source = file.read_text()
+            assert len(source.splitlines()) <= 320, f"{file.name} is long"
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.FunctionDef):
+                    docstring = len((ast.get_docstring(node) or "").splitlines())
+                    assert node.end_lineno - node.lineno + 1 - docstring <= 45, f"{file.name}: {node.name} is long"
