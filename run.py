@@ -5,6 +5,7 @@ NeurIPS 2020, arXiv:2006.06438.
 """
 
 import dataclasses
+import shlex
 import signal
 import sys
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Options:
     data_dir: str = option("", "folder with MNIST/, FMNIST/, KMNIST/; default: datasets/ beside this program", group="files")
     results_dir: str = option("results", "folder for the run folders", group="files")
     load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
+    load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
     overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
     quiet: bool = option(False, "no progress bar and no advice, one line an epoch only", group="files")
 
@@ -110,8 +112,9 @@ def check(options):
     """Raise UsageError for options that contradict each other."""
     if options.orthogonal_init and options.init == "xavier":
         raise UsageError("--init=xavier: contradicts --orthogonal_init")
-    if options.load and options.overwrite:
-        raise UsageError("--overwrite: contradicts --load, which continues the run that --overwrite deletes")
+    if options.overwrite and (options.load or options.load_or_start):
+        flag = "--load" if options.load else "--load_or_start"
+        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
 
@@ -204,7 +207,7 @@ def train(options, rule_options):
     settings = {name: value for name, value in every.items() if name not in NOT_SETTINGS} | {"init": initialiser(options)}
     folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), settings)
     try:
-        checkpoint = folder.open(provenance(backend, threads, every), options.load, options.overwrite)
+        folder.open(options.load, options.load_or_start, options.overwrite)
         if not options.quiet:
             print(f"{folder.path}\n{backend.describe()}, threads: {threads}" + (f" ({backend.note})" if backend.note else ""))
         with Workers(threads) as workers:
@@ -212,18 +215,20 @@ def train(options, rule_options):
             schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
             probes = [accuracy_probe(learner.net, samples, test, workers)]
             loop = Loop(learner, samples, schedule, probes, folder, quiet=options.quiet)
-            if checkpoint:
-                loop.restore(checkpoint)
-            return _run_to_an_outcome(loop, folder), folder
+            return _run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
     finally:
         folder.close()
 
 
-def _run_to_an_outcome(loop, folder):
+def _run_to_an_outcome(loop, folder, record):
+    """Train from the folder's checkpoint or the beginning, unless nothing is left to do; returns the outcome."""
     ended = folder.outcome
-    if ended and (ended["outcome"] != "finished" or loop.epoch >= loop.schedule.epochs):
+    if ended and (ended["outcome"] != "finished" or ended["epochs"] >= loop.schedule.epochs):
         return ended
-    folder.reopen()
+    checkpoint = folder.checkpoint()
+    if checkpoint:
+        loop.restore(checkpoint)
+    folder.begin(record)
     try:
         return loop.run()
     except SingularWeights as error:
@@ -261,7 +266,7 @@ def conclude(options, outcome, path):
     if kind == "finished":
         print(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
         if not options.quiet:
-            print(NEXT.format(path=path, more=10 * outcome["epochs"]))
+            print(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=str(path / "0Lweights.npy"), more=10 * outcome["epochs"]))
         return 0
     if kind == "interrupted":
         print(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
@@ -278,12 +283,13 @@ def conclude(options, outcome, path):
 NEXT = """files: {path}
 next:
   go on with this run      the same command with --load --nb_epochs={more}
-  draw its curves          python figures/learning_curves.py {path}
-  load its weights         numpy.load("{path}/0Lweights.npy")
+  draw its curves          python figures/learning_curves.py {quoted}
+  load its weights         numpy.load({array!r})
   all options              python run.py --help"""
 
 NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
-    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "overwrite", "quiet", "orthogonal_init",
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
+    "load_or_start", "overwrite", "quiet", "orthogonal_init",
 )  # fmt: skip
 
 

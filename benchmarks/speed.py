@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [--threads 2] [--rounds 5] [--json FILE]        (or: make bench)
 
-Every figure is the median over the rounds of medians over the batches of a process; this program and PyTorch take turns, so that
-both see the same weather on a shared machine.  BLAS and PyTorch use the same number of threads.  PyTorch is optional.
+Every figure is the median over the rounds of medians over the batches of a process; this program and PyTorch take turns, so
+that both see the same weather on a shared machine.  Both use the same number of threads.  PyTorch is optional.
 """
 
 import argparse
@@ -50,9 +50,8 @@ def compare(case, precision, threads, rounds, sides):
     for _ in range(rounds):
         for side in sides:
             found[side].append(measure(side, case, precision, threads))
-    medians = {
-        side: {key: statistics.median(one[key] for one in each) for key in ("step", "matmul_rate")} for side, each in found.items()
-    }
+    keys = ("step", "matmul_rate")
+    medians = {side: {key: statistics.median(one[key] for one in each) for key in keys} for side, each in found.items()}
     if "torch" in sides:
         pairs = zip(found["suite"], found["torch"], strict=True)
         medians["ratio"] = statistics.median(ours["step"] / theirs["step"] for ours, theirs in pairs)
@@ -78,7 +77,7 @@ def main(argv=None):
     sides = ["suite"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
     if len(sides) == 1:
         print("PyTorch is not installed (pip install torch): this program alone", file=sys.stderr)
-    print(f"5 layers of 784 x 784, batch 60, {options.threads} threads, medians of {options.rounds} processes; milliseconds a step")
+    print(f"5 layers of 784 x 784, batch 60, {options.threads} threads, medians of {options.rounds} processes; ms a step")
     print("                          here   PyTorch   ratio   share of one large matmul's rate")
     rows = []
     for precision in ("float32", "float64"):

@@ -41,29 +41,51 @@ class RunFolder:
         done = self.path / "DONE"
         return read_json(done) if done.exists() else None
 
-    def open(self, record, load, overwrite):
+    def open(self, load=False, load_or_start=False, overwrite=False):
         """Take the folder for this process; create it, or continue in it.
 
-        record     dict that goes into config.json before training: options, versions, device
-        load       continue an unfinished or finished run of the same settings
-        overwrite  delete what a previous run of this program left here
-        Returns    the checkpoint to continue from, {name: array}; None to start from the beginning
-        Raises     UsageError, FileError
+        load           continue an unfinished or finished run of the same settings
+        load_or_start  the same, but a new folder will do
+        overwrite      delete what an earlier run left here
+        Raises         UsageError, FileError
         """
         exists = (self.path / "config.json").exists()
         if load and not exists:
             raise UsageError(f"--load: there is no run to load in {self.path}; leave out --load to start one")
-        if exists and not load and not overwrite:
+        if exists and not (load or load_or_start or overwrite):
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
         self._take()
-        if exists and overwrite and not load:
+        if exists and overwrite:
             self._clear()
-            exists = False
-        checkpoint = self._resume(record) if exists else None
-        if not exists:
-            write_json(self.path / "config.json", {**record, "settings": self.settings})
-        return checkpoint
+        elif exists:
+            self._compare(read_json(self.path / "config.json"))
+
+    def _compare(self, config):
+        """Raise UsageError if the folder's run had other settings."""
+        for name, value in self.settings.items():
+            if config["settings"].get(name, value) != value:
+                raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
+
+    def checkpoint(self):
+        """{name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
+        path = self.path / "checkpoint.npz"
+        return read_arrays(path) if path.exists() else None
+
+    def begin(self, record):
+        """Write config.json before training: the settings and `record` (options, versions, device); earlier records stay.
+
+        From here on there is no outcome until the run ends again.
+        """
+        path = self.path / "config.json"
+        if path.exists():
+            config = read_json(path)
+            now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
+            config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
+        else:
+            config = {**record, "settings": self.settings}
+        write_json(path, config)
+        (self.path / "DONE").unlink(missing_ok=True)
 
     def _take(self):
         try:
@@ -82,18 +104,6 @@ class RunFolder:
             for file in self.path.glob(pattern):
                 file.unlink()
         (self.path / "config.json").unlink()
-
-    def _resume(self, record):
-        config = read_json(self.path / "config.json")
-        for name, value in self.settings.items():
-            if name in config["settings"] and config["settings"][name] != value:
-                raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
-        now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
-        config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
-        path = self.path / "checkpoint.npz"
-        checkpoint = read_arrays(path) if path.exists() else None
-        write_json(self.path / "config.json", config)
-        return checkpoint
 
     def close(self):
         if self._lock:
@@ -123,10 +133,6 @@ class RunFolder:
         for index, layer in enumerate(net.layers):
             write_array(self.path / f"{index}Lweights.npy", to_host(layer.weights))
             write_array(self.path / f"{index}Lbiases.npy", to_host(layer.biases))
-
-    def reopen(self):
-        """Say that a finished run goes on: there is no outcome until it ends again."""
-        (self.path / "DONE").unlink(missing_ok=True)
 
     def finish(self, outcome):
         """Write DONE, a dict with the key "outcome"; the last file of a run."""

@@ -99,8 +99,8 @@ def noise_bound(meta, arrays):
     """How far rounding alone may move a trained weight whose gradient is rounding.
 
     In the towers recorded with orthogonal weights and the regulariser, auxiliary columns have no gradient but lambda R(W),
-    which is zero up to the rounding of G = W W^T: at most size eps an entry, 4 lambda size eps in R.  Adam divides it by as little as
-    1e-8, so that each step may differ by lr 4 lambda size eps / 1e-8 between two ways of summing G.
+    which is zero up to the rounding of G = W W^T: at most size eps an entry, 4 lambda size eps in R.  Adam divides it by as
+    little as 1e-8, so that each step may differ by lr 4 lambda size eps / 1e-8 between two ways of summing G.
     """
     if not meta["orthogonal_reg"]:
         return 0.0

@@ -87,7 +87,7 @@ def solve_exactly(matrix, row):
 @pytest.mark.parametrize("transfer", (LEAKY_RELU, LINEAR), ids=lambda t: t.name)
 @pytest.mark.parametrize("init", ("orthogonal", "xavier"))
 def test_difference_form_is_the_published_formula_in_exact_arithmetic(init, transfer, gamma):
-    """Six layers deep, where float64 has lost all digits of the formula as published; gamma = 0.3 makes units cross their kink."""
+    """Six layers deep the formula as published has no digit left in float64; gamma = 0.3 makes units cross their kink."""
     net = make_net((4,) * 6, transfer, classes=3, init=init, seed=8)
     crossed = 0
     for seed in range(4):

@@ -1,0 +1,1 @@
+"""One file a figure: each reads run folders and draws; none trains."""

@@ -1,0 +1,232 @@
+"""Run folders read back, for figures and tables: settings, series, outcomes, groups over seeds.  Nothing here draws."""
+
+import csv
+import functools
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.files import FileError, read_json
+from core.options import UsageError
+from core.training import LARGEST_LOSS
+
+ALL_SAMPLES = 60000  # what --train_samples=0 stands for: MNIST, KMNIST and FMNIST agree in it
+SELF_EXPLAINING = ("algorithm", "dataset")  # settings whose value is a name by itself
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    path      the folder
+    settings  {option: value} of all that the numbers depend on
+    options   {option: value} of all, those that the numbers do not depend on included
+    outcome   the content of DONE, a dict; None while the run is unfinished
+    """
+
+    path: Path
+    settings: dict
+    options: dict
+    outcome: dict | None
+
+    @property
+    def state(self):
+        """How the run stands, in words: "finished", "unfinished", "diverged in epoch 3", …"""
+        if self.outcome is None:
+            return "unfinished"
+        kind = self.outcome["outcome"]
+        # a run that became singular tells the epochs behind it, one that diverged the epoch in which it did
+        epoch = self.outcome.get("epoch", 0) + (kind == "singular")
+        return kind if kind == "finished" else f"{kind} in epoch {epoch}"
+
+    @property
+    def failed(self):
+        return self.state not in ("finished", "unfinished")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean over the seeds of one setting.
+
+    name   what tells it from the other curves
+    seeds  number of runs in the mean
+    x      epochs that all of them have reached, increasing
+    mean   {column: array like x}
+    std    {column: array like x}, the sample standard deviation; None for one seed
+    """
+
+    name: str
+    seeds: int
+    x: np.ndarray
+    mean: dict
+    std: dict | None
+
+
+def read_runs(folders):
+    """The Runs of several folders, each folder once, whatever it is called.  Raises FileError."""
+    unique = {Path(folder).resolve(): folder for folder in reversed(folders)}
+    return [read_run(folder) for folder in reversed(unique.values())]
+
+
+def read_run(folder):
+    """The Run in a folder, its series not yet read.  Raises FileError if it is none or a file of it is damaged."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise FileError(f"{folder} is not a run folder: it is " + ("a file" if path.exists() else "not there"))
+    if not (path / "config.json").exists():
+        raise FileError(f"{folder} is not a run folder: it has no config.json")
+    config = read_json(path / "config.json")
+    parts = [config.get(name) for name in ("settings", "options")] if isinstance(config, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise FileError(f"{path / 'config.json'} is not of a run: it lacks settings or options")
+    done = path / "DONE"
+    outcome = read_json(done) if done.exists() else None
+    if outcome is not None and not (isinstance(outcome, dict) and isinstance(outcome.get("outcome"), str)):
+        raise FileError(f"{done} is damaged: it tells no outcome")
+    return Run(path, *parts, outcome)
+
+
+def read_series(run, columns):
+    """The numbers of metrics.csv.
+
+    columns  names that must be there, beside epoch and batch
+    Returns  {column: float array, one entry a row} of all columns there are, and "x": epochs, fractions of one included
+    Raises   FileError if the file is missing, empty or damaged
+    """
+    path = run.path / "metrics.csv"
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_text()))
+    except FileNotFoundError:
+        raise FileError(f"{run.path} has no metrics.csv: nothing has been measured yet") from None
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{path} is damaged ({error})") from None
+    except ValueError:  # not even a header to unpack
+        raise FileError(f"{path} is empty") from None
+    missing = [name for name in ("epoch", "batch", *columns) if name not in header]
+    if missing:
+        raise FileError(f"{path} is damaged: it has no column {missing[0]}")
+    if not rows:
+        raise FileError(f"{path} is empty: it has a header and no rows")
+    values = np.array([_numbers(path, line, row, len(header)) for line, row in enumerate(rows, 2)])
+    series = dict(zip(header, values.T, strict=True))
+    series["x"] = series["epoch"] + (series["batch"] / _batches(run) if series["batch"].any() else 0.0)
+    if not (np.diff(series["x"]) > 0).all():
+        raise FileError(f"{path} is damaged: its epochs do not increase from row to row")
+    return series
+
+
+def _numbers(path, line, row, width):
+    try:
+        if len(row) == width:
+            return [float(value) for value in row]
+    except ValueError:
+        pass
+    raise FileError(f"{path} is damaged: line {line} is not {width} numbers")
+
+
+def _batches(run):
+    """The number of batches of an epoch."""
+    try:
+        return -(-(run.options["train_samples"] or ALL_SAMPLES) // run.options["batch_size"])
+    except (KeyError, TypeError, ZeroDivisionError):
+        raise FileError(f"{run.path / 'config.json'} is damaged: train_samples or batch_size is no number") from None
+
+
+def group_by_setting(runs):
+    """Lists of runs that differ only in the seed, in the order of their first runs; seeds increase within a list.
+
+    Raises UsageError if two folders are the same setting and the same seed: such a pair says nothing about the spread
+    """
+    groups = {}
+    for run in runs:
+        seeds = groups.setdefault(json.dumps(_without_seed(run), sort_keys=True), {})
+        other = seeds.setdefault(run.settings.get("seed"), run)
+        if other is not run:
+            raise UsageError(f"{other.path} and {run.path} are the same setting and seed: give one of them only")
+    return [[seeds[seed] for seed in sorted(seeds, key=lambda seed: seed or 0)] for seeds in groups.values()]
+
+
+def names(groups):
+    """One name for each group, built only from the settings in which they differ; one group alone bears the rule's."""
+    settings = [_without_seed(group[0]) for group in groups]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    # a setting that only some have, as an option of their rule, tells them apart only where its values differ
+    differing = [key for key in keys if len({json.dumps(each[key]) for each in settings if key in each}) > 1]
+    found = [", ".join(_phrase(key, each[key]) for key in differing if key in each) for each in settings]
+    found = [name or str(each.get("algorithm", "run")) for name, each in zip(found, settings, strict=True)]
+    return [
+        name if found.count(name) == 1 else f"{name}, {group[0].path.name}" for name, group in zip(found, groups, strict=True)
+    ]
+
+
+def common_setting(runs, key):
+    """The value of a setting in which all runs agree, as text; "" if they do not."""
+    values = {str(run.settings.get(key, "")) for run in runs}
+    return values.pop() if len(values) == 1 else ""
+
+
+def _without_seed(run):
+    return {key: value for key, value in run.settings.items() if key != "seed"}
+
+
+def _phrase(key, value):
+    if key in SELF_EXPLAINING:
+        return str(value)
+    if isinstance(value, bool):
+        return key if value else f"not {key}"
+    return f"{key} {value:.15g}" if isinstance(value, float) else f"{key} {value}"
+
+
+def load_curves(runs, columns, start=0.0):
+    """The curves of any set of runs, those that differ only in the seed averaged.
+
+    runs     list of Run
+    columns  names of columns in metrics.csv
+    start    epoch at which the curves begin
+    Returns  (list of Curve, list of sentences that tell what is not in them)
+    Raises   FileError, UsageError
+    """
+    curves, notes = [], []
+    groups = group_by_setting(runs)
+    for group, name in zip(groups, names(groups), strict=True):
+        used = [run for run in group if not run.failed] or group
+        left_out = [run for run in group if run not in used]
+        notes += [f"{run.path} {run.state} and is not in the mean of its seeds" for run in left_out]
+        series = [_while_finite(run, read_series(run, columns)) for run in used]
+        x = functools.reduce(np.intersect1d, [each["x"][each["x"] >= start] for each in series])
+        if not len(x):
+            raise UsageError(f"{used[0].path} has nothing to draw from epoch {start:g} on")
+        if any(each["x"][-1] > x[-1] for each in series):
+            notes.append(f"the curve of {name} ends at epoch {x[-1]:g}, which its {len(used)} seeds have all reached")
+        values = {column: np.array([each[column][np.isin(each["x"], x)] for each in series]) for column in columns}
+        mean = {column: rows.mean(axis=0) for column, rows in values.items()}
+        std = {column: rows.std(axis=0, ddof=1) for column, rows in values.items()} if len(used) > 1 else None
+        curves.append(Curve(_with_count(name, used, left_out), len(used), x, mean, std))
+    return curves, notes
+
+
+def _with_count(name, used, left_out):
+    """The name of a curve with the number of seeds and the fate of those that failed."""
+    remarks = []
+    if len(used) > 1 or left_out:
+        remarks.append(f"{len(used)} seed{'s' * (len(used) > 1)}")
+    if used[0].failed:
+        remarks.append("all failed" if len(used) > 1 else used[0].state)
+    if left_out:
+        remarks.append(f"{len(left_out)} more failed")
+    return f"{name} ({', '.join(remarks)})" if remarks else name
+
+
+def _while_finite(run, series):
+    """The series up to the point where the numbers blew up: what follows would flatten everything else in a picture."""
+    good = np.ones(len(series["x"]), dtype=bool)
+    for name, values in series.items():
+        good &= np.isfinite(values) & (values < LARGEST_LOSS if name.endswith("_loss") else True)
+    if not good.any():
+        raise FileError(f"{run.path / 'metrics.csv'} has no row of finite numbers")
+    return {name: values[good] for name, values in series.items()}

@@ -1,0 +1,133 @@
+"""Summarise runs over their seeds: mean and sample standard deviation of the accuracies, one line for each setting.
+
+The best test accuracy is the highest point of the mean curve and its epoch.  It is picked by looking at the test images and so
+promises more than it can hold; the final accuracy is the number to report.
+"""
+
+import csv
+import io
+import sys
+
+import numpy as np
+
+from core.files import FileError, write_text
+from core.options import Parser, UsageError
+from figures.runs import group_by_setting, names, read_runs, read_series
+
+COLUMNS = ("test_acc", "training_acc")
+HEADINGS = {  # key of a summary: (heading in the table, decimals)
+    "setting": ("setting", None),
+    "seeds": ("seeds", None),
+    "epochs": ("epochs", None),
+    "test_acc_mean": ("test %", 2),
+    "test_acc_std": ("std", 2),
+    "training_acc_mean": ("training %", 2),
+    "training_acc_std": ("std", 2),
+    "best_test_acc_mean": ("best test %", 2),
+    "best_test_acc_std": ("std", 2),
+    "best_test_acc_epoch": ("at epoch", None),
+}
+
+
+def summarise(name, runs):
+    """The numbers of one setting.
+
+    name     the setting, as text
+    runs     finished figures.runs.Run that differ in the seed only and have the same epochs; may be empty
+    Returns  {key of HEADINGS: text or number}: accuracies in percent, seeds a count; None where there is no such number
+    Raises   FileError if a metrics.csv is damaged
+    """
+    if not runs:
+        return dict.fromkeys(HEADINGS) | {"setting": name, "seeds": 0}
+    series = [_checked_series(run) for run in runs]
+    if len({len(each["x"]) for each in series}) > 1:
+        raise FileError(f"{runs[0].path} and the other seeds of its setting have metrics.csv of different lengths")
+    test, training = (100 * np.array([each[column] for each in series]) for column in COLUMNS)
+    best = int(test.mean(axis=0).argmax())
+    summary = {"setting": name, "seeds": len(runs), "epochs": _epochs(runs[0])}
+    summary |= _spread("test_acc", test[:, -1]) | _spread("training_acc", training[:, -1])
+    return summary | _spread("best_test_acc", test[:, best]) | {"best_test_acc_epoch": float(series[0]["x"][best])}
+
+
+def _checked_series(run):
+    """The series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed."""
+    series = read_series(run, COLUMNS)
+    for column in COLUMNS:
+        if run.outcome.get(column, series[column][-1]) != series[column][-1]:
+            raise FileError(f"{run.path / 'metrics.csv'} is damaged: its last {column} is not the one in DONE")
+    return series
+
+
+def _spread(key, values):
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return {f"{key}_mean": float(values.mean()), f"{key}_std": std}
+
+
+def _epochs(run):
+    return run.outcome.get("epochs")
+
+
+def summaries(runs):
+    """One summary for each setting and number of epochs, and a sentence for each run that is left out.
+
+    Runs of one setting that were trained for different numbers of epochs are not averaged: they are lines of their own.
+    """
+    found, notes = [], []
+    groups = group_by_setting(runs)
+    for group, name in zip(groups, names(groups), strict=True):
+        finished = [run for run in group if run.state == "finished"]
+        notes += [f"{run.path}: {run.state}, left out of the means" for run in group if run not in finished]
+        for epochs in sorted({_epochs(run) for run in finished}, key=lambda epochs: epochs or 0):
+            found.append(summarise(name, [run for run in finished if _epochs(run) == epochs]))
+        if not finished:
+            found.append(summarise(name, []))
+    return found, notes
+
+
+def table(found):
+    """The summaries as lines of text, in columns; "-" where there is no number."""
+    rows = [[heading for heading, _ in HEADINGS.values()]]
+    rows += [[_cell(summary[key], decimals) for key, (_, decimals) in HEADINGS.items()] for summary in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
+def _cell(value, decimals):
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if decimals is None else f"{value:.{decimals}f}"
+
+
+def write_csv(path, found):
+    """The summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, HEADINGS, lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(found)
+    write_text(path, text.getvalue())
+
+
+def main(argv=None):
+    """Print one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake in the command or a file."""
+    parser = Parser(prog="summarise_seeds.py", description=__doc__, epilog="All runs: results/*/")
+    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="folder of a run, with config.json and metrics.csv")
+    parser.add_argument("--csv", metavar="FILE", help="write the numbers to this file, too")
+    options = parser.parse_args(argv)
+    try:
+        found, notes = summaries(read_runs(options.folders))
+        if options.csv:
+            write_csv(options.csv, found)
+    except (UsageError, FileError) as error:
+        print(f"summarise_seeds.py: {error}", file=sys.stderr)
+        return 2
+    print("\n".join([*table(found), *notes]))
+    return 0 if any(summary["seeds"] for summary in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
