@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 import datasets
 from core import backend as backends
 from core.evaluation import evaluate
@@ -184,12 +186,14 @@ def build_learner(options, rule_options, samples, backend, workers):
     return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)
 
 
-def accuracy_probe(net, train, test, workers):
+def accuracy_probe(net, train, test, workers, quiet):
     """The probe of the published series: accuracy and loss on the training and the test images."""
 
     def probe():
-        training_acc, training_loss = evaluate(net, train, workers)
-        test_acc, test_loss = evaluate(net, test, workers)
+        total = len(train) + len(test)
+        with tqdm(total=total, desc="measuring", unit="image", leave=False, delay=2, disable=quiet or None) as bar:
+            training_acc, training_loss = evaluate(net, train, workers, bar.update)
+            test_acc, test_loss = evaluate(net, test, workers, bar.update)
         return {"training_acc": training_acc, "training_loss": training_loss, "test_acc": test_acc, "test_loss": test_loss}
 
     return probe
@@ -213,7 +217,7 @@ def train(options, rule_options):
         with Workers(threads) as workers:
             learner = build_learner(options, rule_options, samples, backend, workers)
             schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
-            probes = [accuracy_probe(learner.net, samples, test, workers)]
+            probes = [accuracy_probe(learner.net, samples, test, workers, options.quiet)]
             loop = Loop(learner, samples, schedule, probes, folder, quiet=options.quiet)
             return _run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
     finally:
@@ -266,7 +270,8 @@ def conclude(options, outcome, path):
     if kind == "finished":
         print(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
         if not options.quiet:
-            print(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=str(path / "0Lweights.npy"), more=10 * outcome["epochs"]))
+            array = str(path / "0Lweights.npy")
+            print(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
         return 0
     if kind == "interrupted":
         print(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")

@@ -69,6 +69,7 @@ class Loop:
         self.batches = -(-len(samples) // schedule.batch_size)
         self.epoch = self.batch = 0
         self.series = {"epoch": [], "batch": []}
+        self._before = None  # parameters before training, until they have been measured
         self._seconds = 0.0
         self._clock = time.perf_counter()
 
@@ -90,7 +91,10 @@ class Loop:
         """
         self._clock = time.perf_counter()
         with StopRequest() as stop, np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bar() as bar:
-            alive = self._measure(bar) if not self.series["epoch"] else True
+            if not self.series["epoch"]:
+                # measured together with the first row of training, so that training begins at once
+                self._before = [p.copy() for p in self.learner.net.parameters]
+            alive = True
             while alive and self.epoch < self.schedule.epochs:
                 alive = self._train_epoch(bar, stop)
                 if alive and self.batch < self.batches:
@@ -127,16 +131,36 @@ class Loop:
     def _measure(self, bar):
         """Add one row to the series and write it; False if a loss is not finite."""
         self.learner.net.check_solved()
-        row = {"epoch": self.epoch, "batch": self.batch}
-        for probe in self.probes:
-            row.update(probe())
-        row["seconds"] = round(self._elapsed(), 3)
-        for name, value in row.items():
-            self.series.setdefault(name, []).append(value)
+        self._measure_start()
+        row = self._add_row(self.epoch, self.batch, self._elapsed())
         self.folder.save_series(self.series)
         bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if name.endswith("_acc")}, refresh=True)
         # false for nan and inf too
         return all(value < LARGEST_LOSS for name, value in row.items() if name.endswith("_loss"))
+
+    def _measure_start(self):
+        """The row of the parameters before training, if it is still missing."""
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        now = [p.copy() for p in self.learner.net.parameters]
+        self._set_parameters(before)
+        self._add_row(0, 0, 0.0)
+        self._set_parameters(now)
+
+    def _set_parameters(self, values):
+        for p, value in zip(self.learner.net.parameters, values, strict=True):
+            p[...] = value
+        self.learner.net.weights_changed()
+
+    def _add_row(self, epoch, batch, seconds):
+        row = {"epoch": epoch, "batch": batch}
+        for probe in self.probes:
+            row.update(probe())
+        row["seconds"] = round(seconds, 3)
+        for name, value in row.items():
+            self.series.setdefault(name, []).append(value)
+        return row
 
     def _save(self):
         position = {"epoch": self.epoch, "batch": self.batch, "seconds": self._elapsed()}
@@ -156,11 +180,15 @@ class Loop:
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
 
     def _interrupted(self, stop):
+        self._measure_start()
+        self.folder.save_series(self.series)
         self._save()
         self.folder.save_weights(self.learner.net)
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
 
     def _diverged(self):
+        self._measure_start()
+        self.folder.save_series(self.series)
         outcome = {"outcome": "diverged", "epoch": self.epoch, "batch": self.batch}
         self.folder.finish(outcome)
         return outcome
