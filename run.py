@@ -117,6 +117,8 @@ def check(options):
     if options.overwrite and (options.load or options.load_or_start):
         flag = "--load" if options.load else "--load_or_start"
         raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.backend == "cupy" and options.threads > 1:
+        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
 
@@ -126,6 +128,13 @@ def initialiser(options):
     if options.init != "auto":
         return options.init
     return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
+
+
+def solver(options, backend):
+    """The solver that the options ask for; looking at the device after every product is free on a CPU alone."""
+    if options.solver != "auto":
+        return options.solver
+    return "gram" if backend.device is None else "direct"
 
 
 def run_name(options, rule_options):
@@ -174,9 +183,8 @@ def build_net(options, inputs, classes, backend):
     draw = INITIALISERS[initialiser(options)]
     weights = [backend.floats(draw(stream(options.seed, "init", l), n, n)) for l, n in enumerate(sizes)]
     biases = [backend.xp.zeros(n, dtype=backend.dtype) for n in sizes]
-    gram_solve = options.solver == "gram" or (options.solver == "auto" and backend.device is None)
     net = TowerInvNet if options.tower else SquareInvNet
-    return net(weights, biases, LINEAR if options.linear else LEAKY_RELU, classes, gram_solve)
+    return net(weights, biases, LINEAR if options.linear else LEAKY_RELU, classes, solver(options, backend) == "gram")
 
 
 def build_learner(options, rule_options, samples, backend, workers):
@@ -205,10 +213,11 @@ def train(options, rule_options):
     Raises  USER_ERRORS before the first batch; StoppedByError afterwards
     """
     backend = backends.select_backend(options.backend, options.device, options.precision)
-    threads = options.threads or (default_count() if backend.device is None else 1)
+    threads = (options.threads or default_count()) if backend.device is None else 1
     samples, test = load_samples(options, backend)
-    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options)
-    settings = {name: value for name, value in every.items() if name not in NOT_SETTINGS} | {"init": initialiser(options)}
+    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
+    settings = {name: value for name, value in every.items() if name not in NOT_SETTINGS}
+    every |= {"backend": backend.name, "threads": threads, "solver": solver(options, backend), "train_samples": len(samples)}
     folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), settings)
     try:
         folder.open(options.load, options.load_or_start, options.overwrite)
@@ -236,9 +245,7 @@ def _run_to_an_outcome(loop, folder, record):
     try:
         return loop.run()
     except SingularWeights as error:
-        outcome = {"outcome": "singular", "epoch": loop.epoch, "batch": loop.batch, "reason": str(error)}
-        folder.finish(outcome)
-        return outcome
+        return loop.give_up("singular", reason=str(error))
     except FileError as error:
         raise StoppedByError(f"{error}. Training stopped in epoch {loop.epoch + 1}; --load continues it") from error
 
@@ -294,7 +301,7 @@ next:
 
 NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
-    "load_or_start", "overwrite", "quiet", "orthogonal_init",
+    "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver",
 )  # fmt: skip
 
 

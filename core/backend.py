@@ -78,33 +78,37 @@ def select_backend(request="auto", device=0, precision="float64"):
     if request == "numpy":
         return Backend(np, dtype)
     try:
-        return Backend(_usable_cupy(device), dtype, device)
+        return Backend(_usable_cupy(device, dtype), dtype, device)
     except BackendError as error:
         if request == "cupy" or device != 0:
             raise BackendError(f"--backend={request} --device={device}: GPU {device} cannot be used: {error}") from None
         return Backend(np, dtype, note=str(error))
 
 
-def _usable_cupy(device):
+def _usable_cupy(device, dtype):
     """The cupy module with GPU `device` current, after a small calculation on it has worked."""
     try:
         import cupy
-    except ImportError as error:
-        missing = getattr(error, "name", None) == "cupy"
-        raise BackendError("cupy is not installed" if missing else f"cupy cannot be imported ({error})") from None
+    except ModuleNotFoundError as error:
+        broken = f"cupy cannot be imported ({_lines(error)[-1]})"
+        raise BackendError("cupy is not installed" if error.name == "cupy" else broken) from None
+    except Exception as error:  # an installation that does not fit this machine raises whatever it likes
+        raise BackendError(f"cupy cannot be imported ({_lines(error)[-1]})") from None  # the last line has the reason
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         if device >= count:
             raise BackendError(f"there are {count} GPUs, numbered from 0")
         cupy.cuda.Device(device).use()
-        if float(cupy.ones(2).sum()) != 2.0:
-            raise BackendError("1 + 1 is not 2 there")
+        unit = cupy.eye(2, dtype=dtype)  # a kernel, cuBLAS and cuSOLVER: each is a library that may be missing
+        if float(cupy.linalg.solve(unit, unit @ unit).sum()) != 2.0:
+            raise BackendError("it computes wrongly")
     except BackendError:
         raise
     except Exception as error:  # cupy raises one class per CUDA library, and OSError where a library is missing
-        raise BackendError(f"cupy is installed, but no GPU works ({_first_line(error)})") from None
+        raise BackendError(f"cupy is installed, but no GPU works ({_lines(error)[0]})") from None
     return cupy
 
 
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _lines(error):
+    """The lines of an error's text without ornaments, at least one."""
+    return [line for line in (line.strip(" =") for line in str(error).splitlines()) if line] or [type(error).__name__]

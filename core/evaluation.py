@@ -1,5 +1,6 @@
 """Accuracy and loss of a network on a set of samples."""
 
+from core.backend import array_module, to_host
 from core.workers import Workers, shares
 from utils import count_correct, one_hot, squared_error
 
@@ -16,15 +17,16 @@ def evaluate(net, samples, workers=None, tick=None):
     tick     function of a number of samples, called when these are done
     Returns  two Python floats; the device is waited for once
     """
-    workers = workers or Workers()
+    workers, xp = workers or Workers(), array_module(samples.labels)
 
     def measure(chosen):
         labels = samples.labels[chosen]
         output = net.forward(samples.inputs(chosen), auxiliary=False)[-1]
         if tick:
             tick(len(labels))
-        return count_correct(output, labels), squared_error(output, one_hot(labels, samples.classes, output.dtype))
+        loss = squared_error(output, one_hot(labels, samples.classes, output.dtype))
+        return xp.stack([count_correct(output, labels).astype(loss.dtype), loss])
 
     chunks = shares(len(samples), -(-len(samples) // CHUNK))
-    correct, loss = zip(*workers.map(measure, chunks), strict=True)
-    return int(sum(correct)) / len(samples), float(sum(loss)) / len(samples)
+    correct, loss = to_host(xp.stack(workers.map(measure, chunks)).sum(axis=0)).tolist()
+    return correct / len(samples), loss / len(samples)

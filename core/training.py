@@ -120,6 +120,7 @@ class Loop:
 
     def _end_epoch(self, bar):
         """Measure, save, count; False if the numbers blew up."""
+        self.learner.net.check_solved()
         self.epoch, self.batch = self.epoch + 1, 0
         good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar))
         if good:
@@ -180,6 +181,9 @@ class Loop:
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
 
     def _interrupted(self, stop):
+        self.learner.net.check_solved()
+        if not self.learner.finite():
+            return self._diverged()
         self._measure_start()
         self.folder.save_series(self.series)
         self._save()
@@ -187,11 +191,15 @@ class Loop:
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
 
     def _diverged(self):
+        return self.give_up("diverged")
+
+    def give_up(self, outcome, **reasons):
+        """End a run that cannot go on: keep its series and its last checkpoint.  Returns what DONE says."""
         self._measure_start()
         self.folder.save_series(self.series)
-        outcome = {"outcome": "diverged", "epoch": self.epoch, "batch": self.batch}
-        self.folder.finish(outcome)
-        return outcome
+        told = {"outcome": outcome, "epoch": self.epoch, "batch": self.batch} | reasons
+        self.folder.finish(told)
+        return told
 
     def _finished(self):
         self.folder.save_weights(self.learner.net)

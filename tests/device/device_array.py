@@ -1,0 +1,121 @@
+"""The array of the stand-in for cupy (strict_cupy.py): values that the host can only ask for."""
+
+import functools
+
+import numpy as np
+
+from tests.device import cupy_names
+
+
+class DeviceArray:
+    """Stands for cupy.ndarray: no numpy array, no view of one, and nothing that numpy would convert by itself."""
+
+    __slots__ = ("_device", "_gpu", "_host")
+    __hash__ = None
+
+    def __init__(self, host, gpu, device):
+        self._host = host
+        self._gpu = gpu
+        self._device = device
+
+    def __getattr__(self, name):
+        if name in cupy_names.METHODS:
+            return functools.partial(self._method, name)
+        if name == "T":
+            return self._gpu.device(self._host.T)
+        if name in cupy_names.ATTRIBUTES:
+            return getattr(self._host, name)
+        raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r} (see tests/device/cupy_names.py)")
+
+    def _method(self, name, *args, **keywords):
+        parameters = cupy_names.METHODS[name]
+        if name not in ("get", "item", "tolist"):
+            return self._gpu.call(name, parameters, getattr(self._gpu.host(self), name), args, keywords)
+        cupy_names.check_arguments(name, parameters, args, keywords)
+        self._gpu.synchronise(name)
+        return self._host.copy() if name == "get" else getattr(self._host, name)()
+
+    def _operate(self, ufunc, *operands, **keywords):
+        return self._gpu.call(ufunc, "a b * out", getattr(np, ufunc), operands, keywords)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        raise TypeError(f"numpy.{ufunc.__name__} of a device array: take the array module from the argument")
+
+    def __array_function__(self, function, types, args, keywords):
+        raise TypeError(f"numpy.{function.__name__} of a device array: take the array module from the argument")
+
+    def __len__(self):
+        return len(self._host)
+
+    def __repr__(self):
+        return f"<device array {self.shape} {self.dtype}>"  # shows no values, so that reports of pytest do not synchronise
+
+    def __str__(self):
+        self._gpu.synchronise("str")
+        return str(self._host)
+
+    def __iter__(self):
+        self._gpu.synchronise("iter")
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        self._gpu.synchronise("bool")
+        return bool(self._host)
+
+    def __int__(self):
+        self._gpu.synchronise("int")
+        return int(self._host)
+
+    def __float__(self):
+        self._gpu.synchronise("float")
+        return float(self._host)
+
+    def __getitem__(self, key):
+        if _has_mask(key):
+            self._gpu.synchronise("selection by a mask")  # how many entries it has decides the shape
+        host, key = self._gpu.host(self), self._gpu.host(key)
+        found = host[key]
+        if not isinstance(found, np.ndarray):  # numpy hands out one number, cupy a view of one entry
+            found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
+        return self._gpu.device(found)
+
+    def __setitem__(self, key, value):
+        if _has_mask(key) and isinstance(value, DeviceArray):
+            self._gpu.synchronise("assignment of an array by a mask")
+        self._gpu.host(self)[self._gpu.host(key)] = self._gpu.host(value)
+
+
+def _has_mask(key):
+    parts = key if isinstance(key, tuple) else (key,)
+    return any(isinstance(part, DeviceArray) and part.dtype == bool for part in parts)
+
+
+def _add_operators():
+    """The special methods of cupy.ndarray that are ufuncs."""
+
+    def unary(ufunc):
+        return lambda self: self._gpu.call(ufunc, "a", getattr(np, ufunc), (self,), {})
+
+    def binary(ufunc):
+        return lambda self, other: self._operate(ufunc, self, other)
+
+    def reflected(ufunc):
+        return lambda self, other: self._operate(ufunc, other, self)
+
+    def in_place(ufunc):
+        return lambda self, other: self._operate(ufunc, self, other, out=self)
+
+    for name, ufunc in cupy_names.UNARY_OPERATORS.items():
+        setattr(DeviceArray, f"__{name}__", unary(ufunc))
+    for name, ufunc in (cupy_names.BINARY_OPERATORS | cupy_names.COMPARISONS).items():
+        setattr(DeviceArray, f"__{name}__", binary(ufunc))
+    for name, ufunc in cupy_names.BINARY_OPERATORS.items():
+        setattr(DeviceArray, f"__r{name}__", reflected(ufunc))
+    for name in cupy_names.IN_PLACE_OPERATORS:
+        setattr(DeviceArray, f"__i{name}__", in_place(cupy_names.BINARY_OPERATORS[name]))
+
+
+_add_operators()

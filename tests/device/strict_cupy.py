@@ -1,0 +1,195 @@
+"""A stand-in for cupy that computes with numpy and refuses whatever a GPU would refuse, wait for, or silently get wrong.
+
+    gpu = StandIn("float32")
+    sys.modules["cupy"] = gpu.cupy          # what core/backend.py then imports
+    with gpu.no_synchronisation(): ...      # from here on reading a value back to the host raises Synchronised
+
+Stricter than cupy on purpose: host scalars (np.float64(2)) are refused like host arrays, functions of numpy never dispatch to
+device arrays, a name outside tests/device/cupy_names.py does not exist, and floats of another type than the run's are refused.
+"""
+
+import contextlib
+import threading
+import types
+
+import numpy as np
+
+from tests.device import cupy_names
+from tests.device.device_array import DeviceArray
+
+
+class Synchronised(RuntimeError):
+    """The host waited for the device where it must not."""
+
+
+class WrongFloatType(TypeError):
+    """An array of floats of another type than the run's."""
+
+
+class StandIn:
+    """One pretended installation of cupy.
+
+    float_type        the only type that floating arrays may have
+    devices           number of GPUs
+    cupy              the module
+    synchronisations  what made the host wait for the device so far: names of operations
+    uploads           number of host arrays moved to the device so far
+    broken            {name of an operation: exception that it raises}: libraries that are missing
+    """
+
+    def __init__(self, float_type="float64", devices=1):
+        self.float_type = np.dtype(float_type)
+        self.devices = devices
+        self.synchronisations = []
+        self.uploads = 0
+        self.broken = {}
+        self._may_wait = True
+        self._thread = threading.local()
+        self.cupy = _module(self)
+
+    @contextlib.contextmanager
+    def no_synchronisation(self):
+        """Refuse, until the block ends, whatever makes the host wait for the device."""
+        before, self._may_wait = self._may_wait, False
+        try:
+            yield
+        finally:
+            self._may_wait = before
+
+    def synchronise(self, operation):
+        self.synchronisations.append(operation)
+        if not self._may_wait:
+            raise Synchronised(f"{operation} makes the host wait for the device")
+
+    @property
+    def current_device(self):
+        """As in CUDA, every thread has its own and starts with GPU 0."""
+        return getattr(self._thread, "device", 0)
+
+    def use(self, device):
+        if not 0 <= device < self.devices:
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self._thread.device = device
+
+    def host(self, argument):
+        """What numpy computes with in place of an argument of a device operation; host arrays are refused."""
+        if isinstance(argument, DeviceArray):
+            if argument._device != self.current_device:
+                raise ValueError(f"an array of GPU {argument._device} in a thread that computes on GPU {self.current_device}")
+            return argument._host
+        if isinstance(argument, np.ndarray | np.generic):
+            raise TypeError(f"Unsupported type {type(argument)}: host and device do not mix")
+        if isinstance(argument, tuple | list):
+            return type(argument)(self.host(each) for each in argument)
+        if isinstance(argument, slice):
+            return slice(*(self.host(each) for each in (argument.start, argument.stop, argument.step)))
+        if argument is None or argument is Ellipsis or isinstance(argument, bool | int | float | str | type | np.dtype):
+            return argument
+        raise TypeError(f"Unsupported type {type(argument)}")
+
+    def device(self, result):
+        """The device array of a numpy result; reductions to one number become arrays without axes."""
+        host = np.asarray(result)
+        if host.dtype.kind not in "biuf":
+            raise TypeError(f"Unsupported dtype {host.dtype}")
+        if host.dtype.kind == "f" and host.dtype != self.float_type:
+            raise WrongFloatType(f"an array of {host.dtype} in a run of {self.float_type}")
+        return DeviceArray(host, self, self.current_device)
+
+    def call(self, name, parameters, function, args, keywords):
+        """The result of a numpy function, ufunc or method that stands for the cupy one with these parameters."""
+        if name in self.broken:
+            raise self.broken[name]
+        out = cupy_names.check_arguments(name, parameters, args, keywords).get("out")
+        args = [self.host(each) for each in args]
+        keywords = {key: self.host(value) for key, value in keywords.items()}
+        with np.errstate(all="ignore"):  # a GPU does not warn
+            result = function(*args, **keywords)
+        return self.device(result) if out is None and result is not None else out
+
+    def upload(self, name, content, **keywords):
+        """cupy.array and cupy.asarray: the only way from the host to the device."""
+        cupy_names.check_arguments(name, cupy_names.FUNCTIONS[name], (content,), keywords)
+        keywords.pop("blocking", None)
+        if isinstance(content, DeviceArray):
+            return self.device(getattr(np, name)(self.host(content), **keywords))
+        self.uploads += 1
+        if not self._may_wait:
+            raise Synchronised("a copy from pageable host memory makes the host wait")
+        return self.device(np.array(content, **keywords | {"copy": True}))
+
+
+def _module(gpu):
+    """The module `cupy` of a stand-in."""
+    module = types.ModuleType("cupy", "a stand-in for cupy (tests/device/strict_cupy.py)")
+    module.linalg = types.SimpleNamespace()
+    for name, parameters in cupy_names.FUNCTIONS.items():
+        owner, _, last = name.rpartition(".")
+        setattr(module.linalg if owner else module, last, _function(gpu, name, parameters))
+    for name in cupy_names.UFUNCS:
+        setattr(module, name, _ufunc(gpu, name))
+    for name in cupy_names.CONSTANTS:
+        setattr(module, name, getattr(np, name))
+    module.array = lambda obj, dtype=None, **keywords: gpu.upload("array", obj, dtype=dtype, **keywords)
+    module.asarray = lambda a, dtype=None, **keywords: gpu.upload("asarray", a, dtype=dtype, **keywords)
+    module.asnumpy = lambda a: a.get() if isinstance(a, DeviceArray) else np.asarray(a)
+    module.finfo = np.finfo
+    module.get_array_module = lambda *args: module if any(isinstance(each, DeviceArray) for each in args) else np
+    module.linalg.solve = lambda a, b: _solve(gpu, a, b)
+    module.cuda = _cuda(gpu)
+    module.ndarray = DeviceArray
+    module.__version__ = f"{cupy_names.CUPY_MAJOR}.0.0"
+    return module
+
+
+def _function(gpu, name, parameters):
+    function = np
+    for part in name.split("."):
+        function = getattr(function, part, None)
+    return lambda *args, **keywords: gpu.call(name, parameters, function, args, keywords)
+
+
+def _ufunc(gpu, name):
+    ufunc = getattr(np, name)
+    parameters = " ".join([*"abc"[: ufunc.nin], "*", *cupy_names.UFUNC_KEYWORDS])
+    return lambda *args, **keywords: gpu.call(name, parameters, ufunc, args, keywords)
+
+
+def _solve(gpu, a, b):
+    """As cuSOLVER: a singular matrix gives numbers that are not finite, without a word."""
+    if not (isinstance(a, DeviceArray) and isinstance(b, DeviceArray)):
+        raise TypeError("cupy.linalg.solve takes cupy.ndarray only")
+    if a.shape[-1] != b.size if b.ndim == 1 else a.shape[:-1] != b.shape[:-1]:
+        raise ValueError(f"a {a.shape} and b {b.shape} do not fit")
+    try:
+        return gpu.call("linalg.solve", "a b", np.linalg.solve, (a, b), {})
+    except np.linalg.LinAlgError:
+        garbage = np.full(b.shape, np.nan, dtype=b.dtype)
+        garbage[..., 0] = np.inf
+        return gpu.device(garbage)
+
+
+def _cuda(gpu):
+    """cupy.cuda, as far as a choice of the device needs it."""
+
+    class Device:
+        def __init__(self, device=None):
+            self.id = gpu.current_device if device is None else device
+
+        def use(self):
+            gpu.use(self.id)
+
+        def synchronize(self):
+            gpu.synchronise("Device.synchronize")
+
+    def properties(device):
+        if not 0 <= device < gpu.devices:
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        return {"name": b"Stand-in GPU"}
+
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: gpu.devices,
+        getDeviceProperties=properties,
+        deviceSynchronize=lambda: gpu.synchronise("deviceSynchronize"),
+    )
+    return types.SimpleNamespace(Device=Device, runtime=runtime)
