@@ -25,7 +25,7 @@ from core.recording import RunFolder, provenance
 from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
 from core.streams import stream
-from core.training import Loop, Schedule
+from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
@@ -222,7 +222,7 @@ def train(options, rule_options):
     try:
         folder.open(options.load, options.load_or_start, options.overwrite)
         if not options.quiet:
-            print(f"{folder.path}\n{backend.describe()}, threads: {threads}" + (f" ({backend.note})" if backend.note else ""))
+            say(f"{folder.path}\n{backend.describe()}, threads: {threads}" + (f" ({backend.note})" if backend.note else ""))
         with Workers(threads) as workers:
             learner = build_learner(options, rule_options, samples, backend, workers)
             schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
@@ -275,17 +275,17 @@ def conclude(options, outcome, path):
     """Tell how the run ended and what to do next; returns the exit status."""
     kind = outcome["outcome"]
     if kind == "finished":
-        print(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
+        say(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
         if not options.quiet:
             array = str(path / "0Lweights.npy")
-            print(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
+            say(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
         return 0
     if kind == "interrupted":
-        print(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
+        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
         return 128 + outcome["signal"]
     reason = {
         "diverged": f"diverged in epoch {outcome['epoch']}: the loss is beyond all bounds; try a smaller --learning_rate",
-        "singular": f"stopped in epoch {outcome['epoch'] + 1}: {outcome.get('reason')}, so that {options.algorithm} has no "
+        "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
         "targets; try --orthogonal_init or a larger --orthogonal_reg",
     }[kind]
     print(f"run.py: {reason}. What was saved before stays in {path}", file=sys.stderr)

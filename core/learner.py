@@ -99,7 +99,11 @@ class Learner:
         return named | {f"optimiser_{name}": array for name, array in self.optimiser.state().items()}
 
     def restore(self, named):
-        """Continue from a `state`, host arrays."""
+        """Continue from a `state`, host arrays.  Raises ValueError if it is that of another network."""
+        for name, array in self.state().items():
+            found = named[name]
+            if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
+                raise ValueError(f"{name} has shape {found.shape} and type {found.dtype}")
         xp = array_module(*self.net.parameters)
         for index, p in enumerate(self.net.parameters):
             p[...] = xp.asarray(named[f"p{index}"])

@@ -99,7 +99,7 @@ def within(value, bounds):
     opening, low, high, closing = _parse_bounds(bounds)
     above = value >= low if opening == "[" else value > low
     below = value <= high if closing == "]" else value < high
-    return math.isfinite(value) and above and below
+    return abs(value) != math.inf and above and below
 
 
 def _parse_bounds(bounds):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import io
+import os
 import platform
 import subprocess
 import sys
@@ -20,6 +21,8 @@ try:
 except ImportError:  # not on Windows, where two programs in one folder are not noticed
     fcntl = None
 
+RUN_FILES = ("DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "metrics.csv", "*_acc.txt", "*_loss.txt", "config.json")
+FAILURES = ("diverged", "singular")
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
@@ -37,9 +40,22 @@ class RunFolder:
 
     @property
     def outcome(self):
-        """The content of DONE, a dict; None while the run is unfinished."""
-        done = self.path / "DONE"
-        return read_json(done) if done.exists() else None
+        """The content of DONE, a dict; None while the run is unfinished.  Raises FileError if it is damaged."""
+        path = self.path / "DONE"
+        if not path.exists():
+            return None
+        outcome = read_json(path, outcome=str)
+        if outcome["outcome"] == "finished":
+            return read_json(path, epochs=int, test_acc=float)
+        if outcome["outcome"] not in FAILURES:
+            raise FileError(f"{path} is damaged: {outcome['outcome']!r} is no outcome")
+        return read_json(path, epoch=int)
+
+    def _holds_a_run(self):
+        try:
+            return any(any(self.path.glob(pattern)) for pattern in RUN_FILES)
+        except OSError as error:
+            raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
 
     def open(self, load=False, load_or_start=False, overwrite=False):
         """Take the folder for this process; create it, or continue in it.
@@ -49,7 +65,7 @@ class RunFolder:
         overwrite      delete what an earlier run left here
         Raises         UsageError, FileError
         """
-        exists = (self.path / "config.json").exists()
+        exists = self._holds_a_run()
         if load and not exists:
             raise UsageError(f"--load: there is no run to load in {self.path}; leave out --load to start one")
         if exists and not (load or load_or_start or overwrite):
@@ -59,7 +75,7 @@ class RunFolder:
         if exists and overwrite:
             self._clear()
         elif exists:
-            self._compare(read_json(self.path / "config.json"))
+            self._compare(read_json(self.path / "config.json", settings=dict))
 
     def _compare(self, config):
         """Raise UsageError if the folder's run had other settings."""
@@ -79,7 +95,7 @@ class RunFolder:
         """
         path = self.path / "config.json"
         if path.exists():
-            config = read_json(path)
+            config = read_json(path, settings=dict)
             now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
@@ -90,26 +106,26 @@ class RunFolder:
     def _take(self):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w")
+            self._lock = os.open(self.path, os.O_RDONLY) if fcntl else None  # the folder itself is what is locked
         except OSError as error:
             raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
-        if fcntl:
+        if self._lock is not None:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                self.close()
                 raise UsageError(f"{self.path} is in use by another process") from None
 
     def _clear(self):
-        for pattern in ("DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "metrics.csv", "*_acc.txt", "*_loss.txt"):
+        for pattern in RUN_FILES:
             for file in self.path.glob(pattern):
                 file.unlink()
-        (self.path / "config.json").unlink()
 
     def close(self):
-        if self._lock:
-            self._lock.close()
-            with contextlib.suppress(OSError):
-                (self.path / ".lock").unlink()
+        """Let other processes use the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def save_series(self, series):
         """Write metrics.csv, one row an evaluation, and the published text files, one number a line.

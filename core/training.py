@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from core.files import FileError
 
+POSITION = ("epoch", "batch", "seconds")
 LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
 
 
@@ -25,6 +26,11 @@ class Schedule:
     epochs: int
     batch_size: int
     eval_interval: int | None = None
+
+
+def say(line):
+    """Print a line that is there at once, also in a file that somebody watches."""
+    print(line, flush=True)
 
 
 class StopRequest:
@@ -63,7 +69,7 @@ class Loop:
     quiet     no progress bar
     """
 
-    def __init__(self, learner, samples, schedule, probes, folder, report=print, quiet=False):
+    def __init__(self, learner, samples, schedule, probes, folder, report=say, quiet=False):
         self.learner, self.samples, self.schedule = learner, samples, schedule
         self.probes, self.folder, self.report, self.quiet = probes, folder, report, quiet
         self.batches = -(-len(samples) // schedule.batch_size)
@@ -76,7 +82,10 @@ class Loop:
     def restore(self, checkpoint):
         """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
         try:
-            self.learner.restore(checkpoint)
+            state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
+            if state.keys() != self.learner.state().keys():
+                raise ValueError("the number of layers is another")
+            self.learner.restore(state)
             self.epoch, self.batch = int(checkpoint["epoch"]), int(checkpoint["batch"])
             self._seconds = float(checkpoint["seconds"])
             self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
@@ -112,7 +121,8 @@ class Loop:
             self.learner.step(*self.samples.batch(slice(start, start + size)))
             self.batch += 1
             bar.update()
-            if interval and self.batch % interval == 0 and self.batch < self.batches and not self._measure(bar):
+            due = interval and self.batch % interval == 0 and self.batch < self.batches
+            if due and not self._measure(bar, self.epoch, self.batch):
                 return False
             if stop.signal:
                 break
@@ -121,19 +131,19 @@ class Loop:
     def _end_epoch(self, bar):
         """Measure, save, count; False if the numbers blew up."""
         self.learner.net.check_solved()
-        self.epoch, self.batch = self.epoch + 1, 0
-        good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar))
+        good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar, self.epoch + 1, 0))
         if good:
+            self.epoch, self.batch = self.epoch + 1, 0
             self._save()
             shown = "  ".join(f"{name} {value:.6g}" for name, value in self._last().items())
             self.report(f"epoch {self.epoch}/{self.schedule.epochs}  {shown}")
         return good
 
-    def _measure(self, bar):
+    def _measure(self, bar, epoch, batch):
         """Add one row to the series and write it; False if a loss is not finite."""
         self.learner.net.check_solved()
         self._measure_start()
-        row = self._add_row(self.epoch, self.batch, self._elapsed())
+        row = self._add_row(epoch, batch, self._elapsed())
         self.folder.save_series(self.series)
         bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if name.endswith("_acc")}, refresh=True)
         # false for nan and inf too
@@ -164,7 +174,7 @@ class Loop:
         return row
 
     def _save(self):
-        position = {"epoch": self.epoch, "batch": self.batch, "seconds": self._elapsed()}
+        position = dict(zip(POSITION, (self.epoch, self.batch, self._elapsed()), strict=True))
         series = {f"series_{name}": np.array(values) for name, values in self.series.items()}
         self.folder.save_checkpoint(position | series | self.learner.state())
 
@@ -194,10 +204,10 @@ class Loop:
         return self.give_up("diverged")
 
     def give_up(self, outcome, **reasons):
-        """End a run that cannot go on: keep its series and its last checkpoint.  Returns what DONE says."""
+        """End a run that cannot go on; its series and its last checkpoint stay.  Returns the content of DONE."""
         self._measure_start()
         self.folder.save_series(self.series)
-        told = {"outcome": outcome, "epoch": self.epoch, "batch": self.batch} | reasons
+        told = {"outcome": outcome, "epoch": self.epoch + 1, "batch": self.batch} | reasons
         self.folder.finish(told)
         return told
 

@@ -5,6 +5,7 @@ products, each computed by one thread, beats a BLAS that splits every product am
 an optimiser's are split at all.
 """
 
+import contextvars
 import itertools
 import os
 from collections import deque
@@ -46,7 +47,8 @@ class Workers:
                     return
                 results[i] = function(items[i])
 
-        helpers = [self._pool.submit(work) for _ in range(min(self.count, len(items)) - 1)]
+        # in this context, so that numpy's errstate of the caller holds in every thread
+        helpers = [self._pool.submit(contextvars.copy_context().run, work) for _ in range(min(self.count, len(items)) - 1)]
         try:
             work()
         finally:
