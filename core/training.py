@@ -213,6 +213,10 @@ class Loop:
 
     def _finished(self):
         self.folder.save_weights(self.learner.net)
-        outcome = {"outcome": "finished", "epochs": self.epoch} | self._last()
+        now = {"seconds": round(self._elapsed(), 3)}
+        if self.schedule.eval_interval:  # the last row of the series is some batches old
+            for probe in self.probes:
+                now |= probe()
+        outcome = {"outcome": "finished", "epochs": self.epoch} | self._last() | now
         self.folder.finish(outcome)
         return outcome

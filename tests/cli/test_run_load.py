@@ -1,0 +1,66 @@
+"""--load, --load_or_start and --overwrite of run.py: a run goes on as if it had never stopped, or starts again."""
+
+import pytest
+
+from tests.faults.tiny_runs import checkpoint, in_process, only, read_metrics, results
+
+VARIANTS = {
+    "backpropagation": ["--learning_rate=0.01"],
+    "target propagation": ["--algorithm=TP", "--orthogonal_reg=1000", "--learning_rate=0.001"],
+    "GAIT-prop": ["--algorithm=GAIT", "--orthogonal_init", "--orthogonal_reg=0.1", "--threads=2"],
+    "as published": ["--algorithm=GAIT", "--target_form=absolute", "--linear"],
+    "often measured": ["--eval_interval=2", "--batch_size=14"],
+    "single precision": ["--precision=float32", "--learning_rate=0.01"],
+    "tower": ["--tower", "--dataset=FMNIST", "--nb_epochs=3", "--batch_size=120"],
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loading_with_more_epochs_equals_the_longer_run_bit_for_bit(variant, tmp_path, monkeypatch):
+    call = in_process(tmp_path, monkeypatch)
+    settings = ["--nb_epochs=4", *VARIANTS[variant]]
+    assert call(*settings) == 0
+    assert call(*settings, "--nb_epochs=1", f"--results_dir={tmp_path / 'parts'}") == 0
+    assert call(*settings, f"--results_dir={tmp_path / 'parts'}", "--load") == 0
+    whole, parts = only(tmp_path / "results"), only(tmp_path / "parts")
+    assert whole.name == parts.name
+    assert results(whole) == results(parts)
+    assert checkpoint(whole) == checkpoint(parts)
+
+
+def test_loading_a_run_that_has_its_epochs_changes_no_result(tmp_path, monkeypatch, capsys):
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=2") == 0
+    before = results(only(tmp_path / "results"))
+    capsys.readouterr()
+    assert call("--nb_epochs=2", "--load") == 0
+    assert "finished 2 epochs" in capsys.readouterr().out
+    assert results(only(tmp_path / "results")) == before
+
+
+def test_overwriting_starts_again_and_keeps_the_notes_beside(tmp_path, monkeypatch):
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=1") == 0
+    folder = only(tmp_path / "results")
+    once = results(folder)
+    (folder / "notes.md").write_text("mine")
+    assert call("--nb_epochs=2") == 2
+    assert call("--nb_epochs=2", "--overwrite") == 0
+    assert results(folder) != once and len(read_metrics(folder)["epoch"]) == 3
+    assert (folder / "notes.md").read_text() == "mine"
+    assert call("--nb_epochs=1", "--overwrite") == 0
+    assert results(folder) == once
+
+
+def test_load_or_start_starts_then_goes_on_then_has_nothing_to_do(tmp_path, monkeypatch, capsys):
+    """What a sweep repeats until everything is done."""
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=3", f"--results_dir={tmp_path / 'whole'}") == 0
+    assert call("--nb_epochs=1", "--load_or_start") == 0
+    assert call("--nb_epochs=3", "--load_or_start") == 0
+    folder = only(tmp_path / "results")
+    assert results(folder) == results(only(tmp_path / "whole"))
+    capsys.readouterr()
+    assert call("--nb_epochs=3", "--load_or_start") == 0
+    assert "finished 3 epochs" in capsys.readouterr().out
+    assert results(folder) == results(only(tmp_path / "whole"))
