@@ -48,7 +48,7 @@ class Backend:
     def block(self):
         """Entries that an elementwise pass should handle at a time: on a CPU few enough for the operands to stay in a core's
         cache and enough for the calls to cost nothing, on a GPU as many as there are."""
-        return 300_000 if self.device is None else 1 << 62
+        return 150_000 if self.device is None else 1 << 62
 
     def floats(self, host_array):
         """A copy of `host_array` on the device, in the run's float type."""

@@ -22,7 +22,7 @@ class Learner:
     block        entries of a matrix that one pass should handle (core/backend.py)
     """
 
-    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=300_000):
+    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=150_000):
         self.net, self.rule, self.options = net, rule, options
         self.regulariser, self.optimiser, self.workers = regulariser, optimiser, workers
         self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]

@@ -112,9 +112,11 @@ class RunFolder:
         if self._lock is not None:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 self.close()
                 raise UsageError(f"{self.path} is in use by another process") from None
+            except OSError:
+                self.close()  # a file system without locks: two programs in one folder are not noticed there
 
     def _clear(self):
         for pattern in RUN_FILES:

@@ -70,6 +70,7 @@ def test_kill_at_twenty_random_moments_and_resume(data, uninterrupted, tmp_path)
         lives += 1
         place, load = tmp_path / str(lives), []
         while True:
+            begin = time.monotonic()
             process = start(data, f"--results_dir={place}", *options, *load)
             with process:
                 if kills < 20:
@@ -79,6 +80,8 @@ def test_kill_at_twenty_random_moments_and_resume(data, uninterrupted, tmp_path)
                 _, err = process.communicate(timeout=60)
             assert process.returncode in (0, -signal.SIGKILL), err
             if process.returncode == 0:
+                if not load:  # then it took less than it was given: the first measurement met a busy moment
+                    seconds = min(seconds, time.monotonic() - begin)
                 break
             kills += 1
             started = list(place.glob("*/config.json"))
