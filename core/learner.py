@@ -1,5 +1,7 @@
 """One learning rule at work on one network."""
 
+from functools import partial
+
 from core.backend import array_module
 from core.gradients import add_weight_gradient, bias_gradient
 from core.workers import shares
@@ -57,30 +59,29 @@ class Learner:
         return self.gradients
 
     def propagate(self, inputs, target):
-        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; on the way `gradients` gets the regulariser's part.
+        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; on the way `gradients` gets the regulariser's part."""
+        if self.regulariser:
+            return self._propagate_beside_the_regulariser(inputs, target)
 
-        Without a regulariser each worker takes a share of the samples; with one, whose work is larger, the rule needs but one.
-        """
-        count = 1 if self.regulariser else self.workers.count
-        parts = shares(len(inputs), count)
-        traces = self._beside(
-            [lambda part=part: self.net.forward(inputs[part], auxiliary=False) for part in parts],
-            [lambda layer=layer: self.regulariser.prepare(layer) for layer in self.net.layers],
-        )
-        errors = self._beside(
-            [
-                lambda trace=trace, part=part: self.rule.layer_errors(self.net, trace, target[part], self.options)
-                for trace, part in zip(traces, parts, strict=True)
-            ],
-            [lambda block=block: self._regularise(*block) for block in self._blocks],
-        )
+        def share(part):
+            trace = self._forward(inputs[part])
+            return trace, self._errors(trace, target[part])
+
+        traces, errors = zip(*self.workers.map(share, shares(len(inputs), self.workers.count)), strict=True)
         return _join(traces), _join(errors)
 
-    def _beside(self, jobs, regularising):
-        """Results of `jobs`, done beside the jobs of the regulariser, if there is one."""
-        if self.regulariser:
-            return self.workers.map(_call, [*jobs, *regularising])[: len(jobs)]
-        return self.workers.map(_call, jobs)
+    def _propagate_beside_the_regulariser(self, inputs, target):
+        """The same where the regulariser, whose work is the larger, keeps the other workers busy."""
+        jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
+        trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
+        jobs = [partial(self._regularise, *block) for block in self._blocks]
+        return trace, self.workers.map(_call, [partial(self._errors, trace, target), *jobs])[0]
+
+    def _forward(self, inputs):
+        return self.net.forward(inputs, auxiliary=False)
+
+    def _errors(self, trace, target):
+        return self.rule.layer_errors(self.net, trace, target, self.options)
 
     def _regularise(self, index, rows):
         self.regulariser.gradient(self.net.layers[index], rows, self.gradients[2 * index][..., rows, :])
