@@ -45,17 +45,25 @@ def summarise(name, runs):
     test, training = (100 * np.array([each[column] for each in series]) for column in COLUMNS)
     best = int(test.mean(axis=0).argmax())
     summary = {"setting": name, "seeds": len(runs), "epochs": _epochs(runs[0])}
-    summary |= _spread("test_acc", test[:, -1]) | _spread("training_acc", training[:, -1])
+    summary |= _spread("test_acc", _final(runs, "test_acc", test)) | _spread("training_acc", _final(runs, "training_acc", training))
     return summary | _spread("best_test_acc", test[:, best]) | {"best_test_acc_epoch": float(series[0]["x"][best])}
 
 
 def _checked_series(run):
-    """The series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed."""
+    """The series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
+
+    With --eval_interval the series ends some batches before the run, and there is nothing to compare.
+    """
     series = read_series(run, COLUMNS)
-    for column in COLUMNS:
+    for column in COLUMNS if series["batch"][-1] == 0 else ():
         if run.outcome.get(column, series[column][-1]) != series[column][-1]:
             raise FileError(f"{run.path / 'metrics.csv'} is damaged: its last {column} is not the one in DONE")
     return series
+
+
+def _final(runs, column, percent):
+    """The last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
+    return np.array([100 * run.outcome.get(column, rows[-1] / 100) for run, rows in zip(runs, percent, strict=True)])
 
 
 def _spread(key, values):

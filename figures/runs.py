@@ -11,6 +11,7 @@ import numpy as np
 
 from core.files import FileError, read_json
 from core.options import UsageError
+from core.recording import RunFolder
 from core.training import LARGEST_LOSS
 
 ALL_SAMPLES = 60000  # what --train_samples=0 stands for: MNIST, KMNIST and FMNIST agree in it
@@ -38,9 +39,7 @@ class Run:
         if self.outcome is None:
             return "unfinished"
         kind = self.outcome["outcome"]
-        # a run that became singular tells the epochs behind it, one that diverged the epoch in which it did
-        epoch = self.outcome.get("epoch", 0) + (kind == "singular")
-        return kind if kind == "finished" else f"{kind} in epoch {epoch}"
+        return kind if kind == "finished" else f"{kind} in epoch {self.outcome['epoch']}"
 
     @property
     def failed(self):
@@ -78,15 +77,8 @@ def read_run(folder):
         raise FileError(f"{folder} is not a run folder: it is " + ("a file" if path.exists() else "not there"))
     if not (path / "config.json").exists():
         raise FileError(f"{folder} is not a run folder: it has no config.json")
-    config = read_json(path / "config.json")
-    parts = [config.get(name) for name in ("settings", "options")] if isinstance(config, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
-        raise FileError(f"{path / 'config.json'} is not of a run: it lacks settings or options")
-    done = path / "DONE"
-    outcome = read_json(done) if done.exists() else None
-    if outcome is not None and not (isinstance(outcome, dict) and isinstance(outcome.get("outcome"), str)):
-        raise FileError(f"{done} is damaged: it tells no outcome")
-    return Run(path, *parts, outcome)
+    config = read_json(path / "config.json", settings=dict, options=dict)
+    return Run(path, config["settings"], config["options"], RunFolder(path, config["settings"]).outcome)
 
 
 def read_series(run, columns):

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADER = "epoch,batch,training_acc,training_loss,test_acc,test_loss,seconds"
 SETTINGS = {"algorithm": "BP", "dataset": "MNIST", "seed": 1, "learning_rate": 0.0001, "tower": False}
 OUTCOMES = {
-    "finished": {"outcome": "finished", "epochs": 2},
+    "finished": {"outcome": "finished", "epochs": 2, "test_acc": 0.6},
     "diverged": {"outcome": "diverged", "epoch": 2},
-    "singular": {"outcome": "singular", "epoch": 1},
+    "singular": {"outcome": "singular", "epoch": 2},
 }
 
 
@@ -112,7 +112,7 @@ def test_a_diverged_run_is_drawn_up_to_its_last_good_row(tmp_path, last):
 
 def test_a_singular_run_tells_the_epoch_it_stopped_in(tmp_path):
     [curve], _ = curves_of(make_run(tmp_path / "a", outcome="singular"))
-    assert curve.name == "BP (singular in epoch 2)"  # DONE counts the epochs behind it, as run.py's message does
+    assert curve.name == "BP (singular in epoch 2)"
 
 
 def test_start_leaves_out_earlier_epochs(tmp_path):
@@ -135,7 +135,7 @@ def break_with(name, content):
     [
         (lambda folder: (folder / "config.json").unlink(), "is not a run folder: it has no config.json"),
         (break_with("config.json", b"{"), "config.json is damaged"),
-        (break_with("config.json", b"[]"), "config.json is not of a run"),
+        (break_with("config.json", b"[]"), "config.json is damaged"),
         (break_with("DONE", b"{}"), "DONE is damaged"),
         (lambda folder: (folder / "metrics.csv").unlink(), "has no metrics.csv"),
         (break_with("metrics.csv", b""), "metrics.csv is empty"),

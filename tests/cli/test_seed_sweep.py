@@ -162,6 +162,21 @@ def test_the_table_holds_mean_and_sample_standard_deviation(three_seeds, capsys)
     assert cells(capsys)[1:] == [["GAIT", "3", "2", "82.00", "2.00", "91.00", "1.73", "85.00", "1.00", "1"]]
 
 
+def test_the_final_accuracy_of_a_run_measured_between_batches_is_that_of_its_end(tmp_path, capsys):
+    """With --eval_interval the last row is some batches old; DONE tells of the weights that were saved."""
+    folder = Path(make_run(tmp_path / "a", 1, (0.1, 0.5), (0.1, 0.5)))
+    metrics = folder / "metrics.csv"
+    metrics.write_text(metrics.read_text().replace("\n1,0,", "\n0,990,"))
+    (folder / "config.json").write_text(
+        json.dumps({"options": {"train_samples": 60000, "batch_size": 60}, "settings": {"algorithm": "GAIT", "seed": 1}})
+    )
+    (folder / "DONE").write_text(json.dumps({"outcome": "finished", "epochs": 1, "test_acc": 0.75, "training_acc": 0.875}))
+    assert summarise_seeds.main([str(folder), "--csv", str(tmp_path / "table.csv")]) == 0
+    with open(tmp_path / "table.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (float(row["test_acc_mean"]), float(row["training_acc_mean"])) == (75.0, 87.5)
+
+
 def test_one_seed_has_no_standard_deviation(three_seeds, capsys):
     assert summarise_seeds.main(three_seeds[:1]) == 0
     assert cells(capsys)[1:] == [["GAIT", "1", "2", "80.00", "-", "90.00", "-", "85.00", "-", "1"]]
