@@ -5,6 +5,7 @@ NeurIPS 2020, arXiv:2006.06438.
 """
 
 import dataclasses
+import importlib.util
 import shlex
 import signal
 import sys
@@ -117,6 +118,8 @@ def check(options):
     if options.overwrite and (options.load or options.load_or_start):
         flag = "--load" if options.load else "--load_or_start"
         raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
+        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
     if options.backend == "cupy" and options.threads > 1:
         raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
     if options.backend == "numpy" and options.device:
@@ -241,7 +244,9 @@ def _run_to_an_outcome(loop, folder, record):
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
-    folder.begin(record)
+    changed = folder.begin(record)
+    if checkpoint and changed:
+        say(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
     try:
         return loop.run()
     except SingularWeights as error:

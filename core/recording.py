@@ -92,16 +92,19 @@ class RunFolder:
         """Write config.json before training: the settings and `record` (options, versions, device); earlier records stay.
 
         From here on there is no outcome until the run ends again.
+        Returns  the names of what rounds differently and has changed since the run began: "threads", "versions", "device"
         """
-        path = self.path / "config.json"
+        path, changed = self.path / "config.json", []
         if path.exists():
             config = read_json(path, settings=dict)
+            changed = [name for name in ("threads", "versions", "device") if config.get(name) != record[name]]
             now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
             config = {**record, "settings": self.settings}
         write_json(path, config)
         (self.path / "DONE").unlink(missing_ok=True)
+        return changed
 
     def _take(self):
         try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import time
 from dataclasses import dataclass
 
@@ -29,8 +30,9 @@ class Schedule:
 
 
 def say(line):
-    """Print a line that is there at once, also in a file that somebody watches."""
-    print(line, flush=True)
+    """Print a line above the progress bars, at once, also into a file that somebody watches."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 class StopRequest:

@@ -1,5 +1,8 @@
 """--load, --load_or_start and --overwrite of run.py: a run goes on as if it had never stopped, or starts again."""
 
+import importlib.util
+import sys
+
 import pytest
 
 from tests.faults.tiny_runs import checkpoint, in_process, only, read_metrics, results
@@ -64,3 +67,24 @@ def test_load_or_start_starts_then_goes_on_then_has_nothing_to_do(tmp_path, monk
     assert call("--nb_epochs=3", "--load_or_start") == 0
     assert "finished 3 epochs" in capsys.readouterr().out
     assert results(folder) == results(only(tmp_path / "whole"))
+
+
+def test_going_on_with_another_number_of_threads_is_told(tmp_path, monkeypatch, capsys):
+    """The same bits need the same order of sums; nothing is wrong, but somebody may wonder."""
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=1", "--threads=1") == 0
+    assert call("--nb_epochs=2", "--threads=1", "--load") == 0
+    assert "note:" not in capsys.readouterr().out
+    assert call("--nb_epochs=3", "--threads=2", "--load") == 0
+    assert "note: threads differ" in capsys.readouterr().out
+
+
+def test_threads_without_threadpoolctl_are_refused(tmp_path, monkeypatch, capsys):
+    """Two layers of threads would fight; the default is then one thread and needs nothing."""
+    call = in_process(tmp_path, monkeypatch)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "threadpoolctl" else find_spec(name))
+    assert call("--nb_epochs=1", "--threads=2") == 2
+    assert "pip install threadpoolctl" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert call("--nb_epochs=1") == 0
