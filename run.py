@@ -122,6 +122,10 @@ def check(options):
         raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
     if options.backend == "cupy" and options.threads > 1:
         raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
+    if options.solver != "auto" and not RULES[options.algorithm].inverts:
+        raise UsageError(f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing")
+    if options.solver == "gram" and not options.orthogonal_reg:
+        raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it goes through")
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
 

@@ -13,11 +13,13 @@ class Rule:
                   first k_l = net.active[l] units of each layer; those of the others are zero.  No division by n.  A pure
                   function; the gradients follow from the errors in the same way for every rule (core/gradients.py)
     Options       frozen dataclass of the rule's own options (core/options.py)
+    inverts       whether it needs the inverse of the weights, so that options of the solver apply
     """
 
     name: str
     layer_errors: Callable
     Options: type
+    inverts: bool = False
 
 
 @dataclass(frozen=True)

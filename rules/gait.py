@@ -73,4 +73,4 @@ def _from_targets(net, trace, target, gamma):
     return errors[::-1]
 
 
-RULE = Rule("GAIT", layer_errors, Options)
+RULE = Rule("GAIT", layer_errors, Options, inverts=True)

@@ -44,4 +44,4 @@ def layer_errors(net, trace, target, options):
     ]
 
 
-RULE = Rule("TP", layer_errors, NoOptions)
+RULE = Rule("TP", layer_errors, NoOptions, inverts=True)

@@ -69,6 +69,8 @@ BAD_OPTIONS = {
     "gamma of one": (["--algorithm=GAIT", "--gamma=1"], ["--gamma", " 1 ", "(0, 1)"]),
     "gamma above one": (["--algorithm=GAIT", "--gamma=1.5"], ["--gamma", " 1.5 ", "(0, 1)"]),
     "gamma of zero": (["--algorithm=GAIT", "--gamma=0"], ["--gamma", " 0 ", "(0, 1)"]),
+    "a solver for a rule that inverts nothing": (["--solver=direct"], ["--solver=direct", "--algorithm=BP"]),
+    "a Gram matrix that nobody computes": (["--algorithm=TP", "--solver=gram"], ["--solver=gram", "--orthogonal_reg", "above 0"]),
     "threads beyond reason": (["--threads=65"], ["--threads", " 65 ", "[0, 64]"]),
     "threads beyond floats": (["--threads=1" + "0" * 400], ["--threads", "[0, 64]"]),
     "half a layer": (["--nb_layers=1.5"], ["--nb_layers", "1.5", "whole number"]),
