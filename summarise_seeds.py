@@ -44,7 +44,7 @@ def summarise(name, runs):
         raise FileError(f"{runs[0].path} and the other seeds of its setting have metrics.csv of different lengths")
     test, training = (100 * np.array([each[column] for each in series]) for column in COLUMNS)
     best = int(test.mean(axis=0).argmax())
-    summary = {"setting": name, "seeds": len(runs), "epochs": _epochs(runs[0])}
+    summary = {"setting": name, "seeds": len(runs), "epochs": runs[0].outcome["epochs"]}
     summary |= _spread("test_acc", _final(runs, "test_acc", test)) | _spread("training_acc", _final(runs, "training_acc", training))
     return summary | _spread("best_test_acc", test[:, best]) | {"best_test_acc_epoch": float(series[0]["x"][best])}
 
@@ -71,10 +71,6 @@ def _spread(key, values):
     return {f"{key}_mean": float(values.mean()), f"{key}_std": std}
 
 
-def _epochs(run):
-    return run.outcome.get("epochs")
-
-
 def summaries(runs):
     """One summary for each setting and number of epochs, and a sentence for each run that is left out.
 
@@ -85,8 +81,8 @@ def summaries(runs):
     for group, name in zip(groups, names(groups), strict=True):
         finished = [run for run in group if run.state == "finished"]
         notes += [f"{run.path}: {run.state}, left out of the means" for run in group if run not in finished]
-        for epochs in sorted({_epochs(run) for run in finished}, key=lambda epochs: epochs or 0):
-            found.append(summarise(name, [run for run in finished if _epochs(run) == epochs]))
+        for epochs in sorted({run.outcome["epochs"] for run in finished}):
+            found.append(summarise(name, [run for run in finished if run.outcome["epochs"] == epochs]))
         if not finished:
             found.append(summarise(name, []))
     return found, notes

@@ -113,7 +113,7 @@ class Loop:
                 alive = alive and self._end_epoch(bar)
                 if alive and stop.signal and self.epoch < self.schedule.epochs:
                     return self._interrupted(stop)
-        return self._finished() if alive else self._diverged()
+        return self._finished() if alive else self.give_up("diverged")
 
     def _train_epoch(self, bar, stop):
         """The rest of the current epoch; False if the numbers blew up.  Ends early at a stop request."""
@@ -195,15 +195,12 @@ class Loop:
     def _interrupted(self, stop):
         self.learner.net.check_solved()
         if not self.learner.finite():
-            return self._diverged()
+            return self.give_up("diverged")
         self._measure_start()
         self.folder.save_series(self.series)
         self._save()
         self.folder.save_weights(self.learner.net)
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
-
-    def _diverged(self):
-        return self.give_up("diverged")
 
     def give_up(self, outcome, **reasons):
         """End a run that cannot go on; its series and its last checkpoint stay.  Returns the content of DONE."""
