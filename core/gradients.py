@@ -27,3 +27,19 @@ def bias_gradient(delta, out):
     units = delta.shape[-1]
     out[..., :units] = delta.mean(axis=-2)
     out[..., units:] = 0.0
+
+
+def layer_gradients(presynaptic, delta, scale, weights, biases=None):
+    """The gradients of one layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
+
+    presynaptic  h, rates below the layer (n, inputs)
+    delta        errors (n, units)
+    scale        number, 1 / samples for a mean
+    weights      (units, inputs), overwritten
+    biases       (units,), overwritten; None for a layer without
+    """
+    xp = array_module(delta)
+    scaled = delta * scale
+    xp.matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
+    if biases is not None:
+        xp.sum(scaled, axis=-2, out=biases)

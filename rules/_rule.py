@@ -10,16 +10,23 @@ class Rule:
 
     name          as on the command line
     layer_errors  (net, trace, target, options) -> [delta_0 … delta_{L-1}]: the errors (n, k_l) on the pre-activations of the
-                  first k_l = net.active[l] units of each layer; those of the others are zero.  No division by n.  A pure
-                  function; the gradients follow from the errors in the same way for every rule (core/gradients.py)
+                  first k_l units of each layer; those of the others are zero.  No division by n.  A pure function; the gradients
+                  follow from the errors and the trace in the same way for every such rule (core/gradients.py)
     Options       frozen dataclass of the rule's own options (core/options.py)
     inverts       whether it needs the inverse of the weights, so that options of the solver apply
+    teach         (net, activities, target, options, noise) -> rules._dfc.Teaching, in place of layer_errors for a rule that
+                  brings its own presynaptic rates or sums over time; for networks with feedback weights (main.py)
+    whole_batch   options -> whether the rule must see a batch as one, not in parts that are worked on side by side
+    clips         what `--clip_grad_norm` means to it in main.py: "asked", "never", or "always", to norm 1
     """
 
     name: str
-    layer_errors: Callable
+    layer_errors: Callable | None
     Options: type
     inverts: bool = False
+    teach: Callable | None = None
+    whole_batch: Callable = lambda options: False
+    clips: str = "asked"
 
 
 @dataclass(frozen=True)

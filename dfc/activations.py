@@ -1,0 +1,89 @@
+"""Activation functions phi of system 2 with their two derivatives (they differ at a kink only)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.backend import array_module
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function, elementwise.
+
+    name        as on the command line
+    apply       (v, out=None) -> phi(v)
+    slope       v -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and leakyrelu
+    derivative  v -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
+    """
+
+    name: str
+    apply: Callable
+    slope: Callable
+    derivative: Callable
+
+
+LEAK = 0.2
+
+
+def _tanh(v, out=None):
+    return array_module(v).tanh(v, out=out)
+
+
+def _tanh_slope(v):
+    slope = array_module(v).tanh(v)
+    slope *= slope
+    return 1.0 - slope
+
+
+def _relu(v, out=None):
+    return array_module(v).maximum(v, 0.0, out=out)
+
+
+def _leaky_relu(v, out=None):
+    return array_module(v).maximum(v, LEAK * v, out=out)
+
+
+def _identity(v, out=None):
+    if out is None:
+        return v.copy()
+    out[...] = v
+    return out
+
+
+def _sigmoid(v, out=None):
+    # by tanh, which saturates where exp(-v) would overflow
+    out = array_module(v).tanh(0.5 * v, out=out)
+    out += 1.0
+    out *= 0.5
+    return out
+
+
+def _sigmoid_slope(v):
+    s = _sigmoid(v)
+    return s * (1.0 - s)
+
+
+def _ones(v):
+    return array_module(v).ones_like(v)
+
+
+def _step(below, at_zero):
+    """The derivative of a function with a kink at zero: 1 above, `below` below, 1 or `below` at zero."""
+
+    def derivative(v):
+        above = v >= 0.0 if at_zero else v > 0.0
+        return array_module(v).maximum(above.astype(v.dtype), below)
+
+    return derivative
+
+
+ACTIVATIONS = {
+    activation.name: activation
+    for activation in (
+        Activation("tanh", _tanh, _tanh_slope, _tanh_slope),
+        Activation("relu", _relu, _step(0.0, at_zero=True), _step(0.0, at_zero=False)),
+        Activation("linear", _identity, _ones, _ones),
+        Activation("leakyrelu", _leaky_relu, _step(LEAK, at_zero=True), _step(LEAK, at_zero=False)),
+        Activation("sigmoid", _sigmoid, _sigmoid_slope, _sigmoid_slope),
+    )
+}

@@ -1,0 +1,181 @@
+"""The controller: it steers the output of a network to its target through the feedback weights (dfc.md B).
+
+    tau_v dv_l/dt = -v_l + W_l r_{l-1} + b_l + v^A_l,   tau_A dv^A_l/dt = -v^A_l + Q_l u,   u = u_int + k_p e,   du_int/dt = e - alpha u
+"""
+
+import math
+from dataclasses import dataclass
+
+from core.backend import array_module
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The settings of one phase; times in units of the controller's time constant.
+
+    alpha                 leak of the control signal
+    dt                    Euler step
+    steps                 number of time points T, the first of them the feedforward state: T - 1 Euler steps
+    k_p                   proportional gain, >= 0
+    tau_v                 somatic time constant
+    tau_a                 apical time constant; dt makes the apical compartment instantaneous
+    inst_transmission     rates reach the next layer within a time step, layer by layer from the input
+    inst_system_dynamics  somatic voltages follow their drive at once; implies inst_transmission
+    proactive             layers feel the control signal of the same time step, not of the one before
+    sigma, sigma_output   standard deviation of the noise on apical voltages of hidden and output layers; None: no noise
+    """
+
+    alpha: float
+    dt: float
+    steps: int
+    k_p: float = 0.0
+    tau_v: float = 1.0
+    tau_a: float = 1.0
+    inst_transmission: bool = False
+    inst_system_dynamics: bool = False
+    proactive: bool = False
+    sigma: float | None = None
+    sigma_output: float | None = None
+
+    @property
+    def layerwise(self):
+        """Whether rates travel through the layers within one time step."""
+        return self.inst_transmission or self.inst_system_dynamics
+
+
+class ControlledNetwork:
+    """A network under control, at one point of time.
+
+    u       control signal (n, n_L);  u_int, its integral part
+    va, vb  apical and basal voltages, L arrays (n, n_l)
+    vs      somatic voltages
+    r       rates phi(vs)
+    """
+
+    def __init__(self, net, activities, target, controller):
+        xp = array_module(target)
+        self.net, self.controller = net, controller
+        self.activities, self.target = activities, target
+        self.u, self.u_int = xp.zeros_like(target), xp.zeros_like(target)
+        self.va = [xp.zeros_like(v) for v in activities.v]
+        # nothing happens to the input: the basal voltage of the first layer stays that of the feedforward pass
+        self.vb = [activities.v[0], *(v.copy() for v in activities.v[1:])]
+        self.vs = [v.copy() for v in activities.v]
+        self.r = [r.copy() for r in activities.r]
+        self._scratch = [xp.empty_like(v) for v in activities.v]
+        self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
+
+    def step(self, noise=None):
+        """One Euler step, in place (dfc.md B.4).
+
+        noise  L arrays (n, n_l) of standard normals, where the controller has noise
+        """
+        c, before = self.controller, self.u
+        error = self.target - self.r[-1]
+        change = (error - c.alpha * self.u) * c.dt
+        if c.k_p > 0.0:
+            self.u_int += change
+            self.u = self.u_int + c.k_p * error
+        else:
+            self.u = self.u + change
+        signal = self.u if c.proactive else before
+        for l in self._layers:
+            self._step_layer(l, signal, None if noise is None else noise[l])
+
+    def _step_layer(self, l, signal, noise):
+        c, va, vb, vs, scratch = self.controller, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
+        xp = array_module(vs)
+        if l:
+            self.net.drive(l, self.r[l - 1], out=vb)
+        if c.tau_a == c.dt:
+            xp.matmul(signal, self.net.feedback[l].swapaxes(-1, -2), out=va)
+        else:
+            xp.matmul(signal, self.net.feedback[l].swapaxes(-1, -2), out=scratch)
+            scratch -= va
+            scratch *= c.dt / c.tau_a
+            va += scratch
+        if noise is not None:
+            sigma = c.sigma_output if l == len(self.vs) - 1 else c.sigma
+            xp.multiply(noise, sigma * math.sqrt(c.dt) / c.tau_a, out=scratch)
+            va += scratch
+        if c.inst_system_dynamics:
+            xp.add(va, vb, out=vs)
+        else:
+            xp.add(va, vb, out=scratch)
+            scratch -= vs
+            scratch *= c.dt / c.tau_v
+            vs += scratch
+        self.net.activations[l].apply(vs, out=self.r[l])
+
+    def output_distance(self):
+        """|r* - r_L| of every sample (n,)."""
+        return norms(self.target - self.r[-1])
+
+
+def simulate(net, activities, target, controller, noise=None, observe=None):
+    """The controlled network after controller.steps time points.
+
+    net         FeedbackNetwork
+    activities  its feedforward pass, the state at the first time point
+    target      output target (n, n_L), constant
+    controller  Controller
+    noise       object with `fill(arrays)`, which fills host or device arrays of shape (steps, n, n_l), one a layer, with standard
+                normals for so many steps; needed where the controller has noise
+    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
+    """
+    state = ControlledNetwork(net, activities, target, controller)
+    if observe:
+        observe(0, state)
+    draws = _draws(state, noise) if controller.sigma is not None else None
+    for t in range(1, controller.steps):
+        state.step(next(draws) if draws else None)
+        if observe:
+            observe(t, state)
+    return state
+
+
+NOISE_BLOCK = 16  # time steps of noise drawn at once: few enough to stay in the cache
+
+
+def _draws(state, noise):
+    """The noise of one step after the other, L arrays (n, n_l) each, drawn in blocks of steps."""
+    left = state.controller.steps - 1
+    while left > 0:
+        count = min(left, NOISE_BLOCK)
+        block = noise.fill(count, state.vs)
+        for t in range(count):
+            yield [layer[t] for layer in block]
+        left -= count
+
+
+@dataclass
+class Trajectory:
+    """All time points of a simulation: u (T, n, n_L); va, vb, vs, r, L arrays (T, n, n_l); errors |r* - r_L| (T, n)."""
+
+    u: list
+    va: list
+    vb: list
+    vs: list
+    r: list
+    errors: list
+
+
+def record(net, activities, target, controller, noise=None):
+    """The Trajectory of a simulation; as large as it sounds, so for plots and tests."""
+    kept = []
+
+    def keep(t, state):
+        layers = [[each.copy() for each in arrays] for arrays in (state.va, state.vb, state.vs, state.r)]
+        kept.append((state.u.copy(), *layers, state.output_distance()))
+
+    simulate(net, activities, target, controller, noise, keep)
+    xp = array_module(target)
+    u, *layers, errors = zip(*kept, strict=True)
+    stacked = [[xp.stack(each) for each in zip(*arrays, strict=True)] for arrays in layers]
+    return Trajectory(xp.stack(u), *stacked, xp.stack(errors))
+
+
+def norms(rows):
+    """The 2-norm of every row: (n, k) -> (n,)."""
+    xp = array_module(rows)
+    return xp.sqrt((rows * rows).sum(axis=-1))

@@ -1,0 +1,102 @@
+"""A multi-layer perceptron with direct feedback weights from the output to every layer (dfc.md A).
+
+Rows are samples.  Layers are numbered from 0 to L-1; W_l (n_l, n_{l-1}), b_l (n_l,), Q_l (n_l, n_L), with n_{-1} inputs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.backend import array_module
+
+
+@dataclass
+class Activities:
+    """What a feedforward pass leaves behind; controllers never overwrite it.
+
+    x             inputs (n, n_{-1})
+    v             pre-activations, L arrays (n, n_l)
+    r             rates phi(v), L arrays (n, n_l)
+    count         number of samples of the whole batch, of which these rows may be a part
+    first_output  rates of the output layer for the first sample of the whole batch (n_L,)
+    """
+
+    x: Any
+    v: list
+    r: list
+    count: int
+    first_output: Any
+
+    def presynaptic(self, l):
+        """The rates that layer l reads (n, n_{l-1})."""
+        return self.r[l - 1] if l else self.x
+
+    def part(self, rows):
+        """The same of some rows (a slice), as views."""
+        return Activities(self.x[rows], [v[rows] for v in self.v], [r[rows] for r in self.r], self.count, self.first_output)
+
+
+class FeedbackNetwork:
+    """Forward weights, feedback weights and activation functions, and what rules may ask of them.
+
+    weights      list of L arrays (n_l, n_{l-1}), updated in place by whoever trains them
+    biases       list of L arrays (n_l,), or an empty list
+    feedback     list of arrays Q_l (n_l, n_L): all layers (DFC), hidden ones (DFA), or none (BP)
+    activations  list of L dfc.activations.Activation
+    loss         dfc.losses.Loss
+    identity     whether Q_{L-1} is known to be the identity, and to stay it
+    """
+
+    def __init__(self, weights, biases, feedback, activations, loss, identity=False):
+        self.weights, self.biases, self.feedback = weights, biases, feedback
+        self.activations = activations
+        self.loss = loss
+        self.identity = identity
+
+    @property
+    def sizes(self):
+        """[n_0 … n_{L-1}], the sizes of the layers without the input."""
+        return [len(w) for w in self.weights]
+
+    @property
+    def parameters(self):
+        """The forward parameters [W_0, b_0, W_1, b_1, …], the arrays themselves; without biases [W_0, W_1, …]."""
+        if not self.biases:
+            return list(self.weights)
+        return [array for pair in zip(self.weights, self.biases, strict=True) for array in pair]
+
+    @property
+    def everything(self):
+        """{name: array} of all that a run saves: W0 …, b0 …, Q0 …."""
+        groups = {"W": self.weights, "b": self.biases, "Q": self.feedback}
+        return {f"{name}{l}": array for name, arrays in groups.items() for l, array in enumerate(arrays)}
+
+    def drive(self, l, rates, out=None):
+        """The basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
+        v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
+        if self.biases:
+            v += self.biases[l]
+        return v
+
+    def forward(self, x):
+        """The Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
+        v, r = [], []
+        for l, activation in enumerate(self.activations):
+            v.append(self.drive(l, r[-1] if l else x))
+            r.append(activation.apply(v[-1]))
+        return Activities(x, v, r, len(x), r[-1][0])
+
+    def output_error(self, activities, target):
+        """n dLoss/dr_L of a feedforward pass (n, n_L), n the samples of the batch."""
+        return self.loss.error(activities.r[-1], target)
+
+    def slope(self, activities, l):
+        """phi'_l at the feedforward pre-activation, 1 at a kink (n, n_l)."""
+        return self.activations[l].slope(activities.v[l])
+
+    def derivative(self, activities, l):
+        """The same as automatic differentiation has it at a kink: the slope below zero."""
+        return self.activations[l].derivative(activities.v[l])
+
+    def transpose_product(self, l, delta):
+        """delta W_l: from errors on layer l (n, n_l) to what they mean for the rates below (n, n_{l-1})."""
+        return delta @ self.weights[l]

@@ -1,0 +1,136 @@
+"""DFC: Deep Feedback Control, learning all along the controlled trajectory (Meulemans et al., NeurIPS 2021)."""
+
+from core.backend import array_module
+from core.clipping import clip_each
+from core.gradients import layer_gradients
+from dfc.controller import simulate
+from rules._dfc import Teaching, convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
+from rules._rule import Rule
+from rules.dfc_ss import Options, first_error, settle
+
+TIME_BLOCK = 16  # time points whose products are summed by one matmul
+
+
+def teach(net, activities, target, options, noise=None):
+    """Gradients averaged over the trajectory of the controller for one batch (dfc.md B.4, B.6, C.3).
+
+        dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))   (or as dfc.md C.1)
+
+    Arguments and result as in rules.dfc_ss.teach.  Samples that did not converge count as if they had stayed at the feedforward
+    state: where there are any, the others are simulated once more, which needs no memory for trajectories.
+    """
+    output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)
+    if options.efficient:
+        return _teach_step_by_step(net, activities, output_target, options, noise)
+    total = TimeSum(net, activities, options)
+    state = simulate(net, activities, output_target, options.controller, noise, total.observe)
+    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
+    steady = settle(activities, state, converged, options)
+    if not options.include_non_converged_samples and not bool(converged.all()):
+        total = _simulate_again(net, activities, output_target, options, noise, converged)
+    return Teaching(total.gradients(), steady, counts(converged, diverged), converged, diverged)
+
+
+def _simulate_again(net, activities, output_target, options, noise, chosen):
+    """The TimeSum of the `chosen` rows (n,) bool alone."""
+    rows = chosen.nonzero()[0]
+    some = activities.part(rows)
+    total = TimeSum(net, some, options)
+    if len(rows):
+        noise = noise and noise.again(rows)
+        simulate(net, some, output_target[rows], options.controller, noise, total.observe)
+    return total
+
+
+class TimeSum:
+    """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t]."""
+
+    def __init__(self, net, activities, options):
+        self.net, self.activities, self.options = net, activities, options
+        n, xp = len(activities.x), array_module(activities.x)
+        self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v]
+        self._rates = [xp.empty((TIME_BLOCK, *r.shape), dtype=r.dtype) for r in activities.r[:-1]]
+        self._first = xp.zeros_like(activities.v[0])
+        self._sums = [xp.zeros_like(p) for p in net.parameters]
+        self._filled, self._rows = 0, n
+
+    def observe(self, t, state):
+        """Take in time point t; at the first one somatic and basal voltages are equal."""
+        if t == 0:
+            return
+        for l, errors in enumerate(self._errors):
+            errors[self._filled] = self._error(state, l)
+            if l:
+                self._rates[l - 1][self._filled] = state.r[l - 1]
+        self._filled += 1
+        if self._filled == TIME_BLOCK:
+            self._add_block()
+
+    def _error(self, state, l):
+        rule, vs, vb = self.options.learning_rule, state.vs[l], state.vb[l]
+        if rule == "nonlinear_difference":
+            change = self.net.activations[l].apply(vb)
+            change -= state.r[l]
+            change *= 2.0
+            return change
+        return voltage_errors(self.net, self.activities, l, vb, vs - vb, rule)
+
+    def _add_block(self):
+        filled, self._filled = self._filled, 0
+        self._first += self._errors[0][:filled].sum(axis=0)
+        for l in range(1, len(self._errors)):
+            errors = self._errors[l][:filled].reshape(filled * self._rows, -1)
+            rates = self._rates[l - 1][:filled].reshape(filled * self._rows, -1)
+            weights, *biases = of_layer(self.net, self._sums, l)
+            weights += errors.swapaxes(-1, -2) @ rates
+            for b in biases:
+                b += errors.sum(axis=0)
+
+    def gradients(self):
+        """The gradients, means over the batch and all T time points."""
+        if self._filled:
+            self._add_block()
+        scale = 1.0 / (self.activities.count * self.options.controller.steps)
+        for total in self._sums:
+            total *= scale
+        layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self._sums, 0))
+        return self._sums
+
+
+def _teach_step_by_step(net, activities, output_target, options, noise):
+    """The published memory-saving variant (dfc.md C.3): gradients summed while the simulation runs, clipped after every step.
+
+    Samples count as diverged step by step, and the divisor is T - 1.
+    """
+    xp = array_module(activities.x)
+    gradients = [xp.zeros_like(p) for p in net.parameters]
+    step_gradients, total = empty_gradients(net), 0
+    scale = 1.0 / (activities.count * (options.controller.steps - 1))
+
+    def observe(t, state):
+        nonlocal total
+        if t == 0:
+            return
+        # the published program has 0.5 here whatever epsilon is
+        converged, diverged = convergence(activities, state, first_error(activities, state, options), 0.5)
+        total = total + counts(converged, diverged)
+        for l, (vs, vb) in enumerate(zip(state.vs, state.vb, strict=True)):
+            delta_v = vs - vb
+            if not options.include_non_converged_samples:
+                delta_v = xp.where(diverged[:, None], 0.0, delta_v)
+            below = state.r[l - 1] if l else activities.x
+            basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
+            errors = voltage_errors(net, activities, l, basal, delta_v, options.learning_rule)
+            layer_gradients(below, errors, scale, *of_layer(net, step_gradients, l))
+        for gradient, step in zip(gradients, step_gradients, strict=True):
+            gradient += step
+        if options.clip_grad_norm > 0.0:
+            clip_each(gradients, options.clip_grad_norm)
+
+    state = simulate(net, activities, output_target, options.controller, noise, observe)
+    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
+    steady = settle(activities, state, converged, options)
+    return Teaching(gradients, steady, total + counts(converged, diverged), converged, diverged, clipped=True)
+
+
+RULE = Rule("DFC", None, Options, teach=teach, whole_batch=lambda options: options.efficient)

@@ -1,0 +1,37 @@
+"""DFC-SSA: Deep Feedback Control with the steady state in closed form (Meulemans et al., NeurIPS 2021)."""
+
+from dataclasses import dataclass
+
+from dfc.steady_state import analytical_steady_state
+from rules._dfc import Teaching, nudge, steady_gradients
+from rules._rule import Rule
+
+
+@dataclass(frozen=True)
+class Options:
+    """target_stepsize, lambda; alpha_di, leak of the controller; learning_rule and use_initial_activations of dfc.md C."""
+
+    target_stepsize: float = 0.001
+    alpha_di: float = 0.001
+    learning_rule: str = "nonlinear_difference"
+    use_initial_activations: bool = False
+
+
+def teach(net, activities, target, options, noise=None):
+    """Gradients from the analytical steady state for one batch (dfc.md B.8, C.2).
+
+        u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l of dfc.md C.1
+
+    net         FeedbackNetwork with feedback weights of all layers
+    activities  its feedforward pass
+    target      labels (n,) or targets (n, n_L)
+    options     Options
+    Returns     Teaching
+    """
+    difference = nudge(net, activities, target, options.target_stepsize)
+    steady = analytical_steady_state(net, activities, difference, options.alpha_di)
+    gradients = steady_gradients(net, activities, steady, options.learning_rule, options.use_initial_activations)
+    return Teaching(gradients, steady)
+
+
+RULE = Rule("DFC-SSA", None, Options, teach=teach)

@@ -1,0 +1,41 @@
+"""Direct feedback alignment (DFA; Nokland 2016, arXiv:1609.01596), as direct linear target propagation with fixed feedback."""
+
+from dataclasses import dataclass
+
+from core.backend import array_module
+from rules._dfc import nudge
+from rules._rule import Rule
+
+
+@dataclass(frozen=True)
+class Options:
+    """target_stepsize, lambda: how far along the loss gradient the output target lies."""
+
+    target_stepsize: float = 0.001
+
+
+def layer_errors(net, activities, target, options):
+    """Errors of direct feedback alignment for one batch (dfc.md F.2).
+
+        s_L = 2 phi'_L (r_L - r*),   s_l = -2 phi'_l ((phi_L^-1(r*) - v_L) Q_l^T),   phi_L linear or sigmoid
+
+    net         FeedbackNetwork with feedback weights of the hidden layers
+    activities  its feedforward pass
+    target      labels (n,) or targets (n, n_L)
+    options     Options
+    Returns     list of L arrays (n, n_l); no division by n
+    """
+    last = len(net.weights) - 1
+    difference = nudge(net, activities, target, options.target_stepsize)
+    errors = [-2.0 * (net.slope(activities, last) * difference)]
+    if net.activations[last].name == "sigmoid":
+        output_target = activities.r[last] + difference
+        logit = array_module(difference).log(output_target / (1.0 - output_target))
+        difference = logit - activities.v[last]
+    hidden = [
+        -2.0 * (net.slope(activities, l) * (difference @ net.feedback[l].swapaxes(-1, -2))) for l in range(last)
+    ]
+    return hidden + errors
+
+
+RULE = Rule("DFA", layer_errors, Options, clips="always")
