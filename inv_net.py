@@ -34,6 +34,19 @@ class TowerInvNet:
         """[W_0, b_0, W_1, b_1, …], the arrays themselves: whoever updates them calls `weights_changed`."""
         return [array for layer in self.layers for array in (layer.weights, layer.biases)]
 
+    @property
+    def arrays(self):
+        """All that is trained: the parameters."""
+        return self.parameters
+
+    @property
+    def named_arrays(self):
+        """{published name: array}: 0Lweights, 0Lbiases, …"""
+        named = {}
+        for l, layer in enumerate(self.layers):
+            named |= {f"{l}Lweights": layer.weights, f"{l}Lbiases": layer.biases}
+        return named
+
     def weights_changed(self):
         for layer in self.layers:
             layer.weights_changed()
@@ -54,6 +67,23 @@ class TowerInvNet:
         if trace[-1].shape[-1] == self.layers[-1].size:
             return trace
         return [*trace[:-1], self.layers[-1].forward(trace[-2])]
+
+    @property
+    def weights(self):
+        """[W_0 … W_{L-1}], the arrays themselves."""
+        return [layer.weights for layer in self.layers]
+
+    def output_error(self, trace, target):
+        """The gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
+        return trace[-1][..., : self.classes] - target
+
+    def derivative(self, trace, l):
+        """f' of the active units of layer l (n, active[l]), read off their activity."""
+        return self.transfer.slope(trace[l + 1][..., : self.active[l]])
+
+    def transpose_product(self, l, delta):
+        """delta W_l^T: from errors on layer l (n, <= size) to what they mean for the activity below (n, size)."""
+        return self.layers[l].transpose_product(delta)
 
     def check_solved(self):
         """Raise SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""

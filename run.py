@@ -22,6 +22,7 @@ from core.initialisers import INITIALISERS
 from core.learner import Learner
 from core.optimisers import Adam
 from core.options import Parser, UsageError, add_arguments, option
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
 from core.recording import RunFolder, provenance
 from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
@@ -34,7 +35,6 @@ from rules import RULES
 from utils import LEAKY_RELU, LINEAR
 
 USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
-EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -241,26 +241,10 @@ def train(options, rule_options):
 
 
 def _run_to_an_outcome(loop, folder, record):
-    """Train from the folder's checkpoint or the beginning, unless nothing is left to do; returns the outcome."""
-    ended = folder.outcome
-    if ended and (ended["outcome"] != "finished" or ended["epochs"] >= loop.schedule.epochs):
-        return ended
-    checkpoint = folder.checkpoint()
-    if checkpoint:
-        loop.restore(checkpoint)
-    changed = folder.begin(record)
-    if checkpoint and changed:
-        say(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
     try:
-        return loop.run()
+        return run_to_an_outcome(loop, folder, record)
     except SingularWeights as error:
         return loop.give_up("singular", reason=str(error))
-    except FileError as error:
-        raise StoppedByError(f"{error}. Training stopped in epoch {loop.epoch + 1}; --load continues it") from error
-
-
-class StoppedByError(Exception):
-    """Training had to stop through no fault of the command line; the text says why and how to go on."""
 
 
 def main(argv=None):

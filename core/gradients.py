@@ -1,5 +1,8 @@
 """From the errors of a rule to the gradients of weights and biases: the same for every rule."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from core.backend import array_module
 
 
@@ -43,3 +46,22 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
     xp.matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
     if biases is not None:
         xp.sum(scaled, axis=-2, out=biases)
+
+
+@dataclass
+class Teaching:
+    """What a rule that brings its own presynaptic rates, or sums over time, returns for some rows of a batch.
+
+    gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
+    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState)
+    counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
+    converged, diverged  (n,) bool at the last time point; None likewise
+    clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
+    """
+
+    gradients: list
+    steady: Any
+    counts: Any = None
+    converged: Any = None
+    diverged: Any = None
+    clipped: bool = False

@@ -17,8 +17,40 @@ def haar_orthogonal(random, n_in, n_out):
     """
     if n_in != n_out:
         raise ValueError(f"an orthogonal matrix is square, not {n_in} x {n_out}")
-    q, r = np.linalg.qr(random.standard_normal((n_in, n_out)))
+    return _signed_basis(random.standard_normal((n_in, n_out)))
+
+
+def orthogonal_scaled(random, n_out, n_in):
+    """An (n_out, n_in) matrix of orthonormal columns, or rows if these are fewer, times sqrt(6 / (n_out + n_in)) (dfc.md A.3)."""
+    gaussian = random.standard_normal((n_out, n_in))
+    basis = _signed_basis(gaussian) if n_out >= n_in else _signed_basis(gaussian.T).T
+    return np.ascontiguousarray(basis) * math.sqrt(6.0 / (n_out + n_in))
+
+
+def xavier_uniform(random, n_out, n_in):
+    """Uniform entries in (-a, a), a = sqrt(6 / (n_out + n_in)) (Glorot and Bengio 2010; dfc.md A.3): an (n_out, n_in) matrix."""
+    bound = math.sqrt(6.0 / (n_out + n_in))
+    return random.uniform(-bound, bound, (n_out, n_in))
+
+
+def teacher(random, n_out, n_in):
+    """Gaussian entries of standard deviation 3 sqrt(2 / (n_out + n_in)) (dfc.md A.3): an (n_out, n_in) matrix."""
+    return 3.0 * xavier_normal(random, n_out, n_in)
+
+
+def _signed_basis(matrix):
+    """The orthonormal factor of the thin QR of a matrix with at least as many rows as columns, the diagonal of R positive."""
+    q, r = np.linalg.qr(matrix)
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)
 
 
 INITIALISERS = {"xavier": xavier_normal, "orthogonal": haar_orthogonal}
+
+# (random, rows, columns) -> matrix.  Those of Deep Feedback Control are (n_out, n_in), and xavier_normal makes no difference
+# between the two; `random` needs no more than standard_normal(shape) and uniform(low, high, shape).
+PUBLISHED_INITIALISERS = {
+    "orthogonal": orthogonal_scaled,
+    "xavier": xavier_uniform,
+    "xavier_normal": xavier_normal,
+    "teacher": teacher,
+}

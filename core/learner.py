@@ -7,7 +7,46 @@ from core.gradients import add_weight_gradient, bias_gradient
 from core.workers import shares
 
 
-class Learner:
+class BaseLearner:
+    """What every learner has in common: a network and an optimiser, and how they are saved.
+
+    net        anything with a list `arrays` of all that is trained, and `weights_changed()`
+    optimiser  core.optimisers
+    name       tells the learners of one network apart in a checkpoint
+    """
+
+    def __init__(self, net, optimiser, name=""):
+        self.net, self.optimiser = net, optimiser
+        self._prefix = f"{name}_optimiser_" if name else "optimiser_"
+
+    def state(self):
+        """{name: array} of all that the next step depends on."""
+        named = {f"p{index}": p for index, p in enumerate(self.net.arrays)}
+        return named | {self._prefix + name: array for name, array in self.optimiser.state().items()}
+
+    def restore(self, named):
+        """Continue from a `state`, host arrays.  Raises ValueError if it is that of another network."""
+        for name, array in self.state().items():
+            found = named[name]
+            if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
+                raise ValueError(f"{name} has shape {found.shape} and type {found.dtype}")
+        xp, prefix = array_module(*self.net.arrays), self._prefix
+        for index, p in enumerate(self.net.arrays):
+            p[...] = xp.asarray(named[f"p{index}"])
+        self.optimiser.restore({name[len(prefix) :]: xp.asarray(a) for name, a in named.items() if name.startswith(prefix)})
+        self.net.weights_changed()
+
+    def finite(self):
+        """Whether everything trained is a finite number; waits for the device."""
+        xp = array_module(*self.net.arrays)
+        return bool(xp.stack([xp.isfinite(p).all() for p in self.net.arrays]).all())
+
+    def end_epoch(self):
+        """{column: number} of what was seen during the epoch; counting starts again."""
+        return {}
+
+
+class Learner(BaseLearner):
     """A network, the rule that teaches it and the optimiser that follows: one batch in, one update out.
 
         grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
@@ -25,8 +64,9 @@ class Learner:
     """
 
     def __init__(self, net, rule, options, regulariser, optimiser, workers, block=150_000):
-        self.net, self.rule, self.options = net, rule, options
-        self.regulariser, self.optimiser, self.workers = regulariser, optimiser, workers
+        super().__init__(net, optimiser)
+        self.rule, self.options = rule, options
+        self.regulariser, self.workers = regulariser, workers
         self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
         self._blocks = [
             (index, rows)
@@ -34,8 +74,8 @@ class Learner:
             for rows in shares(layer.size, workers.count * max(1, round(layer.size**2 / (block * workers.count))))
         ]
 
-    def step(self, inputs, target):
-        """One update by one batch: inputs (n, units), target (n, classes)."""
+    def step(self, inputs, target, place=None):
+        """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule plays no part."""
         trace, errors = self.propagate(inputs, target)
         self.optimiser.advance()
 
@@ -93,29 +133,6 @@ class Learner:
     def _finish_biases(self, errors):
         for delta, out in zip(errors, self.gradients[1::2], strict=True):
             bias_gradient(delta, out)
-
-    def state(self):
-        """{name: array} of all that the next step depends on."""
-        named = {f"p{index}": p for index, p in enumerate(self.net.parameters)}
-        return named | {f"optimiser_{name}": array for name, array in self.optimiser.state().items()}
-
-    def restore(self, named):
-        """Continue from a `state`, host arrays.  Raises ValueError if it is that of another network."""
-        for name, array in self.state().items():
-            found = named[name]
-            if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
-                raise ValueError(f"{name} has shape {found.shape} and type {found.dtype}")
-        xp = array_module(*self.net.parameters)
-        for index, p in enumerate(self.net.parameters):
-            p[...] = xp.asarray(named[f"p{index}"])
-        prefix = "optimiser_"
-        self.optimiser.restore({name[len(prefix) :]: xp.asarray(a) for name, a in named.items() if name.startswith(prefix)})
-        self.net.weights_changed()
-
-    def finite(self):
-        """Whether every parameter is a finite number; waits for the device."""
-        xp = array_module(*self.net.parameters)
-        return bool(xp.stack([xp.isfinite(p).all() for p in self.net.parameters]).all())
 
 
 def _call(job):

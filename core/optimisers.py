@@ -2,35 +2,46 @@
 
 import math
 
+import numpy as np
+
 from core.backend import array_module
+from core.workers import shares
+
+BLOCK = 150_000  # entries a pass of `step` on a CPU handles: few enough for a cache, enough for the calls to cost nothing
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015), by default without bias correction, as in gait.md 2.
+class Optimiser:
+    """What all optimisers share: p <- p - change(g), with the coupled weight decay g <- g + wd p (dfc.md E).
 
-        m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
+    A gradient is never modified.  Moments have the float type of their parameter and live beside it.
 
-    with lr and eps rescaled at step k if `bias_correction`: lr sqrt(1 - beta2^k) / (1 - beta1^k), eps sqrt(1 - beta2^k).
-    The moments start at zero.  They are kept divided by (1 - beta1) and (1 - beta2), which saves two passes over memory.
-
-    parameters  list of C-contiguous arrays, updated in place
+    parameters     list of C-contiguous arrays, at least one, updated in place
+    learning_rate  a number, or a list of numbers, one per array
+    weight_decay   wd
+    moments        names of the arrays that it remembers per parameter, zero at the start
+    Raises         ValueError for a list of another length
     """
 
-    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False):
+    def __init__(self, parameters, learning_rate, weight_decay, moments):
         xp = array_module(*parameters)
         self.parameters = parameters
-        self.learning_rate = learning_rate
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.bias_correction = bias_correction
+        self.learning_rate = per_array(learning_rate, parameters, "learning rates")
+        self.weight_decay = weight_decay
         self.steps = 0
-        self._m = [xp.zeros_like(p) for p in parameters]
-        self._v = [xp.zeros_like(p) for p in parameters]
+        self._names = moments
+        self._moments = [[xp.zeros_like(p) for _ in moments] for p in parameters]
+        block = BLOCK if xp is np else 1 << 62  # a GPU wants few and long passes
+        self._blocks = [shares(len(p), -(-p.size // block)) for p in parameters]
+        largest = max(p[rows].size for p, blocks in zip(parameters, self._blocks, strict=True) for rows in blocks)
+        self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(weight_decay))]
 
     def step(self, gradients):
         """Update every parameter by its gradient, arrays like the parameters."""
         self.advance()
-        for index, gradient in enumerate(gradients):
-            self.update(index, slice(None), gradient)
+        for index, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+            for rows in self._blocks[index]:
+                part = p[rows]
+                self._update(index, rows, gradient, [s[: part.size].reshape(part.shape) for s in self._scratch])
 
     def advance(self):
         """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""
@@ -38,39 +49,143 @@ class Adam:
 
     def update(self, index, rows, gradient):
         """Update the rows `rows` (a slice) of parameter `index` by those of its gradient, an array like the parameter."""
-        p, g, m, v = (array[rows] for array in (self.parameters[index], gradient, self._m[index], self._v[index]))
-        xp = array_module(p)
-        rate, epsilon = self._constants()
+        p = self.parameters[index][rows]
+        self._update(index, rows, gradient, [array_module(p).empty_like(p) for _ in self._scratch])
+
+    def _update(self, index, rows, gradient, scratch):
+        p, g = self.parameters[index][rows], gradient[rows]
+        out, xp = scratch[0], array_module(p)
+        if self.weight_decay:
+            g = xp.multiply(p, self.weight_decay, out=scratch[1])
+            g += gradient[rows]
+        self._change(xp, index, g, [moment[rows] for moment in self._moments[index]], out)
+        p -= out
+
+    def _change(self, xp, index, g, moments, out):
+        """Take the gradient `g` into `moments` and write into `out` what to subtract from the parameter."""
+        raise NotImplementedError
+
+    def state(self):
+        """{name: array} of all that the next step depends on beside the parameters; the moments by reference."""
+        named = {"steps": self.steps}
+        for index, moments in enumerate(self._moments):
+            named |= {f"{name}{index}": moment for name, moment in zip(self._names, moments, strict=True)}
+        return named
+
+    def restore(self, named):
+        """Take over a `state` of an optimiser of the same kind and arrays."""
+        self.steps = int(named["steps"])
+        for index, moments in enumerate(self._moments):
+            for name, moment in zip(self._names, moments, strict=True):
+                moment[...] = named[f"{name}{index}"]
+
+
+class SGD(Optimiser):
+    """Gradient descent with momentum (dfc.md E).
+
+        b <- momentum b + g,   p <- p - lr b;   without momentum p <- p - lr g
+
+    The arguments are those of Optimiser and momentum in [0, 1).
+    """
+
+    def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay, ("b",) if momentum else ())
+        self.momentum = momentum
+
+    def _change(self, xp, index, g, moments, out):
+        for b in moments:
+            b *= self.momentum
+            b += g
+            g = b
+        xp.multiply(g, self.learning_rate[index], out=out)
+
+
+class RMSprop(Optimiser):
+    """Centred RMSprop (dfc.md E; Graves 2013, arXiv:1308.0850, eq. 38-41, but for the place of epsilon).
+
+        s <- alpha s + (1 - alpha) g^2,   a <- alpha a + (1 - alpha) g,   d = sqrt(s - a^2) + epsilon
+        b <- momentum b + g / d,   p <- p - lr b;   without momentum p <- p - lr g / d
+
+    s - a^2 is a variance; where rounding makes it negative (a gradient constant over hundreds of steps) it counts as zero.
+    s and a are kept divided by 1 - alpha, and b times its root, which saves passes over memory.
+
+    The arguments are those of Optimiser, momentum and alpha in [0, 1), epsilon > 0 a number or a list, one per array.
+    """
+
+    def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0, alpha=0.95, epsilon=0.03):
+        super().__init__(parameters, learning_rate, weight_decay, ("s", "a", "b") if momentum else ("s", "a"))
+        self.momentum, self.alpha = momentum, alpha
+        self.epsilon = per_array(epsilon, parameters, "epsilons")
+
+    def _change(self, xp, index, g, moments, out):
+        s, a, *rest = moments
+        root = math.sqrt(1.0 - self.alpha)
+        s *= self.alpha
+        xp.multiply(g, g, out=out)
+        s += out
+        a *= self.alpha
+        a += g
+        xp.multiply(a, a, out=out)
+        out *= self.alpha - 1.0
+        out += s
+        xp.maximum(out, 0.0, out=out)
+        xp.sqrt(out, out=out)
+        out += self.epsilon[index] / root
+        xp.divide(g, out, out=out)
+        change = out
+        for b in rest:
+            b *= self.momentum
+            b += out
+            change = b
+        xp.multiply(change, self.learning_rate[index] / root, out=out)
+
+
+class Adam(Optimiser):
+    """Adam (Kingma and Ba 2015), by default without bias correction, as in gait.md 2; with it as in dfc.md E.
+
+        m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
+
+    and with `bias_correction`, at step k = 1, 2, …,   p <- p - lr / (1 - beta1^k) m / (sqrt(v) / sqrt(1 - beta2^k) + eps).
+    The moments are kept divided by 1 - beta1 and 1 - beta2, which saves two passes over memory.
+
+    The arguments are those of Optimiser, beta1 and beta2 in [0, 1), epsilon > 0 a number or a list, one per array.
+    """
+
+    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay, ("m", "v"))
+        self.beta1, self.beta2 = beta1, beta2
+        self.epsilon = per_array(epsilon, parameters, "epsilons")
+        self.bias_correction = bias_correction
+
+    def _change(self, xp, index, g, moments, out):
+        m, v = moments
+        rate, epsilon = self._constants(index)
         m *= self.beta1
         m += g
-        change = g * g
+        xp.multiply(g, g, out=out)
         v *= self.beta2
-        v += change
-        xp.sqrt(v, out=change)
-        change += epsilon
-        xp.divide(m, change, out=change)
-        change *= rate
-        p -= change
+        v += out
+        xp.sqrt(v, out=out)
+        out += epsilon
+        xp.divide(m, out, out=out)
+        out *= rate
 
-    def _constants(self):
+    def _constants(self, index):
         """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
         v_root = math.sqrt(1.0 - self.beta2)
-        rate, epsilon = self.learning_rate * (1.0 - self.beta1) / v_root, self.epsilon / v_root
+        rate, epsilon = self.learning_rate[index] * (1.0 - self.beta1) / v_root, self.epsilon[index] / v_root
         if self.bias_correction:
             root = math.sqrt(1.0 - self.beta2**self.steps)
             rate, epsilon = rate * root / (1.0 - self.beta1**self.steps), epsilon * root
         return rate, epsilon
 
-    def state(self):
-        """{name: array} of all that the next step depends on beside the parameters; the moments by reference."""
-        named = {"steps": self.steps}
-        for index, (m, v) in enumerate(zip(self._m, self._v, strict=True)):
-            named[f"m{index}"], named[f"v{index}"] = m, v
-        return named
 
-    def restore(self, named):
-        """Take over a `state` of an optimiser of the same arrays."""
-        self.steps = int(named["steps"])
-        for index, (m, v) in enumerate(zip(self._m, self._v, strict=True)):
-            m[...], v[...] = named[f"m{index}"], named[f"v{index}"]
+def per_array(value, arrays, what):
+    """A list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
 
+    Raises ValueError for a list of another length.
+    """
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * len(arrays)
+    if len(values) != len(arrays):
+        raise ValueError(f"{len(values)} {what} for {len(arrays)} arrays")
+    return values

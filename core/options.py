@@ -6,19 +6,23 @@ import math
 import re
 
 
-def option(default, help, *, bounds=None, choices=None, names=(), group=None):
+def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None):
     """A dataclass field that is a command-line option `--field_name`.
 
-    default  its default; its type is the option's type (a False makes a flag)
-    help     its meaning, with the unit; range and default are added to what `--help` prints
-    bounds   interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
-    choices  legal strings
-    names    further spellings of the flag
-    group    heading in `--help`; default: that of `add_arguments`
+    default   its default; its type is the option's type (a False makes a flag)
+    help      its meaning, with the unit; range and default are added to what `--help` prints
+    bounds    interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
+    sentinel  one more legal number, outside the bounds, that stands for something else
+    choices   legal strings
+    kind      the option's type where the default is None, which then may be given as the word None
+    metavar   what stands for the value in `--help`
+    names     further spellings of the flag
+    group     heading in `--help`; default: that of `add_arguments`
     """
     if bounds is not None:
         _parse_bounds(bounds)
-    metadata = {"help": help, "bounds": bounds, "choices": choices, "names": tuple(names), "group": group}
+    metadata = {"help": help, "bounds": bounds, "sentinel": sentinel, "choices": choices, "kind": kind or type(default)}
+    metadata |= {"metavar": metavar, "names": tuple(names), "group": group}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -48,10 +52,10 @@ def add_arguments(parser, record, heading="options"):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, and which takes no abbreviated options."""
+    """A parser whose errors are one sentence, and which takes no abbreviated options unless asked to."""
 
-    def __init__(self, **settings):
-        super().__init__(allow_abbrev=False, **settings)
+    def __init__(self, *, allow_abbrev=False, **settings):
+        super().__init__(allow_abbrev=allow_abbrev, **settings)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")
@@ -75,9 +79,11 @@ class UsageError(Exception):
 
 def _converter(field):
     """A function from the text of an option to its value; argparse puts the option's name in front of its errors."""
-    kind, bounds, choices = type(field.default), field.metadata["bounds"], field.metadata["choices"]
+    kind, bounds, choices = field.metadata["kind"], field.metadata["bounds"], field.metadata["choices"]
 
     def convert(text):
+        if field.default is None and text == "None":
+            return None
         if choices is not None:
             if text not in choices:
                 raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
@@ -87,8 +93,8 @@ def _converter(field):
         except ValueError:
             wanted = {int: "a whole number", float: "a number"}[kind]
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
-        if bounds is not None and not within(value, bounds):
-            raise argparse.ArgumentTypeError(f"{text} is out of range: must be in {bounds}")
+        if bounds is not None and not within(value, bounds) and value != field.metadata["sentinel"]:
+            raise argparse.ArgumentTypeError(f"{text} is out of range: must be in {_range(field)}")
         return value
 
     return convert
@@ -110,12 +116,17 @@ def _parse_bounds(bounds):
 
 
 def _metavar(field):
-    choices = field.metadata["choices"]
-    return "{" + ",".join(choices) + "}" if choices else type(field.default).__name__.upper().replace("STR", "PATH")
+    choices, kind = field.metadata["choices"], field.metadata["kind"]
+    usual = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper().replace("STR", "PATH")
+    return field.metadata["metavar"] or usual
+
+
+def _range(field):
+    bounds, sentinel = field.metadata["bounds"], field.metadata["sentinel"]
+    return bounds if sentinel is None else f"{bounds} or {sentinel:g}"
 
 
 def _help(field):
-    bounds = f", in {field.metadata['bounds']}" if field.metadata["bounds"] else ""
-    shown = f"; default {field.default}" if field.default != "" else ""
+    bounds = f", in {_range(field)}" if field.metadata["bounds"] else ""
+    shown = f"; default {field.default}" if field.default not in ("", None) else ""
     return (field.metadata["help"] + bounds + shown).replace("%", "%%")
-

@@ -21,8 +21,11 @@ try:
 except ImportError:  # not on Windows, where two programs in one folder are not noticed
     fcntl = None
 
-RUN_FILES = ("DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "metrics.csv", "*_acc.txt", "*_loss.txt", "config.json")
-FAILURES = ("diverged", "singular")
+RUN_FILES = (
+    "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
+    "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz", "*_angles*.csv",
+)  # fmt: skip
+ENDS = ("diverged", "singular", "stopped")
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
@@ -31,11 +34,12 @@ class RunFolder:
 
     path      the folder
     settings  {option: value} of all that the numbers depend on, the number of epochs excepted
+    measures  names of numbers that the outcome of a finished run must hold
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path, settings, measures=("test_acc",)):
         self.path = Path(path)
-        self.settings = settings
+        self.settings, self.measures = settings, measures
         self._lock = None
 
     @property
@@ -46,8 +50,8 @@ class RunFolder:
             return None
         outcome = read_json(path, outcome=str)
         if outcome["outcome"] == "finished":
-            return read_json(path, epochs=int, test_acc=float)
-        if outcome["outcome"] not in FAILURES:
+            return read_json(path, epochs=int, **dict.fromkeys(self.measures, float))
+        if outcome["outcome"] not in ENDS:
             raise FileError(f"{path} is damaged: {outcome['outcome']!r} is no outcome")
         return read_json(path, epoch=int)
 
@@ -143,17 +147,17 @@ class RunFolder:
         rows.writerows(zip(*series.values(), strict=True))
         write_text(self.path / "metrics.csv", text.getvalue())
         for name in PUBLISHED_SERIES:
-            write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
+            if name in series:
+                write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
 
     def save_checkpoint(self, arrays):
         """Write {name: array}, enough to continue bit for bit."""
         write_arrays(self.path / "checkpoint.npz", {name: to_host(array) for name, array in arrays.items()})
 
     def save_weights(self, net):
-        """Write the published {l}Lweights.npy and {l}Lbiases.npy."""
-        for index, layer in enumerate(net.layers):
-            write_array(self.path / f"{index}Lweights.npy", to_host(layer.weights))
-            write_array(self.path / f"{index}Lbiases.npy", to_host(layer.biases))
+        """Write the network's arrays, each to a file of its published name (run.py: {l}Lweights.npy and {l}Lbiases.npy)."""
+        for name, array in net.named_arrays.items():
+            write_array(self.path / f"{name}.npy", to_host(array))
 
     def finish(self, outcome):
         """Write DONE, a dict with the key "outcome"; the last file of a run."""

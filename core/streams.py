@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from core.normals import noise_generator
+
 PURPOSES = ("init", "feedback", "data", "shuffle", "noise")  # append only: the position is part of the key
 
 
-def stream(seed, purpose, index=0):
+def stream(seed, purpose, *index):
     """The generator of one purpose and layer of a run.
 
     Streams with different (seed, purpose, index) are independent, so that a new layer or purpose changes no other draw, and
@@ -13,7 +15,15 @@ def stream(seed, purpose, index=0):
 
     seed     whole number >= 0
     purpose  one of PURPOSES
-    index    layer or other counter, >= 0
+    index    layer, or other counters, each >= 0; 0 if left out
     """
-    key = (PURPOSES.index(purpose), index)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    return np.random.default_rng(_sequence(seed, purpose, index))
+
+
+def noise_stream(seed, *index):
+    """The generator of a run's noise at one place: cheap to make, and the fastest there is for core.normals.fill_normals."""
+    return noise_generator(_sequence(seed, "noise", index))
+
+
+def _sequence(seed, purpose, index):
+    return np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose), *(index or (0,))))

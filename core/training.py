@@ -4,14 +4,15 @@ import contextlib
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
 
 from core.files import FileError
 
-POSITION = ("epoch", "batch", "seconds")
+POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
 LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
 
 
@@ -27,6 +28,40 @@ class Schedule:
     epochs: int
     batch_size: int
     eval_interval: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch consists of, where it is more than one pass of one learner.
+
+    epoch          learners, one pass over the samples each
+    prelude        learners, one pass each, before the first epoch
+    order          function of the number of passes before -> host array, the order of the samples in the next one; None: file order
+    begin_epoch    function of the number of epochs before, called at the start of every epoch; None: nothing to do
+    measure_start  whether the series begins with a row of the parameters before training
+    stop           function of the series, called after every epoch -> None, or why to stop: a clause
+    """
+
+    epoch: list
+    prelude: list = field(default_factory=list)
+    order: Callable | None = None
+    begin_epoch: Callable | None = None
+    measure_start: bool = True
+    stop: Callable = lambda series: None
+
+    def learner(self, passed):
+        """The learner of the pass that follows `passed` others."""
+        ahead = passed - len(self.prelude)
+        return self.prelude[passed] if ahead < 0 else self.epoch[ahead % len(self.epoch)]
+
+    @property
+    def learners(self):
+        """Every learner once."""
+        return list({id(learner): learner for learner in (*self.epoch, *self.prelude)}.values())
+
+    def passes(self, epochs):
+        """Number of passes in so many epochs, the prelude included."""
+        return len(self.prelude) + epochs * len(self.epoch)
 
 
 def say(line):
@@ -61,7 +96,7 @@ class StopRequest:
 class Loop:
     """A learner on its way through a schedule, with its record.
 
-    learner   core.learner.Learner
+    learner   core.learner.Learner, the one whose network is measured
     samples   core.samples.Samples to learn from
     schedule  Schedule
     probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss stay below
@@ -69,27 +104,30 @@ class Loop:
     folder    core.recording.RunFolder
     report    function of a line of text, called after every epoch
     quiet     no progress bar
+    plan      Plan; None: every epoch is one pass of `learner` in file order
     """
 
-    def __init__(self, learner, samples, schedule, probes, folder, report=say, quiet=False):
+    def __init__(self, learner, samples, schedule, probes, folder, report=say, quiet=False, plan=None):
         self.learner, self.samples, self.schedule = learner, samples, schedule
+        self.plan = plan or Plan([learner])
         self.probes, self.folder, self.report, self.quiet = probes, folder, report, quiet
         self.batches = -(-len(samples) // schedule.batch_size)
-        self.epoch = self.batch = 0
+        self.epoch = self.passed = self.batch = 0
         self.series = {"epoch": [], "batch": []}
         self._before = None  # parameters before training, until they have been measured
-        self._seconds = 0.0
+        self._seconds = self._prelude_seconds = 0.0
         self._clock = time.perf_counter()
 
     def restore(self, checkpoint):
         """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
-            if state.keys() != self.learner.state().keys():
+            if state.keys() != self._state().keys():
                 raise ValueError("the number of layers is another")
-            self.learner.restore(state)
-            self.epoch, self.batch = int(checkpoint["epoch"]), int(checkpoint["batch"])
-            self._seconds = float(checkpoint["seconds"])
+            for learner in self.plan.learners:
+                learner.restore(state)
+            self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))
+            self._seconds, self._prelude_seconds = float(checkpoint["seconds"]), float(checkpoint["prelude_seconds"])
             self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
         except (KeyError, ValueError) as error:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
@@ -102,25 +140,38 @@ class Loop:
         """
         self._clock = time.perf_counter()
         with StopRequest() as stop, np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bar() as bar:
-            if not self.series["epoch"]:
+            if self.plan.measure_start and not self.series["epoch"]:
                 # measured together with the first row of training, so that training begins at once
                 self._before = [p.copy() for p in self.learner.net.parameters]
-            alive = True
-            while alive and self.epoch < self.schedule.epochs:
-                alive = self._train_epoch(bar, stop)
+            while self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude):
+                alive = self._train_pass(bar, stop)
                 if alive and self.batch < self.batches:
                     return self._interrupted(stop)
-                alive = alive and self._end_epoch(bar)
-                if alive and stop.signal and self.epoch < self.schedule.epochs:
+                if not (alive and self._end_pass(bar)):
+                    return self.give_up("diverged")
+                reason = self._begins_an_epoch() and self.epoch and self.plan.stop(self.series)
+                if reason:
+                    return self.give_up("stopped", reason=reason)
+                if stop.signal and self.epoch < self.schedule.epochs:
                     return self._interrupted(stop)
-        return self._finished() if alive else self.give_up("diverged")
+        return self._finished()
 
-    def _train_epoch(self, bar, stop):
-        """The rest of the current epoch; False if the numbers blew up.  Ends early at a stop request."""
+    def _begins_an_epoch(self):
+        """Whether the next pass is the first of an epoch."""
+        ahead = self.passed - len(self.plan.prelude)
+        return ahead >= 0 and ahead % len(self.plan.epoch) == 0
+
+    def _train_pass(self, bar, stop):
+        """The rest of the current pass; False if the numbers blew up.  Ends early at a stop request."""
         interval, size = self.schedule.eval_interval, self.schedule.batch_size
+        if self.plan.begin_epoch and self.batch == 0 and self._begins_an_epoch():
+            self.plan.begin_epoch(self.epoch)
+        learner = self.plan.learner(self.passed)
+        order = self.plan.order(self.passed, len(self.samples)) if self.plan.order else None
         while self.batch < self.batches:
-            start = self.batch * size
-            self.learner.step(*self.samples.batch(slice(start, start + size)))
+            rows = slice(self.batch * size, (self.batch + 1) * size)
+            batch = self.samples.batch(rows if order is None else order[rows])
+            learner.step(*batch, (self.passed, self.batch))
             self.batch += 1
             bar.update()
             due = interval and self.batch % interval == 0 and self.batch < self.batches
@@ -130,26 +181,35 @@ class Loop:
                 break
         return True
 
-    def _end_epoch(self, bar):
-        """Measure, save, count; False if the numbers blew up."""
+    def _end_pass(self, bar):
+        """Count and save; at the end of an epoch measure and report before; False if the numbers blew up."""
         self.learner.net.check_solved()
-        good = self.learner.finite() and (bool(self.schedule.eval_interval) or self._measure(bar, self.epoch + 1, 0))
-        if good:
-            self.epoch, self.batch = self.epoch + 1, 0
-            self._save()
+        if not self.learner.finite():
+            return False
+        self.passed, self.batch = self.passed + 1, 0
+        ended = self._begins_an_epoch() and self.passed > len(self.plan.prelude)
+        if ended:
+            seen = {name: value for learner in self.plan.learners for name, value in learner.end_epoch().items()}
+            if not self.schedule.eval_interval and not self._measure(bar, self.epoch + 1, 0, seen):
+                return False
+            self.epoch += 1
+        elif self.passed == len(self.plan.prelude):
+            self._prelude_seconds = self._elapsed()
+        self._save()
+        if ended:
             shown = "  ".join(f"{name} {value:.6g}" for name, value in self._last().items())
             self.report(f"epoch {self.epoch}/{self.schedule.epochs}  {shown}")
-        return good
+        return True
 
-    def _measure(self, bar, epoch, batch):
-        """Add one row to the series and write it; False if a loss is not finite."""
+    def _measure(self, bar, epoch, batch, seen=None):
+        """Add one row to the series, with what was `seen` during the epoch, and write it; False if a loss is not finite."""
         self.learner.net.check_solved()
         self._measure_start()
-        row = self._add_row(epoch, batch, self._elapsed())
+        row = self._add_row(epoch, batch, self._elapsed(), seen)
         self.folder.save_series(self.series)
-        bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if name.endswith("_acc")}, refresh=True)
+        bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if "acc" in name}, refresh=True)
         # false for nan and inf too
-        return all(value < LARGEST_LOSS for name, value in row.items() if name.endswith("_loss"))
+        return all(value < LARGEST_LOSS for name, value in row.items() if "loss" in name)
 
     def _measure_start(self):
         """The row of the parameters before training, if it is still missing."""
@@ -166,8 +226,8 @@ class Loop:
             p[...] = value
         self.learner.net.weights_changed()
 
-    def _add_row(self, epoch, batch, seconds):
-        row = {"epoch": epoch, "batch": batch}
+    def _add_row(self, epoch, batch, seconds, seen=None):
+        row = {"epoch": epoch, "batch": batch} | (seen or {})
         for probe in self.probes:
             row.update(probe())
         row["seconds"] = round(seconds, 3)
@@ -176,18 +236,22 @@ class Loop:
         return row
 
     def _save(self):
-        position = dict(zip(POSITION, (self.epoch, self.batch, self._elapsed()), strict=True))
+        now = (self.epoch, self.passed, self.batch, self._elapsed(), self._prelude_seconds)
+        position = dict(zip(POSITION, now, strict=True))
         series = {f"series_{name}": np.array(values) for name, values in self.series.items()}
-        self.folder.save_checkpoint(position | series | self.learner.state())
+        self.folder.save_checkpoint(position | series | self._state())
+
+    def _state(self):
+        """{name: array} of all that the next step depends on, of all learners."""
+        return {name: array for learner in self.plan.learners for name, array in learner.state().items()}
 
     def _elapsed(self):
         return self._seconds + time.perf_counter() - self._clock
 
     def _bar(self):
-        done = self.epoch * self.batches + self.batch
-        return tqdm(
-            total=self.schedule.epochs * self.batches, initial=done, unit="batch", smoothing=0.05, disable=self.quiet or None
-        )
+        total = self.plan.passes(self.schedule.epochs) * self.batches
+        done = self.passed * self.batches + self.batch
+        return tqdm(total=total, initial=done, unit="batch", smoothing=0.05, disable=self.quiet or None)
 
     def _last(self):
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
@@ -203,10 +267,10 @@ class Loop:
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
 
     def give_up(self, outcome, **reasons):
-        """End a run that cannot go on; its series and its last checkpoint stay.  Returns the content of DONE."""
+        """End a run that cannot or need not go on; its series and its last checkpoint stay.  Returns the content of DONE."""
         self._measure_start()
         self.folder.save_series(self.series)
-        told = {"outcome": outcome, "epoch": self.epoch + 1, "batch": self.batch} | reasons
+        told = {"outcome": outcome, "epoch": self.epoch + (outcome != "stopped"), "batch": self.batch} | reasons
         self.folder.finish(told)
         return told
 

@@ -65,10 +65,21 @@ class FeedbackNetwork:
         return [array for pair in zip(self.weights, self.biases, strict=True) for array in pair]
 
     @property
-    def everything(self):
-        """{name: array} of all that a run saves: W0 …, b0 …, Q0 …."""
-        groups = {"W": self.weights, "b": self.biases, "Q": self.feedback}
-        return {f"{name}{l}": array for name, arrays in groups.items() for l, array in enumerate(arrays)}
+    def arrays(self):
+        """All that is trained: forward parameters, then feedback weights."""
+        return [*self.parameters, *self.feedback]
+
+    @property
+    def named_arrays(self):
+        """{name: array} of all that a run saves: 0Lweights, 0Lbiases, 0Lfeedback, …"""
+        groups = {"weights": self.weights, "biases": self.biases, "feedback": self.feedback}
+        return {f"{l}L{name}": array for name, arrays in groups.items() for l, array in enumerate(arrays)}
+
+    def weights_changed(self):
+        """Nothing is derived from the weights beyond a batch."""
+
+    def check_solved(self):
+        """No weight matrix is inverted here."""
 
     def drive(self, l, rates, out=None):
         """The basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""

@@ -1,32 +1,10 @@
 """What the rules of the Deep Feedback Control family share (Meulemans et al., NeurIPS 2021; dfc.md B.6 and C)."""
 
-from dataclasses import dataclass
-from typing import Any
-
 from core.backend import array_module
 from core.gradients import layer_gradients
 from dfc.controller import norms
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
-
-
-@dataclass
-class Teaching:
-    """What a rule of this family returns for some rows of a batch.
-
-    gradients  like net.parameters: [dW_0, db_0, …], to be descended; the share of these rows in the mean over the batch
-    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState)
-    counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
-    converged, diverged  (n,) bool at the last time point; None likewise
-    clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
-    """
-
-    gradients: list
-    steady: Any
-    counts: Any = None
-    converged: Any = None
-    diverged: Any = None
-    clipped: bool = False
 
 
 def nudge(net, activities, target, target_stepsize):

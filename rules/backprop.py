@@ -4,24 +4,24 @@ from rules._rule import NoOptions, Rule
 
 
 def layer_errors(net, trace, target, options):
-    """Errors of backpropagation for one batch: the gradient of 0.5 |h_L - t_L|^2 with respect to the pre-activations.
+    """Errors of backpropagation for one batch: the gradient of each sample's loss with respect to the pre-activations.
 
-        delta_L = f'_L (h_L - t_L),    delta_{l-1} = f'_{l-1} (delta_l W_l^T)
+        delta_L = f'_L dloss/dh_L,    delta_{l-1} = f'_{l-1} (W_l^T delta_l)
 
-    net      InvNet, L layers
-    trace    activities of the forward pass, h_0 (n, inputs) … h_L (n, >= classes)
-    target   (n, classes), in units of h_L
+    The loss is the network's: 0.5 |h_L - t_L|^2 for invertible networks, dfc.md A.5 for those with feedback weights.
+
+    net      InvNet or FeedbackNetwork, L layers
+    trace    what its forward pass returned
+    target   what its loss compares the output with
     options  none
-    Returns  list of L arrays (n, net.active[l]); no division by n
+    Returns  list of L arrays, errors on the units of each layer that matter (InvNet.active); no division by n
     """
-    errors = []
-    difference = trace[-1][..., : net.classes] - target
-    for layer, h, active in zip(reversed(net.layers), reversed(trace), reversed(net.active), strict=False):
-        delta = net.transfer.slope(h[..., :active]) * difference
-        errors.append(delta)
-        if len(errors) < len(net.layers):
-            difference = layer.transpose_product(delta)
+    errors, error = [], net.output_error(trace, target)
+    for l in range(len(net.weights) - 1, -1, -1):
+        errors.append(net.derivative(trace, l) * error)
+        if l:
+            error = net.transpose_product(l, errors[-1])
     return errors[::-1]
 
 
-RULE = Rule("BP", layer_errors, NoOptions)
+RULE = Rule("BP", layer_errors, NoOptions, clips="never")

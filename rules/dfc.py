@@ -2,9 +2,9 @@
 
 from core.backend import array_module
 from core.clipping import clip_each
-from core.gradients import layer_gradients
+from core.gradients import Teaching, layer_gradients
 from dfc.controller import simulate
-from rules._dfc import Teaching, convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
+from rules._dfc import convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
 from rules._rule import Rule
 from rules.dfc_ss import Options, first_error, settle
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from core.gradients import Teaching
 from dfc.steady_state import analytical_steady_state
-from rules._dfc import Teaching, nudge, steady_gradients
+from rules._dfc import nudge, steady_gradients
 from rules._rule import Rule
 
 

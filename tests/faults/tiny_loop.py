@@ -24,7 +24,7 @@ class Log(Learner):
 
     events = steps = at = surprise = None
 
-    def step(self, inputs, target):
+    def step(self, inputs, target, place=None):
         super().step(inputs, target)
         self.events.append(("step", inputs, target))
         self.steps += 1

@@ -1,0 +1,223 @@
+"""From settings to the parts of a run: network, learners, and the plan that the loop follows (dfc.md A, D.1, E, F, I, J)."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from core.backend import to_host
+from core.optimisers import SGD, Adam, RMSprop
+from core.training import Plan
+from dfc.activations import ACTIVATIONS
+from dfc.controller import Controller
+from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, squared_norm
+from dfc.learners import PART, FeedbackLearner, ForwardLearner
+from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
+from dfc.network import FeedbackNetwork
+from dfc.stopping import stop_condition
+from utils import count_correct
+
+SIMULATED = ("DFC", "DFC-SS")  # rules that run the controller
+
+
+def build_network(settings, backend, draws):
+    """The network with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l."""
+    layers = list(enumerate(pairwise(settings.sizes)))
+    weights = [backend.floats(draws.weights(settings.initialization, l, n, m)) for l, (m, n) in layers]
+    biases = [] if settings.no_bias else [backend.xp.zeros(n, dtype=backend.dtype) for n in settings.sizes[1:]]
+    net = FeedbackNetwork(
+        weights,
+        biases,
+        [],
+        [ACTIVATIONS[name] for name in settings.activations],
+        CROSS_ENTROPY if settings.task == "classification" else SQUARED_ERROR,
+        identity=settings.freeze_fb_weights or settings.freeze_fb_weights_output,
+    )
+    if settings.rule != "BP":
+        net.feedback = initial_feedback(net, settings, backend, draws)
+    return net
+
+
+def initial_feedback(net, settings, backend, draws, epoch=0):
+    """Q_l of all layers, the identity for the output layer; for DFA of the hidden layers, drawn as its W are."""
+    hidden, outputs = net.sizes[:-1], net.sizes[-1]
+    if settings.initialization_K == "weight_product":
+        feedback = _weight_products(net)
+        if settings.noise_K > 0.0 and settings.rule != "DFA":
+            for l, q in enumerate(feedback):
+                q += settings.noise_K * backend.floats(draws.feedback_noise(l, q.shape, epoch))
+    else:
+        kind = settings.initialization if settings.rule == "DFA" else settings.initialization_K
+        feedback = [backend.floats(draws.feedback(kind, l, n, outputs, epoch)) for l, n in enumerate(hidden)]
+    return feedback if settings.rule == "DFA" else [*feedback, backend.xp.eye(outputs, dtype=backend.dtype)]
+
+
+def _weight_products(net):
+    """Q_l = W_{l+1}^T … W_{L-1}^T of the hidden layers."""
+    products = [net.weights[-1].swapaxes(-1, -2)]
+    for w in net.weights[-2:0:-1]:
+        products.append(w.swapaxes(-1, -2) @ products[-1])
+    return [product.copy() for product in products[::-1]] if len(net.weights) > 1 else []
+
+
+def build_rule_options(settings, rule):
+    """The rule's Options, from the settings of the same names."""
+    if settings.rule not in SIMULATED:
+        return rule.Options(**{name: getattr(settings, name) for name in rule.Options.__dataclass_fields__})
+    layerwise = settings.inst_transmission or settings.inst_system_dynamics or settings.simulate_layerwise
+    controller = Controller(
+        alpha=settings.alpha_di,
+        dt=settings.dt_di,
+        steps=settings.steps,
+        k_p=settings.k_p,
+        tau_v=settings.time_constant_ratio,
+        tau_a=settings.apical_time_constant,
+        inst_transmission=settings.inst_transmission,
+        inst_system_dynamics=settings.inst_system_dynamics,
+        proactive=settings.proactive_controller,
+        sigma=settings.sigma if settings.noisy_dynamics else None,
+        sigma_output=settings.sigma if settings.noisy_dynamics else None,
+    )
+    return rule.Options(
+        controller=controller,
+        target_stepsize=settings.target_stepsize,
+        learning_rule=settings.learning_rule,
+        epsilon=settings.epsilon_di,
+        include_non_converged_samples=settings.include_non_converged_samples,
+        use_initial_activations=settings.use_initial_activations,
+        efficient=settings.efficient_controller,
+        sample0_error=settings.efficient_controller and layerwise and settings.sample0_error == "published",
+        clip_grad_norm=settings.clip_grad_norm,
+    )
+
+
+def feedback_settings(settings):
+    """What the feedback rules need (dfc.md B.2): the target is the output itself, the noise always on, control never proactive."""
+    controller = Controller(
+        alpha=settings.alpha_fb,
+        dt=settings.dt_di_fb,
+        steps=settings.steps_fb,
+        k_p=settings.k_p_fb,
+        tau_v=settings.time_constant_ratio_fb,
+        tau_a=settings.apical_time_constant_fb,
+        inst_transmission=settings.inst_transmission_fb,
+        inst_system_dynamics=settings.inst_system_dynamics,
+        sigma=settings.sigma_fb,
+        sigma_output=settings.sigma_output_fb,
+    )
+    return FeedbackSettings(controller, settings.sigma_fb, settings.alpha_di)
+
+
+def _forward_optimiser(settings, net, owned):
+    """The optimiser of the owned forward parameters; rates and epsilons given per layer hold for W_l and b_l together."""
+    parameters = [net.parameters[index] for index in owned]
+    per_layer = 2 if net.biases else 1
+
+    def spread(value):
+        return [value[index // per_layer] for index in owned] if isinstance(value, tuple) else value
+
+    shared = {"learning_rate": spread(settings.lr), "weight_decay": settings.forward_wd}
+    if settings.optimizer == "Adam":
+        moments = {"beta1": settings.beta1, "beta2": settings.beta2, "epsilon": spread(settings.epsilon)}
+        return Adam(parameters, **shared, **moments, bias_correction=True)
+    return {"SGD": SGD, "RMSprop": RMSprop}[settings.optimizer](parameters, momentum=settings.momentum, **shared)
+
+
+def _feedback_optimiser(settings, net, owned, learning_rate):
+    """An optimiser of the owned feedback weights; of the published ones RMSprop alone takes the momentum."""
+    parameters = [net.feedback[index] for index in owned]
+    shared = {"learning_rate": learning_rate, "weight_decay": settings.feedback_wd}
+    if settings.optimizer_fb == "Adam":
+        moments = {"beta1": settings.beta1_fb, "beta2": settings.beta2_fb, "epsilon": settings.epsilon_fb}
+        return Adam(parameters, **shared, **moments, bias_correction=True)
+    if settings.optimizer_fb == "RMSprop":
+        return RMSprop(parameters, momentum=settings.momentum, **shared)
+    return SGD(parameters, **shared)
+
+
+@dataclass
+class Run:
+    """The parts of a run: the learner of W, those of Q (None where Q is frozen) and the Plan for the loop."""
+
+    learner: ForwardLearner
+    feedback: FeedbackLearner | None
+    pretraining: FeedbackLearner | None
+    plan: Plan
+
+
+def build_run(settings, backend, rule, workers, draws, part=PART):
+    """Network, learners and plan.
+
+    settings  dfc.settings.Settings
+    backend   core.backend.Backend
+    rule      rules.Rule, the one that settings.rule names
+    workers   core.workers.Workers
+    draws     dfc.draws.Draws
+    part      rows that are simulated together; None: whole batches
+    Returns   Run
+    """
+    net = build_network(settings, backend, draws)
+    shared = {"workers": workers, "noise": draws.noise, "part": part}
+    learner = _forward_learner(settings, net, rule, shared)
+    feedback = pretraining = None
+    if settings.rule not in ("BP", "DFA") and not settings.freeze_fb_weights:
+        feedback = _feedback_learner(settings, net, settings.lr_fb, shared | {"name": "feedback"})
+        pretraining = _feedback_learner(settings, net, settings.lr_fb_init, shared | {"name": "pretraining"})
+    plan = Plan(
+        epoch=[feedback, learner, *[feedback] * settings.extra_fb_epochs] if feedback else [learner],
+        prelude=[pretraining] * settings.epochs_fb if feedback else [],
+        order=draws.order,
+        measure_start=False,
+        begin_epoch=_redraw(net, settings, backend, draws) if settings.reset_K and feedback else None,
+        stop=stop_condition(settings, net),
+    )
+    return Run(learner, feedback, pretraining, plan)
+
+
+def _forward_learner(settings, net, rule, shared):
+    count, per_layer = len(net.parameters), 2 if net.biases else 1
+    owned = range(count)
+    if settings.only_train_first_layer:
+        owned = range(per_layer)
+    elif settings.shallow_training:
+        owned = range(count - per_layer, count)
+    return ForwardLearner(
+        net,
+        rule,
+        build_rule_options(settings, rule),
+        _forward_optimiser(settings, net, owned),
+        owned=owned,
+        clip=settings.clip_grad_norm,
+        fixed=settings.fix_grad_norm,
+        frozen=settings.freeze_forward_weights,
+        correct=count_correct if settings.task == "classification" else None,
+        name="forward",
+        **shared,
+    )
+
+
+def _feedback_learner(settings, net, learning_rate, shared):
+    owned = range(len(net.feedback) - settings.freeze_fb_weights_output)
+    homeostatic = None
+    if settings.homeostatic is not None:
+        constant = settings.c_homeostatic if settings.c_homeostatic > 0.0 else float(to_host(squared_norm(net.feedback)))
+        homeostatic = (settings.homeostatic, constant)
+    return FeedbackLearner(
+        net,
+        FEEDBACK_RULES[settings.fb_learning_rule],
+        feedback_settings(settings),
+        _feedback_optimiser(settings, net, owned, learning_rate),
+        owned=owned,
+        clip=settings.clip_grad_norm,
+        homeostatic=homeostatic,
+        **shared,
+    )
+
+
+def _redraw(net, settings, backend, draws):
+    """A function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
+
+    def redraw(epoch):
+        if epoch:
+            for q, new in zip(net.feedback, initial_feedback(net, settings, backend, draws, epoch), strict=True):
+                q[...] = new
+
+    return redraw

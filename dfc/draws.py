@@ -1,0 +1,74 @@
+"""The random numbers of a run of system 2: everything that is drawn passes through here."""
+
+import numpy as np
+
+from core.initialisers import PUBLISHED_INITIALISERS
+from core.normals import fill_normals
+from core.streams import noise_stream, stream
+
+
+class Draws:
+    """All draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
+
+    seed     --random_seed
+    backend  core.backend.Backend
+    """
+
+    def __init__(self, seed, backend):
+        self.seed, self.backend = seed, backend
+
+    def weights(self, kind, layer, n_out, n_in):
+        """The initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
+        return PUBLISHED_INITIALISERS[kind](stream(self.seed, "init", layer), n_out, n_in)
+
+    def feedback(self, kind, layer, n_out, n_in, epoch=0):
+        """The initial Q of a layer, likewise; `epoch` for those that are drawn anew."""
+        return PUBLISHED_INITIALISERS[kind](stream(self.seed, "feedback", layer, epoch), n_out, n_in)
+
+    def feedback_noise(self, layer, shape, epoch=0):
+        """Standard normals to be added to a Q that is a product of weights."""
+        return stream(self.seed, "feedback", layer, epoch).standard_normal(shape)
+
+    def teacher(self, layer, n_out, n_in):
+        """A weight matrix of the teacher of student_teacher."""
+        return PUBLISHED_INITIALISERS["teacher"](stream(self.seed, "data", layer), n_out, n_in)
+
+    def order(self, passed, count):
+        """The order of the samples in the pass that follows `passed` others."""
+        return stream(self.seed, "shuffle", passed).permutation(count)
+
+    def noise(self, place, part):
+        """The noise of part `part` of the batch at `place`, (passes, batches) before it."""
+        return Noise((self.seed, *place, part), self.backend)
+
+
+class Noise:
+    """A source of noise for dfc.controller.simulate."""
+
+    def __init__(self, key, backend):
+        self._key, self._backend = key, backend
+        self._generator = noise_stream(*key)
+        self._buffers = None
+
+    def fill(self, steps, like):
+        """Standard normals for `steps` time points: arrays (steps, n, n_l) for `like`, arrays (n, n_l); overwritten next time."""
+        if self._buffers is None or len(self._buffers[0]) < steps:
+            self._buffers = [np.empty((steps, *each.shape), dtype=each.dtype) for each in like]
+        filled = [buffer[:steps] for buffer in self._buffers]
+        for buffer in filled:
+            fill_normals(self._generator, buffer)
+        return [self._backend.bytes(buffer) for buffer in filled]
+
+    def again(self, rows):
+        """The same noise from its beginning, of the `rows` (indices) of the simulation alone."""
+        return SomeNoise(Noise(self._key, self._backend), rows, [each[0] for each in self._buffers])
+
+
+class SomeNoise:
+    """Noise of some rows of a simulation, drawn for all of them."""
+
+    def __init__(self, noise, rows, like):
+        self._noise, self._rows, self._like = noise, rows, like
+
+    def fill(self, steps, like):
+        return [each[:, self._rows] for each in self._noise.fill(steps, self._like)]

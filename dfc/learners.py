@@ -1,0 +1,203 @@
+"""The two learners of system 2: one batch in, one update of forward or of feedback weights out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.backend import array_module, to_host
+from core.clipping import clip_each, clip_together, fix_norm
+from core.gradients import Teaching, layer_gradients
+from core.learner import BaseLearner
+from core.workers import shares
+from dfc.feedback_learning import homeostatic_decay
+from dfc.network import Activities
+
+PART = 64  # rows that are simulated together: their state stays in a core's cache; noise is drawn part by part
+
+
+@dataclass
+class Batch:
+    """What a watcher sees of a batch, after its gradients were computed and before the weights move.
+
+    place       (passes before, batches before in this pass)
+    target      labels or targets
+    activities  of the feedforward pass
+    gradients   like net.parameters, clipped; of the feedback weights for a FeedbackLearner
+    teachings   what the rule returned for each part of the batch (ForwardLearner)
+    """
+
+    place: tuple
+    target: Any
+    activities: Activities
+    gradients: list
+    teachings: list
+
+
+def forward(net, inputs, workers):
+    """The Activities of a batch, whose rows the workers share."""
+    if workers.count == 1:
+        return net.forward(inputs)
+    parts = workers.map(lambda rows: net.forward(inputs[rows]), shares(len(inputs), workers.count))
+    join = array_module(inputs).concatenate
+    v, r = ([join(arrays) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
+    return Activities(inputs, v, r, len(inputs), r[-1][0])
+
+
+class DfcLearner(BaseLearner):
+    """What both learners share.
+
+    net        FeedbackNetwork
+    optimiser  core.optimisers
+    workers    core.workers.Workers
+    noise      function (place, part) -> noise for dfc.controller.simulate, for part 0, 1, … of a batch; None: none is needed
+    name       tells the learners apart in a checkpoint
+    watchers   functions of a Batch, called for every batch
+    part       rows of a part that is simulated at once; None: whole batches
+    """
+
+    def __init__(self, net, optimiser, workers, noise=None, name="", watchers=(), part=PART):
+        super().__init__(net, optimiser, name)
+        self.workers, self.noise, self.watchers, self.part = workers, noise, watchers, part
+
+    def _parts(self, count, simulated):
+        """(number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
+        pieces = -(-count // (self.part or count)) if simulated else self.workers.count
+        return list(enumerate(shares(count, pieces)))
+
+    def _noise(self, place, part):
+        return self.noise and self.noise(place, part)
+
+    def _watch(self, *seen):
+        for watch in self.watchers:
+            watch(Batch(*seen))
+
+
+class ForwardLearner(DfcLearner):
+    """A rule at work on the forward weights.
+
+    rule     rules.Rule;  options, the rule's Options
+    owned    indices of net.parameters that the optimiser owns
+    clip     bound on the norm of every gradient array; <= 0: none
+    fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
+    frozen   compute everything, update nothing
+    correct  function (output, labels) -> number of right answers; None where there are no labels
+    """
+
+    def __init__(self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, fixed=-1.0, frozen=False, correct=None, **shared):
+        super().__init__(net, optimiser, workers, **shared)
+        self.rule, self.options, self.owned = rule, options, owned
+        self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
+        self.fixed, self.frozen, self.correct = fixed, frozen, correct
+        self._totals, self._batches = None, 0
+
+    def step(self, inputs, target, place):
+        """One update by one batch: inputs (n, units), target as the network's loss wants it."""
+        activities = forward(self.net, inputs, self.workers)
+        teachings = self.teach(activities, target, place)
+        gradients = self._sum(teachings)
+        if self.fixed > 0.0:
+            fix_norm([gradients[index] for index in self.owned], self.fixed)
+        self._count(activities, target, teachings)
+        self._watch(place, target, activities, gradients, teachings)
+        if not self.frozen:
+            self.optimiser.step([gradients[index] for index in self.owned])
+
+    def teach(self, activities, target, place):
+        """The rule's Teaching of every part of the batch."""
+        simulated = self.rule.teach is not None and hasattr(self.options, "controller")
+        parts = [(0, slice(None))] if self.rule.whole_batch(self.options) else self._parts(len(activities.x), simulated)
+
+        def work(part):
+            number, rows = part
+            return self._teach(activities.part(rows), target[rows], self._noise(place, number))
+
+        return self.workers.map(work, parts)
+
+    def _teach(self, activities, target, noise):
+        if self.rule.teach:
+            return self.rule.teach(self.net, activities, target, self.options, noise)
+        errors = self.rule.layer_errors(self.net, activities, target, self.options)
+        gradients = [array_module(p).empty_like(p) for p in self.net.parameters]
+        arrays = iter(gradients)
+        for l, delta in enumerate(errors):
+            out = [next(arrays) for _ in range(2 if self.net.biases else 1)]
+            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *out)
+        return Teaching(gradients, None)
+
+    def _sum(self, teachings):
+        gradients = teachings[0].gradients
+        for teaching in teachings[1:]:
+            for total, gradient in zip(gradients, teaching.gradients, strict=True):
+                total += gradient
+        if self.clip > 0.0 and not teachings[0].clipped:
+            clip_each(gradients, self.clip)
+        return gradients
+
+    def _count(self, activities, target, teachings):
+        """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
+        output = activities.r[-1]
+        loss = self.net.loss.value(output, target)
+        xp = array_module(output)
+        right = self.correct(output, target) / len(output) if self.correct else xp.zeros_like(loss)
+        counted = [t.counts for t in teachings if t.counts is not None]
+        counted = sum(counted) if counted else xp.zeros(3, dtype=int)
+        seen = xp.concatenate([xp.stack([loss, right.astype(loss.dtype)]), counted.astype(loss.dtype)])
+        self._totals = seen if self._totals is None else self._totals + seen
+        self._batches += 1
+
+    def end_epoch(self):
+        """Means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all start again."""
+        loss, right, *counted = to_host(self._totals).tolist()
+        row = {"loss_train": loss / self._batches}
+        if self.correct:
+            row["acc_train"] = right / self._batches
+        if self.rule.teach and hasattr(self.options, "controller"):
+            row |= dict(zip(("converged", "diverged", "not_converged"), map(int, counted), strict=True))
+        self._totals, self._batches = None, 0
+        return row
+
+    def state(self):
+        totals = self._totals if self._totals is not None else array_module(*self.net.arrays).zeros(5, self.net.weights[0].dtype)
+        return super().state() | {"totals": totals, "batches": self._batches}
+
+    def restore(self, named):
+        super().restore(named)
+        self._batches = int(named["batches"])
+        self._totals = array_module(*self.net.arrays).asarray(named["totals"]) if self._batches else None
+
+
+class FeedbackLearner(DfcLearner):
+    """A feedback rule at work on the feedback weights; labels play no part.
+
+    rule         one of dfc.feedback_learning.FEEDBACK_RULES;  settings, its FeedbackSettings
+    owned        indices of net.feedback that the optimiser owns
+    clip         bound on the joint norm of all gradients, those of weights that are not owned included; <= 0: none
+    homeostatic  (strength, constant) of the homeostatic decay; None: none
+    """
+
+    def __init__(self, net, rule, settings, optimiser, workers, *, owned, clip=-1.0, homeostatic=None, **shared):
+        super().__init__(net, optimiser, workers, **shared)
+        self.rule, self.settings, self.owned, self.clip, self.homeostatic = rule, settings, owned, clip, homeostatic
+
+    def step(self, inputs, target, place):
+        """One update by one batch."""
+        activities = forward(self.net, inputs, self.workers)
+        gradients = self.gradients(activities, place)
+        if self.clip > 0.0:
+            clip_together(gradients, self.clip)
+        self._watch(place, target, activities, gradients, [])
+        self.optimiser.step([gradients[index] for index in self.owned])
+
+    def gradients(self, activities, place):
+        """[dQ_0 …], the mean over the batch and the homeostatic term."""
+
+        def work(part):
+            number, rows = part
+            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number))
+
+        found = self.workers.map(work, self._parts(len(activities.x), simulated=True))
+        gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
+        if self.homeostatic:
+            decay = homeostatic_decay(self.net, *self.homeostatic)
+            for gradient, q in zip(gradients, self.net.feedback, strict=True):
+                gradient += decay * q
+        return gradients

@@ -1,0 +1,183 @@
+"""The settings of a run of system 2: the published command line, read and resolved in the published order (dfc.md J.post)."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from core.options import Parser, UsageError, add_arguments
+from dfc.flags import ANGLES, CLASSIFICATION, OWN, Options
+from dfc.settings_checks import check_options, check_settings
+from dfc.settings_lists import activation_names, number, numbers, whole_numbers
+from dfc.settings_notes import notes_on
+
+DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
+TASKS = dict.fromkeys(CLASSIFICATION, "classification") | {"student_teacher": "regression", "mnist_autoencoder": "autoencoder"}
+
+
+@dataclass(frozen=True)
+class Settings(Options):
+    """Every flag by its published name with the value that a run uses, and what follows from the flags together.
+
+    Differently from Options, no sentinel is left (of -1 only c_homeostatic, clip_grad_norm, fix_grad_norm keep theirs), and
+        lr                                float, or a tuple of L floats; already divided by target_stepsize with normalize_lr
+        epsilon                           float, or a tuple of L floats
+        lr_fb, lr_fb_init, epsilon_fb, gn_damping  float
+        epochs_fb, extra_fb_epochs        int
+        size_hidden, hidden_activation    tuple, one entry a hidden layer; num_hidden is their number
+        network_type                      "DFC", "DFA" or "BP"; ndi and grad_deltav_cont tell the DFC rules apart
+        feedback_wd                       0.0 with use_homeostatic_wd_fb; its value is then `homeostatic`
+        out_dir                           None where the folder's name is to be made from the time
+
+    rule         "BP", "DFA", "DFC", "DFC-SS" or "DFC-SSA"
+    task         "classification", "regression" or "autoencoder"
+    sizes        (n_0, ..., n_L)
+    activations  names of phi_1 ... phi_L; that of logits is "linear"
+    precision    "float64" or "float32"
+    steps        time points of the forward phase: tmax_di rounded half to even
+    steps_fb     time points while Q learns: tmax_di_fb truncated
+    homeostatic  strength of the homeostatic term, or None
+    angles_wanted  whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
+    notes        sentences on flags that were changed or have no effect
+    args         {flag: value} for args.txt: as given, completed, lists and lr still as text
+    """
+
+    rule: str = ""
+    task: str = ""
+    sizes: tuple = ()
+    activations: tuple = ()
+    precision: str = "float64"
+    steps: int = 0
+    steps_fb: int = 0
+    homeostatic: float | None = None
+    angles_wanted: bool = False
+    notes: tuple = ()
+    args: dict = field(default_factory=dict)
+
+
+def parse(argv=None, prog="main.py"):
+    """The Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
+
+    A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
+    """
+    parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
+    add_arguments(parser, Options)
+    given = vars(parser.parse_args(argv))
+    try:
+        return resolve(Options(**given), frozenset(given))
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def resolve(options, given=None):
+    """The Settings that follow from Options.
+
+    given   names of the options that were asked for; None: those that differ from their defaults
+    Raises  UsageError where options contradict each other or cannot be read
+    """
+    if given is None:
+        given = frozenset(f.name for f in dataclasses.fields(Options) if getattr(options, f.name) != f.default)
+    check_options(options)
+    values = dict(vars(options))
+    values["rule"] = _name_rule(values)
+    _complete(values)
+    published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] != OWN]
+    values["args"] = {name: values[name] for name in published}
+    _read_layers(values, "num_hidden" in given)
+    _read_rates(values)
+    _derive(values)
+    settings = Settings(**values)
+    check_settings(settings)
+    return dataclasses.replace(settings, notes=notes_on(options, settings, given))
+
+
+def _name_rule(values):
+    """The learning rule; a network type that is a rule is replaced by its published switches."""
+    if values["network_type"] == "DFC-SSA":
+        values["ndi"] = True
+    if values["network_type"].startswith("DFC"):
+        values["network_type"] = "DFC"
+        return "DFC-SSA" if values["ndi"] else "DFC" if values["grad_deltav_cont"] else "DFC-SS"
+    return values["network_type"]
+
+
+def _complete(values):
+    """Steps 2 to 9: what stands for another option becomes its value, in this order."""
+    standing_for = {  # the time constant of the dendrite follows dt_di in the feedback phase too, as published
+        "apical_time_constant": "dt_di",
+        "apical_time_constant_fb": "dt_di",
+        "time_constant_ratio_fb": "time_constant_ratio",
+        "tmax_di_fb": "tmax_di",
+        "dt_di_fb": "dt_di",
+        "sigma_fb": "sigma",
+        "sigma_output_fb": "sigma_fb",
+    }
+    for name, source in standing_for.items():
+        if values[name] == -1:
+            values[name] = values[source]
+    for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
+        values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
+    values["steps"] = round(values["tmax_di"])
+    for name in ("epochs_fb", "extra_fb_epochs", "tmax_di_fb"):
+        values[name] = int(values[name])
+    values["steps_fb"] = values["tmax_di_fb"]
+    if values["lr_fb_init"] is None:
+        values["lr_fb_init"] = values["lr_fb"]
+    if values["k_p_fb"] is None:
+        values["k_p_fb"] = values["k_p"]
+    if values["rule"] == "DFA":
+        values |= {"freeze_fb_weights": True, "fb_activation": "linear"}
+
+
+def _read_layers(values, num_hidden_given):
+    """Sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
+    sizes = whole_numbers("size_hidden", values["size_hidden"])
+    names = activation_names("hidden_activation", values["hidden_activation"])
+    count = len(sizes) if len(sizes) > 1 else values["num_hidden"]
+    if num_hidden_given and count != values["num_hidden"]:
+        raise UsageError(
+            f"--size_hidden={values['size_hidden']}: {count} sizes for --num_hidden={values['num_hidden']} hidden layers"
+        )
+    if len(names) > 1 and len(names) != count:
+        raise UsageError(
+            f"--hidden_activation={values['hidden_activation']}: {len(names)} activations for {count} hidden layers "
+            "(--num_hidden, --size_hidden)"
+        )
+    sizes, names = (entries * count if len(entries) == 1 else entries for entries in (sizes, names))
+    output = "linear" if values["output_activation"] == "softmax" else values["output_activation"]
+    values |= {"num_hidden": count, "size_hidden": sizes, "hidden_activation": names}
+    values |= {"sizes": (values["size_input"], *sizes, values["size_output"]), "activations": (*names, output)}
+
+
+def _read_rates(values):
+    """Step sizes, epsilons and the damping, from text to numbers."""
+    layers = len(values["activations"])
+    rates, epsilons = numbers("lr", values["lr"], "(0, inf)"), numbers("epsilon", values["epsilon"], "[0, inf)")
+    for name, entries in (("lr", rates), ("epsilon", epsilons)):
+        if len(entries) not in (1, layers):
+            raise UsageError(f"--{name}={values[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
+    if len(epsilons) > 1 and len(rates) == 1:
+        raise UsageError(f"--epsilon={values['epsilon']}: one number a layer needs an --lr with one number a layer")
+    if values["normalize_lr"]:
+        rates = [rate / values["target_stepsize"] for rate in rates]
+        if max(rates) == float("inf"):
+            raise UsageError(f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)")
+    values["lr"] = rates[0] if len(rates) == 1 else tuple(rates)
+    values["epsilon"] = epsilons[0] if len(epsilons) == 1 else tuple(epsilons)
+    for name in ("lr_fb", "lr_fb_init"):
+        values[name] = number(name, values[name], "(0, inf)")
+    for name in ("epsilon_fb", "gn_damping"):
+        values[name] = number(name, values[name], "[0, inf)")
+
+
+def _derive(values):
+    """Steps 1, 11 and 16 to 19: what follows from the flags together."""
+    values["precision"] = "float32" if values["single_precision"] else "float64"
+    values["task"] = TASKS[values["dataset"]]
+    values["angles_wanted"] = any(values[name] for name in ANGLES)
+    if values["ndi"] and values["save_eigenvalues_bcn"]:  # no correction comes after the analytical steady state
+        values |= {"save_eigenvalues_bcn": False, "save_eigenvalues": True}
+    if values["learning_rule"] == "nonlinear_difference":
+        values["use_nonlinear_gnt"] = True
+    if values["use_homeostatic_wd_fb"]:
+        values |= {"homeostatic": values["feedback_wd"], "feedback_wd": 0.0}
+    if values["no_cuda"]:
+        values["backend"] = "numpy"

@@ -1,0 +1,87 @@
+"""Settings of system 2 that contradict each other: each is refused in one sentence (dfc.md J.post, L)."""
+
+import importlib.util
+
+from core.options import UsageError
+from dfc.flags import ANGLES, CLASSIFICATION, DIRECT_RULES
+
+SIZES = {"mnist": (784, 10), "fashion_mnist": (784, 10), "cifar10": (3072, 10), "mnist_autoencoder": (784, 784)}
+
+
+def check_options(options):
+    """Raise UsageError for options that contradict each other as they were given."""
+    _check_rule(options)
+    _check_machine(options)
+    if options.out_dir == "":
+        raise UsageError("--out_dir=: must be the name of a folder")
+
+
+def _check_rule(options):
+    kind = options.network_type
+    if kind == "DTP":
+        raise UsageError("--network_type=DTP: not part of this suite; use DFC, DFC-SS, DFC-SSA, DFA or BP")
+    if kind == "DFC-SS" and options.ndi:
+        raise UsageError("--ndi: contradicts --network_type=DFC-SS, which simulates the steady state")
+    if kind in DIRECT_RULES and options.grad_deltav_cont:
+        raise UsageError(f"--grad_deltav_cont: contradicts --network_type={kind}, which learns from the steady state alone")
+    if kind == "DFC" and options.ndi and options.grad_deltav_cont:
+        raise UsageError("--grad_deltav_cont: contradicts --ndi, which simulates nothing")
+    if options.shallow_training and kind != "BP":
+        raise UsageError(f"--shallow_training: does not apply to --network_type={kind}, only to BP")
+    if options.shallow_training and options.only_train_first_layer:
+        raise UsageError("--shallow_training: contradicts --only_train_first_layer, as it learns the last layer only")
+
+
+def _check_machine(options):
+    if options.overwrite and (options.load or options.load_or_start):
+        flag = "--load" if options.load else "--load_or_start"
+        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.no_cuda and options.backend == "cupy":
+        raise UsageError("--no_cuda: contradicts --backend=cupy")
+    if options.device and (options.no_cuda or options.backend == "numpy"):
+        flag = "--no_cuda" if options.no_cuda else "--backend=numpy"
+        raise UsageError(f"--device={options.device}: does not apply to {flag}, which computes on the CPU")
+    if options.threads > 1 and options.backend == "cupy":
+        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
+    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
+        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
+
+
+def check_settings(settings):
+    """Raise UsageError for settings that no run can have."""
+    _check_data(settings)
+    _check_dynamics(settings)
+    _check_measurements(settings)
+
+
+def _check_data(settings):
+    name, output = settings.dataset, settings.output_activation
+    if name in CLASSIFICATION and output != "softmax":
+        raise UsageError(f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification")
+    if name not in CLASSIFICATION and output == "softmax":
+        raise UsageError(f"--output_activation=softmax: does not apply to --dataset={name}, which is no classification")
+    if settings.rule == "DFA" and settings.activations[-1] not in ("linear", "sigmoid"):
+        raise UsageError(f"--output_activation={output}: must be linear, sigmoid or softmax for --network_type=DFA")
+    ends = {"size_input": settings.size_input, "size_output": settings.size_output}
+    for (flag, size), right in zip(ends.items(), SIZES.get(name, ends.values()), strict=True):
+        if size != right:
+            raise UsageError(f"--{flag}={size}: must be {right} for --dataset={name}")
+
+
+def _check_dynamics(settings):
+    """A simulation divides by its number of steps, one less than its time points."""
+    if settings.rule in ("DFC", "DFC-SS") and settings.steps < 2:
+        raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
+    learns_feedback = settings.network_type == "DFC" and not settings.freeze_fb_weights
+    if learns_feedback and settings.fb_learning_rule == "normal_controller" and settings.steps_fb < 2:
+        raise UsageError(f"--tmax_di_fb={settings.tmax_di_fb}: must be at least 2 time points, truncated")
+    if learns_feedback and settings.fb_learning_rule == "old_learning_rule" and not settings.ndi:
+        raise UsageError("--fb_learning_rule=old_learning_rule: needs --ndi, whose steady state it learns from")
+
+
+def _check_measurements(settings):
+    if settings.angles_wanted and not (settings.save_logs or settings.save_df):
+        flag = next(name for name in ANGLES if getattr(settings, name))
+        raise UsageError(f"--{flag}: needs --save_df or --save_logs, which say where its numbers go")
+    if settings.plot_autoencoder_images and settings.dataset != "mnist_autoencoder":
+        raise UsageError(f"--plot_autoencoder_images: does not apply to --dataset={settings.dataset}, only to mnist_autoencoder")

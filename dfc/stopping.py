@@ -1,0 +1,36 @@
+"""When a run of system 2 ends before its last epoch (dfc.md I.6)."""
+
+from core.backend import array_module
+
+LARGEST_WEIGHT = 1000.0
+LEAST_ACCURACY = {"mnist": 0.3, "fashion_mnist": 0.3, "cifar10": 0.25}  # of the training samples, after PATIENCE epochs
+LEAST_ACCURACY_BP = {"mnist": 0.4, "fashion_mnist": 0.4, "cifar10": 0.25}
+PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test; before the test for a plateau; its length
+
+
+def stop_condition(settings, net):
+    """The function of the series that the plan asks after every epoch: None, or why to stop, as a clause."""
+
+    def stop(series):
+        epoch = len(series["epoch"]) - 1
+        if settings.rule != "BP" and beyond_bounds(net, symmetric=settings.nan_test == "symmetric"):
+            return f"a weight is beyond {LARGEST_WEIGHT:g}"
+        if epoch <= PATIENCE or (settings.evaluate and settings.rule != "BP"):
+            return None
+        least = (LEAST_ACCURACY_BP if settings.rule == "BP" else LEAST_ACCURACY).get(settings.dataset)
+        if least and series["acc_train"][-1] < least:
+            return f"the training accuracy is below {least} after more than {PATIENCE} epochs"
+        if settings.dataset == "student_teacher" and settings.rule != "BP" and epoch > PLATEAU_PATIENCE:
+            losses = series["loss_train"]
+            if min(losses[-PLATEAU:]) >= min(losses[:-PLATEAU]):
+                return f"the training loss has not fallen for {PLATEAU} epochs"
+        return None
+
+    return stop
+
+
+def beyond_bounds(net, symmetric=False):
+    """Whether a weight is not a number or above 1000; as published, large negative ones pass unless `symmetric`."""
+    xp = array_module(*net.arrays)
+    ordinary = [xp.all((abs(p) if symmetric else p) <= LARGEST_WEIGHT) for p in net.arrays]
+    return not bool(xp.stack(ordinary).all())

@@ -1,0 +1,112 @@
+"""What a run of system 2 comes to: the published summary, kept in files without pickle (dfc.md I.7)."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from core.files import FileError, read_json, replacing, write_json, write_text
+from core.recording import RunFolder
+
+NOT_YET = -1
+INITIAL_KEYS = (
+    "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last", "acc_test_best", "acc_val_last",
+    "acc_val_best", "acc_test_val_best", "acc_train_val_best", "loss_test_val_best", "loss_train_val_best", "loss_val_best",
+    "epoch_best_loss", "epoch_best_acc", "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
+    "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch",
+)  # fmt: skip
+RUNNING, DONE, STOPPED = 0, 1, -1  # values of "finished"
+
+
+def summarise(series, finished, prelude_seconds=0.0, timed=True):
+    """The summary of the epochs done: {published key: number, or array with one entry an epoch}.
+
+    series           {column: list of numbers}, one entry an epoch
+    finished         RUNNING, DONE or STOPPED
+    prelude_seconds  of training before the first epoch
+    timed            whether the mean time of an epoch belongs to it; as published, not for BP
+    """
+    summary = dict.fromkeys(INITIAL_KEYS, NOT_YET) | {"finished": finished}
+    if not series["epoch"]:
+        return summary
+    if timed:
+        summary["avg_time_per_epoch"] = (series["seconds"][-1] - prelude_seconds) / len(series["epoch"])
+    for quantity, best, at in (("loss", min, "epoch_best_loss"), ("acc", max, "epoch_best_acc")):
+        for name in (f"{quantity}_{part}" for part in ("train", "test", "val")):
+            if name in series:
+                summary |= {f"{name}_last": series[name][-1], f"{name}_best": best(series[name]), name: np.array(series[name])}
+        if f"{quantity}_val" in series:
+            epoch = series[f"{quantity}_val"].index(best(series[f"{quantity}_val"]))
+            summary[at] = epoch
+            summary |= {f"{quantity}_{part}_val_best": series[f"{quantity}_{part}"][epoch] for part in ("test", "train")}
+    named = ("epoch", "batch", "seconds")
+    return summary | {name: np.array(values) for name, values in series.items() if name not in named and name not in summary}
+
+
+def write_summary(path, summary):
+    """Write results.json (numbers, strings, lists), results.npz (arrays) and the published performance_overview.txt."""
+    path = Path(path)
+    arrays = {name: value for name, value in summary.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in summary.items() if name not in arrays}
+    write_json(path / "results.json", plain)
+    with replacing(path / "results.npz") as file:
+        np.savez(file, **arrays)
+    write_text(path / "performance_overview.txt", "".join(f"{name} {_shown(value)}\n" for name, value in plain.items()))
+
+
+def _shown(value):
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_shown, value))
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def read_summary(path):
+    """The summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz.
+
+    Raises FileError if a file is missing or damaged.
+    """
+    path = Path(path)
+    summary = read_json(path / "results.json", finished=int)
+    try:
+        with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
+            return summary | {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
+        raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({error})") from None
+
+
+class SummaryFolder(RunFolder):
+    """A run folder that also holds the published summary, up to date after every epoch.
+
+    path, settings  see RunFolder
+    args            the flags for args.txt
+    timed           see `summarise`
+    extra           function () -> further entries of the summary
+    """
+
+    def __init__(self, path, settings, args, timed=True, extra=dict):
+        super().__init__(path, settings, measures=())
+        self.args, self.timed, self.extra = args, timed, extra
+        self._series, self.prelude_seconds = {"epoch": []}, 0.0
+
+    def begin(self, record):
+        write_text(self.path / "args.txt", json.dumps(self.args, indent=2, sort_keys=True) + "\n")
+        self._write(RUNNING)
+        return super().begin(record)
+
+    def save_series(self, series):
+        super().save_series(series)
+        self._series = series
+        self._write(RUNNING)
+
+    def save_checkpoint(self, arrays):
+        self.prelude_seconds = float(arrays["prelude_seconds"])
+        super().save_checkpoint(arrays)
+
+    def finish(self, outcome):
+        self._write(DONE if outcome["outcome"] == "finished" else STOPPED)
+        super().finish(outcome)
+
+    def _write(self, finished):
+        summary = summarise(self._series, finished, self.prelude_seconds, self.timed)
+        write_summary(self.path, summary | self.extra())

@@ -1,0 +1,88 @@
+"""The tasks of the Deep Feedback Control experiments: data from datasets/, ready for a run's device."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import datasets
+from core.batches import Arrays, Images, published_table
+from core.options import UsageError
+from datasets import cifar10, student_teacher
+from datasets.splits import train_validation_split
+
+IDX_SETS = {"mnist": "MNIST", "mnist_autoencoder": "MNIST", "fashion_mnist": "FMNIST"}
+ARRAYS_FOLDER = "data"  # where the published program looks, under the current folder
+
+
+# Compared by identity, like the arrays it holds.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a run learns from: three sets with `batch(chosen)` (core/batches.py) and the sizes of both ends.
+
+    train, test  Images or Arrays
+    validation   the same, or None without a validation set
+    inputs       numbers in an input
+    outputs      numbers in a target; classes where targets are labels
+    """
+
+    train: Images | Arrays
+    validation: Images | Arrays | None
+    test: Images | Arrays
+    inputs: int
+    outputs: int
+
+
+def load_task(settings, backend, teacher_weights=None, quiet=False):
+    """The task that the options ask for.
+
+    settings         has dataset (mnist, mnist_autoencoder, fashion_mnist, cifar10 or student_teacher), data_dir ("": the
+                     default), no_val_set, sizes (n_0, ..., n_L); for student_teacher also load_ST_dataset, random_seed,
+                     num_train, num_test, num_val
+    backend          core.backend.Backend
+    teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
+    quiet            no progress bar
+    Raises           UsageError: data that do not fit the network, a seed that cannot draw them; datasets.DataError
+    """
+    if settings.dataset == "student_teacher":
+        return _student_teacher(settings, backend, teacher_weights)
+    return _images(settings, backend, quiet)
+
+
+def _images(settings, backend, quiet):
+    name, folder = settings.dataset, settings.data_dir or None
+    reconstruct = name == "mnist_autoencoder"
+    data = cifar10.load(folder) if name == "cifar10" else datasets.load(IDX_SETS[name], folder, quiet)
+    inputs = data.train_images.shape[1]
+    outputs = inputs if reconstruct else data.classes
+    _check_sizes(settings, inputs, outputs)
+    table = published_table(name)
+
+    def images(pixels, labels):
+        return Images(pixels, labels, table, backend, reconstruct)
+
+    parts = [slice(None)] if settings.no_val_set else train_validation_split(len(data.train_labels))
+    train, *validation = (images(data.train_images[part], data.train_labels[part]) for part in parts)
+    test = images(data.test_images, data.test_labels)
+    return Task(train, validation[0] if validation else None, test, inputs, outputs)
+
+
+def _student_teacher(settings, backend, teacher_weights):
+    names = ("train", "test") if settings.no_val_set else ("train", "test", "validation")
+    if settings.load_ST_dataset:
+        sets = student_teacher.load_arrays(settings.data_dir or ARRAYS_FOLDER, names)
+    else:
+        if settings.random_seed >= 2**32:
+            raise UsageError(f"--random_seed={settings.random_seed}: must be below {2**32} for --dataset=student_teacher")
+        counts = {"train": settings.num_train, "test": settings.num_test, "validation": settings.num_val}
+        sizes = (settings.sizes[0], *student_teacher.TEACHER_HIDDEN, settings.sizes[-1])
+        weights = [teacher_weights(layer, n_out, n_in) for layer, (n_in, n_out) in enumerate(pairwise(sizes))]
+        sets = student_teacher.generate(counts, settings.random_seed, weights, backend.dtype)
+    inputs, outputs = (array.shape[1] for array in sets["train"])
+    _check_sizes(settings, inputs, outputs)
+    arrays = {name: Arrays(*sets[name], backend) for name in names}
+    return Task(arrays["train"], arrays.get("validation"), arrays["test"], inputs, outputs)
+
+
+def _check_sizes(settings, inputs, outputs):
+    for end, size, right in (("input", settings.sizes[0], inputs), ("output", settings.sizes[-1], outputs)):
+        if size != right:
+            raise UsageError(f"--size_{end}={size}: must be {right} for --dataset={settings.dataset}")

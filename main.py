@@ -1,0 +1,146 @@
+"""Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), direct feedback alignment (DFA) or backpropagation (BP).
+
+Meulemans, Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento, Grewe, "Credit Assignment in Neural Networks through Deep
+Feedback Control", NeurIPS 2021, arXiv:2106.07887.
+"""
+
+import datetime
+import signal
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+import datasets
+from core import backend as backends
+from core.files import FileError
+from core.options import UsageError
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
+from core.recording import provenance
+from core.training import Loop, Schedule, say
+from core.workers import Workers, default_count
+from dfc.build import build_run
+from dfc.draws import Draws
+from dfc.evaluation import evaluate
+from dfc.settings import parse
+from dfc.summary import SummaryFolder
+from dfc.tasks import load_task
+from rules import FEEDBACK_RULES
+
+USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
+
+
+def evaluation_probe(net, task, settings, workers):
+    """The probe of the published series: loss and accuracy on the validation samples, if there are any, and the test samples."""
+    sets = {"val": task.validation, "test": task.test}
+
+    def probe():
+        row = {}
+        total = sum(len(samples) for samples in sets.values() if samples)
+        with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
+            for name, samples in sets.items():
+                if samples:
+                    classification = settings.task == "classification"
+                    loss, accuracy = evaluate(net, samples, settings.batch_size, workers, classification, bar.update)
+                    row |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if classification else {})
+        return row
+
+    return probe
+
+
+def train(settings):
+    """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
+
+    Raises  USER_ERRORS before the first batch; StoppedByError afterwards
+    """
+    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
+    threads = (settings.threads or default_count()) if backend.device is None else 1
+    draws = Draws(settings.random_seed, backend)
+    task = load_task(settings, backend, draws.teacher, settings.quiet)
+    if settings.batch_size > len(task.train):
+        raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
+    folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=settings.rule != "BP")
+    try:
+        folder.open(settings.load, settings.load_or_start, settings.overwrite)
+        tell(settings, folder, backend, threads)
+        with Workers(threads) as workers:
+            loop = build_loop(settings, backend, task, workers, draws, folder)
+            every = settings.args | {"backend": backend.name, "threads": threads}
+            return run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
+    finally:
+        folder.close()
+
+
+def build_loop(settings, backend, task, workers, draws, folder):
+    """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
+    run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, draws)
+    ends_early = settings.train_only_feedback_parameters and run.plan.prelude
+    schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size)
+    probes = [evaluation_probe(run.learner.net, task, settings, workers)]
+    return Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=run.plan)
+
+
+def run_folder(settings):
+    """The folder of a run; without --out_dir a new one named after the time."""
+    if settings.out_dir is not None:
+        return Path(settings.out_dir)
+    name = datetime.datetime.now().strftime("run_%Y-%m-%d_%H-%M-%S")
+    paths = [Path("logs", "runs", name + suffix) for suffix in ("", *(f"_{k}" for k in range(2, 100)))]
+    return next(path for path in paths if not path.exists())
+
+
+def decisive(settings):
+    """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
+    return {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
+
+
+def tell(settings, folder, backend, threads):
+    """Say where the results go and what is special about the settings."""
+    if not settings.quiet:
+        note = f" ({backend.note})" if backend.note else ""
+        say(f"{folder.path}\n{settings.rule} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}")
+    for note in settings.notes:
+        print(f"main.py: note: {note}", file=sys.stderr)
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status (README, "Exit status")."""
+    try:
+        settings = parse(argv)
+        outcome, folder = train(settings)
+        return conclude(outcome, folder.path)
+    except USER_ERRORS as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except StoppedByError as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("main.py: interrupted before training began; nothing was saved", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def conclude(outcome, path):
+    """Tell how the run ended; returns the exit status."""
+    kind = outcome["outcome"]
+    if kind == "finished":
+        shown = [f"test accuracy {100 * outcome['acc_test']:.2f} %"] if "acc_test" in outcome else []
+        shown += [f"test loss {outcome['loss_test']:.6g}"] if "loss_test" in outcome else []
+        say(f"finished {outcome['epochs']} epochs: {', '.join(shown) or 'feedback weights only'}; results in {path}")
+        return 0
+    if kind == "stopped":
+        say(f"stopped after epoch {outcome['epoch']}: {outcome['reason']}; results in {path}")
+        return 0
+    if kind == "interrupted":
+        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; --out_dir={path} --load continues it")
+        return 128 + outcome["signal"]
+    what = "a loss or weight is not a finite number or beyond all bounds"
+    print(f"main.py: diverged in epoch {outcome['epoch']}: {what}. What was saved before stays in {path}", file=sys.stderr)
+    return EXIT_DIVERGED
+
+
+NOT_SETTINGS = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
