@@ -1,0 +1,88 @@
+"""CIFAR-10 from its binary version (https://www.cs.toronto.edu/~kriz/cifar.html), put in place by hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from datasets import DataError, Dataset
+
+TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+TEST_FILE = "test_batch.bin"
+FOLDERS = ("cifar-10-batches-bin", "CIFAR10")  # the first is what the published archive unpacks to
+CLASSES = 10
+PIXELS = 3 * 32 * 32
+RECORDS = 10000
+
+
+def load(data_dir=None, records=RECORDS):
+    """Loads CIFAR-10 from the folder cifar-10-batches-bin or CIFAR10 of `data_dir`; nothing is downloaded.
+
+    A file is a row of records: one byte with the label, then 3072 bytes of pixels, all red ones row by row, then all green,
+    then all blue.  No checksum of the files is published, so what the authors do say is checked: the sizes, the labels, and
+    that each class has a tenth of the five training files together and of the test file.
+
+    data_dir  folder that holds the folder (None: this package's)
+    records   images in each file
+    Returns   a Dataset: images uint8 (50000 and 10000, 3072), labels int64
+    Raises    DataError: a file that is missing, cannot be read, or is not what was published
+    """
+    root = Path(__file__).parent.resolve() if data_dir is None else Path(data_dir)
+    folder = _complete_folder(root)
+    parts = [_read(folder / name, records) for name in TRAIN_FILES]
+    images = np.concatenate([part[:, 1:] for part in parts])
+    labels = np.concatenate([part[:, 0] for part in parts]).astype(np.int64)
+    test = _read(folder / TEST_FILE, records)
+    test_images, test_labels = np.ascontiguousarray(test[:, 1:]), test[:, 0].astype(np.int64)
+    _check_balance(f"the files {TRAIN_FILES[0]} to {TRAIN_FILES[-1]} in {folder} have", labels)
+    _check_balance(f"{folder / TEST_FILE} has", test_labels)
+    return Dataset("CIFAR10", images, labels, test_images, test_labels, CLASSES)
+
+
+def _complete_folder(root):
+    """The folder under `root` that has all six files.  Raises DataError where none has."""
+    missing = {
+        folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not os.path.lexists(folder / name)]
+        for folder in (root / name for name in FOLDERS)
+    }
+    folder = min(missing, key=lambda folder: len(missing[folder]))
+    if not missing[folder]:
+        return folder
+    python = root / "cifar-10-batches-py"
+    hint = f"; {python} holds the version for Python, which is pickled and therefore not read" if python.is_dir() else ""
+    raise DataError(
+        f"CIFAR-10 is not complete: put {', '.join(missing[folder])} into {folder}, from the binary version "
+        f"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz{hint}"
+    )
+
+
+def _read(path, records):
+    """The records (records, 3073) of one file, uint8, labels in range."""
+    right = records * (1 + PIXELS)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(right + 1)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    if len(content) != right:
+        raise DataError(f"{path} has {size} bytes, where {right} are right: put the file of the binary version in its place")
+    rows = np.frombuffer(content, np.uint8).reshape(records, 1 + PIXELS)
+    wrong = np.flatnonzero(rows[:, 0] >= CLASSES)
+    if wrong.size:
+        raise DataError(
+            f"{path} has the label {rows[wrong[0], 0]} at index {wrong[0]}, where labels lie in 0 to {CLASSES - 1}: put the "
+            "file of the binary version in its place"
+        )
+    return rows
+
+
+def _check_balance(what, labels):
+    counts = np.bincount(labels, minlength=CLASSES)
+    right = len(labels) // CLASSES
+    wrong = np.flatnonzero(counts != right)
+    if wrong.size:
+        raise DataError(
+            f"{what} {counts[wrong[0]]} images of class {wrong[0]}, where {right} are right: a file is damaged, or stands in "
+            "another's place"
+        )

@@ -1,0 +1,24 @@
+"""The validation split of the published Deep Feedback Control program: the same images for every seed."""
+
+import numpy as np
+
+SEED = 67280421310721 % 2**32  # what the published program's generator starts from when nobody seeds it
+
+
+def train_validation_split(count, validation=5000):
+    """Splits `count` training images at random, but always alike: the published program never seeds this draw.
+
+    The images are permuted by r = 0..count-1; for i = 0..count-2: swap r[i] with r[i + z_i mod (count - i)], z_i the 32-bit
+    words of MT19937 seeded with 67280421310721 mod 2^32; the last `validation` of r are held out.
+
+    Returns (training indices (count - validation,), validation indices (validation,)), int64, in the order of r.
+    Raises ValueError unless 0 <= validation <= count.
+    """
+    if not 0 <= validation <= count:
+        raise ValueError(f"{validation} of {count} images cannot be held out for validation")
+    words = np.random.RandomState(SEED).randint(0, 2**32, size=count, dtype=np.uint32)
+    order = list(range(count))  # a list: single entries of an array are slow to reach
+    for i, step in enumerate((words % np.arange(count, 0, -1)).tolist()):
+        order[i], order[i + step] = order[i + step], order[i]
+    order = np.array(order, dtype=np.int64)
+    return order[: count - validation], order[count - validation :]
