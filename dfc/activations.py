@@ -12,8 +12,9 @@ class Activation:
 
     name        as on the command line
     apply       (v, out=None) -> phi(v)
-    slope       v -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and leakyrelu
-    derivative  v -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
+    slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and leakyrelu;
+                r, phi(v) where it is known already
+    derivative  (v, r=None) -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
     """
 
     name: str
@@ -29,10 +30,10 @@ def _tanh(v, out=None):
     return array_module(v).tanh(v, out=out)
 
 
-def _tanh_slope(v):
-    slope = array_module(v).tanh(v)
-    slope *= slope
-    return 1.0 - slope
+def _tanh_slope(v, r=None):
+    r = _tanh(v) if r is None else r
+    slope = r * r
+    return array_module(v).subtract(1.0, slope, out=slope)
 
 
 def _relu(v, out=None):
@@ -58,19 +59,19 @@ def _sigmoid(v, out=None):
     return out
 
 
-def _sigmoid_slope(v):
-    s = _sigmoid(v)
-    return s * (1.0 - s)
+def _sigmoid_slope(v, r=None):
+    r = _sigmoid(v) if r is None else r
+    return r * (1.0 - r)
 
 
-def _ones(v):
+def _ones(v, r=None):
     return array_module(v).ones_like(v)
 
 
 def _step(below, at_zero):
     """The derivative of a function with a kink at zero: 1 above, `below` below, 1 or `below` at zero."""
 
-    def derivative(v):
+    def derivative(v, r=None):
         above = v >= 0.0 if at_zero else v > 0.0
         return array_module(v).maximum(above.astype(v.dtype), below)
 

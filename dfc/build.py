@@ -30,6 +30,7 @@ def build_network(settings, backend, draws):
         [ACTIVATIONS[name] for name in settings.activations],
         CROSS_ENTROPY if settings.task == "classification" else SQUARED_ERROR,
         identity=settings.freeze_fb_weights or settings.freeze_fb_weights_output,
+        block=backend.block,
     )
     if settings.rule != "BP":
         net.feedback = initial_feedback(net, settings, backend, draws)
@@ -151,7 +152,7 @@ def build_run(settings, backend, rule, workers, draws, part=PART):
     rule      rules.Rule, the one that settings.rule names
     workers   core.workers.Workers
     draws     dfc.draws.Draws
-    part      rows that are simulated together; None: whole batches
+    part      rows of a batch that share one source of noise; None: all
     Returns   Run
     """
     net = build_network(settings, backend, draws)

@@ -3,21 +3,60 @@
 from core.backend import array_module
 
 
-def jacobian_blocks(net, v):
+def jacobian_blocks(net, v, automatic=False):
     """[J_0 … J_{L-1}], J_l (n, n_L, n_l): the derivative of r_L by v_l at the pre-activations v, sample by sample.
 
         J_{L-1} = diag(phi'(v_{L-1})),   J_l = J_{l+1} W_{l+1} diag(phi'_l(v_l))
 
-    net  FeedbackNetwork
-    v    list of L arrays (n, n_l)
+    net        FeedbackNetwork
+    v          list of L arrays (n, n_l)
+    automatic  slopes at a kink as automatic differentiation has them, not as the hand-written formulas do
     """
-    xp = array_module(v[-1])
-    slopes = [activation.slope(each) for activation, each in zip(net.activations, v, strict=True)]
-    blocks = [slopes[-1][..., :, None] * xp.eye(slopes[-1].shape[-1], dtype=slopes[-1].dtype)]
-    for l in range(len(v) - 1, 0, -1):
-        above = slopes[-1][..., :, None] * net.weights[l] if l == len(v) - 1 else blocks[-1] @ net.weights[l]
-        blocks.append(above * slopes[l - 1][..., None, :])
+    slopes = slopes_at(net, v, automatic)
+    output = slopes[-1][..., :, None]
+    blocks = [output * array_module(output).eye(output.shape[-2], dtype=output.dtype)]
+    blocks += [output * block for block in blocks_below(net, slopes)]
     return blocks[::-1]
+
+
+def slopes_at(net, v, automatic=False):
+    """[phi'_0(v_0) … phi'_{L-1}(v_{L-1})], L arrays (n, n_l); arguments as for `jacobian_blocks`."""
+    kind = "derivative" if automatic else "slope"
+    return [getattr(activation, kind)(each) for activation, each in zip(net.activations, v, strict=True)]
+
+
+def blocks_below(net, slopes):
+    """J'_{L-2}, …, J'_0 one after the other: the Jacobian with the slopes of the output layer left out, J_l = diag(phi'_{L-1}) J'_l.
+
+        J'_{L-1} = I,   J'_{L-2} = W_{L-1} diag(phi'_{L-2}),   J'_l = J'_{l+1} W_{l+1} diag(phi'_l)
+
+    slopes  what `slopes_at` returned
+    """
+    block = None
+    for l in range(len(slopes) - 2, -1, -1):
+        # the samples one above the other: one product for all of them
+        product = net.weights[-1] if block is None else rows_product(block, net.weights[l + 1])
+        block = product * slopes[l][..., None, :]
+        yield block
+
+
+def rows_product(stack, matrix):
+    """Every matrix of a stack (n, k, m) times one matrix (m, p), in a single product: (n, k, p)."""
+    n, k, m = stack.shape
+    return (stack.reshape(n * k, m) @ matrix).reshape(n, k, -1)
+
+
+def pull_back(net, slopes, error):
+    """[delta_0 … delta_{L-1}], the errors (n, n_l) that `error` (n, n_L) on the output's pre-activations means for all others.
+
+        delta_{L-1} = error,   delta_l = phi'_l (delta_{l+1} W_{l+1}),   that is   delta_l = J'_l^T error
+
+    slopes  what `slopes_at` returned
+    """
+    errors = [error]
+    for l in range(len(slopes) - 2, -1, -1):
+        errors.append(net.transpose_product(l + 1, errors[-1]) * slopes[l])
+    return errors[::-1]
 
 
 def output_jacobian(net, v):

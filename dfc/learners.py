@@ -11,7 +11,7 @@ from core.workers import shares
 from dfc.feedback_learning import homeostatic_decay
 from dfc.network import Activities
 
-PART = 64  # rows that are simulated together: their state stays in a core's cache; noise is drawn part by part
+PART = 64  # rows that share their noise, and are simulated together where there is noise
 
 
 @dataclass
@@ -51,16 +51,16 @@ class DfcLearner(BaseLearner):
     noise      function (place, part) -> noise for dfc.controller.simulate, for part 0, 1, … of a batch; None: none is needed
     name       tells the learners apart in a checkpoint
     watchers   functions of a Batch, called for every batch
-    part       rows of a part that is simulated at once; None: whole batches
+    part       rows of a batch that share one source of noise; None: all
     """
 
     def __init__(self, net, optimiser, workers, noise=None, name="", watchers=(), part=PART):
         super().__init__(net, optimiser, name)
         self.workers, self.noise, self.watchers, self.part = workers, noise, watchers, part
 
-    def _parts(self, count, simulated):
+    def _parts(self, count, noisy):
         """(number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
-        pieces = -(-count // (self.part or count)) if simulated else self.workers.count
+        pieces = -(-count // (self.part or count)) if noisy else self.workers.count
         return list(enumerate(shares(count, pieces)))
 
     def _noise(self, place, part):
@@ -88,6 +88,7 @@ class ForwardLearner(DfcLearner):
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.fixed, self.frozen, self.correct = fixed, frozen, correct
         self._totals, self._batches = None, 0
+        self._gradients = []  # of each part of a batch
 
     def step(self, inputs, target, place):
         """One update by one batch: inputs (n, units), target as the network's loss wants it."""
@@ -103,20 +104,21 @@ class ForwardLearner(DfcLearner):
 
     def teach(self, activities, target, place):
         """The rule's Teaching of every part of the batch."""
-        simulated = self.rule.teach is not None and hasattr(self.options, "controller")
-        parts = [(0, slice(None))] if self.rule.whole_batch(self.options) else self._parts(len(activities.x), simulated)
+        whole = self.rule.whole_batch(self.options)
+        parts = [(0, slice(None))] if whole else self._parts(len(activities.x), self.rule.noisy(self.options))
 
         def work(part):
             number, rows = part
-            return self._teach(activities.part(rows), target[rows], self._noise(place, number))
+            return self._teach(activities.part(rows), target[rows], self._gradients[number], self._noise(place, number))
 
+        while len(self._gradients) < len(parts):
+            self._gradients.append([array_module(p).empty_like(p) for p in self.net.parameters])
         return self.workers.map(work, parts)
 
-    def _teach(self, activities, target, noise):
+    def _teach(self, activities, target, gradients, noise):
         if self.rule.teach:
-            return self.rule.teach(self.net, activities, target, self.options, noise)
+            return self.rule.teach(self.net, activities, target, self.options, gradients, noise)
         errors = self.rule.layer_errors(self.net, activities, target, self.options)
-        gradients = [array_module(p).empty_like(p) for p in self.net.parameters]
         arrays = iter(gradients)
         for l, delta in enumerate(errors):
             out = [next(arrays) for _ in range(2 if self.net.biases else 1)]
@@ -194,7 +196,7 @@ class FeedbackLearner(DfcLearner):
             number, rows = part
             return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number))
 
-        found = self.workers.map(work, self._parts(len(activities.x), simulated=True))
+        found = self.workers.map(work, self._parts(len(activities.x), noisy=True))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
         if self.homeostatic:
             decay = homeostatic_decay(self.net, *self.homeostatic)

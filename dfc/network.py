@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.backend import array_module
+from core.workers import shares
 
 
 @dataclass
@@ -44,13 +45,15 @@ class FeedbackNetwork:
     activations  list of L dfc.activations.Activation
     loss         dfc.losses.Loss
     identity     whether Q_{L-1} is known to be the identity, and to stay it
+    block        entries that a pass over memory should handle at a time (core/backend.py)
     """
 
-    def __init__(self, weights, biases, feedback, activations, loss, identity=False):
+    def __init__(self, weights, biases, feedback, activations, loss, identity=False, block=150_000):
         self.weights, self.biases, self.feedback = weights, biases, feedback
         self.activations = activations
         self.loss = loss
         self.identity = identity
+        self.block = block
 
     @property
     def sizes(self):
@@ -81,6 +84,10 @@ class FeedbackNetwork:
     def check_solved(self):
         """No weight matrix is inverted here."""
 
+    def blocks(self, count, entries):
+        """Slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
+        return shares(count, -(-count * entries // self.block))
+
     def drive(self, l, rates, out=None):
         """The basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
         v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
@@ -102,11 +109,11 @@ class FeedbackNetwork:
 
     def slope(self, activities, l):
         """phi'_l at the feedforward pre-activation, 1 at a kink (n, n_l)."""
-        return self.activations[l].slope(activities.v[l])
+        return self.activations[l].slope(activities.v[l], activities.r[l])
 
     def derivative(self, activities, l):
         """The same as automatic differentiation has it at a kink: the slope below zero."""
-        return self.activations[l].derivative(activities.v[l])
+        return self.activations[l].derivative(activities.v[l], activities.r[l])
 
     def transpose_product(self, l, delta):
         """delta W_l: from errors on layer l (n, n_l) to what they mean for the rates below (n, n_{l-1})."""

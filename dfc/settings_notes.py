@@ -81,7 +81,7 @@ def _changed(options, settings):
     if settings.time_constant_ratio > options.time_constant_ratio:
         yield f"--time_constant_ratio is raised to {settings.time_constant_ratio}, the --dt_di"
     asked = options.time_constant_ratio if options.time_constant_ratio_fb == -1 else options.time_constant_ratio_fb
-    if settings.time_constant_ratio_fb > asked:
+    if settings.time_constant_ratio_fb > asked and not settings.freeze_fb_weights:
         yield f"--time_constant_ratio_fb is raised to {settings.time_constant_ratio_fb}, the --dt_di_fb"
     if options.save_eigenvalues_bcn and settings.ndi:
         yield "--save_eigenvalues_bcn becomes --save_eigenvalues, as nothing is corrected with --ndi"

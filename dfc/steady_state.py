@@ -13,12 +13,14 @@ class SteadyState:
     u        control signal (n, n_L)
     delta_v  what the feedback adds to the voltages, L arrays (n, n_l)
     v, r     voltages and rates, L arrays (n, n_l)
+    basal    v - delta_v where it is known to be W_l r_{l-1} + b_l, L arrays (n, n_l); else None
     """
 
     u: Any
     delta_v: list
     v: list
     r: list
+    basal: list | None = None
 
 
 def analytical_steady_state(net, activities, nudge, alpha):
@@ -36,61 +38,58 @@ def analytical_steady_state(net, activities, nudge, alpha):
     """
     u = control(net, activities, nudge, alpha)
     delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
-    v, r = [], []
+    basal, v, r = [], [], []
     for l, activation in enumerate(net.activations):
         # nothing happens to the input: the drive of the first layer is that of the feedforward pass
-        basal = net.drive(l, r[-1]) if l else activities.v[0]
-        v.append(basal + delta_v[l])
+        basal.append(net.drive(l, r[-1]) if l else activities.v[0])
+        v.append(basal[-1] + delta_v[l])
         r.append(activation.apply(v[-1]))
-    return SteadyState(u, delta_v, v, r)
+    return SteadyState(u, delta_v, v, r, basal)
 
 
 def control(net, activities, nudge, alpha):
     """u (n, n_L): see `analytical_steady_state`."""
-    if _passes_through_fewer_units(net):
-        return _control_through_fewer_units(net, activities, nudge, alpha)
-    loop = _output_slope(net, activities)[..., :, None] * net.feedback[-1]
-    if len(net.weights) > 1:
-        loop = loop + _below_output(net, activities)
+    through_few = _passes_through_fewer_units(net)
+    if through_few:
+        directions = [(q @ net.weights[-1]).swapaxes(-1, -2) for q in net.feedback[:-1]]
+    else:
+        directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
+    solve = _solve_through_fewer_units if through_few else _solve_outputs
+    u = array_module(nudge).empty_like(nudge)
+    for rows in net.blocks(len(nudge), entries=max(net.sizes) * len(directions[0]) if directions else 1):
+        u[rows] = solve(net, activities.part(rows), directions, nudge[rows], alpha)
+    return u
+
+
+def _solve_outputs(net, activities, directions, nudge, alpha):
+    """u by one n_L x n_L system a sample."""
+    last = len(net.weights) - 1
+    slope = net.slope(activities, last)
+    loop = slope[..., :, None] * net.feedback[-1]
+    if directions:
+        moved = _rates_by_control(net, activities, directions)
+        below = _rows_product(moved, net.weights[-1])  # (n, control, output)
+        below *= slope[..., None, :]
+        loop += below.swapaxes(-1, -2)
     return _solve(loop, nudge, alpha)
 
 
-def _solve(loop, nudge, alpha):
-    """(loop + alpha I)^-1 nudge for matrices (n, k, k) and rows (n, k)."""
-    xp = array_module(nudge)
-    diagonal = xp.arange(nudge.shape[-1])
-    loop[..., diagonal, diagonal] += alpha
-    return xp.linalg.solve(loop, nudge[..., None])[..., 0]
+def _solve_through_fewer_units(net, activities, directions, nudge, alpha):
+    """u by Woodbury's identity, where all that happens below the output passes through k < n_L units.
 
+        (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
-def _output_slope(net, activities):
-    return net.slope(activities, len(net.weights) - 1)
-
-
-def _below_output(net, activities):
-    """The part of Jbar Qbar that enters below the output layer, (n, n_L, n_L) indexed [sample, output, control].
-
-    Forwards: M_l = dr_l/du = phi'_l (W_l M_{l-1} + Q_l), kept as (n, n_L, n_l), so that each layer is one product for all
-    samples and controls together.
+    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W and Q_l e, of which Q_l W is the same for all samples.
     """
-    moved = _rates_by_control(net, activities, [q.swapaxes(-1, -2) for q in net.feedback[:-1]])
-    outputs = moved @ net.weights[-1].swapaxes(-1, -2)  # (n, control, output)
-    outputs *= _output_slope(net, activities)[..., None, :]
-    return outputs.swapaxes(-1, -2)
-
-
-def _rates_by_control(net, activities, directions):
-    """How the rates of the last hidden layer move when the voltages of hidden layer l move along directions[l] (k, n_l):
-    (n, k, n_{L-2})."""
+    c = 1.0 + alpha
+    loop = _rates_by_control(net, activities, directions).swapaxes(-1, -2)
     moved = None
-    for l, direction in enumerate(directions):
-        if moved is None:
-            moved = net.slope(activities, l)[..., None, :] * direction
-        else:
-            moved = moved @ net.weights[l].swapaxes(-1, -2)
-            moved += direction
-            moved *= net.slope(activities, l)[..., None, :]
-    return moved
+    for l, q in enumerate(net.feedback[:-1]):
+        direction = nudge @ q.swapaxes(-1, -2)
+        moved = direction if moved is None else moved @ net.weights[l].swapaxes(-1, -2) + direction
+        moved = moved * net.slope(activities, l)
+    inner = _solve(loop, moved, c)
+    return (nudge - inner @ net.weights[-1].swapaxes(-1, -2)) / c
 
 
 def _passes_through_fewer_units(net):
@@ -99,21 +98,36 @@ def _passes_through_fewer_units(net):
     return net.identity and len(net.weights) > 1 and inputs < outputs and net.activations[-1].name == "linear"
 
 
-def _control_through_fewer_units(net, activities, nudge, alpha):
-    """The same control by Woodbury's identity, where all that happens below the output passes through k < n_L units.
+def _solve(loop, nudge, alpha):
+    """(loop + alpha I)^-1 nudge for matrices (n, k, k), which are overwritten, and rows (n, k)."""
+    xp = array_module(nudge)
+    diagonal = xp.arange(nudge.shape[-1])
+    loop[..., diagonal, diagonal] += alpha
+    return xp.linalg.solve(loop, nudge[..., None])[..., 0]
 
-        (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
-    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W and Q_l e, of which Q_l W is the same for all samples.
+def _rates_by_control(net, activities, directions):
+    """How the rates of the last hidden layer move with the control signal: (n, k, n_{L-2}).
+
+        M_l = phi'_l (W_l M_{l-1} + Q_l)
+
+    kept as (n, control, unit), so that each layer is one product for all samples and controls together.
+
+    directions  Q_l^T (k, n_l) of the hidden layers, or what else the voltages move along
     """
-    c = 1.0 + alpha
-    output_weights = net.weights[-1]
-    hidden = net.feedback[:-1]
-    loop = _rates_by_control(net, activities, [(q @ output_weights).swapaxes(-1, -2) for q in hidden]).swapaxes(-1, -2)
     moved = None
-    for l, q in enumerate(hidden):
-        direction = nudge @ q.swapaxes(-1, -2)
-        moved = direction if moved is None else moved @ net.weights[l].swapaxes(-1, -2) + direction
-        moved = moved * net.slope(activities, l)
-    inner = _solve(loop, moved, c)
-    return (nudge - inner @ output_weights.swapaxes(-1, -2)) / c
+    for l, direction in enumerate(directions):
+        slope = net.slope(activities, l)[..., None, :]
+        if moved is None:
+            moved = slope * direction
+        else:
+            moved = _rows_product(moved, net.weights[l])
+            moved += direction
+            moved *= slope
+    return moved
+
+
+def _rows_product(rows, weights):
+    """rows W^T for rows (n, k, units below): one product, where `@` would make n small ones."""
+    flat = rows.reshape(-1, rows.shape[-1]) @ weights.swapaxes(-1, -2)
+    return flat.reshape(*rows.shape[:-1], len(weights))

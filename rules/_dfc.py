@@ -23,27 +23,33 @@ def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
         return -2.0 * delta_v
     if learning_rule == "derivative_matrix":
         return -2.0 * (net.slope(activities, l) * delta_v)
-    phi = net.activations[l].apply
-    change = phi(basal + delta_v)
-    change -= phi(basal)
-    change *= -2.0
+    return rate_errors(net, l, basal, net.activations[l].apply(basal + delta_v))
+
+
+def rate_errors(net, l, basal, rates):
+    """The nonlinear difference where the rates phi(v_basal + dv) are known."""
+    change = net.activations[l].apply(basal)
+    change -= rates
+    change *= 2.0
     return change
 
 
-def steady_gradients(net, activities, steady, learning_rule, use_initial_activations):
-    """Gradients from the voltages at rest (dfc.md C.2): dW_l = s^T r_{l-1} / n, db_l the mean of s.
+def steady_gradients(net, activities, steady, options, gradients):
+    """Write the gradients from the voltages at rest (dfc.md C.2) to `gradients`: dW_l = s^T r_{l-1} / n, db_l the mean of s.
 
     The presynaptic rates are those at rest, or with `use_initial_activations` those of the feedforward pass.
     """
-    gradients = empty_gradients(net)
     for l, delta_v in enumerate(steady.delta_v):
-        below = steady.r[l - 1] if l and not use_initial_activations else activities.presynaptic(l)
-        basal = None
-        if learning_rule == "nonlinear_difference":
-            basal = net.drive(l, below) if l and not use_initial_activations else activities.v[l]
-        errors = voltage_errors(net, activities, l, basal, delta_v, learning_rule)
+        at_rest = l and not options.use_initial_activations
+        below = steady.r[l - 1] if at_rest else activities.presynaptic(l)
+        if options.learning_rule != "nonlinear_difference":
+            errors = voltage_errors(net, activities, l, None, delta_v, options.learning_rule)
+        elif steady.basal and at_rest:
+            errors = rate_errors(net, l, steady.basal[l], steady.r[l])
+        else:
+            basal = net.drive(l, below) if at_rest else activities.v[l]
+            errors = rate_errors(net, l, basal, net.activations[l].apply(basal + delta_v))
         layer_gradients(below, errors, 1.0 / activities.count, *of_layer(net, gradients, l))
-    return gradients
 
 
 def empty_gradients(net):

@@ -14,8 +14,9 @@ class Rule:
                   follow from the errors and the trace in the same way for every such rule (core/gradients.py)
     Options       frozen dataclass of the rule's own options (core/options.py)
     inverts       whether it needs the inverse of the weights, so that options of the solver apply
-    teach         (net, activities, target, options, noise) -> core.gradients.Teaching, in place of layer_errors for a rule that
-                  brings its own presynaptic rates or sums over time; for networks with feedback weights (main.py)
+    teach         (net, activities, target, options, gradients, noise) -> core.gradients.Teaching, in place of layer_errors for a
+                  rule that brings its own presynaptic rates or sums over time; for networks with feedback weights (main.py)
+    noisy         options -> whether it draws noise
     whole_batch   options -> whether the rule must see a batch as one, not in parts that are worked on side by side
     clips         what `--clip_grad_norm` means to it in main.py: "asked", "never", or "always", to norm 1
     """
@@ -25,6 +26,7 @@ class Rule:
     Options: type
     inverts: bool = False
     teach: Callable | None = None
+    noisy: Callable = lambda options: False
     whole_batch: Callable = lambda options: False
     clips: str = "asked"
 

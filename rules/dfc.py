@@ -4,14 +4,14 @@ from core.backend import array_module
 from core.clipping import clip_each
 from core.gradients import Teaching, layer_gradients
 from dfc.controller import simulate
-from rules._dfc import convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
+from rules._dfc import convergence, counts, empty_gradients, nudge, of_layer, rate_errors, voltage_errors
 from rules._rule import Rule
-from rules.dfc_ss import Options, first_error, settle
+from rules.dfc_ss import Options, first_error, noisy, settle
 
 TIME_BLOCK = 16  # time points whose products are summed by one matmul
 
 
-def teach(net, activities, target, options, noise=None):
+def teach(net, activities, target, options, gradients, noise=None):
     """Gradients averaged over the trajectory of the controller for one batch (dfc.md B.4, B.6, C.3).
 
         dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))   (or as dfc.md C.1)
@@ -21,21 +21,21 @@ def teach(net, activities, target, options, noise=None):
     """
     output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)
     if options.efficient:
-        return _teach_step_by_step(net, activities, output_target, options, noise)
-    total = TimeSum(net, activities, options)
+        return _teach_step_by_step(net, activities, output_target, options, gradients, noise)
+    total = TimeSum(net, activities, options, gradients)
     state = simulate(net, activities, output_target, options.controller, noise, total.observe)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     if not options.include_non_converged_samples and not bool(converged.all()):
-        total = _simulate_again(net, activities, output_target, options, noise, converged)
-    return Teaching(total.gradients(), steady, counts(converged, diverged), converged, diverged)
+        total = _simulate_again(net, activities, output_target, options, gradients, noise, converged)
+    return Teaching(total.finish(), steady, counts(converged, diverged), converged, diverged)
 
 
-def _simulate_again(net, activities, output_target, options, noise, chosen):
+def _simulate_again(net, activities, output_target, options, gradients, noise, chosen):
     """The TimeSum of the `chosen` rows (n,) bool alone."""
     rows = chosen.nonzero()[0]
     some = activities.part(rows)
-    total = TimeSum(net, some, options)
+    total = TimeSum(net, some, options, gradients)
     if len(rows):
         noise = noise and noise.again(rows)
         simulate(net, some, output_target[rows], options.controller, noise, total.observe)
@@ -43,15 +43,20 @@ def _simulate_again(net, activities, output_target, options, noise, chosen):
 
 
 class TimeSum:
-    """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t]."""
+    """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t].
 
-    def __init__(self, net, activities, options):
+    gradients  arrays like net.parameters, where the sums are kept
+    """
+
+    def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
         n, xp = len(activities.x), array_module(activities.x)
         self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v]
         self._rates = [xp.empty((TIME_BLOCK, *r.shape), dtype=r.dtype) for r in activities.r[:-1]]
         self._first = xp.zeros_like(activities.v[0])
-        self._sums = [xp.zeros_like(p) for p in net.parameters]
+        self._sums = gradients
+        for total in gradients:
+            total[...] = 0.0
         self._filled, self._rows = 0, n
 
     def observe(self, t, state):
@@ -69,10 +74,7 @@ class TimeSum:
     def _error(self, state, l):
         rule, vs, vb = self.options.learning_rule, state.vs[l], state.vb[l]
         if rule == "nonlinear_difference":
-            change = self.net.activations[l].apply(vb)
-            change -= state.r[l]
-            change *= 2.0
-            return change
+            return rate_errors(self.net, l, vb, state.r[l])
         return voltage_errors(self.net, self.activities, l, vb, vs - vb, rule)
 
     def _add_block(self):
@@ -86,7 +88,7 @@ class TimeSum:
             for b in biases:
                 b += errors.sum(axis=0)
 
-    def gradients(self):
+    def finish(self):
         """The gradients, means over the batch and all T time points."""
         if self._filled:
             self._add_block()
@@ -97,14 +99,15 @@ class TimeSum:
         return self._sums
 
 
-def _teach_step_by_step(net, activities, output_target, options, noise):
+def _teach_step_by_step(net, activities, output_target, options, gradients, noise):
     """The published memory-saving variant (dfc.md C.3): gradients summed while the simulation runs, clipped after every step.
 
     Samples count as diverged step by step, and the divisor is T - 1.
     """
     xp = array_module(activities.x)
-    gradients = [xp.zeros_like(p) for p in net.parameters]
     step_gradients, total = empty_gradients(net), 0
+    for gradient in gradients:
+        gradient[...] = 0.0
     scale = 1.0 / (activities.count * (options.controller.steps - 1))
 
     def observe(t, state):
@@ -133,4 +136,4 @@ def _teach_step_by_step(net, activities, output_target, options, noise):
     return Teaching(gradients, steady, total + counts(converged, diverged), converged, diverged, clipped=True)
 
 
-RULE = Rule("DFC", None, Options, teach=teach, whole_batch=lambda options: options.efficient)
+RULE = Rule("DFC", None, Options, teach=teach, noisy=noisy, whole_batch=lambda options: options.efficient)

@@ -37,13 +37,14 @@ class Options:
     clip_grad_norm: float = -1.0
 
 
-def teach(net, activities, target, options, noise=None):
+def teach(net, activities, target, options, gradients, noise=None):
     """Gradients from the last time point of the simulated controller for one batch (dfc.md B.4, B.6, C.2).
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     Options
+    gradients   arrays like net.parameters, overwritten
     noise       see dfc.controller.simulate
     Returns     Teaching; samples that did not converge add nothing unless they are included
     """
@@ -51,13 +52,18 @@ def teach(net, activities, target, options, noise=None):
     state = simulate(net, activities, output_target, options.controller, noise)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
-    gradients = steady_gradients(net, activities, steady, options.learning_rule, options.use_initial_activations)
+    steady_gradients(net, activities, steady, options, gradients)
     return Teaching(gradients, steady, counts(converged, diverged), converged, diverged)
 
 
 def first_error(activities, state, options):
     """|r* - r_L| at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
     return norms(state.target - (activities.first_output if options.sample0_error else activities.r[-1]))
+
+
+def noisy(options):
+    """Whether the controller of the forward phase has noise."""
+    return options.controller.sigma is not None
 
 
 def settle(activities, state, converged, options):
@@ -78,4 +84,4 @@ def settle(activities, state, converged, options):
     )
 
 
-RULE = Rule("DFC-SS", None, Options, teach=teach)
+RULE = Rule("DFC-SS", None, Options, teach=teach, noisy=noisy)

@@ -18,7 +18,7 @@ class Options:
     use_initial_activations: bool = False
 
 
-def teach(net, activities, target, options, noise=None):
+def teach(net, activities, target, options, gradients, noise=None):
     """Gradients from the analytical steady state for one batch (dfc.md B.8, C.2).
 
         u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l of dfc.md C.1
@@ -27,11 +27,12 @@ def teach(net, activities, target, options, noise=None):
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     Options
+    gradients   arrays like net.parameters, overwritten
     Returns     Teaching
     """
     difference = nudge(net, activities, target, options.target_stepsize)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)
-    gradients = steady_gradients(net, activities, steady, options.learning_rule, options.use_initial_activations)
+    steady_gradients(net, activities, steady, options, gradients)
     return Teaching(gradients, steady)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from core.clipping import clip_each
 from dfc.jacobian import output_jacobian, stacked_feedback
 from rules import dfc_ssa
+from tests.feedback_nets_for_tests import teach
 from tests.reference.dfc_cases import (
     ROUNDED,
     assert_close,
@@ -21,12 +22,12 @@ CASES = read("ssa.npz")
 AT_KINKS = read("extra.npz", "zero")
 
 
-def teach(case):
+def taught(case):
     """The Teaching of a case, gradients clipped as asked."""
     net, activities = start(case)
     meta = case.meta
     options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"])
-    teaching = dfc_ssa.teach(net, activities, case["target"], options)
+    teaching = teach(dfc_ssa, net, activities, case["target"], options)
     if meta["clip_grad_norm"] > 0.0:
         clip_each(teaching.gradients, meta["clip_grad_norm"])
     return teaching
@@ -45,7 +46,7 @@ def test_loss_and_output_target(case):
 
 @every(*CASES, *AT_KINKS)
 def test_steady_state_and_gradients(case):
-    teaching = teach(case)
+    teaching = taught(case)
     assert_close(teaching.steady.u, case["u_ndi"])
     assert_layers_close(teaching.steady.delta_v, case.layers("delta_v"))
     assert_layers_close(teaching.steady.v, case.layers("v_target"))
@@ -70,7 +71,7 @@ def amplification(case):
 
 @every(*CASES, *AT_KINKS)
 def test_float32(case):
-    teaching = teach(case.rounded("float32"))
+    teaching = taught(case.rounded("float32"))
     steady = teaching.steady
     assert_float_type([*teaching.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
     limit = ROUNDED * amplification(case)

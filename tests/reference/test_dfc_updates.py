@@ -10,6 +10,7 @@ from dfc.controller import simulate
 from dfc.steady_state import analytical_steady_state
 from rules import dfc_ss
 from rules._dfc import nudge
+from tests.feedback_nets_for_tests import teach
 from tests.reference.dfc_cases import (
     ROUNDED,
     assert_close,
@@ -33,12 +34,12 @@ ROUNDABLE = [case for case in CASES if case.meta["include_non_converged_samples"
 
 
 @cache
-def teach(case):
+def taught(case):
     """(Teaching, the network, its feedforward pass); gradients are clipped as asked."""
     net, activities = start(case)
     rule, options = update_options(case.meta)
     with np.errstate(over="ignore", invalid="ignore"):  # as in training; the nan_ cases blow up on purpose
-        teaching = rule.teach(net, activities, case["target"], options)
+        teaching = teach(rule, net, activities, case["target"], options)
     if options.clip_grad_norm > 0.0 and not teaching.clipped:
         clip_each(teaching.gradients, options.clip_grad_norm)
     return teaching, net, activities
@@ -51,7 +52,7 @@ def test_all_recordings_are_here():
 
 @every(*CASES, *EXTRA)
 def test_gradients_counts_and_flags(case):
-    teaching, *_ = teach(case)
+    teaching, *_ = taught(case)
     assert_gradients_close(case, teaching.gradients)
     recorded = [case[f"count_{name}"] for name in ("converged", "diverged", "not_converged")]
     np.testing.assert_array_equal(teaching.counts, recorded)
@@ -62,7 +63,7 @@ def test_gradients_counts_and_flags(case):
 
 @every(*STORED)
 def test_state_at_the_end(case):
-    teaching, *_ = teach(case)
+    teaching, *_ = taught(case)
     steady = teaching.steady
     assert_close(steady.u, case["u_ss"])
     assert_layers_close(steady.v, case.layers("v_ss"))
@@ -92,7 +93,7 @@ def test_errors_of_the_convergence_test(case):
 
 @every(*TOY)
 def test_distance_to_the_analytical_steady_state(case):
-    teaching, net, activities = teach(case)
+    teaching, net, activities = taught(case)
     difference = nudge(net, activities, case["target"], case.meta["target_stepsize"])
     analytical = analytical_steady_state(net, activities, difference, case.meta["alpha"])
 
@@ -104,7 +105,7 @@ def test_distance_to_the_analytical_steady_state(case):
 
 @every(*ROUNDABLE)
 def test_float32(case):
-    teaching, *_ = teach(case.rounded("float32"))
+    teaching, *_ = taught(case.rounded("float32"))
     steady = teaching.steady
     assert_float_type([*teaching.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
     assert_gradients_close(case, teaching.gradients, ROUNDED, scale=1.0)

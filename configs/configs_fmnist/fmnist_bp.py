@@ -1,0 +1,6 @@
+"""Backpropagation: Fashion-MNIST."""
+
+from configs._shared import FMNIST
+from configs.configs_fmnist import BP
+
+config = FMNIST | BP

@@ -1,0 +1,6 @@
+"""DFC, learnt feedback weights: Fashion-MNIST."""
+
+from configs._shared import DFC, FMNIST
+from configs.configs_fmnist import LEARNT
+
+config = FMNIST | LEARNT | DFC | {"dt_di": 0.02}

@@ -1,0 +1,6 @@
+"""DFC-SSA, learnt feedback weights: Fashion-MNIST."""
+
+from configs._shared import DFC_SSA, FMNIST
+from configs.configs_fmnist import LEARNT
+
+config = FMNIST | LEARNT | DFC_SSA | {"dt_di": 0.001}

@@ -1,0 +1,6 @@
+"""DFC-SS, fixed feedback weights: Fashion-MNIST."""
+
+from configs._shared import ALL_SAMPLES, DFC_SS, FMNIST
+from configs.configs_fmnist import FIXED
+
+config = FMNIST | FIXED | DFC_SS | ALL_SAMPLES | {"dt_di": 0.0005, "tmax_di": 3000}

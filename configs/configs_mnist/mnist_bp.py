@@ -1,0 +1,6 @@
+"""Backpropagation: MNIST."""
+
+from configs._shared import MNIST
+from configs.configs_mnist import BP
+
+config = MNIST | BP

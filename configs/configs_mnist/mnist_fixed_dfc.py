@@ -1,0 +1,6 @@
+"""DFC, fixed feedback weights: MNIST."""
+
+from configs._shared import DFC, MNIST
+from configs.configs_mnist import FIXED
+
+config = MNIST | FIXED | DFC | {"dt_di": 0.02, "tmax_di": 500}

@@ -1,0 +1,6 @@
+"""Backpropagation: MNIST autoencoder."""
+
+from configs._shared import AUTOENCODER
+from configs.configs_mnist_auto import BP
+
+config = AUTOENCODER | BP

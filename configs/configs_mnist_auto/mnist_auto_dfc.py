@@ -1,0 +1,6 @@
+"""DFC, learnt feedback weights: MNIST autoencoder."""
+
+from configs._shared import AUTOENCODER, DFC
+from configs.configs_mnist_auto import LEARNT
+
+config = AUTOENCODER | LEARNT | DFC | {"dt_di": 0.02, "tmax_di": 1000}

@@ -1,0 +1,6 @@
+"""Backpropagation: MNIST, tuned for the training loss."""
+
+from configs._shared import MNIST
+from configs.configs_mnist_train import BP
+
+config = MNIST | BP

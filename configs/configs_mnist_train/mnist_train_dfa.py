@@ -1,0 +1,6 @@
+"""Direct feedback alignment: MNIST, tuned for the training loss."""
+
+from configs._shared import MNIST
+from configs.configs_mnist_train import DFA
+
+config = MNIST | DFA

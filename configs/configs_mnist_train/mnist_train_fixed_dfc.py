@@ -1,0 +1,6 @@
+"""DFC, fixed feedback weights: MNIST, tuned for the training loss."""
+
+from configs._shared import ALL_SAMPLES, DFC, MNIST
+from configs.configs_mnist_train import FIXED
+
+config = MNIST | FIXED | DFC | ALL_SAMPLES | {"dt_di": 0.001, "tmax_di": 1000}

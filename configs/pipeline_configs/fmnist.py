@@ -1,0 +1,14 @@
+"""Alignment on Fashion-MNIST, feedback weights learnt."""
+
+from configs._shared import FMNIST
+from configs.configs_fmnist import DFA, LEARNT
+from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS
+
+config_fixed = FMNIST | ALIGNMENT
+config_collection = {
+    "DFA": DFA,
+    "DFC-SSA": LEARNT | DFC_SSA | {"proactive_controller": True},  # idle
+    "DFC-SS": LEARNT | DFC_SS | {"proactive_controller": True, "simulate_layerwise": False},  # the last idle
+    "DFC": LEARNT | DFC,
+}
+result_keys, result_keys_DFA, statistics_keys = RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS

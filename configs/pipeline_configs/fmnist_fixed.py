@@ -1,0 +1,14 @@
+"""Alignment on Fashion-MNIST, feedback weights fixed to the product of the initial forward weights."""
+
+from configs._shared import FMNIST
+from configs.configs_fmnist import DFA, FIXED
+from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS
+
+config_fixed = FMNIST | ALIGNMENT
+config_collection = {
+    "DFA": DFA,
+    "DFC-SSA (fixed)": FIXED | DFC_SSA | {"dt_di": 0.005},  # idle
+    "DFC-SS (fixed)": FIXED | DFC_SS,
+    "DFC (fixed)": FIXED | DFC,
+}
+result_keys, result_keys_DFA, statistics_keys = RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS

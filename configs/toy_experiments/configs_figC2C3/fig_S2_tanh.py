@@ -1,0 +1,7 @@
+"""Figure S2, tanh hidden units: the pseudo-inverse with which Q is compared is damped more and more."""
+
+from configs.toy_experiments.configs_figC2C3 import DAMPINGS, LEARN_FEEDBACK, RESULT_KEYS, STATISTICS_KEYS
+
+config_fixed = LEARN_FEEDBACK | {"k_p_fb": 0.0}
+config_collection = DAMPINGS
+result_keys, statistics_keys = RESULT_KEYS, STATISTICS_KEYS

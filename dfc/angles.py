@@ -1,0 +1,166 @@
+"""Updates that a learning rule is compared with, and the angle between two updates (dfc.md G.2, G.4, G.6).
+
+Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
+"""
+
+import math
+
+from core.backend import array_module
+from core.clipping import joint_norm
+from core.gradients import layer_gradients
+from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
+from dfc.least_squares import minimum_norm_error
+from dfc.steady_state import SteadyState, analytical_steady_state
+from rules._dfc import empty_gradients, nudge, of_layer, steady_gradients
+
+SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
+DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
+
+
+def angle(a, b):
+    """The angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero (dfc.md G.2).
+
+        arccos(<a, b> / (|a| |b|)) = 2 atan2(|a' - b'|, |a' + b'|),   a' = a / |a|, b' = b / |b|
+
+    The second form loses no digits at 0 and 180 degrees, where an arccosine is wrong by 1e-6 degrees in float64, 0.03 in float32.
+    """
+    return joint_angle([a], [b])
+
+
+def joint_angle(first, second):
+    """The angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
+    xp = array_module(*first)
+    one, other = joint_norm(first), joint_norm(second)
+    pairs = [(a / one, b / other) for a, b in zip(first, second, strict=True)]
+    apart, together = joint_norm([a - b for a, b in pairs]), joint_norm([a + b for a, b in pairs])
+    return xp.arctan2(apart, together) * (360.0 / math.pi)
+
+
+def loss_gradient(net, activities, target):
+    """E = dLoss/dr_L (n, n_L); the loss is a mean over the batch."""
+    return net.output_error(activities, target) * (1.0 / activities.count)
+
+
+def bp_update(net, activities, target):
+    """The gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l (dfc.md F.1)."""
+    slopes = slopes_at(net, activities.v, automatic=True)
+    errors = pull_back(net, slopes, slopes[-1] * loss_gradient(net, activities, target))
+    return _outer_products(net, activities, errors, 1.0)
+
+
+def gn_update(net, activities, target, gamma):
+    """The damped Gauss-Newton update (1/n) sum_b M(Jt_b, E_b, gamma), Jt_b the Jacobian of r_L by all W and b (dfc.md G.4).
+
+    It is backpropagation of other output errors, y_b = D (Jt_b Jt_b^T + gamma I)^-1 E_b.  Where there are no biases, gamma = 0 and
+    Jt_b has not full row rank, singular values below 1e-8 of the largest count as zero; pinv stops at 1e-15.
+
+    net         FeedbackNetwork
+    activities  its feedforward pass of n samples
+    target      labels (n,) or targets (n, n_L)
+    gamma       damping, >= 0
+    """
+    error = loss_gradient(net, activities, target)
+    y = minimum_norm_error(net, activities, error, gamma, parameters=True)
+    return _outer_products(net, activities, pull_back(net, slopes_at(net, activities.v, automatic=True), y), 1.0 / activities.count)
+
+
+def gnt_voltages(net, activities, target, gamma):
+    """[g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations against the error, with its sign turned."""
+    y = minimum_norm_error(net, activities, loss_gradient(net, activities, target), gamma)
+    return pull_back(net, slopes_at(net, activities.v), y)
+
+
+def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
+    """The minimum-norm update (MN in the paper): dW_l = a_l^T r_{l-1} / n, db_l the mean of a_l (dfc.md G.4).
+
+        a_l = g_l,   or with `nonlinear`   a_l = phi_l(v_l + g_l) - phi_l(v_l)
+
+    rates  presynaptic rates r_0 … of a steady state (use_ss_gnt); None: those of the feedforward pass
+    """
+    changes = gnt_voltages(net, activities, target, gamma)
+    if nonlinear:
+        layers = zip(net.activations, activities.v, activities.r, changes, strict=True)
+        changes = [activation.apply(v + g) - r for activation, v, r, g in layers]
+    return _outer_products(net, activities, changes, 1.0 / activities.count, rates)
+
+
+def ssa_update(net, activities, target, options, rates):
+    """The gradient of DFC-SSA with the presynaptic rates of the rule under study (dfc.md G.4, NDI); never clipped.
+
+    options  rules.dfc_ssa.Options; with use_initial_activations the rates are those of the feedforward pass
+    rates    r_0 … r_{L-1} of the rule under study at rest
+    """
+    difference = nudge(net, activities, target, options.target_stepsize)
+    steady = analytical_steady_state(net, activities, difference, options.alpha_di)
+    gradients = empty_gradients(net)
+    steady_gradients(net, activities, SteadyState(steady.u, steady.delta_v, steady.v, rates), options, gradients)
+    return gradients
+
+
+def _outer_products(net, activities, errors, scale, rates=None):
+    update = empty_gradients(net)
+    for l, error in enumerate(errors):
+        below = rates[l - 1] if l and rates else activities.presynaptic(l)
+        layer_gradients(below, error, scale, *of_layer(net, update, l))
+    return update
+
+
+def nullspace_ratios(net, activities, update):
+    """[ratio_0 … ratio_{L-1}], 0-d arrays: the part of dW_l that changes no output of the batch to first order (dfc.md G.6).
+
+        ratio_l = |dW_l - A^+ A dW_l|_F / |dW_l|_F,   A the Jacobian of all n n_L outputs by vec(W_l), slopes of automatic differentiation
+    """
+    blocks = jacobian_blocks(net, activities.v, automatic=True)
+    weights = update[::2] if net.biases else update
+    return [nullspace_ratio(block, activities.presynaptic(l), weights[l]) for l, block in enumerate(blocks)]
+
+
+def nullspace_ratio(jacobian, rates, matrix):
+    """|part of `matrix` in the null space of A|_F / |matrix|_F, a 0-d array; A has the rows vec(J_b[o, :]^T r_b^T).
+
+    Singular values of A below 1e-12 count as zero.  A itself is only formed where it has more rows than columns, or where its
+    Gram matrix has eigenvalues too small to tell whether the singular value is zero.
+
+    jacobian  J (n, n_L, units)
+    rates     r (n, inputs)
+    matrix    (units, inputs)
+    """
+    xp = array_module(matrix)
+    project = _projection_by_gram(jacobian, rates) if jacobian.shape[0] * jacobian.shape[1] < matrix.size else None
+    project = project or _projection_by_svd(jacobian, rates)
+    left = matrix - project(matrix)
+    left = left - project(left)  # what rounding left in the row space the first time
+    return xp.linalg.norm(left) / xp.linalg.norm(matrix)
+
+
+def _projection_by_gram(jacobian, rates):
+    """The projection on the row space of A by (A A^T)^-1, whose entries are (J_b J_c^T)[o, p] (r_b r_c); None where it is delicate."""
+    xp = array_module(jacobian)
+    n, k, units = jacobian.shape
+    flat = jacobian.reshape(n * k, units)
+    gram = (flat @ flat.swapaxes(-1, -2)).reshape(n, k, n, k) * (rates @ rates.swapaxes(-1, -2))[:, None, :, None]
+    gram = gram.reshape(n * k, n * k)
+    if not bool(xp.isfinite(gram).all()):
+        return lambda matrix: matrix * float("nan")
+    values, vectors = xp.linalg.eigh(gram)
+    smallest, largest = float(values[0]), float(values[-1])
+    if smallest < max(DELICATE * float(xp.finfo(values.dtype).eps) * largest, SMALLEST_SINGULAR_VALUE**2):
+        return None
+
+    def project(matrix):
+        outputs = jacobian @ (rates @ matrix.swapaxes(-1, -2))[..., None]  # A vec(matrix)
+        y = vectors @ ((vectors.swapaxes(-1, -2) @ outputs.reshape(n * k, 1)) / values[:, None])
+        return (y.reshape(n, 1, k) @ jacobian)[:, 0].swapaxes(-1, -2) @ rates  # A^T y
+
+    return project
+
+
+def _projection_by_svd(jacobian, rates):
+    """The same by the singular vectors of A."""
+    xp = array_module(jacobian)
+    rows = (jacobian[..., None] * rates[:, None, None, :]).reshape(jacobian.shape[0] * jacobian.shape[1], -1)
+    if not bool(xp.isfinite(rows).all()):
+        return lambda matrix: matrix * float("nan")
+    _, values, vectors = xp.linalg.svd(rows, full_matrices=False)
+    vectors = vectors * (values >= SMALLEST_SINGULAR_VALUE)[:, None]
+    return lambda matrix: (vectors.swapaxes(-1, -2) @ (vectors @ matrix.reshape(-1, 1))).reshape(matrix.shape)
