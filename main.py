@@ -91,7 +91,9 @@ def run_folder(settings):
 
 def decisive(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
-    return {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
+    own = {"sample0_error": settings.sample0_error, "nan_test": settings.nan_test}
+    published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
+    return published | own
 
 
 def tell(settings, folder, backend, threads):
@@ -99,7 +101,7 @@ def tell(settings, folder, backend, threads):
     if not settings.quiet:
         note = f" ({backend.note})" if backend.note else ""
         say(f"{folder.path}\n{settings.rule} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}")
-    for note in settings.notes:
+    for note in () if settings.quiet else settings.notes:
         print(f"main.py: note: {note}", file=sys.stderr)
 
 

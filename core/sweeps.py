@@ -81,7 +81,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
 
 def _work_off(waiting, lock, jobs, overwrite, tell, bar, ended):
     """Start the waiting runs, `jobs` at a time, until all have ended or a signal asks to stop."""
-    live, told = [], False
+    live, told, cut_short = [], False, False
     with StopRequest() as stop:
         try:
             while live or (waiting and not stop.signal):
@@ -89,24 +89,26 @@ def _work_off(waiting, lock, jobs, overwrite, tell, bar, ended):
                     live.append(_Process(waiting.pop(0), jobs, lock, overwrite, tell))
                 if stop.signal and not told:
                     told = True
-                    _interrupt(live)
+                    _signal(live, stop.signal)
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
                     bar.update()
-                    if not (process.error and stop.signal):
+                    if process.error and told:
+                        cut_short = True
+                    else:
                         ended(process.run, process.error)
         finally:
-            _interrupt(live)
+            _signal(live, signal.SIGTERM)
             for process in live:
                 process.wait()
-    if stop.signal:
+    if waiting or cut_short:
         raise Interrupted(stop.signal)
 
 
-def _interrupt(processes):
+def _signal(processes, number):
     for process in processes:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
 
 
 def _is_over(run):
@@ -169,8 +171,7 @@ class _Process:
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
             with open(run.folder / LOG, "wb" if overwrite else "ab") as log:
-                self._printed = open(run.folder / LOG, encoding="utf-8", errors="replace")
-                self._printed.seek(log.tell())
+                begin = log.tell()
                 # a session of its own, else a Ctrl-C at the terminal would reach it twice and end it before it has saved
                 self._process = subprocess.Popen(
                     [sys.executable, str(MAIN), *words],
@@ -184,6 +185,8 @@ class _Process:
                 )
         except OSError as error:
             raise FileError(f"cannot start {run.name} in {run.folder}: {error.strerror}") from error
+        self._printed = open(run.folder / LOG, encoding="utf-8", errors="replace")
+        self._printed.seek(begin)
         self._rest, self._last = "", ""
 
     def send_signal(self, number):

@@ -64,6 +64,13 @@ def teach(rule, net, activities, target, options, noise=None):
     return rule.teach(net, activities, target, options, gradients, noise)
 
 
+def gradients_from(rule, net, activities, target, options, noise=None):
+    """The gradients of any rule."""
+    if rule.teach:
+        return teach(rule, net, activities, target, options, noise).gradients
+    return gradients_of(net, activities, rule.layer_errors(net, activities, target, options))
+
+
 def central_differences(function, array, step):
     """d function() / d array, one entry after the other, last axes those of `array`; `array` is varied in place and restored."""
     slopes = []

@@ -31,9 +31,7 @@ WAYS = {
 
 def one_unit(w=2.0, b=1.0, q=0.5):
     """r = v = w x + b."""
-    return FeedbackNetwork(
-        [np.array([[w]])], [np.array([b])], [np.array([[q]])], [ACTIVATIONS["linear"]], SQUARED_ERROR
-    )
+    return FeedbackNetwork([np.array([[w]])], [np.array([b])], [np.array([[q]])], [ACTIVATIONS["linear"]], SQUARED_ERROR)
 
 
 def problem(net, samples=5, size=0.3):

@@ -28,13 +28,15 @@ def test_slopes_are_central_differences(name):
     expected = (activation.apply(v + STEP) - activation.apply(v - STEP)) / (2.0 * STEP)
     np.testing.assert_allclose(activation.slope(v), expected, rtol=0.0, atol=1e-9)
     np.testing.assert_array_equal(activation.slope(v), activation.derivative(v))
+    np.testing.assert_array_equal(activation.slope(v, activation.apply(v)), activation.slope(v))
 
 
 @pytest.mark.parametrize("name, below", (("relu", 0.0), ("leakyrelu", 0.2)))
 def test_at_a_kink_the_two_derivatives_are_those_of_the_two_sides(name, below):
     at_kink = np.array([0.0, -0.0])
-    np.testing.assert_array_equal(ACTIVATIONS[name].slope(at_kink), 1.0)
-    np.testing.assert_array_equal(ACTIVATIONS[name].derivative(at_kink), below)
+    for r in (None, ACTIVATIONS[name].apply(at_kink)):
+        np.testing.assert_array_equal(ACTIVATIONS[name].slope(at_kink, r), 1.0)
+        np.testing.assert_array_equal(ACTIVATIONS[name].derivative(at_kink, r), below)
 
 
 def test_values_by_hand():
@@ -142,6 +144,14 @@ def test_the_jacobian_is_central_differences_of_the_output(name, output):
                 expected = block[one] if one == other else 0.0 * block[one]
                 np.testing.assert_allclose(slopes[one, :, other], expected, rtol=0.0, atol=1e-8)
     np.testing.assert_array_equal(output_jacobian(net, activities.v), np.concatenate(blocks, axis=-1))
+
+
+def test_at_a_kink_the_jacobian_has_the_slopes_that_are_asked_for():
+    """v_0 = 0 exactly: dr_L/dv_0 = W_1 times 1 or 0."""
+    net = make_net((4, 5, 3), "relu", bias=False)
+    v = net.forward(np.zeros((1, 4))).v
+    np.testing.assert_array_equal(jacobian_blocks(net, v)[0][0], net.weights[1])
+    np.testing.assert_array_equal(jacobian_blocks(net, v, automatic=True)[0][0], 0.0)
 
 
 def test_in_a_linear_network_the_jacobian_is_the_product_of_the_weights():

@@ -75,6 +75,16 @@ def test_each_sample_has_its_own_control():
         assert difference(control(net, activities.part(alone), nudge[alone], 0.3), whole[alone]) < 1e-12
 
 
+@pytest.mark.parametrize("block", (1, 30, 70, 10**6))
+@pytest.mark.parametrize("sizes, identity", (((5, 4, 3), False), ((5, 4, 6, 3, 5), True), ((4, 3), False)))
+def test_samples_are_worked_on_in_blocks_that_change_nothing(sizes, identity, block):
+    net = make_net(sizes)
+    activities, nudge = problem(net, 7)
+    expected = control(net, activities, nudge, 0.3)
+    net.identity, net.block = identity, block
+    assert difference(control(net, activities, nudge, 0.3), expected) < 1e-13
+
+
 @pytest.mark.parametrize("hidden", ("linear", "tanh"))
 def test_feedback_in_the_row_space_of_the_jacobian_gives_the_change_of_minimum_norm(hidden):
     """Theorem 3 of the paper: Qbar = J^T P with any invertible P, and alpha -> 0, give delta_v = J^dagger e."""

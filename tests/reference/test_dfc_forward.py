@@ -1,12 +1,9 @@
 """Feedforward pass, backpropagation and Jacobians against the recordings of the published DFC program."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
-from dfc.network import FeedbackNetwork
 from rules import backprop
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import gradients_of
@@ -72,10 +69,8 @@ def test_jacobian_of_the_rates(case):
 def test_jacobian_of_the_parameters(case):
     """dr_L/dW_l[k, j] = dr_L/dv_l[k] r_{l-1}[j] and dr_L/db_l = dr_L/dv_l, which automatic differentiation recorded."""
     net, activities = start(case)
-    smooth = [dataclasses.replace(activation, slope=activation.derivative) for activation in net.activations]
-    net = FeedbackNetwork(net.weights, net.biases, net.feedback, smooth, net.loss)
     columns = []
-    for l, block in enumerate(jacobian_blocks(net, activities.v)):
+    for l, block in enumerate(jacobian_blocks(net, activities.v, automatic=True)):
         rates = activities.presynaptic(l)
         columns.append((block[..., None] * rates[:, None, None, :]).reshape(*block.shape[:2], -1))
         columns += [block] if net.biases else []

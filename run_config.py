@@ -1,0 +1,84 @@
+"""Train one experiment: main.py with the options of a module in configs/, or of any other module that has a dict `config`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import main as program
+from configs import load, to_argv
+from core.options import Parser, UsageError, add_arguments, option
+from core.outcomes import EXIT_USAGE
+from core.sweeps import Run
+from dfc.flags import Options as ProgramOptions
+from dfc.settings import parse
+from dfc.summary import read_summary
+
+CONFIG_MODULE = "configs.configs_mnist.mnist_dfc_ssa"
+EPILOG = (
+    "All other options are those of main.py (python main.py --help) and win over the module's. "
+    "A switch that the module turns on cannot be turned off."
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_config.py itself."""
+
+    config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
+
+
+def run(config_module=CONFIG_MODULE, overrides=None):
+    """Train an experiment and return its summary (dfc.md I.7): {published key: number, string, list or array}.
+
+    overrides  {flag of main.py: value}, in place of the module's; out_dir names the run folder
+    Raises     UsageError for a module that is none; the errors of main.train; SystemExit for flags that main.py refuses;
+               KeyboardInterrupt if a signal stopped the run, after it has saved where it is
+    """
+    settings = parse(to_argv(load(config_module) | (overrides or {})))
+    outcome, folder = program.train(settings)
+    program.conclude(outcome, folder.path)
+    if outcome["outcome"] == "interrupted":
+        raise KeyboardInterrupt
+    return read_summary(folder.path)
+
+
+def split(parser, record, argv, reserved=None):
+    """The options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
+
+    parser    of the script; a mistake ends it
+    record    dataclass of the script's own options, which cannot be abbreviated
+    reserved  {flag of main.py: why it must not be in the rest}
+    """
+    add_arguments(parser, record)
+    own, rest = parser.parse_known_args(argv)
+    others = Parser(prog=parser.prog, add_help=False, allow_abbrev=True)
+    add_arguments(others, ProgramOptions)
+    for name in vars(others.parse_args(rest)):
+        if name in (reserved or {}):
+            parser.error(f"--{name}: {reserved[name]}")
+    return record(**vars(own)), rest
+
+
+def plan(name, folder, config, overrides, prog):
+    """(core.sweeps.Run, Settings) of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
+    argv = [*to_argv(config), *overrides]
+    settings = parse(argv, prog)
+    if settings.backend == "cupy":
+        argv.append("--threads=1")  # more are refused there
+    return Run(name, Path(folder), argv, program.decisive(settings), settings.epochs), settings
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, which is that of main.py."""
+    options, overrides = split(Parser(prog="run_config.py", description=__doc__, epilog=EPILOG), Options, argv)
+    try:
+        config = load(options.config_module)
+    except UsageError as error:
+        print(f"run_config.py: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return program.main([*to_argv(config), *overrides])
+
+
+if __name__ == "__main__":
+    sys.path.append("")  # the current folder, for modules of one's own
+    sys.exit(main())
