@@ -104,12 +104,14 @@ class ForwardLearner(DfcLearner):
 
     def teach(self, activities, target, place):
         """The rule's Teaching of every part of the batch."""
+        noisy = self.rule.noisy(self.options)
         whole = self.rule.whole_batch(self.options)
-        parts = [(0, slice(None))] if whole else self._parts(len(activities.x), self.rule.noisy(self.options))
+        parts = [(0, slice(None))] if whole else self._parts(len(activities.x), noisy)
 
         def work(part):
             number, rows = part
-            return self._teach(activities.part(rows), target[rows], self._gradients[number], self._noise(place, number))
+            noise = self._noise(place, number) if noisy else None
+            return self._teach(activities.part(rows), target[rows], self._gradients[number], noise)
 
         while len(self._gradients) < len(parts):
             self._gradients.append([array_module(p).empty_like(p) for p in self.net.parameters])
