@@ -22,6 +22,7 @@ from core.workers import Workers, default_count
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import evaluate
+from dfc.reports import attach_reports, check_reports, reconstruction_probe
 from dfc.settings import parse
 from dfc.summary import SummaryFolder
 from dfc.tasks import load_task
@@ -53,6 +54,7 @@ def train(settings):
 
     Raises  USER_ERRORS before the first batch; StoppedByError afterwards
     """
+    check_reports(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
     draws = Draws(settings.random_seed, backend)
@@ -74,10 +76,14 @@ def train(settings):
 def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, draws)
+    attach_reports(settings, run, draws, folder)
     ends_early = settings.train_only_feedback_parameters and run.plan.prelude
     schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size)
     probes = [evaluation_probe(run.learner.net, task, settings, workers)]
-    return Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=run.plan)
+    loop = Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=run.plan)
+    if settings.plot_autoencoder_images:
+        loop.probes.append(reconstruction_probe(run.learner.net, task, folder.path, loop))
+    return loop
 
 
 def run_folder(settings):

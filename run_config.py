@@ -49,7 +49,7 @@ def split(parser, record, argv, reserved=None):
     record    dataclass of the script's own options, which cannot be abbreviated
     reserved  {flag of main.py: why it must not be in the rest}
     """
-    add_arguments(parser, record)
+    add_arguments(parser, record, "this script")
     own, rest = parser.parse_known_args(argv)
     others = Parser(prog=parser.prog, add_help=False, allow_abbrev=True)
     add_arguments(others, ProgramOptions)

@@ -26,7 +26,7 @@ class BaseLearner:
 
     def restore(self, named):
         """Continue from a `state`, host arrays.  Raises ValueError if it is that of another network."""
-        for name, array in self.state().items():
+        for name, array in BaseLearner.state(self).items():
             found = named[name]
             if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
                 raise ValueError(f"{name} has shape {found.shape} and type {found.dtype}")

@@ -64,6 +64,11 @@ class Plan:
         return len(self.prelude) + epochs * len(self.epoch)
 
 
+def decisive(state):
+    """The names in a state that must be there; what was only measured on the way, "seen_…", depends on what was asked for."""
+    return {name for name in state if not name.startswith("seen_")}
+
+
 def say(line):
     """Print a line above the progress bars, at once, also into a file that somebody watches."""
     tqdm.write(line)
@@ -122,7 +127,7 @@ class Loop:
         """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
-            if state.keys() != self._state().keys():
+            if decisive(state) != decisive(self._state()):
                 raise ValueError("the number of layers is another")
             for learner in self.plan.learners:
                 learner.restore(state)
@@ -143,18 +148,22 @@ class Loop:
             if self.plan.measure_start and not self.series["epoch"]:
                 # measured together with the first row of training, so that training begins at once
                 self._before = [p.copy() for p in self.learner.net.parameters]
-            while self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude):
+            while not (reason := self._reason_to_stop()) and self._more():
+                if stop.signal:
+                    return self._interrupted(stop)
                 alive = self._train_pass(bar, stop)
                 if alive and self.batch < self.batches:
                     return self._interrupted(stop)
                 if not (alive and self._end_pass(bar)):
                     return self.give_up("diverged")
-                reason = self._begins_an_epoch() and self.epoch and self.plan.stop(self.series)
-                if reason:
-                    return self.give_up("stopped", reason=reason)
-                if stop.signal and self.epoch < self.schedule.epochs:
-                    return self._interrupted(stop)
-        return self._finished()
+        return self.give_up("stopped", reason=reason) if reason else self._finished()
+
+    def _more(self):
+        return self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude)
+
+    def _reason_to_stop(self):
+        """What the plan says after a whole epoch, also if the process that trained it was killed before it could ask."""
+        return self.plan.stop(self.series) if self.epoch and self.batch == 0 and self._begins_an_epoch() else None
 
     def _begins_an_epoch(self):
         """Whether the next pass is the first of an epoch."""

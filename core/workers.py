@@ -6,6 +6,7 @@ an optimiser's are split at all.
 """
 
 import contextvars
+import importlib.util
 import itertools
 import os
 from collections import deque
@@ -13,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Workers:
-    """`count` threads, the calling one among them; while they exist with count > 1, BLAS uses one thread a call.
+    """`count` threads, the calling one among them; while they exist, BLAS uses one thread a call.
 
-    count  number of threads, >= 1; 1 computes everything in the calling thread and leaves BLAS as it is (right for a GPU)
+    count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without threadpoolctl
     """
 
     def __init__(self, count=1):
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
-        self._limit = _threadpoolctl().threadpool_limits(1, user_api="blas") if count > 1 else None
+        known = count > 1 or importlib.util.find_spec("threadpoolctl")
+        self._limit = _threadpoolctl().threadpool_limits(1, user_api="blas") if known else None
 
     def __enter__(self):
         return self
@@ -29,6 +31,7 @@ class Workers:
     def __exit__(self, *exception):
         if self._pool:
             self._pool.shutdown()
+        if self._limit:
             self._limit.restore_original_limits()
 
     def map(self, function, items):

@@ -65,7 +65,7 @@ def gn_update(net, activities, target, gamma):
 
 
 def gnt_voltages(net, activities, target, gamma):
-    """[g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations against the error, with its sign turned."""
+    """[g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations that changes the output by E."""
     y = minimum_norm_error(net, activities, loss_gradient(net, activities, target), gamma)
     return pull_back(net, slopes_at(net, activities.v), y)
 
@@ -108,7 +108,9 @@ def _outer_products(net, activities, errors, scale, rates=None):
 def nullspace_ratios(net, activities, update):
     """[ratio_0 … ratio_{L-1}], 0-d arrays: the part of dW_l that changes no output of the batch to first order (dfc.md G.6).
 
-        ratio_l = |dW_l - A^+ A dW_l|_F / |dW_l|_F,   A the Jacobian of all n n_L outputs by vec(W_l), slopes of automatic differentiation
+        ratio_l = |dW_l - A^+ A dW_l|_F / |dW_l|_F
+
+    A is the Jacobian of all n n_L outputs by vec(W_l) at the feedforward pass, with the slopes of automatic differentiation.
     """
     blocks = jacobian_blocks(net, activities.v, automatic=True)
     weights = update[::2] if net.biases else update
@@ -134,7 +136,7 @@ def nullspace_ratio(jacobian, rates, matrix):
 
 
 def _projection_by_gram(jacobian, rates):
-    """The projection on the row space of A by (A A^T)^-1, whose entries are (J_b J_c^T)[o, p] (r_b r_c); None where it is delicate."""
+    """The projection on the row space of A, by (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c); None where rank is delicate."""
     xp = array_module(jacobian)
     n, k, units = jacobian.shape
     flat = jacobian.reshape(n * k, units)

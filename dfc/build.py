@@ -13,6 +13,7 @@ from dfc.learners import PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
 from dfc.stopping import stop_condition
+from dfc.watchers import Watchers, build_watchers
 from utils import count_correct
 
 SIMULATED = ("DFC", "DFC-SS")  # rules that run the controller
@@ -136,12 +137,13 @@ def _feedback_optimiser(settings, net, owned, learning_rate):
 
 @dataclass
 class Run:
-    """The parts of a run: the learner of W, those of Q (None where Q is frozen) and the Plan for the loop."""
+    """The parts of a run: the learner of W, those of Q (None where Q is frozen), the Plan for the loop, and who measures."""
 
     learner: ForwardLearner
     feedback: FeedbackLearner | None
     pretraining: FeedbackLearner | None
     plan: Plan
+    watchers: Watchers
 
 
 def build_run(settings, backend, rule, workers, draws, part=PART):
@@ -157,11 +159,15 @@ def build_run(settings, backend, rule, workers, draws, part=PART):
     """
     net = build_network(settings, backend, draws)
     shared = {"workers": workers, "noise": draws.noise, "part": part}
-    learner = _forward_learner(settings, net, rule, shared)
+    options = build_rule_options(settings, rule)
+    watchers = build_watchers(settings, net, options, draws.noise)
+    learner = _forward_learner(settings, net, rule, options, shared | {"watchers": watchers.forward})
     feedback = pretraining = None
     if settings.rule not in ("BP", "DFA") and not settings.freeze_fb_weights:
-        feedback = _feedback_learner(settings, net, settings.lr_fb, shared | {"name": "feedback"})
-        pretraining = _feedback_learner(settings, net, settings.lr_fb_init, shared | {"name": "pretraining"})
+        own = {"name": "feedback", "watchers": watchers.feedback}
+        feedback = _feedback_learner(settings, net, settings.lr_fb, shared | own)
+        own = {"name": "pretraining", "watchers": watchers.pretraining}
+        pretraining = _feedback_learner(settings, net, settings.lr_fb_init, shared | own)
     plan = Plan(
         epoch=[feedback, learner, *[feedback] * settings.extra_fb_epochs] if feedback else [learner],
         prelude=[pretraining] * settings.epochs_fb if feedback else [],
@@ -170,10 +176,10 @@ def build_run(settings, backend, rule, workers, draws, part=PART):
         begin_epoch=_redraw(net, settings, backend, draws) if settings.reset_K and feedback else None,
         stop=stop_condition(settings, net),
     )
-    return Run(learner, feedback, pretraining, plan)
+    return Run(learner, feedback, pretraining, plan, watchers)
 
 
-def _forward_learner(settings, net, rule, shared):
+def _forward_learner(settings, net, rule, options, shared):
     count, per_layer = len(net.parameters), 2 if net.biases else 1
     owned = range(count)
     if settings.only_train_first_layer:
@@ -183,7 +189,7 @@ def _forward_learner(settings, net, rule, shared):
     return ForwardLearner(
         net,
         rule,
-        build_rule_options(settings, rule),
+        options,
         _forward_optimiser(settings, net, owned),
         owned=owned,
         clip=settings.clip_grad_norm,

@@ -1,18 +1,35 @@
 """How well the feedback weights fit the Jacobian of the output (dfc.md G.7)."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from core.backend import array_module
+from dfc.feedback_learning import squared_norm
 from dfc.jacobian import blocks_below, rows_product, slopes_at
-from dfc.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram
+from dfc.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram, reachable_outputs, seen_from
 
 MEASURES = ("condition_gn", "jac_transpose", "jac_pinv")
+
+
+@dataclass
+class Beyond:
+    """What the output directions that no hidden layer reaches add, in which J is the identity (see dfc.least_squares).
+
+    count    number of them
+    squared  |X|_F^2 of X, the part of Q_{L-1} that lies there
+    trace    trace of X
+    """
+
+    count: int = 0
+    squared: Any = 0.0
+    trace: Any = 0.0
 
 
 def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
     """{measure: mean over the samples, a 0-d array} of how Qbar lies to Jbar, the Jacobian of r_L by all pre-activations.
 
-        condition_gn   |P Qbar|_F / |Qbar|_F,   P = J^T (J J^T)^-1 J   ("condition 2" of the paper; 1: Qbar lies in the row space of J)
+        condition_gn   |P Qbar|_F / |Qbar|_F,   P = J^T (J J^T)^-1 J   ("condition 2" of the paper)
         jac_transpose  angle(J^T, Qbar) in degrees
         jac_pinv       angle(J^+, Qbar) in degrees,   J^+ = pinv(J), or with damping J^T (J J^T + gamma I)^-1
 
@@ -26,50 +43,58 @@ def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
     Raises      UsageError for a negative gamma
     """
     check_damping(gamma)
-    xp = array_module(*net.feedback)
-    size = xp.sqrt(sum((q * q).sum() for q in net.feedback))
-    found = {name: 0.0 for name in measures}
+    size = array_module(*net.feedback).sqrt(squared_norm(net.feedback))
+    basis, beyond = reachable_outputs(net), Beyond()
+    if basis is not None:
+        rest = net.feedback[-1] - basis @ (basis.swapaxes(-1, -2) @ net.feedback[-1])
+        beyond = Beyond(basis.shape[0] - basis.shape[1], (rest * rest).sum(), rest.trace())
+        net, activities = seen_from(basis, net, activities)
+    found = dict.fromkeys(measures, 0.0)
     for rows in jacobian_rows(net, activities.count):
         part = activities.part(rows)
         gram, moved = output_gram(net, part), moved_by_feedback(net, part)
+        inside = moved if basis is None else rows_product(moved, basis)
         for name in measures:
-            found[name] = found[name] + _MEASURE[name](gram, moved, size, gamma).sum()
+            found[name] = found[name] + _MEASURE[name](gram, moved, inside, beyond, size, gamma).sum()
     return {name: total * (1.0 / activities.count) for name, total in found.items()}
 
 
 def moved_by_feedback(net, activities):
-    """J' Qbar (n, n_L, n_L): how control moves the output, the slopes of the output layer left out.
+    """J' Qbar (n, n_L, n_L), [sample, output, control]: how control moves the output, the slopes of that layer left out.
 
         J' Qbar = Q_{L-1} + sum_{l < L-1} J'_l Q_l
     """
-    slopes = slopes_at(net, activities.v)
-    total = array_module(slopes[-1]).zeros((*slopes[-1].shape, net.sizes[-1]), dtype=slopes[-1].dtype)
+    slopes, q = slopes_at(net, activities.v), net.feedback[-1]
+    total = array_module(q).zeros((len(activities.x), *q.shape), dtype=q.dtype)
+    total += q
     for q, block in zip(net.feedback[-2::-1], blocks_below(net, slopes), strict=True):
         total += rows_product(block, q)
-    return total + net.feedback[-1]
+    return total
 
 
-def _share_in_row_space(gram, moved, size, gamma):
+def _share_in_row_space(gram, moved, inside, beyond, size, gamma):
     """|P Q|^2 = trace((J' Q)^T (J' J'^T)^-1 J' Q), rows without a slope left out."""
     xp = array_module(moved)
     squared = (xp.where(gram.kept[..., None], moved, 0.0) * gram.solve_in_row_space(moved)).sum(axis=(-2, -1))
-    return xp.sqrt(xp.maximum(squared, 0.0)) / size
+    return xp.sqrt(xp.maximum(squared + beyond.squared, 0.0)) / size
 
 
-def _angle_with_transpose(gram, moved, size, gamma):
+def _angle_with_transpose(gram, moved, inside, beyond, size, gamma):
     """<J^T, Q> = trace(J Q), |J|^2 = trace(J J^T)."""
     xp = array_module(moved)
-    diagonal = xp.arange(moved.shape[-1])
-    product = (gram.slope * moved[..., diagonal, diagonal]).sum(axis=-1)
-    squared = (gram.slope * gram.slope * gram.gram[..., diagonal, diagonal]).sum(axis=-1)
+    diagonal = xp.arange(inside.shape[-1])
+    product = (gram.slope * inside[..., diagonal, diagonal]).sum(axis=-1) + beyond.trace
+    squared = (gram.slope * gram.slope * gram.gram[..., diagonal, diagonal]).sum(axis=-1) + beyond.count
     return _degrees(product, squared, size)
 
 
-def _angle_with_pseudo_inverse(gram, moved, size, gamma):
+def _angle_with_pseudo_inverse(gram, moved, inside, beyond, size, gamma):
     """J^+ = J'^T C, hence <J^+, Q> = trace(C^T J' Q), |J^+|^2 = trace(C^T J' J'^T C)."""
-    identity = add_to_diagonal(array_module(moved).zeros_like(moved), 1.0)
+    identity = add_to_diagonal(array_module(inside).zeros_like(inside), 1.0)
     c = gram.solve(identity, gamma)
-    return _degrees((c * moved).sum(axis=(-2, -1)), (c * (gram.gram @ c)).sum(axis=(-2, -1)), size)
+    product = (c * inside).sum(axis=(-2, -1)) + beyond.trace * (1.0 / (1.0 + gamma))
+    squared = (c * (gram.gram @ c)).sum(axis=(-2, -1)) + beyond.count / (1.0 + gamma) ** 2
+    return _degrees(product, squared, size)
 
 
 def _degrees(product, squared, size):

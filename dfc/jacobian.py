@@ -26,7 +26,7 @@ def slopes_at(net, v, automatic=False):
 
 
 def blocks_below(net, slopes):
-    """J'_{L-2}, …, J'_0 one after the other: the Jacobian with the slopes of the output layer left out, J_l = diag(phi'_{L-1}) J'_l.
+    """J'_{L-2}, …, J'_0 one after the other: the Jacobian without the slopes of the output layer, J_l = diag(phi'_{L-1}) J'_l.
 
         J'_{L-1} = I,   J'_{L-2} = W_{L-1} diag(phi'_{L-2}),   J'_l = J'_{l+1} W_{l+1} diag(phi'_l)
 

@@ -50,13 +50,13 @@ class DfcLearner(BaseLearner):
     workers    core.workers.Workers
     noise      function (place, part) -> noise for dfc.controller.simulate, for part 0, 1, … of a batch; None: none is needed
     name       tells the learners apart in a checkpoint
-    watchers   functions of a Batch, called for every batch
+    watchers   functions of a Batch, called for every batch (dfc.watchers, dfc.pictures)
     part       rows of a batch that share one source of noise; None: all
     """
 
     def __init__(self, net, optimiser, workers, noise=None, name="", watchers=(), part=PART):
         super().__init__(net, optimiser, name)
-        self.workers, self.noise, self.watchers, self.part = workers, noise, watchers, part
+        self.workers, self.noise, self.watchers, self.part = workers, noise, list(watchers), part
 
     def _parts(self, count, noisy):
         """(number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
@@ -69,6 +69,23 @@ class DfcLearner(BaseLearner):
     def _watch(self, *seen):
         for watch in self.watchers:
             watch(Batch(*seen))
+
+    def end_epoch(self):
+        """{column: number} of what the watchers have seen during the epoch."""
+        return {name: value for watcher in self._keepers() for name, value in watcher.end_epoch().items()}
+
+    def state(self):
+        """{name: array} of all that the next step and the measurements depend on."""
+        return super().state() | {name: array for watcher in self._keepers() for name, array in watcher.state().items()}
+
+    def restore(self, named):
+        super().restore(named)
+        for watcher in self._keepers():
+            watcher.restore(named)
+
+    def _keepers(self):
+        """The watchers that keep what they saw (dfc.watchers)."""
+        return [watcher for watcher in self.watchers if hasattr(watcher, "state")]
 
 
 class ForwardLearner(DfcLearner):
@@ -157,7 +174,7 @@ class ForwardLearner(DfcLearner):
         if self.rule.teach and hasattr(self.options, "controller"):
             row |= dict(zip(("converged", "diverged", "not_converged"), map(int, counted), strict=True))
         self._totals, self._batches = None, 0
-        return row
+        return row | super().end_epoch()
 
     def state(self):
         totals = self._totals if self._totals is not None else array_module(*self.net.arrays).zeros(5, self.net.weights[0].dtype)

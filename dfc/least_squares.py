@@ -12,6 +12,7 @@ from typing import Any
 from core.backend import array_module
 from core.options import UsageError
 from dfc.jacobian import blocks_below, slopes_at
+from dfc.network import Activities, FeedbackNetwork
 
 RCOND = 1e-15  # of the published program: singular values up to so many times the largest one count as zero
 
@@ -21,7 +22,7 @@ def damped_pseudo_inverse(jacobian, gamma):
 
         P = J^T (J J^T + gamma I)^-1 = (J^T J + gamma I)^-1 J^T,   for gamma = 0 the pseudo-inverse
 
-    The smaller of the two systems is solved; with a gamma as small as the rounding of its entries a nearly singular one loses digits.
+    The smaller of the two systems is solved.
 
     jacobian  (…, rows, columns)
     gamma     damping, >= 0
@@ -150,11 +151,41 @@ def minimum_norm_error(net, activities, error, gamma, parameters=False):
     Raises      UsageError for a negative gamma
     """
     check_damping(gamma)
+    if (basis := reachable_outputs(net)) is not None:
+        return _within_and_beyond(net, activities, error, gamma, parameters, basis)
     y = array_module(error).empty_like(error)
     for rows in jacobian_rows(net, len(error)):
         gram = output_gram(net, activities.part(rows), parameters)
         y[rows] = gram.solve(error[rows][..., None], gamma)[..., 0]
     return y
+
+
+def _within_and_beyond(net, activities, error, gamma, parameters, basis):
+    """The same where J' J'^T = s_{L-1} I in all directions but those of `basis`."""
+    xp, within = array_module(error), error @ basis
+    y = minimum_norm_error(*seen_from(basis, net, activities), within, gamma, parameters)
+    scale = gamma + (_column_weights(net, activities, len(net.weights) - 1)[..., 0] if parameters else xp.ones_like(error[:, :1]))
+    beyond = (error - within @ basis.swapaxes(-1, -2)) / xp.where(scale == 0.0, float("inf"), scale)
+    return y @ basis.swapaxes(-1, -2) + beyond
+
+
+def reachable_outputs(net):
+    """An orthonormal basis (n_L, p) of the output directions that layers below a linear output layer can reach, p < n_L their
+    number of units; None where there are not fewer of them, or the output is not linear."""
+    outputs, inputs = net.weights[-1].shape
+    if len(net.weights) == 1 or inputs >= outputs or net.activations[-1].name != "linear":
+        return None
+    return array_module(net.weights[-1]).linalg.qr(net.weights[-1])[0]
+
+
+def seen_from(basis, net, activities):
+    """(network, activities) with the p outputs basis^T r_L in place of r_L; an n_L x n_L system a sample becomes a p x p one."""
+    transposed = basis.swapaxes(-1, -2)
+    weights = [*net.weights[:-1], transposed @ net.weights[-1]]
+    feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
+    narrow = FeedbackNetwork(weights, net.biases, feedback, net.activations, net.loss, block=net.block)
+    v, r = ([*layers[:-1], layers[-1] @ basis] for layers in (activities.v, activities.r))
+    return narrow, Activities(activities.x, v, r, activities.count, activities.first_output @ basis)
 
 
 def jacobian_rows(net, count):

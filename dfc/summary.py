@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,30 @@ INITIAL_KEYS = (
     "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch",
 )  # fmt: skip
 RUNNING, DONE, STOPPED = 0, 1, -1  # values of "finished"
+
+
+@dataclass
+class Frame:
+    """A table of measurements: steps (logged batches, from 1) by columns (layers, from 0)."""
+
+    steps: list
+    columns: list
+    values: np.ndarray
+
+    def text(self):
+        """As csv, the steps in the first column."""
+        lines = [",".join(["", *map(str, self.columns)])]
+        lines += [",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def read(cls, text):
+        """The Frame of a `text`."""
+        first, *lines = text.splitlines()
+        columns = [int(name) for name in first.split(",")[1:]]
+        rows = [[float(number) for number in line.split(",")] for line in lines]
+        values = np.array(rows, dtype=float).reshape(len(rows), len(columns) + 1)
+        return cls(values[:, 0].astype(int).tolist(), columns, values[:, 1:])
 
 
 def summarise(series, finished, prelude_seconds=0.0, timed=True):
@@ -48,7 +73,10 @@ def write_summary(path, summary):
     """Write results.json (numbers, strings, lists), results.npz (arrays) and the published performance_overview.txt."""
     path = Path(path)
     arrays = {name: value for name, value in summary.items() if isinstance(value, np.ndarray)}
-    plain = {name: value for name, value in summary.items() if name not in arrays}
+    frames = {name: value for name, value in summary.items() if isinstance(value, Frame)}
+    plain = {name: value for name, value in summary.items() if name not in arrays and name not in frames}
+    for name, frame in frames.items():
+        write_text(path / f"{name}.csv", frame.text())
     write_json(path / "results.json", plain)
     with replacing(path / "results.npz") as file:
         np.savez(file, **arrays)
@@ -62,7 +90,7 @@ def _shown(value):
 
 
 def read_summary(path):
-    """The summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz.
+    """The summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame for each csv.
 
     Raises FileError if a file is missing or damaged.
     """
@@ -70,7 +98,8 @@ def read_summary(path):
     summary = read_json(path / "results.json", finished=int)
     try:
         with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
-            return summary | {name: arrays[name] for name in arrays.files}
+            summary |= {name: arrays[name] for name in arrays.files}
+        return summary | {file.stem: Frame.read(file.read_text()) for file in path.glob("*_angles*.csv")}
     except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
         raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({error})") from None
 
@@ -81,23 +110,37 @@ class SummaryFolder(RunFolder):
     path, settings  see RunFolder
     args            the flags for args.txt
     timed           see `summarise`
+
     extra           function () -> further entries of the summary
+    listeners       functions of the series, called whenever it is saved
     """
 
-    def __init__(self, path, settings, args, timed=True, extra=dict):
+    def __init__(self, path, settings, args, timed=True):
         super().__init__(path, settings, measures=())
-        self.args, self.timed, self.extra = args, timed, extra
+        self.args, self.timed = args, timed
+        self.extra, self.listeners = dict, []
         self._series, self.prelude_seconds = {"epoch": []}, 0.0
 
     def begin(self, record):
+        changed = super().begin(record)  # first: without config.json nobody could go on
         write_text(self.path / "args.txt", json.dumps(self.args, indent=2, sort_keys=True) + "\n")
         self._write(RUNNING)
-        return super().begin(record)
+        return changed
+
+    def checkpoint(self):
+        """As RunFolder's; what it says of the epochs done stays in the summary."""
+        arrays = super().checkpoint()
+        if arrays and "prelude_seconds" in arrays:
+            self._series |= {name[7:]: values.tolist() for name, values in arrays.items() if name.startswith("series_")}
+            self.prelude_seconds = float(arrays["prelude_seconds"])
+        return arrays
 
     def save_series(self, series):
         super().save_series(series)
         self._series = series
         self._write(RUNNING)
+        for listener in self.listeners:
+            listener(series)
 
     def save_checkpoint(self, arrays):
         self.prelude_seconds = float(arrays["prelude_seconds"])
@@ -109,4 +152,4 @@ class SummaryFolder(RunFolder):
 
     def _write(self, finished):
         summary = summarise(self._series, finished, self.prelude_seconds, self.timed)
-        write_summary(self.path, summary | self.extra())
+        write_summary(self.path, summary | {name: value for name, value in self.extra().items() if name not in summary})

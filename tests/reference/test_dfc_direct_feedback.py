@@ -52,7 +52,7 @@ def test_errors_point_to_the_targets_of_the_layers(case):
     errors, _ = teach(case)
     targets = case.layers("layer_target")
     for l, target in enumerate(targets):
-        assert_close(errors[l], 2.0 * net.slope(activities, l) * (activities.r[l] - target), 1e-10)
+        assert_close(errors[l], 2.0 * net.slope(activities, l) * (activities.r[l] - target))
 
 
 @every(*CASES, *EXTRA)

@@ -101,6 +101,7 @@ class Memory:
     """A run folder that keeps the series."""
 
     path = Path("memory")
+    listeners = ()
 
     def save_series(self, series):
         self.series = series

@@ -1,0 +1,113 @@
+"""Pictures that main.py draws while it trains: the dynamics of the controlled network, and what an autoencoder makes of images.
+
+They need matplotlib, which is imported on first use.
+"""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+
+from core.backend import to_host
+from core.options import UsageError
+from dfc.controller import norms, record
+from dfc.steady_state import analytical_steady_state
+from rules._dfc import nudge
+
+SMALLEST = 1e-20  # added to distances, so that a logarithm exists
+SHOWN = 5  # images in a picture
+
+
+def require_matplotlib(flag):
+    """Raise UsageError for a flag that draws where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError(f"{flag}: needs matplotlib (pip install matplotlib)") from None
+
+
+def _figure(rows, columns, size):
+    from matplotlib.figure import Figure  # no window system and no global state, differently from pyplot
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+class DynamicsPlot:
+    """A watcher that draws the simulation of the first batch of every so many epochs (dfc.md G.12).
+
+    For each layer the distance of the rates from the feedforward pass, and that of the somatic voltage from the sum of its two
+    drives (in the output layer: of the rates from the target); with `compare` also that of the apical voltage from the analytical
+    steady state.  One thin line a sample, the mean over the batch as a thick one.
+
+    net       FeedbackNetwork
+    options   of DFC or DFC-SS
+    noise     function (place, part) -> noise, where the controller has noise
+    folder    where the pictures go
+    epoch_of  function of the passes before -> epoch, from 0
+    interval  epochs from one picture to the next
+    compare   whether to draw the third column
+    """
+
+    def __init__(self, net, options, noise, folder, epoch_of, interval, compare):
+        self.net, self.options, self.noise = net, options, noise
+        self.folder, self.epoch_of, self.interval, self.compare = Path(folder), epoch_of, interval, compare
+
+    def __call__(self, batch):
+        passed, number = batch.place
+        epoch = self.epoch_of(passed)
+        if number or epoch % self.interval:
+            return
+        activities = batch.activities
+        move = nudge(self.net, activities, batch.target, self.options.target_stepsize)
+        noise = self.noise(batch.place, 0) if self.options.controller.sigma is not None else None
+        trajectory = record(self.net, activities, activities.r[-1] + move, self.options.controller, noise)
+        rest = analytical_steady_state(self.net, activities, move, self.options.controller.alpha) if self.compare else None
+        figure = draw_dynamics(trajectory, activities, activities.r[-1] + move, rest)
+        time = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S_%f")
+        figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
+
+
+def draw_dynamics(trajectory, activities, target, rest=None):
+    """The figure of one simulation; see DynamicsPlot."""
+    layers = len(trajectory.r)
+    figure, axes = _figure(layers, 3 if rest else 2, (15, 10))
+    for l in range(layers):
+        name = f"layer {l + 1}" if l < layers - 1 else "output"
+        _curves(axes[l][0], norms(trajectory.r[l] - activities.r[l]), "black", f"{name}: |r - r$^-$|")
+        if l < layers - 1:
+            distance = norms(trajectory.vs[l] - (trajectory.va[l] + trajectory.vb[l]))
+            _curves(axes[l][1], distance, "tab:orange", f"{name}: |v$^S$ - (v$^A$ + v$^B$)|", log=True)
+            if rest:
+                _curves(axes[l][2], norms(trajectory.va[l] - rest.delta_v[l]), "tab:blue", f"{name}: |v$^A$ - dv$^{{SSA}}$|", log=True)
+        else:
+            _curves(axes[l][1], norms(trajectory.r[l] - target), "tab:red", f"{name}: |r - r*|", log=True)
+    if rest:
+        axes[-1][2].set_axis_off()
+    for axis in axes[-1]:
+        axis.set_xlabel("time point")
+    return figure
+
+
+def _curves(axis, distances, colour, label, log=False):
+    """Distances (T, n) as functions of time."""
+    distances = to_host(distances) + SMALLEST
+    axis.plot(distances, color=colour, alpha=0.1, linewidth=0.5)
+    axis.plot(distances.mean(axis=1), color=colour, linewidth=2.5)
+    axis.set_ylabel(label)
+    if log:
+        axis.set_yscale("log")
+
+
+def save_reconstructions(folder, name, epoch, images, reconstructed):
+    """Write <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png: the first images (n, p), square, side by side."""
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    for kind, rows in (("input", images), ("reconstructed", reconstructed)):
+        rows = to_host(rows[:SHOWN])
+        side = round(np.sqrt(rows.shape[1]))
+        figure, axes = _figure(1, len(rows), (2 * len(rows), 2))
+        for axis, row in zip(axes[0], rows, strict=True):
+            axis.imshow(row.reshape(side, side), cmap="gray")
+            axis.set_axis_off()
+        figure.savefig(folder / f"{name}_{kind}_epoch_{epoch}.png")

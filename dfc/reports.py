@@ -1,0 +1,78 @@
+"""What a run of system 2 reports beside its series: measurements in the summary, TensorBoard files, pictures."""
+
+import numpy as np
+
+from dfc.measures import SUMMARY_FRAMES
+from dfc.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
+from dfc.summary import Frame
+from dfc.tensorboard import Log, open_writer
+
+VECTORS = tuple(f"{name}_{moment}" for name in ("max_eig", "max_eig_bcn", "norm_r", "dev_r") for moment in ("mean", "std"))
+
+
+def summary_entries(settings, watchers):
+    """The measurements' part of the published summary (dfc.md I.7): arrays, lists of keys, numbers, and with save_df the frames."""
+    entries = {"log_interval": settings.log_interval}
+    if settings.network_type == "DFC":
+        entries |= {name: np.zeros(1) for name in (*VECTORS, "dist_to_NDI")}
+    for name, values in watchers.vectors().items():
+        entries[name] = values if name.endswith("_keys") else np.array(values)
+    entries |= watchers.numbers()
+    if settings.save_df and settings.rule != "BP":
+        for name, (steps, columns, values) in watchers.frames().items():
+            if name in SUMMARY_FRAMES:
+                entries[name] = Frame(steps, columns, values)
+    return entries
+
+
+def check_reports(settings):
+    """Raise UsageError where a flag asks for what needs a package that is not installed."""
+    if settings.save_logs:
+        open_writer(None)
+    if settings.make_dynamics_plot and settings.rule in ("DFC", "DFC-SS"):
+        require_matplotlib("--make_dynamics_plot")
+    if settings.plot_autoencoder_images:
+        require_matplotlib("--plot_autoencoder_images")
+
+
+def attach_reports(settings, run, draws, folder):
+    """Let the run's learners and folder write what the flags ask for, into the folder.
+
+    run     dfc.build.Run
+    draws   dfc.draws.Draws
+    folder  dfc.summary.SummaryFolder
+    """
+    folder.extra = lambda: summary_entries(settings, run.watchers)
+    if settings.save_logs:
+        log = Log(open_writer(folder.path), run.watchers, settings.log_interval)
+        folder.listeners.append(log.write_epoch)
+        run.learner.watchers.append(log.watch_forward(run.learner))
+        for learner in (run.feedback, run.pretraining):
+            if learner:
+                learner.watchers.append(log.watch_feedback(learner))
+    if settings.make_dynamics_plot and settings.rule in ("DFC", "DFC-SS"):
+        prelude, epoch = len(run.plan.prelude), len(run.plan.epoch)
+        plot = DynamicsPlot(
+            run.learner.net,
+            run.learner.options,
+            draws.noise,
+            folder.path,
+            lambda passed: (passed - prelude) // epoch,
+            settings.make_dynamics_plot_interval,
+            settings.compare_with_ndi,
+        )
+        run.learner.watchers.append(plot)
+
+
+def reconstruction_probe(net, task, folder, loop):
+    """A probe that draws what an autoencoder makes of the first images of each set, after every epoch; it measures nothing."""
+
+    def probe():
+        for name, samples in (("validation", task.validation), ("test", task.test)):
+            if samples:
+                images, _ = samples.batch(slice(SHOWN))
+                output = net.forward(images).r[-1]
+                save_reconstructions(folder / "autoencoder_images", name, loop.epoch, images, output)
+        return {}
+
+    return probe

@@ -1,0 +1,199 @@
+"""Train one experiment with several seeds and tabulate the results of each, their mean and their standard deviation.
+
+The same command continues a sweep that was interrupted: finished runs are read, unfinished ones go on where they were.
+"""
+
+import csv
+import io
+import math
+import shlex
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from configs import load
+from core.files import FileError, write_text
+from core.options import Parser, UsageError, option
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.sweeps import LOG, Interrupted, run_all
+from dfc.summary import DONE, NOT_YET, read_summary
+from run_config import CONFIG_MODULE, EPILOG, plan, split
+
+PROG = "run_seed_robustness.py"
+SEEDS = 10000  # seeds are below it
+CLASSIFICATION_COLUMNS = (
+    "acc_test_val_best", "acc_test_last", "acc_train_val_best", "acc_val_best", "acc_test_best", "acc_train_last",
+    "acc_train_best", "acc_val_last", "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best",
+    "loss_train_last", "loss_train_best", "epoch_best_loss", "epoch_best_acc",
+)  # fmt: skip
+REGRESSION_COLUMNS = (
+    "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best", "loss_train_last", "loss_train_best",
+    "epoch_best_loss",
+)  # fmt: skip
+CONTINUED = "interrupted runs are continued anyway, finished ones only read"
+RESERVED = {
+    "random_seed": "the seeds are drawn; see --nb_seeds and --base_seed",
+    "load": CONTINUED,
+    "load_or_start": CONTINUED,
+} | dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_seed_robustness.py itself."""
+
+    out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs")
+    name: str = option("default", "name of the table, NAME.csv, and of the folder of its runs", metavar="NAME")
+    config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
+    nb_seeds: int = option(5, "number of seeds; the first ones are those of a smaller number", bounds=f"[1, {SEEDS}]")
+    base_seed: int = option(0, "seed that the seeds are drawn from", bounds="[0, inf)")
+    regression: bool = option(False, "tabulate losses only: for autoencoders and student-teacher")
+    jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
+    overwrite: bool = option(False, "delete earlier runs of these seeds and start again")
+    quiet: bool = option(False, f"print only what went wrong and the table at the end; each run writes {LOG} anyway")
+
+
+def draw_seeds(count, base_seed):
+    """`count` different integers in [0, SEEDS); the first of them are those of a smaller count."""
+    return [int(seed) for seed in np.random.default_rng(base_seed).permutation(SEEDS)[:count]]
+
+
+def spread(values):
+    """(mean, sample standard deviation) of numbers; one has no deviation, nan."""
+    with np.errstate(invalid="ignore", over="ignore"):  # runs that diverged
+        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+class Sweep:
+    """The runs of one command, and what has come out of them so far.
+
+    options    Options
+    overrides  command line for main.py, which wins over the module's config
+    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    """
+
+    def __init__(self, options, overrides):
+        name = options.name.removesuffix(".csv")
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise UsageError(f"--name={options.name}: must be the name of a file, without a folder")
+        self.options = options
+        self.folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
+        run, self.settings = plan(name, self.folder, load(options.config_module), overrides, PROG)
+        self.seeds = {f"seed_{seed}": seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
+        self.runs = [
+            replace(
+                run,
+                name=name,
+                folder=self.folder / name,
+                argv=[*run.argv, f"--random_seed={seed}"],
+                settings=run.settings | {"random_seed": seed},
+            )
+            for name, seed in self.seeds.items()
+        ]
+        self.summaries, self.failed = {}, []
+
+    def run(self):
+        """Bring every seed to an outcome, the table following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
+        options = self.options
+        if self.settings.task != "classification" and not options.regression:
+            complain(f"note: {self.settings.dataset} has no accuracies; their columns hold -1, --regression leaves them out")
+        try:
+            run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+        except UsageError as error:  # about an earlier run
+            raise UsageError(f"{error}; give another --name, or --overwrite to start again") from None
+
+    def _take(self, run, error):
+        """Add the results of a run that has ended to the table."""
+        if error is None:
+            try:
+                self.summaries[run.name] = read_summary(run.folder)
+            except FileError as damage:
+                error = str(damage)
+        if error is not None:
+            self.failed.append(run.name)
+            complain(f"{run.name} failed and is left out: {error} (see {run.folder / LOG})")
+            return
+        if not self._finished(run):
+            complain(f"note: {run.name} diverged or was stopped early; its row holds what it had reached, -1 where nothing")
+        try:
+            write_text(self.path, self.table())
+        except FileError as problem:
+            raise StoppedByError(f"{problem}; the same command goes on") from problem
+
+    def _finished(self, run):
+        return run.name in self.summaries and self.summaries[run.name]["finished"] == DONE
+
+    def table(self):
+        """The published table as CSV: one row a seed in the order drawn, then mean and std; numbers with all digits."""
+        columns = REGRESSION_COLUMNS if self.options.regression else CLASSIFICATION_COLUMNS
+        ended = [name for name in self.seeds if name in self.summaries]
+        rows = [[self.seeds[name], *(self.summaries[name].get(column, NOT_YET) for column in columns)] for name in ended]
+        means, stds = zip(*map(spread, zip(*rows, strict=True)), strict=True)
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["", "seed", *columns])
+        lines.writerows([index, *row] for index, row in enumerate(rows))
+        lines.writerows([["mean", *means], ["std", *stds]])
+        return text.getvalue()
+
+    def report(self):
+        """Lines of text: what the paper tabulates, over the seeds that finished."""
+        finished = [self.summaries[run.name] for run in self.runs if self._finished(run)]
+        lines = [f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")]
+        if not finished or "loss_test" not in finished[0]:
+            return lines
+        at, when = ("last", "last epoch") if self.settings.no_val_set else ("val_best", "epoch of the best validation result")
+        if self.settings.task == "classification" and not self.options.regression:
+            accuracies = [100 * summary[f"acc_test_{at}"] for summary in finished]
+            quantities = {"test accuracy %": accuracies, "test error %": [100 - each for each in accuracies]}
+        else:
+            quantities = {f"{part} loss": [summary[f"loss_{part}_{at}"] for summary in finished] for part in ("test", "train")}
+        lines.append(f"mean and standard deviation at the {when}:")
+        for name, values in quantities.items():
+            mean, std = (format(number, ".2f" if "%" in name else ".5g") for number in spread(values))
+            lines.append(f"  {name:<16}{mean:>9} +- {std if len(values) > 1 else '-'}")
+        return lines
+
+    @property
+    def status(self):
+        """The exit status of a sweep that came to its end."""
+        if self.failed:
+            return EXIT_FAILED
+        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
+
+
+def complain(line):
+    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
+    try:
+        sweep = Sweep(options, overrides)
+        sweep.run()
+    except (UsageError, FileError) as error:
+        complain(error)
+        return EXIT_USAGE
+    except StoppedByError as error:
+        complain(error)
+        return EXIT_FAILED
+    except Interrupted as stop:
+        again = shlex.join(["python", PROG, *(word for word in argv if word != "--overwrite")])
+        complain(f"stopped and saved; this goes on: {again}")
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        complain("interrupted before the first run")
+        return 128 + signal.SIGINT
+    print("\n".join(sweep.report()))
+    return sweep.status
+
+
+if __name__ == "__main__":
+    sys.path.append("")  # the current folder, for modules of one's own
+    sys.exit(main())
