@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 import datasets
@@ -68,9 +69,17 @@ def train(settings):
         with Workers(threads) as workers:
             loop = build_loop(settings, backend, task, workers, draws, folder)
             every = settings.args | {"backend": backend.name, "threads": threads}
-            return run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
+            return run_unless_singular(loop, folder, provenance(backend, threads, every)), folder
     finally:
         folder.close()
+
+
+def run_unless_singular(loop, folder, record):
+    """As run_to_an_outcome; equations that cannot be solved, which a CPU reports and a GPU answers with NaN, end the run too."""
+    try:
+        return run_to_an_outcome(loop, folder, record)
+    except np.linalg.LinAlgError as error:
+        return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
 
 
 def build_loop(settings, backend, task, workers, draws, folder):
@@ -134,16 +143,19 @@ def conclude(outcome, path):
     if kind == "finished":
         shown = [f"test accuracy {100 * outcome['acc_test']:.2f} %"] if "acc_test" in outcome else []
         shown += [f"test loss {outcome['loss_test']:.6g}"] if "loss_test" in outcome else []
-        say(f"finished {outcome['epochs']} epochs: {', '.join(shown) or 'feedback weights only'}; results in {path}")
+        say(f"finished {outcome['epochs']} epochs: {', '.join(shown) or 'W was not trained'}; results in {path}")
         return 0
     if kind == "stopped":
-        say(f"stopped after epoch {outcome['epoch']}: {outcome['reason']}; results in {path}")
+        say(f"stopped after epoch {outcome['epoch']}: {outcome.get('reason')}; results in {path}")
         return 0
     if kind == "interrupted":
         say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; --out_dir={path} --load continues it")
         return 128 + outcome["signal"]
-    what = "a loss or weight is not a finite number or beyond all bounds"
-    print(f"main.py: diverged in epoch {outcome['epoch']}: {what}. What was saved before stays in {path}", file=sys.stderr)
+    what = {
+        "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",
+        "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
+    }[kind].format_map({"reason": kind} | outcome)
+    print(f"main.py: {what}. What was saved before stays in {path}", file=sys.stderr)
     return EXIT_DIVERGED
 
 

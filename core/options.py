@@ -1,6 +1,7 @@
 """Options as typed, documented records: each field carries its meaning and range, from which the command line follows."""
 
 import argparse
+import copy
 import dataclasses
 import math
 import re
@@ -26,12 +27,19 @@ def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def add_arguments(parser, record, heading="options"):
-    """Add the options of the dataclass `record` to `parser`; those not given stay absent from the namespace."""
+def add_arguments(parser, record, heading="options", choices=None):
+    """Add the options of the dataclass `record` to `parser`; those not given stay absent from the namespace.
+
+    choices  {option: further legal strings}
+    """
     groups = {}
     for field in dataclasses.fields(record):
         if "help" not in field.metadata:
             continue
+        if choices and field.name in choices:
+            legal = dict.fromkeys((*field.metadata["choices"], *choices[field.name]))
+            field = copy.copy(field)
+            field.metadata = {**field.metadata, "choices": tuple(legal)}
         title = field.metadata["group"] or heading
         if title not in groups:
             groups[title] = parser.add_argument_group(title)

@@ -68,6 +68,7 @@ def test_a_rule_is_pure(rule, options, loss, bias):
         np.testing.assert_array_equal(before, array)
     for one, two, parameter in zip(first, again, net.parameters, strict=True):
         assert one.shape == parameter.shape
+        assert np.isfinite(one).all()
         assert (one != 0.0).any()
         np.testing.assert_array_equal(one, two)
         assert not any(np.shares_memory(one, array) for array in owned)
