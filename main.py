@@ -123,7 +123,7 @@ def tell(settings, folder, backend, threads):
 def main(argv=None):
     """Run one command line; returns the exit status (README, "Exit status")."""
     try:
-        settings = parse(argv)
+        settings = parse(argv, rules=FEEDBACK_RULES)
         outcome, folder = train(settings)
         return conclude(outcome, folder.path)
     except USER_ERRORS as error:

@@ -53,13 +53,15 @@ class Settings(Options):
     args: dict = field(default_factory=dict)
 
 
-def parse(argv=None, prog="main.py"):
+def parse(argv=None, prog="main.py", rules=()):
     """The Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
 
     A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
+
+    rules  names of learning rules that --network_type may name beside the published types
     """
     parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
-    add_arguments(parser, Options)
+    add_arguments(parser, Options, choices={"network_type": rules})
     given = vars(parser.parse_args(argv))
     try:
         return resolve(Options(**given), frozenset(given))
