@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from core.options import Parser, UsageError, add_arguments
-from dfc.flags import ANGLES, CLASSIFICATION, OWN, Options
+from dfc.flags import ANGLES, CLASSIFICATION, DIRECT_RULES, OWN, Options
 from dfc.settings_checks import check_options, check_settings
 from dfc.settings_lists import activation_names, number, numbers, whole_numbers
 from dfc.settings_notes import notes_on
@@ -95,7 +95,7 @@ def _name_rule(values):
     """The learning rule; a network type that is a rule is replaced by its published switches."""
     if values["network_type"] == "DFC-SSA":
         values["ndi"] = True
-    if values["network_type"].startswith("DFC"):
+    if values["network_type"] in ("DFC", *DIRECT_RULES):
         values["network_type"] = "DFC"
         return "DFC-SSA" if values["ndi"] else "DFC" if values["grad_deltav_cont"] else "DFC-SS"
     return values["network_type"]
