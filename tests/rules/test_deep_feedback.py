@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dfc.controller import record
+from dfc.controller import ControlledNetwork, record
 from dfc.jacobian import output_jacobian
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._dfc import LEARNING_RULES
@@ -192,6 +192,19 @@ def test_the_parts_of_a_batch_converge_as_the_batch_does(rule):
             np.testing.assert_allclose(sum(shares), expected, rtol=0.0, atol=1e-12 * np.abs(expected).max())
         seen.append(whole.converged)
     assert (seen[0] != seen[1]).any()
+
+
+def test_the_first_error_of_a_part():
+    """The target against a sample's own output, or against that of the first sample of the whole batch, in whichever part it is."""
+    net = make_net()
+    activities, target = unequal_problem(net)
+    own, first = (np.linalg.norm(target - output, axis=-1) for output in (activities.r[-1], activities.r[-1][0]))
+    for rows in (slice(0, 6), slice(0, 2), slice(2, 6)):
+        part = activities.part(rows)
+        state = ControlledNetwork(net, part, target[rows], SHORT)
+        for sample0, expected in ((False, own), (True, first)):
+            found = dfc_ss.first_error(part, state, dfc_ss.Options(SHORT, sample0_error=sample0))
+            np.testing.assert_allclose(found, expected[rows], rtol=1e-14)
 
 
 @EVERY_LEARNING_RULE

@@ -1,0 +1,293 @@
+"""Measurements of system 2 in a process of its own, printed as JSON.
+
+    python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick CASE [CASE …]
+    python benchmarks/dfc_peers.py check
+
+SIDE is "suite" (this program) or "torch" (dfc_torch.py).  Both update the same network by the same minibatches of 128 images,
+from bytes to weights, with the settings of the shipped configs.  Random images: the arithmetic does not care.  `check` compares
+the gradients and the updated weights of both sides in float64, given the same noise.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+IMAGES, BATCH, CLASSES, LARGE = 2048, 128, 10, 2000
+QUICK = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}  # to see that everything runs
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: a config, which of its minibatches, and how many of them a process repeats."""
+
+    config: str
+    phase: str
+    batches: int
+
+
+CASES = {
+    "BP": Case("configs_mnist.mnist_bp", "forward", 40),
+    "DFA": Case("configs_mnist.mnist_dfa", "forward", 40),
+    "DFC-SSA": Case("configs_mnist.mnist_fixed_dfc_ssa", "forward", 20),
+    "DFC-SSA, feedback": Case("configs_mnist.mnist_dfc_ssa", "feedback", 5),
+    "DFC, feedback": Case("configs_mnist.mnist_dfc", "feedback", 5),
+    "DFC-SS": Case("configs_mnist.mnist_dfc_ss", "forward", 1),
+    "DFC": Case("configs_mnist.mnist_dfc", "forward", 1),
+    "DFC-SSA, autoencoder": Case("configs_mnist_auto.mnist_auto_dfc_ssa", "forward", 1),
+}
+
+
+@dataclass
+class Work:
+    """One case on numpy: its settings, Run, Images, the numbers of the images of minibatch i, and the learner in question."""
+
+    settings: Any
+    run: Any
+    data: Any
+    order: Any
+    learner: Any
+
+    def step(self, i):
+        chosen = self.order[i % len(self.order)]
+        self.learner.step(*self.data.batch(chosen), (0, i))
+
+
+def prepare(case, precision, workers, batch=BATCH, **changed):
+    """The Work of a case; `changed` are flags with values of their own."""
+    import numpy as np
+
+    import configs
+    from core.backend import select_backend
+    from core.batches import Images, published_table
+    from dfc.build import build_run
+    from dfc.draws import Draws
+    from dfc.settings import parse
+    from rules import FEEDBACK_RULES
+
+    config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
+    settings = parse(configs.to_argv(config))
+    backend = select_backend("numpy", 0, settings.precision)
+    run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, Draws(0, backend))
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8) * (random.random((IMAGES, 1)) < 0.2)
+    labels, reconstruct = random.integers(0, CLASSES, IMAGES), settings.task == "autoencoder"
+    data = Images(pixels.astype(np.uint8), labels, published_table(settings.dataset), backend, reconstruct)
+    order = random.permutation(IMAGES).reshape(-1, batch)
+    return Work(settings, run, data, order, run.learner if case.phase == "forward" else run.feedback)
+
+
+def median_seconds(function, repeats, warm_up):
+    """The median of the seconds that function(i) takes, i = 0, 1, …"""
+    for i in range(warm_up):
+        function(i)
+    times = []
+    for i in range(repeats):
+        start = time.perf_counter()
+        function(i)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def products(work, phase, rows):
+    """[(times, m, k, n)]: the products (m, k) by (k, n) that one minibatch asks for, for a part of `rows` images.
+
+    What stands still is counted once: the drive of the first layer under control, its gradient.  Of DFC, the published divisor
+    T - 1 steps.  Solves, reductions and everything elementwise are no products.
+    """
+    from dfc.steady_state import _passes_through_fewer_units
+
+    settings, net = work.settings, work.run.learner.net
+    below, sizes = settings.sizes[:-1], settings.sizes[1:]
+    layers, out, steps = range(len(sizes)), sizes[-1], settings.steps - 1
+    drive = [(1, rows, below[l], sizes[l]) for l in layers]
+    gradient = [(1, sizes[l], rows, below[l]) for l in layers]
+    control = [(1, rows, out, n) for n in sizes]
+
+    def times(count, listed):
+        return [(count * each, *shape) for each, *shape in listed]
+
+    if phase == "feedback":
+        pair = [(1, n, rows, out) for n in sizes]
+        return drive + times(settings.steps_fb - 1, control + drive[1:] + pair)
+    if settings.rule == "BP":
+        return drive + gradient + [(1, rows, sizes[l], below[l]) for l in layers[1:]]
+    if settings.rule == "DFA":
+        return drive + gradient + control[:-1]
+    if settings.rule == "DFC-SS":
+        return drive + gradient + times(steps, control + drive[1:])
+    if settings.rule == "DFC":
+        return drive + gradient[:1] + times(steps, control + drive[1:] + gradient[1:])
+    few = _passes_through_fewer_units(net)
+    moved = [(1, rows * (below[-1] if few else out), below[l], sizes[l]) for l in (layers[1:-1] if few else layers[1:])]
+    woodbury = [(1, n, out, below[-1]) for n in sizes[:-1]] + control[:-1] + drive[1:-1] + [(1, rows, below[-1], out)]
+    return drive + moved + woodbury * few + control + drive[1:] + gradient
+
+
+def product_seconds(workers, precision, shape, at_least=0.01):
+    """Seconds of one product (m, k) by (k, n) of random matrices while every worker computes one."""
+    import numpy as np
+
+    m, k, n = shape
+
+    def work(number):
+        random = np.random.default_rng(number)
+        a, b = random.random((m, k)).astype(precision), random.random((n, k)).astype(precision).T
+        out, times = np.empty((m, n), dtype=precision), []
+        while len(times) < 3 or sum(times) < at_least:
+            start = time.perf_counter()
+            np.matmul(a, b, out=out)
+            times.append(time.perf_counter() - start)
+        return sorted(times)[len(times) // 2]
+
+    return sum(workers.map(work, range(workers.count))) / workers.count
+
+
+def noise_seconds(work, workers, parts):
+    """Seconds that the noise of one feedback minibatch takes, drawn as the simulation draws it."""
+    import numpy as np
+
+    from dfc.controller import NOISE_BLOCK
+
+    def draw(part):
+        number, rows = part
+        noise, left = work.learner.noise((0, 0), number), work.settings.steps_fb - 1
+        like = [np.empty((rows.stop - rows.start, n), dtype=work.settings.precision) for n in work.settings.sizes[1:]]
+        while left > 0:
+            noise.fill(min(left, NOISE_BLOCK), like)
+            left -= NOISE_BLOCK
+
+    return median_seconds(lambda _: workers.map(draw, parts), 5, 1)
+
+
+def suite(names, precision, threads, quick):
+    """{case: {step, products, random: seconds; flops}} of this program, and the rates of two products in FLOP/s."""
+    from core.workers import Workers, shares
+    from dfc.learners import PART
+
+    changed, batch, large = _changed(quick)
+    with Workers(threads) as workers:
+        shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
+        found = {}
+        for name in names:
+            case, work = CASES[name], prepare(CASES[name], precision, workers, batch, **changed)
+            rates = {key: _flops(s) * threads / product_seconds(workers, precision, s) for key, s in shapes.items()}
+            feedback = case.phase == "feedback"
+            parts = list(enumerate(shares(batch, -(-batch // PART) if feedback else threads)))
+            asked = products(work, case.phase, batch // len(parts))
+            busy = len(parts) / threads  # products that a worker computes one after the other
+            found[name] = {
+                "step": median_seconds(work.step, *_repeats(case, quick)),
+                "products": busy * sum(count * product_seconds(workers, precision, shape) for count, *shape in asked),
+                "random": noise_seconds(work, workers, parts) if feedback else 0.0,
+                "flops": len(parts) * sum(count * _flops(shape) for count, *shape in asked),
+                "rates": rates,
+            }
+    return found
+
+
+def _changed(quick):
+    """(flags with values of their own, images in a minibatch, size of the large product)"""
+    if not quick:
+        return {}, BATCH, LARGE
+    return {name: value for name, value in QUICK.items() if name.startswith("tmax")}, QUICK["batch"], QUICK["large"]
+
+
+def _repeats(case, quick):
+    """(batches, batches before them that do not count); what takes seconds needs no warming."""
+    return (1, 0) if quick else (case.batches, min(2, case.batches - 1))
+
+
+def _flops(shape):
+    return 2 * shape[0] * shape[1] * shape[2]
+
+
+def torch_peer(names, precision, threads, quick):
+    """{case: {step: seconds}} of PyTorch."""
+    import torch
+
+    from benchmarks.dfc_torch import Peer
+    from core.workers import Workers
+
+    torch.set_num_threads(threads)
+    changed, batch, _ = _changed(quick)
+    found = {}
+    for name in names:
+        work = prepare(CASES[name], precision, Workers(1), batch, **changed)
+        step = partial(torch_step, Peer(work.settings, work.run.learner.net), CASES[name].phase, work)
+        found[name] = {"step": median_seconds(step, *_repeats(CASES[name], quick))}
+    return found
+
+
+def torch_step(peer, phase, work, i):
+    """The minibatch i of a Work, by a Peer: pixels to inputs, then the update."""
+    import torch
+
+    mean, spread = (0.1307, 0.3081)
+    chosen = torch.from_numpy(work.order[i % len(work.order)])
+    x = torch.from_numpy(work.data.pixels)[chosen].float().div_(255).sub_(mean).div_(spread).to(peer.weights[0].dtype)
+    target = x if work.data.reconstruct else torch.from_numpy(work.data.labels)[chosen]
+    getattr(peer, f"{phase}_step")(x, target)
+
+
+class GivenNoise:
+    """The same noise for both sides: for this program block by block, for PyTorch by time point and layer."""
+
+    def __init__(self, work, rows):
+        import numpy as np
+
+        random, steps = np.random.default_rng(1), work.settings.steps_fb
+        self.layers = [random.standard_normal((steps, rows, n)) for n in work.settings.sizes[1:]]
+        self._next = 0
+
+    def fill(self, count, like):
+        start, self._next = self._next, self._next + count
+        return [layer[start : self._next] for layer in self.layers]
+
+    def draw(self, t, l, like):
+        import torch
+
+        return torch.from_numpy(self.layers[l][t])
+
+
+def check(names=tuple(CASES), batch=8, bound=1e-8):
+    """{case: largest difference of gradients, in units of their largest entry}; raises SystemExit where it is not below `bound`."""
+    import numpy as np
+
+    from benchmarks.dfc_torch import Peer
+    from core.workers import Workers
+
+    found = {}
+    for name in names:
+        phase, work, seen = CASES[name].phase, prepare(CASES[name], "float64", Workers(1), batch), []
+        noise = GivenNoise(work, batch) if phase == "feedback" else None
+        work.learner.noise = lambda place, part, noise=noise: noise
+        work.learner.watchers = [lambda b, seen=seen: seen.extend(g.copy() for g in b.gradients)]
+        net = work.run.learner.net
+        peer = Peer(work.settings, net, noise and noise.draw)
+        work.step(0)
+        torch_step(peer, phase, work, 0)
+        theirs, ours = (peer.parameters, net.parameters) if phase == "forward" else (peer.feedback, net.feedback)
+        pairs = [(g, p.grad.numpy(), w, p.detach().numpy()) for g, p, w in zip(seen, theirs, ours, strict=True)]
+        found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b, _, _ in pairs)
+        moved = max(float(np.abs(a - b).max()) for *_, a, b in pairs)
+        if not (found[name] < bound and moved < bound):
+            raise SystemExit(f"{name}: this program and PyTorch differ by {found[name]:.1e} in gradients, {moved:.1e} in weights")
+    return found
+
+
+def main(side, precision="float64", threads="1", extent="full", *names):
+    if side == "check":
+        print(json.dumps(check()))
+        return
+    measure = {"suite": suite, "torch": torch_peer}[side]
+    print(json.dumps(measure(names, precision, int(threads), extent == "quick")))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,298 @@
+"""When a run measures what, and what it keeps (dfc.md G.5, G.7 to G.9, B.9)."""
+
+import numpy as np
+import pytest
+
+from core.backend import select_backend
+from core.options import UsageError
+from core.workers import Workers
+from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nullspace_ratios, ssa_update
+from dfc.build import build_run
+from dfc.controller import record
+from dfc.draws import Draws
+from dfc.feedback_diagnostics import feedback_fit
+from dfc.learners import Batch
+from dfc.measures import SUMMARY_FRAMES, before_correction, joined
+from dfc.settings import parse
+from dfc.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
+from dfc.watchers import NOT_MEASURED, Watcher
+from rules import FEEDBACK_RULES, dfc_ssa
+from rules._dfc import nudge
+
+SMALL = ("--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3", "--target_stepsize=0.1",
+         "--initialization_K=xavier_normal", "--gn_damping=0.1", "--log_interval=2", "--quiet")  # fmt: skip
+STEPS = ("--dt_di=0.05", "--tmax_di=30", "--k_p=1.0", "--time_constant_ratio=0.2", "--apical_time_constant=0.05", "--alpha_di=0.01")
+SSA, SS, CONT = ("--ndi",), (), ("--grad_deltav_cont",)
+ANGLE_FLAGS = ("--save_BP_angle", "--save_GN_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_nullspace_norm_ratio")
+LOG_FLAGS = ("--save_BP_GNT_angle", "--save_GN_GNT_angle", "--save_GNT_ss_no_ss_angle")
+FIT_FLAGS = ("--save_condition_gn", "--save_jac_t_angle", "--save_jac_pinv_angle")
+DYNAMICS_FLAGS = ("--save_eigenvalues", "--save_norm_r")
+FIT_FRAMES = {"condition_gn": "condition_gn_angles", "jac_transpose": "jac_transpose_angles", "jac_pinv": "jac_pinv_angles"}
+
+
+def build(*flags, part=4):
+    """(settings, dfc.build.Run) of a small network; noise is drawn for `part` rows together."""
+    settings = parse([*SMALL, *STEPS, *flags])
+    draws = Draws(settings.random_seed, select_backend("numpy"))
+    return settings, build_run(settings, draws.backend, FEEDBACK_RULES[settings.rule], Workers(), draws, part)
+
+
+def batch(seed, samples=7):
+    random = np.random.default_rng(seed)
+    return random.standard_normal((samples, 6)), random.standard_normal((samples, 3))
+
+
+class Spy:
+    """Watches beside the watchers under test, and keeps what `measure` finds, batch by batch."""
+
+    def __init__(self, learner, measure):
+        learner.watchers.append(self)
+        self.measure, self.found = measure, []
+
+    def __call__(self, seen):
+        self.found.append(self.measure(seen))
+
+
+def train(learner, passes, batches=5):
+    """Passes of a learner, each of the same few batches."""
+    with np.errstate(invalid="ignore"):  # as in training: an update of zero has no angle
+        for passed in passes:
+            for index in range(batches):
+                learner.step(*batch(index), (passed, index))
+
+
+# ---- which batches
+
+
+def test_every_kth_batch_of_each_chosen_pass_is_measured_and_steps_count_these():
+    seen = []
+    watcher = Watcher(lambda batch: {"place": seen.append(batch.place) or batch.place}, {"place": (0, 1)}, 3, lambda p: p != 1)
+    for passed in range(3):
+        for index in range(7):
+            watcher(Batch((passed, index), None, None, None, None))
+    assert seen == [(0, 0), (0, 3), (0, 6), (2, 0), (2, 3), (2, 6)]
+    table = watcher.tables["place"]
+    assert table.steps == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(table.array, seen)
+
+
+def test_feedback_weights_are_measured_before_the_first_epoch_and_in_the_first_pass_of_each():
+    """Passes: two of pre-training; then per epoch feedback, forward, feedback, feedback (numbers 2 to 5, 6 to 9)."""
+    settings, run = build(*FIT_FLAGS, "--save_df", "--epochs_fb=2", "--extra_fb_epochs=2")
+    assert [len(learner.watchers) for learner in (run.pretraining, run.feedback, run.learner)] == [1, 1, 0]
+    fit = lambda seen: feedback_fit(run.learner.net, seen.activities, settings.gn_damping)  # noqa: E731
+    before, during = Spy(run.pretraining, fit), Spy(run.feedback, fit)
+    train(run.pretraining, (0, 1))
+    train(run.feedback, (2, 4, 5, 6))
+    frames = run.watchers.frames()
+    assert set(frames) == {name + phase for name in FIT_FRAMES.values() for phase in ("", "_init")} <= set(SUMMARY_FRAMES)
+    logged = [0, 2, 4, 5, 7, 9]  # of two passes of five batches
+    for phase, found in (("_init", before.found), ("", during.found[:5] + during.found[15:])):
+        for measure, name in FIT_FRAMES.items():
+            steps, columns, values = frames[name + phase]
+            assert (steps, columns) == ([1, 2, 3, 4, 5, 6], [0])
+            np.testing.assert_allclose(values[:, 0], [found[index][measure] for index in logged], rtol=1e-12)
+
+
+def test_frozen_feedback_weights_are_measured_in_the_forward_passes():
+    settings, run = build(*FIT_FLAGS, "--save_df", "--freeze_fb_weights")
+    spy = Spy(run.learner, lambda seen: feedback_fit(run.learner.net, seen.activities, settings.gn_damping))
+    train(run.learner, (0,))
+    for measure, name in FIT_FRAMES.items():
+        steps, _, values = run.watchers.frames()[name]
+        assert steps == [1, 2, 3]
+        np.testing.assert_allclose(values[:, 0], [spy.found[index][measure] for index in (0, 2, 4)], rtol=1e-12)
+
+
+def test_condition_before_training_is_the_mean_over_the_last_pass():
+    _, run = build("--compute_gn_condition_init", "--epochs_fb=2")
+    assert run.watchers.numbers() == {"gn_condition_init": NOT_MEASURED}
+    spy = Spy(run.pretraining, lambda seen: feedback_fit(run.learner.net, seen.activities)["condition_gn"])
+    train(run.pretraining, (0,))
+    assert run.watchers.numbers() == {"gn_condition_init": NOT_MEASURED}
+    train(run.pretraining, (1,))
+    assert run.watchers.numbers()["gn_condition_init"] == pytest.approx(np.mean([spy.found[i] for i in (5, 7, 9)]), rel=1e-12)
+
+
+# ---- what is measured
+
+
+@pytest.mark.parametrize("rule", (SSA, SS, CONT), ids=("DFC-SSA", "DFC-SS", "DFC"))
+@pytest.mark.parametrize("at_rest", (False, True), ids=("", "use_ss_gnt"))
+def test_angles_with_all_updates(rule, at_rest):
+    flags = (*ANGLE_FLAGS, *LOG_FLAGS, "--save_df", "--include_non_converged_samples", *["--use_ss_gnt"] * at_rest)
+    settings, run = build(*rule, *flags, "--freeze_forward_weights")
+    net = run.learner.net
+    options = dfc_ssa.Options(0.1, 0.01, settings.learning_rule)
+
+    def measure(seen):
+        activities, target, own = seen.activities, seen.target, seen.gradients
+        rates = joined(seen.teachings, lambda steady: steady.r)
+        with_rates, without = (gnt_update(net, activities, target, 0.1, True, r) for r in (rates, None))
+        gnt, bp = with_rates if at_rest else without, bp_update(net, activities, target)
+        gn, ndi = gn_update(net, activities, target, 0.1), ssa_update(net, activities, target, options, rates)
+        pairs = {"bp": (own, bp), "gn": (own, gn), "gnt": (own, gnt), "ndi": (own, ndi), "gnt_bp": (gnt, bp), "gnt_gn": (gnt, gn)}
+        pairs["gnt_ss_no_ss"] = (with_rates, without)
+        found = {f"{name}_angles": [angle(*each) for each in list(zip(*pair, strict=True))[::2]] for name, pair in pairs.items()}
+        found |= {f"{name}_angles_network": [joint_angle(*pairs[name])] for name in ("gn", "gnt", "ndi")}
+        return found | {"nullspace_relative_norm_angles": nullspace_ratios(net, activities, own)}
+
+    spy = Spy(run.learner, measure)
+    train(run.learner, (1, 3), batches=3)
+    frames = run.watchers.frames()
+    assert frames.keys() == spy.found[0].keys()
+    assert set(frames) - set(SUMMARY_FRAMES) == {"gnt_bp_angles", "gnt_gn_angles", "gnt_ss_no_ss_angles"}
+    for name, (steps, columns, values) in frames.items():
+        expected = np.array([[float(value) for value in spy.found[index][name]] for index in (0, 2, 3, 5)])
+        assert steps == [1, 2, 3, 4] and columns == list(range(expected.shape[1]))
+        np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-12)
+    if rule == SSA:
+        assert frames["ndi_angles_network"][2].max() < 1e-5  # compared with itself
+    assert frames["gnt_ss_no_ss_angles"][2][:, 1:].min() > 0.0
+
+
+def test_angles_of_biases_are_for_logs_alone():
+    _, without = build("--ndi", "--save_GN_angle", "--save_df")
+    _, logged = build("--ndi", "--save_GN_angle", "--save_logs")
+    assert set(without.watchers.frames()) == {"gn_angles", "gn_angles_network"}
+    assert set(logged.watchers.frames()) == {"gn_angles", "gn_angles_network", "gn_bias_angles"}
+    seen = Spy(logged.learner, lambda seen: gn_update(logged.learner.net, seen.activities, seen.target, 0.1)[1::2])
+    own = Spy(logged.learner, lambda seen: [gradient.copy() for gradient in seen.gradients[1::2]])
+    train(logged.learner, (1,), batches=1)
+    expected = [angle(a, b) for a, b in zip(own.found[0], seen.found[0], strict=True)]
+    np.testing.assert_allclose(logged.watchers.frames()["gn_bias_angles"][2][0], expected, rtol=1e-12)
+
+
+def test_alignment_of_direct_feedback():
+    _, run = build("--network_type=DFA", *ANGLE_FLAGS, *LOG_FLAGS, *FIT_FLAGS, *DYNAMICS_FLAGS, "--use_ss_gnt", "--save_df")
+    train(run.learner, (0,))
+    frames = run.watchers.frames()
+    expected = {"bp_angles", "gn_angles", "gn_angles_network", "gnt_angles", "gnt_angles_network", "nullspace_relative_norm_angles"}
+    assert set(frames) == expected | {"gnt_bp_angles", "gnt_gn_angles"}
+    assert all(np.isfinite(values).all() for _, _, values in frames.values())
+    assert run.watchers.vectors() == {}
+
+
+def test_backpropagation_measures_nothing():
+    _, run = build("--network_type=BP", *ANGLE_FLAGS, "--save_df")
+    assert run.watchers.all == []
+
+
+def test_angles_need_somewhere_to_go_and_vectors_do_not():
+    _, run = build("--save_jac_t_angle", "--save_norm_r", "--freeze_fb_weights")
+    train(run.learner, (0,))
+    assert run.watchers.frames() == {}
+    assert set(run.watchers.vectors()) == {"norm_r_mean", "norm_r_std", "dev_r_mean", "dev_r_std", "norm_r_keys"}
+
+
+@pytest.mark.parametrize("rule", (SSA, SS, CONT), ids=("DFC-SSA", "DFC-SS", "DFC"))
+def test_vectors_are_means_and_spreads_event_after_event(rule):
+    settings, run = build(*rule, *DYNAMICS_FLAGS)
+    net, found = run.learner.net, []
+
+    def measure(seen):
+        at_rest = joined(seen.teachings, lambda steady: steady.v)
+        values = largest_eigenvalues(net, at_rest, settings.alpha_di, settings.time_constant_ratio, settings.k_p)
+        return {"max_eig": list(values.values()), "norm_r": list(activity_norms(seen.activities).values()),
+                "dev_r": [deviation_of_norms(seen.activities)]}  # fmt: skip
+
+    found = Spy(run.learner, measure).found
+    train(run.learner, (1,))
+    vectors = run.watchers.vectors()
+    assert vectors["max_eig_keys"] == list(MATRICES)
+    assert vectors["norm_r_keys"] == ["mean", "input", "layer 1", "layer 2"]
+    for name in ("max_eig", "norm_r", "dev_r"):
+        for moment, function in (("mean", np.mean), ("std", np.std)):
+            expected = [function(values) for index in (0, 2, 4) for values in found[index][name]]
+            np.testing.assert_allclose(vectors[f"{name}_{moment}"], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("flags", ((), ("--noisy_dynamics",), ("--efficient_controller",), ("--include_non_converged_samples",)))
+@pytest.mark.parametrize("rule", (SS, CONT), ids=("DFC-SS", "DFC"))
+def test_voltages_before_the_correction(rule, flags):
+    """30 steps are too few to converge: at rest stands the feedforward pass, before the correction the end of the simulation."""
+    settings, run = build(*rule, "--save_eigenvalues_bcn", *flags)
+    draws = Draws(settings.random_seed, select_backend("numpy"))
+    net, learner = run.learner.net, run.learner
+
+    def measure(seen):
+        part_rows = [slice(0, 3), slice(3, 7)] if "--noisy_dynamics" in flags else [slice(0, 7)]
+        ends = []
+        for number, rows in enumerate(part_rows):
+            part = seen.activities.part(rows)
+            target = part.r[-1] + nudge(net, part, seen.target[rows], 0.1)
+            noise = draws.noise(seen.place, number)
+            ends.append([layer[-1] for layer in record(net, part, target, learner.options.controller, noise).vs])
+        before = before_correction(net, seen, learner.options, learner.noise)
+        expected = [np.concatenate(layers) for layers in zip(*ends, strict=True)]
+        values = largest_eigenvalues(net, before, settings.alpha_di, settings.time_constant_ratio, settings.k_p)
+        return before, expected, joined(seen.teachings, lambda steady: steady.v), seen.activities.v, values
+
+    spy = Spy(learner, measure)
+    train(learner, (1,), batches=1)
+    before, expected, at_rest, feedforward, values = spy.found[0]
+    for l in range(3):
+        np.testing.assert_allclose(before[l], expected[l], rtol=1e-13, atol=1e-13)
+        if flags == ("--include_non_converged_samples",):
+            np.testing.assert_array_equal(at_rest[l], before[l])
+        else:
+            np.testing.assert_array_equal(at_rest[l], feedforward[l])
+            assert np.abs(before[l] - feedforward[l]).max() > 1e-6
+    np.testing.assert_allclose(run.watchers.vectors()["max_eig_bcn_mean"], [each.mean() for each in values.values()], rtol=1e-9)
+
+
+def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_an_epoch():
+    _, run = build("--compare_with_ndi", "--include_non_converged_samples")
+    net = run.learner.net
+
+    def measure(seen):
+        output = joined(seen.teachings, lambda steady: steady.r[-1:])[0]
+        return float(distance_to_ssa(net, seen.activities, seen.target, output, 0.1, 0.01))
+
+    spy = Spy(run.learner, measure)
+    for epoch in range(2):
+        train(run.learner, (epoch,))
+        assert run.learner.end_epoch()["dist_to_NDI"] == pytest.approx(np.mean(spy.found[-5:]), rel=1e-12)
+    _, other = build("--compare_with_ndi", "--ndi")
+    assert other.watchers.all == []
+
+
+def test_a_null_space_that_does_not_fit_is_refused():
+    """128 samples of 784 outputs are 100352 rows, fewer than the widest layer has weights: a Gram matrix of 100352^2 entries."""
+    flags = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output=784", "--size_hidden=[256, 32, 256]")
+    with pytest.raises(UsageError, match=r"--save_nullspace_norm_ratio: needs .* <= 268435456.*; here it is 10070523904"):
+        build(*flags, "--save_nullspace_norm_ratio", "--save_df")
+
+
+# ---- interruptions
+
+
+def test_an_interrupted_run_keeps_its_measurements():
+    flags = (*ANGLE_FLAGS, *FIT_FLAGS, *DYNAMICS_FLAGS, "--save_df", "--compare_with_ndi", "--freeze_fb_weights")
+    flags += ("--include_non_converged_samples",)
+    whole, first, second = (build(*flags)[1] for _ in range(3))
+    train(whole.learner, (0,))
+    for index in range(5):
+        run = first if index < 3 else second
+        if index == 3:
+            state = {name: np.array(array) for name, array in first.learner.state().items()}
+            second.learner.restore(state)
+            assert {name for name in state if name.startswith("seen_")} >= {"seen_gn_angles", "seen_gn_angles_steps"}
+        run.learner.step(*batch(index), (0, index))
+    assert second.watchers.vectors() == whole.watchers.vectors()
+    assert second.watchers.frames().keys() == whole.watchers.frames().keys()
+    for name, (steps, columns, values) in second.watchers.frames().items():
+        assert (steps, columns) == whole.watchers.frames()[name][:2] == ([1, 2, 3], columns)
+        np.testing.assert_array_equal(values, whole.watchers.frames()[name][2])
+    assert second.learner.end_epoch() == whole.learner.end_epoch()
+
+
+def test_state_before_the_first_measurement_and_of_other_flags():
+    """Flags that only measure may change between an interruption and its continuation."""
+    _, run = build("--save_GN_angle", "--save_norm_r", "--save_df")
+    for watcher in run.watchers.forward:
+        watcher.restore(watcher.state())
+        watcher.restore({})
+        assert all(table.steps == [] and table.array.shape == (0, len(table.columns)) for table in watcher.tables.values())
+    with pytest.raises(ValueError, match="seen_gn_angles has shape"):
+        run.watchers.forward[0].restore({"seen_gn_angles": np.zeros((2, 7))})
