@@ -4,6 +4,7 @@ Meulemans, Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento, Grewe, "Cred
 Feedback Control", NeurIPS 2021, arXiv:2106.07887.
 """
 
+import dataclasses
 import datetime
 import signal
 import sys
@@ -23,7 +24,7 @@ from core.workers import Workers, default_count
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import evaluate
-from dfc.reports import attach_reports, check_reports, reconstruction_probe
+from dfc.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
 from dfc.settings import parse
 from dfc.summary import SummaryFolder
 from dfc.tasks import load_task
@@ -68,7 +69,8 @@ def train(settings):
         tell(settings, folder, backend, threads)
         with Workers(threads) as workers:
             loop = build_loop(settings, backend, task, workers, draws, folder)
-            every = settings.args | {"backend": backend.name, "threads": threads}
+            own = {name: getattr(settings, name) for name in OWN_SETTINGS} | {"data_dir": settings.data_dir}
+            every = settings.args | own | {"backend": backend.name, "device": backend.device, "threads": threads}
             return run_unless_singular(loop, folder, provenance(backend, threads, every)), folder
     finally:
         folder.close()
@@ -86,10 +88,13 @@ def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, draws)
     attach_reports(settings, run, draws, folder)
-    ends_early = settings.train_only_feedback_parameters and run.plan.prelude
+    plan = run.plan
+    if settings.gn_damping_hpsearch and settings.rule != "BP":
+        plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
+    ends_early = settings.train_only_feedback_parameters and plan.prelude
     schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size)
     probes = [evaluation_probe(run.learner.net, task, settings, workers)]
-    loop = Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=run.plan)
+    loop = Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=plan)
     if settings.plot_autoencoder_images:
         loop.probes.append(reconstruction_probe(run.learner.net, task, folder.path, loop))
     return loop
@@ -106,7 +111,7 @@ def run_folder(settings):
 
 def decisive(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
-    own = {"sample0_error": settings.sample0_error, "nan_test": settings.nan_test}
+    own = {name: getattr(settings, name) for name in OWN_SETTINGS}
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
 
@@ -159,6 +164,7 @@ def conclude(outcome, path):
     return EXIT_DIVERGED
 
 
+OWN_SETTINGS = ("sample0_error", "nan_test")
 NOT_SETTINGS = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
 
 

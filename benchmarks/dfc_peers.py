@@ -9,6 +9,7 @@ the gradients and the updated weights of both sides in float64, given the same n
 """
 
 import json
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -75,23 +76,24 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     backend = select_backend("numpy", 0, settings.precision)
     run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, Draws(0, backend))
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8) * (random.random((IMAGES, 1)) < 0.2)
+    pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
+    pixels[random.random(pixels.shape) < 0.8] = 0  # about as many as in a picture of a digit
     labels, reconstruct = random.integers(0, CLASSES, IMAGES), settings.task == "autoencoder"
-    data = Images(pixels.astype(np.uint8), labels, published_table(settings.dataset), backend, reconstruct)
+    data = Images(pixels, labels, published_table(settings.dataset), backend, reconstruct)
     order = random.permutation(IMAGES).reshape(-1, batch)
     return Work(settings, run, data, order, run.learner if case.phase == "forward" else run.feedback)
 
 
 def median_seconds(function, repeats, warm_up):
-    """The median of the seconds that function(i) takes, i = 0, 1, …"""
+    """{step, cpu}: the medians of the seconds, and of the processor's seconds, that function(i) takes, i = 0, 1, …"""
     for i in range(warm_up):
         function(i)
     times = []
     for i in range(repeats):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         function(i)
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+        times.append((time.perf_counter() - start, time.process_time() - cpu))
+    return dict(zip(("step", "cpu"), map(statistics.median, zip(*times, strict=True)), strict=True))
 
 
 def products(work, phase, rows):
@@ -143,7 +145,7 @@ def product_seconds(workers, precision, shape, at_least=0.01):
             start = time.perf_counter()
             np.matmul(a, b, out=out)
             times.append(time.perf_counter() - start)
-        return sorted(times)[len(times) // 2]
+        return statistics.median(times)
 
     return sum(workers.map(work, range(workers.count))) / workers.count
 
@@ -162,27 +164,26 @@ def noise_seconds(work, workers, parts):
             noise.fill(min(left, NOISE_BLOCK), like)
             left -= NOISE_BLOCK
 
-    return median_seconds(lambda _: workers.map(draw, parts), 5, 1)
+    return median_seconds(lambda _: workers.map(draw, parts), 5, 1)["step"]
 
 
 def suite(names, precision, threads, quick):
-    """{case: {step, products, random: seconds; flops}} of this program, and the rates of two products in FLOP/s."""
+    """{case: {step, cpu, products, random: seconds; flops; rates of two products in FLOP/s}} of this program."""
     from core.workers import Workers, shares
     from dfc.learners import PART
 
     changed, batch, large = _changed(quick)
     with Workers(threads) as workers:
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
+        rates = {key: threads * _flops(shape) / product_seconds(workers, precision, shape) for key, shape in shapes.items()}
         found = {}
         for name in names:
             case, work = CASES[name], prepare(CASES[name], precision, workers, batch, **changed)
-            rates = {key: _flops(s) * threads / product_seconds(workers, precision, s) for key, s in shapes.items()}
             feedback = case.phase == "feedback"
             parts = list(enumerate(shares(batch, -(-batch // PART) if feedback else threads)))
             asked = products(work, case.phase, batch // len(parts))
             busy = len(parts) / threads  # products that a worker computes one after the other
-            found[name] = {
-                "step": median_seconds(work.step, *_repeats(case, quick)),
+            found[name] = median_seconds(work.step, *_repeats(case, quick)) | {
                 "products": busy * sum(count * product_seconds(workers, precision, shape) for count, *shape in asked),
                 "random": noise_seconds(work, workers, parts) if feedback else 0.0,
                 "flops": len(parts) * sum(count * _flops(shape) for count, *shape in asked),
@@ -208,7 +209,7 @@ def _flops(shape):
 
 
 def torch_peer(names, precision, threads, quick):
-    """{case: {step: seconds}} of PyTorch."""
+    """{case: {step, cpu: seconds}} of PyTorch."""
     import torch
 
     from benchmarks.dfc_torch import Peer
@@ -219,12 +220,12 @@ def torch_peer(names, precision, threads, quick):
     found = {}
     for name in names:
         work = prepare(CASES[name], precision, Workers(1), batch, **changed)
-        step = partial(torch_step, Peer(work.settings, work.run.learner.net), CASES[name].phase, work)
-        found[name] = {"step": median_seconds(step, *_repeats(CASES[name], quick))}
+        peer = Peer(work.settings, work.run.learner.net, CASES[name].phase, batch)
+        found[name] = median_seconds(partial(torch_step, peer, work), *_repeats(CASES[name], quick))
     return found
 
 
-def torch_step(peer, phase, work, i):
+def torch_step(peer, work, i):
     """The minibatch i of a Work, by a Peer: pixels to inputs, then the update."""
     import torch
 
@@ -232,7 +233,7 @@ def torch_step(peer, phase, work, i):
     chosen = torch.from_numpy(work.order[i % len(work.order)])
     x = torch.from_numpy(work.data.pixels)[chosen].float().div_(255).sub_(mean).div_(spread).to(peer.weights[0].dtype)
     target = x if work.data.reconstruct else torch.from_numpy(work.data.labels)[chosen]
-    getattr(peer, f"{phase}_step")(x, target)
+    getattr(peer, f"{peer.phase}_step")(x, target)
 
 
 class GivenNoise:
@@ -269,9 +270,9 @@ def check(names=tuple(CASES), batch=8, bound=1e-8):
         work.learner.noise = lambda place, part, noise=noise: noise
         work.learner.watchers = [lambda b, seen=seen: seen.extend(g.copy() for g in b.gradients)]
         net = work.run.learner.net
-        peer = Peer(work.settings, net, noise and noise.draw)
+        peer = Peer(work.settings, net, phase, batch, noise and noise.draw)
         work.step(0)
-        torch_step(peer, phase, work, 0)
+        torch_step(peer, work, 0)
         theirs, ours = (peer.parameters, net.parameters) if phase == "forward" else (peer.feedback, net.feedback)
         pairs = [(g, p.grad.numpy(), w, p.detach().numpy()) for g, p, w in zip(seen, theirs, ours, strict=True)]
         found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b, _, _ in pairs)

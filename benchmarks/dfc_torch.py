@@ -7,6 +7,8 @@ product with the feedback weights, and solves one n_L x n_L system a sample (tor
 Generously, the drive of the first layer, whose input stands still, is computed once, not at every time point.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -15,25 +17,40 @@ APPLY = {"tanh": torch.tanh, "linear": lambda v, out=None: v.clone() if out is N
 SLOPE = {"tanh": lambda r: 1.0 - r * r, "linear": torch.ones_like}
 
 
+def _parameters(arrays):
+    return [torch.nn.Parameter(torch.from_numpy(array.copy())) for array in arrays]
+
+
 class Peer:
     """A network of one config, with its optimisers.
 
     settings  dfc.settings.Settings
     net       dfc.network.FeedbackNetwork, whose weights are copied
-    noise     (time point, layer, shape) -> standard normals for the noise; None: drawn by PyTorch
+    phase     "forward" or "feedback": which weights it updates
+    rows      images in a minibatch
+    noise     (time point, layer, array) -> standard normals like the array; None: drawn by PyTorch
     """
 
-    def __init__(self, settings, net, noise=None):
-        parameters = [[torch.nn.Parameter(torch.from_numpy(p.copy())) for p in ps] for ps in (net.weights, net.biases, net.feedback)]
-        self.weights, self.biases, self.feedback = parameters
-        self.settings, self.activations = settings, settings.activations
+    def __init__(self, settings, net, phase, rows, noise=None):
+        self.weights, self.biases, self.feedback = map(_parameters, (net.weights, net.biases, net.feedback))
+        self.settings, self.activations, self.phase = settings, settings.activations, phase
         self.noise = noise or (lambda t, l, like: torch.randn_like(like))
+        self._memory = self._reserve(rows)
         self.parameters = [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
-        betas, shared = (settings.beta1, settings.beta2), {"eps": settings.epsilon, "weight_decay": settings.forward_wd}
-        self.adam = torch.optim.Adam(self.parameters, settings.lr, betas, **shared, fused=True)
-        if settings.rule.startswith("DFC") and not settings.freeze_fb_weights:
-            betas, shared = (settings.beta1_fb, settings.beta2_fb), {"eps": settings.epsilon_fb, "weight_decay": settings.feedback_wd}
-            self.adam_feedback = torch.optim.Adam(self.feedback, settings.lr_fb, betas, **shared, fused=True)
+        s, adam = settings, partial(torch.optim.Adam, fused=True)
+        self.adam = adam(self.parameters, s.lr, (s.beta1, s.beta2), s.epsilon, s.forward_wd)
+        if s.rule.startswith("DFC") and not s.freeze_fb_weights:
+            self.adam_feedback = adam(self.feedback, s.lr_fb, (s.beta1_fb, s.beta2_fb), s.epsilon_fb, s.feedback_wd)
+
+    def _reserve(self, rows):
+        """The time points of u, va, vb, vs, r that are kept: memory that one minibatch after the other uses."""
+        s, example = self.settings, self.weights[0].detach()
+        self.steps = s.steps_fb if self.phase == "feedback" else s.steps
+        self.kept = 2 if s.rule == "DFC-SS" and self.phase == "forward" else self.steps
+        if s.rule not in ("DFC", "DFC-SS") and self.phase == "forward":
+            return None
+        layers = [[example.new_zeros(self.kept, rows, n) for n in s.sizes[1:]] for _ in range(4)]
+        return example.new_zeros(self.kept, rows, s.sizes[-1]), *layers
 
     def forward_step(self, x, target):
         """One update of the forward weights; returns loss and accuracy before it."""
@@ -52,9 +69,8 @@ class Peer:
         """One update of the feedback weights by normal_controller; labels play no part."""
         with torch.no_grad():
             v, r = self.forward(x)
-            steps, sigma = self.settings.steps_fb, max(self.settings.sigma_fb, 0.01)
-            u, va, *_ = self.simulate(v, r, r[-1], steps, "_fb", stored=True)
-            scale = 1.0 / (sigma**2 * (steps - 1) * len(x))
+            u, va, *_ = self.simulate(v, r, r[-1])
+            scale = 1.0 / (max(self.settings.sigma_fb, 0.01) ** 2 * (self.steps - 1) * len(x))
             for q, each in zip(self.feedback, va, strict=True):
                 q.grad = each[:-1].flatten(0, 1).T @ u[1:].flatten(0, 1) * scale
             torch.nn.utils.clip_grad_norm_(self.feedback, 1.0)
@@ -84,7 +100,7 @@ class Peer:
         return loss.detach(), (r[-1].argmax(1) == target).sum() / len(x)
 
     def _set_gradient(self, l, error, below):
-        """From the sum over time points and samples of errors and rates below to means over the batch."""
+        """The gradients of a layer, from rows of errors, already divided by their number, and of rates below."""
         self.weights[l].grad, self.biases[l].grad = error.T @ below, error.sum(0)
 
     def dfa(self, x, v, r, nudge):
@@ -114,23 +130,21 @@ class Peer:
             blocks.append((blocks[-1] @ self.weights[l + 1]) * slopes[l][:, None, :])
         return torch.cat(blocks[::-1], 2)
 
-    def simulate(self, v, r, target, steps, phase="", stored=False):
-        """(u, va, vb, vs, r) along a new first axis: all time points if `stored`, else the last at index -1 of two."""
-        s, kept, last = self.settings, steps if stored else 2, len(v) - 1
+    def simulate(self, v, r, target):
+        """(u, va, vb, vs, r) along a first axis of kept time points, the last of them at index -1."""
+        s, suffix, last = self.settings, "_fb" if self.phase == "feedback" else "", len(v) - 1
         names = ("k_p", "dt_di", "time_constant_ratio", "apical_time_constant", "inst_transmission")
-        k_p, dt, tau_v, tau_a, inst_transmission = (getattr(s, name + phase) for name in names)
-        assert inst_transmission and not s.inst_system_dynamics and not s.noisy_dynamics
-        alpha, proactive = (s.alpha_fb, False) if phase else (s.alpha_di, s.proactive_controller)
-        va, vs, rates, vb = [[each.new_empty(kept, *each.shape) for each in v] for _ in range(4)]
-        vb[0] = v[0].expand(kept, *v[0].shape)  # nothing happens to the input
-        u, u_int = target.new_zeros(kept, *target.shape), torch.zeros_like(target)
+        k_p, dt, tau_v, tau_a, inst_transmission = (getattr(s, name + suffix) for name in names)
+        assert inst_transmission and not s.inst_system_dynamics and not s.noisy_dynamics and self.steps % self.kept == 0
+        alpha, proactive = (s.alpha_fb, False) if suffix else (s.alpha_di, s.proactive_controller)
+        u, va, vb, vs, rates = self._memory
+        u_int = torch.zeros_like(target)
+        u[0] = 0.0
         for l, each in enumerate(v):
-            va[l][0], vs[l][0], rates[l][0] = 0.0, each, r[l]
-            if l:
-                vb[l][0] = each
+            va[l][0], vb[l][0], vs[l][0], rates[l][0] = 0.0, each, each, r[l]
         drives = [torch.empty_like(each) for each in v]
-        for t in range(steps - 1):
-            now, new = t % kept, (t + 1) % kept
+        for t in range(self.steps - 1):
+            now, new = t % self.kept, (t + 1) % self.kept
             error = target - rates[-1][now]
             change = error - alpha * u[now]
             u_int += dt * change
@@ -139,20 +153,17 @@ class Peer:
             for l, drive in enumerate(drives):
                 if l:
                     torch.addmm(self.biases[l], rates[l - 1][new], self.weights[l].T, out=vb[l][new])
+                else:
+                    vb[0][new] = v[0]  # nothing happens to the input
                 torch.mm(signal, self.feedback[l].T, out=drive)
                 torch.lerp(va[l][now], drive, dt / tau_a, out=va[l][new])
-                if phase:
+                if suffix:
                     sigma = s.sigma_output_fb if l == last else s.sigma_fb
                     va[l][new].add_(self.noise(t, l, drive), alpha=sigma * dt**0.5 / tau_a)
                 torch.add(va[l][new], vb[l][new], out=drive)
                 torch.lerp(vs[l][now], drive, dt / tau_v, out=vs[l][new])
                 APPLY[self.activations[l]](vs[l][new], out=rates[l][new])
-        return [u, va, vb, vs, rates] if stored else self._last(steps, u, va, vb, vs, rates)
-
-    @staticmethod
-    def _last(steps, u, *layers):
-        at = slice((steps - 1) % 2, (steps - 1) % 2 + 1)
-        return [u[at], *[[each[at] for each in arrays] for arrays in layers]]
+        return self._memory
 
     def _fallen_back(self, r, u, rates, target, first_error):
         """Which samples (n,) count as not converged."""
@@ -164,7 +175,7 @@ class Peer:
     def ss(self, x, v, r, nudge):
         assert self.settings.efficient_controller
         target = r[-1] + nudge
-        u, _, vb, vs, rates = self.simulate(v, r, target, self.settings.steps)
+        u, _, vb, vs, rates = self.simulate(v, r, target)
         # the memory-saving variant compares with the output of the first sample
         bad = self._fallen_back(r, u, rates, target, target - r[-1][:1])[:, None]
         below = x
@@ -176,20 +187,16 @@ class Peer:
 
     def dfc(self, x, v, r, nudge):
         assert not self.settings.efficient_controller
-        target = r[-1] + nudge
-        u, va, vb, vs, rates = self.simulate(v, r, target, self.settings.steps, stored=True)
-        bad = self._fallen_back(r, u, rates, target, nudge)
+        u, va, vb, vs, rates = self.simulate(v, r, r[-1] + nudge)
+        bad = self._fallen_back(r, u, rates, r[-1] + nudge, nudge)
         if bad.any():
             u[:, bad] = 0.0
             for l, (each_v, each_r) in enumerate(zip(v, r, strict=True)):
-                va[l][:, bad], vs[l][:, bad], rates[l][:, bad] = 0.0, each_v[bad], each_r[bad]
-                if l:
-                    vb[l][:, bad] = each_v[bad]
-        scale = 2.0 / (len(x) * self.settings.steps)
+                va[l][:, bad], vb[l][:, bad], vs[l][:, bad], rates[l][:, bad] = 0.0, each_v[bad], each_v[bad], each_r[bad]
+        scale = 2.0 / (len(x) * self.steps)
         for l, name in enumerate(self.activations):
+            error = APPLY[name](vb[l], out=va[l]).sub_(rates[l]).mul_(scale)
             if l:
-                error = APPLY[name](vb[l]).sub_(rates[l]).mul_(scale).flatten(0, 1)
-                self._set_gradient(l, error, rates[l - 1].flatten(0, 1))
+                self._set_gradient(l, error.flatten(0, 1), rates[l - 1].flatten(0, 1))
             else:
-                error = (r[0] * self.settings.steps - rates[0].sum(0)) * scale
-                self._set_gradient(0, error, x)
+                self._set_gradient(0, error.sum(0), x)

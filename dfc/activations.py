@@ -12,8 +12,8 @@ class Activation:
 
     name        as on the command line
     apply       (v, out=None) -> phi(v)
-    slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and leakyrelu;
-                r, phi(v) where it is known already
+    slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and
+                leakyrelu; r, phi(v) where it is known already
     derivative  (v, r=None) -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
     """
 

@@ -11,7 +11,7 @@ from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
-from rules._dfc import empty_gradients, nudge, of_layer, steady_gradients
+from dfc.teaching import empty_gradients, nudge, of_layer, steady_gradients
 
 SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
 DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
@@ -87,7 +87,7 @@ def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
 def ssa_update(net, activities, target, options, rates):
     """The gradient of DFC-SSA with the presynaptic rates of the rule under study (dfc.md G.4, NDI); never clipped.
 
-    options  rules.dfc_ssa.Options; with use_initial_activations the rates are those of the feedforward pass
+    options  rules.dfc_ssa.Options, or whatever has these; with use_initial_activations the rates are those of the feedforward pass
     rates    r_0 … r_{L-1} of the rule under study at rest
     """
     difference = nudge(net, activities, target, options.target_stepsize)

@@ -1,6 +1,7 @@
 """The controller: it steers the output of a network to its target through the feedback weights (dfc.md B).
 
-    tau_v dv_l/dt = -v_l + W_l r_{l-1} + b_l + v^A_l,   tau_A dv^A_l/dt = -v^A_l + Q_l u,   u = u_int + k_p e,   du_int/dt = e - alpha u
+    tau_v dv_l/dt = -v_l + W_l r_{l-1} + b_l + v^A_l,   tau_A dv^A_l/dt = -v^A_l + Q_l u
+    u = u_int + k_p e,   du_int/dt = e - alpha u,   e = r* - r_L
 """
 
 import math
@@ -119,8 +120,9 @@ def simulate(net, activities, target, controller, noise=None, observe=None):
     activities  its feedforward pass, the state at the first time point
     target      output target (n, n_L), constant
     controller  Controller
-    noise       object with `fill(arrays)`, which fills host or device arrays of shape (steps, n, n_l), one a layer, with standard
-                normals for so many steps; needed where the controller has noise
+    noise       object with `fill(steps, like)` -> L arrays (steps, n, n_l) of standard normals for so many steps, valid until the
+                next call, and `again(rows)` -> the same noise from its beginning, of these rows alone; needed where the
+                controller has noise
     observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
     """
     state = ControlledNetwork(net, activities, target, controller)

@@ -16,7 +16,7 @@ PART = 64  # rows that share their noise, and are simulated together where there
 
 @dataclass
 class Batch:
-    """What a watcher sees of a batch, after its gradients were computed and before the weights move.
+    """What a watcher sees of a batch, after its gradients were computed, and before the forward or after the feedback weights move.
 
     place       (passes before, batches before in this pass)
     target      labels or targets
@@ -66,9 +66,9 @@ class DfcLearner(BaseLearner):
     def _noise(self, place, part):
         return self.noise and self.noise(place, part)
 
-    def _watch(self, *seen):
+    def _watch(self, batch):
         for watch in self.watchers:
-            watch(Batch(*seen))
+            watch(batch)
 
     def end_epoch(self):
         """{column: number} of what the watchers have seen during the epoch."""
@@ -99,7 +99,9 @@ class ForwardLearner(DfcLearner):
     correct  function (output, labels) -> number of right answers; None where there are no labels
     """
 
-    def __init__(self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, fixed=-1.0, frozen=False, correct=None, **shared):
+    def __init__(
+        self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, fixed=-1.0, frozen=False, correct=None, **shared
+    ):
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
@@ -109,15 +111,20 @@ class ForwardLearner(DfcLearner):
 
     def step(self, inputs, target, place):
         """One update by one batch: inputs (n, units), target as the network's loss wants it."""
+        batch = self.look(inputs, target, place)
+        self._count(batch)
+        self._watch(batch)
+        if not self.frozen:
+            self.optimiser.step([batch.gradients[index] for index in self.owned])
+
+    def look(self, inputs, target, place):
+        """The Batch with its gradients, without an update."""
         activities = forward(self.net, inputs, self.workers)
         teachings = self.teach(activities, target, place)
         gradients = self._sum(teachings)
         if self.fixed > 0.0:
             fix_norm([gradients[index] for index in self.owned], self.fixed)
-        self._count(activities, target, teachings)
-        self._watch(place, target, activities, gradients, teachings)
-        if not self.frozen:
-            self.optimiser.step([gradients[index] for index in self.owned])
+        return Batch(place, target, activities, gradients, teachings)
 
     def teach(self, activities, target, place):
         """The rule's Teaching of every part of the batch."""
@@ -153,13 +160,13 @@ class ForwardLearner(DfcLearner):
             clip_each(gradients, self.clip)
         return gradients
 
-    def _count(self, activities, target, teachings):
+    def _count(self, batch):
         """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
-        output = activities.r[-1]
-        loss = self.net.loss.value(output, target)
+        output = batch.activities.r[-1]
+        loss = self.net.loss.value(output, batch.target)
         xp = array_module(output)
-        right = self.correct(output, target) / len(output) if self.correct else xp.zeros_like(loss)
-        counted = [t.counts for t in teachings if t.counts is not None]
+        right = self.correct(output, batch.target) / len(output) if self.correct else xp.zeros_like(loss)
+        counted = [t.counts for t in batch.teachings if t.counts is not None]
         counted = sum(counted) if counted else xp.zeros(3, dtype=int)
         seen = xp.concatenate([xp.stack([loss, right.astype(loss.dtype)]), counted.astype(loss.dtype)])
         self._totals = seen if self._totals is None else self._totals + seen
@@ -205,8 +212,8 @@ class FeedbackLearner(DfcLearner):
         gradients = self.gradients(activities, place)
         if self.clip > 0.0:
             clip_together(gradients, self.clip)
-        self._watch(place, target, activities, gradients, [])
         self.optimiser.step([gradients[index] for index in self.owned])
+        self._watch(Batch(place, target, activities, gradients, []))
 
     def gradients(self, activities, place):
         """[dQ_0 …], the mean over the batch and the homeostatic term."""

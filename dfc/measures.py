@@ -11,8 +11,7 @@ from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nul
 from dfc.controller import simulate
 from dfc.feedback_diagnostics import feedback_fit
 from dfc.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names
-from rules import dfc_ssa
-from rules._dfc import nudge
+from dfc.teaching import nudge
 
 COMPARED = (  # flag, frame, and the two updates whose angle it holds
     ("save_BP_angle", "bp", "own", "bp"),
@@ -62,9 +61,7 @@ class AngleMeasure:
         controlled = settings.network_type == "DFC"
         only_controlled = ("save_NDI_angle", "save_GNT_ss_no_ss_angle")
         self._gnt = "gnt_ss" if settings.use_ss_gnt and controlled else "gnt_no_ss"
-        self._ssa = dfc_ssa.Options(
-            settings.target_stepsize, settings.alpha_di, settings.learning_rule, settings.use_initial_activations
-        )
+        self._settings = settings
         wanted = [entry for entry in COMPARED if getattr(settings, entry[0]) and (controlled or entry[0] not in only_controlled)]
         self._compared = {name: (self._resolve(one), self._resolve(other)) for _, name, one, other in wanted}
         self._biases = bool(net.biases) and settings.save_logs
@@ -111,7 +108,7 @@ class AngleMeasure:
             "gn": lambda: gn_update(net, activities, target, self.gamma),
             "gnt_no_ss": lambda: gnt_update(net, activities, target, self.gamma, self.nonlinear),
             "gnt_ss": lambda: gnt_update(net, activities, target, self.gamma, self.nonlinear, rates),
-            "ndi": lambda: ssa_update(net, activities, target, self._ssa, rates),
+            "ndi": lambda: ssa_update(net, activities, target, self._settings, rates),
         }
         return {which: make[which]() for which in needed}
 

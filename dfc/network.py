@@ -32,7 +32,7 @@ class Activities:
         return self.r[l - 1] if l else self.x
 
     def part(self, rows):
-        """The same of some rows (a slice), as views."""
+        """The same of some rows: views for a slice, copies for indices."""
         return Activities(self.x[rows], [v[rows] for v in self.v], [r[rows] for r in self.r], self.count, self.first_output)
 
 

@@ -12,7 +12,7 @@ from core.backend import to_host
 from core.options import UsageError
 from dfc.controller import norms, record
 from dfc.steady_state import analytical_steady_state
-from rules._dfc import nudge
+from dfc.teaching import nudge
 
 SMALLEST = 1e-20  # added to distances, so that a logarithm exists
 SHOWN = 5  # images in a picture
@@ -79,7 +79,8 @@ def draw_dynamics(trajectory, activities, target, rest=None):
             distance = norms(trajectory.vs[l] - (trajectory.va[l] + trajectory.vb[l]))
             _curves(axes[l][1], distance, "tab:orange", f"{name}: |v$^S$ - (v$^A$ + v$^B$)|", log=True)
             if rest:
-                _curves(axes[l][2], norms(trajectory.va[l] - rest.delta_v[l]), "tab:blue", f"{name}: |v$^A$ - dv$^{{SSA}}$|", log=True)
+                distance = norms(trajectory.va[l] - rest.delta_v[l])
+                _curves(axes[l][2], distance, "tab:blue", f"{name}: |v$^A$ - dv$^{{SSA}}$|", log=True)
         else:
             _curves(axes[l][1], norms(trajectory.r[l] - target), "tab:red", f"{name}: |r - r*|", log=True)
     if rest:

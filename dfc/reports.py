@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dfc.measures import SUMMARY_FRAMES
+from core.files import write_text
+from dfc.measures import SUMMARY_FRAMES, search_damping
 from dfc.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
 from dfc.summary import Frame
 from dfc.tensorboard import Log, open_writer
@@ -42,7 +43,7 @@ def attach_reports(settings, run, draws, folder):
     draws   dfc.draws.Draws
     folder  dfc.summary.SummaryFolder
     """
-    folder.extra = lambda: summary_entries(settings, run.watchers)
+    folder.extra = lambda: summary_entries(settings, run.watchers) | folder.further
     if settings.save_logs:
         log = Log(open_writer(folder.path), run.watchers, settings.log_interval)
         folder.listeners.append(log.write_epoch)
@@ -76,3 +77,30 @@ def reconstruction_probe(net, task, folder, loop):
         return {}
 
     return probe
+
+
+SEARCH_AFTER = 3  # epochs
+
+
+def search_damping_then_stop(settings, run, samples, folder):
+    """The plan's stop condition with the search for gn_damping after the third epoch, which ends the run (dfc.md G.10).
+
+    One pass in file order without updates; writes optimal_gnt_damping_constant.txt and the summary entry gn_damping_values.
+    """
+    learner, inner = run.learner, run.plan.stop
+
+    def logged_batches():
+        size = settings.batch_size
+        for number in range(0, -(-len(samples) // size), settings.log_interval):
+            batch = samples.batch(slice(number * size, (number + 1) * size))
+            yield learner.look(*batch, (run.plan.passes(SEARCH_AFTER), number))
+
+    def stop(series):
+        if len(series["epoch"]) != SEARCH_AFTER:
+            return inner(series)
+        found = search_damping(learner.net, logged_batches())
+        write_text(folder.path / "optimal_gnt_damping_constant.txt", found.text)
+        folder.further["gn_damping_values"] = found.best
+        return f"as --gn_damping_hpsearch asks: {found.best:g} is best, see optimal_gnt_damping_constant.txt"
+
+    return stop

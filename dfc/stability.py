@@ -6,7 +6,7 @@ from core.backend import array_module, to_host
 from dfc.controller import norms
 from dfc.jacobian import jacobian_blocks, stacked_feedback
 from dfc.steady_state import analytical_steady_state
-from rules._dfc import nudge
+from dfc.teaching import nudge
 
 MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
 

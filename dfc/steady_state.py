@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.backend import array_module
+from dfc.jacobian import rows_product
 
 
 @dataclass
@@ -34,7 +35,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
     activities  its feedforward pass
     nudge       output target minus output (n, n_L)
     alpha       leak of the controller, > 0 or 0
-    Returns     SteadyState.  One linear system a sample, all in one call
+    Returns     SteadyState.  One linear system a sample, solved for many samples in one call
     """
     u = control(net, activities, nudge, alpha)
     delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
@@ -68,7 +69,7 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
     loop = slope[..., :, None] * net.feedback[-1]
     if directions:
         moved = _rates_by_control(net, activities, directions)
-        below = _rows_product(moved, net.weights[-1])  # (n, control, output)
+        below = rows_product(moved, net.weights[-1].swapaxes(-1, -2))  # (n, control, output)
         below *= slope[..., None, :]
         loop += below.swapaxes(-1, -2)
     return _solve(loop, nudge, alpha)
@@ -121,13 +122,7 @@ def _rates_by_control(net, activities, directions):
         if moved is None:
             moved = slope * direction
         else:
-            moved = _rows_product(moved, net.weights[l])
+            moved = rows_product(moved, net.weights[l].swapaxes(-1, -2))
             moved += direction
             moved *= slope
     return moved
-
-
-def _rows_product(rows, weights):
-    """rows W^T for rows (n, k, units below): one product, where `@` would make n small ones."""
-    flat = rows.reshape(-1, rows.shape[-1]) @ weights.swapaxes(-1, -2)
-    return flat.reshape(*rows.shape[:-1], len(weights))

@@ -112,13 +112,14 @@ class SummaryFolder(RunFolder):
     timed           see `summarise`
 
     extra           function () -> further entries of the summary
+    further         entries that `extra` may take in
     listeners       functions of the series, called whenever it is saved
     """
 
     def __init__(self, path, settings, args, timed=True):
         super().__init__(path, settings, measures=())
         self.args, self.timed = args, timed
-        self.extra, self.listeners = dict, []
+        self.extra, self.further, self.listeners = dict, {}, []
         self._series, self.prelude_seconds = {"epoch": []}, 0.0
 
     def begin(self, record):

@@ -4,7 +4,7 @@ from core.backend import array_module
 from core.clipping import clip_each
 from core.gradients import Teaching, layer_gradients
 from dfc.controller import simulate
-from rules._dfc import convergence, counts, empty_gradients, nudge, of_layer, rate_errors, voltage_errors
+from dfc.teaching import convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
 from rules._rule import Rule
 from rules.dfc_ss import Options, first_error, noisy, settle
 
@@ -51,7 +51,7 @@ class TimeSum:
     def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
         n, xp = len(activities.x), array_module(activities.x)
-        self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v]
+        self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v[1:]]
         self._rates = [xp.empty((TIME_BLOCK, *r.shape), dtype=r.dtype) for r in activities.r[:-1]]
         self._first = xp.zeros_like(activities.v[0])
         self._sums = gradients
@@ -63,10 +63,10 @@ class TimeSum:
         """Take in time point t; at the first one somatic and basal voltages are equal."""
         if t == 0:
             return
-        for l, errors in enumerate(self._errors):
-            errors[self._filled] = self._error(state, l)
-            if l:
-                self._rates[l - 1][self._filled] = state.r[l - 1]
+        self._first += self._error(state, 0)
+        for l in range(1, len(state.r)):
+            self._errors[l - 1][self._filled] = self._error(state, l)
+            self._rates[l - 1][self._filled] = state.r[l - 1]
         self._filled += 1
         if self._filled == TIME_BLOCK:
             self._add_block()
@@ -74,15 +74,16 @@ class TimeSum:
     def _error(self, state, l):
         rule, vs, vb = self.options.learning_rule, state.vs[l], state.vb[l]
         if rule == "nonlinear_difference":
-            return rate_errors(self.net, l, vb, state.r[l])
+            # the basal voltage of the first layer stays that of the feedforward pass
+            basal_rates = self.net.activations[l].apply(vb) if l else self.activities.r[0]
+            return 2.0 * (basal_rates - state.r[l])
         return voltage_errors(self.net, self.activities, l, vb, vs - vb, rule)
 
     def _add_block(self):
         filled, self._filled = self._filled, 0
-        self._first += self._errors[0][:filled].sum(axis=0)
-        for l in range(1, len(self._errors)):
-            errors = self._errors[l][:filled].reshape(filled * self._rows, -1)
-            rates = self._rates[l - 1][:filled].reshape(filled * self._rows, -1)
+        for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
+            errors = errors[:filled].reshape(filled * self._rows, -1)
+            rates = rates[:filled].reshape(filled * self._rows, -1)
             weights, *biases = of_layer(self.net, self._sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
             for b in biases:

@@ -6,7 +6,7 @@ from core.backend import array_module
 from core.gradients import Teaching
 from dfc.controller import Controller, norms, simulate
 from dfc.steady_state import SteadyState
-from rules._dfc import convergence, counts, nudge, steady_gradients
+from dfc.teaching import convergence, counts, nudge, steady_gradients
 from rules._rule import Rule
 
 

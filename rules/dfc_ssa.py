@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from core.gradients import Teaching
 from dfc.steady_state import analytical_steady_state
-from rules._dfc import nudge, steady_gradients
+from dfc.teaching import nudge, steady_gradients
 from rules._rule import Rule
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.backend import array_module
-from rules._dfc import nudge
+from dfc.teaching import nudge
 from rules._rule import Rule
 
 

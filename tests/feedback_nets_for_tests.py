@@ -9,7 +9,7 @@ from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
-from rules._dfc import empty_gradients, of_layer
+from dfc.teaching import empty_gradients, of_layer
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
 SIZES = (7, 6, 5, 3)  # the input first

@@ -15,9 +15,9 @@ from dfc.learners import Batch
 from dfc.measures import SUMMARY_FRAMES, before_correction, joined
 from dfc.settings import parse
 from dfc.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
+from dfc.teaching import nudge
 from dfc.watchers import NOT_MEASURED, Watcher
 from rules import FEEDBACK_RULES, dfc_ssa
-from rules._dfc import nudge
 
 SMALL = ("--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3", "--target_stepsize=0.1",
          "--initialization_K=xavier_normal", "--gn_damping=0.1", "--log_interval=2", "--quiet")  # fmt: skip

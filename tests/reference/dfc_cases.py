@@ -11,8 +11,8 @@ import pytest
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.network import FeedbackNetwork
+from dfc.teaching import nudge
 from rules import dfc, dfc_ss
-from rules._dfc import nudge
 from tests.feedback_nets_for_tests import LOSSES, GivenNoise
 
 FOLDER = Path(__file__).parent / "dfc"

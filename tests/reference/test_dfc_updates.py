@@ -8,8 +8,8 @@ import pytest
 from core.clipping import clip_each
 from dfc.controller import simulate
 from dfc.steady_state import analytical_steady_state
+from dfc.teaching import nudge
 from rules import dfc_ss
-from rules._dfc import nudge
 from tests.feedback_nets_for_tests import teach
 from tests.reference.dfc_cases import (
     ROUNDED,

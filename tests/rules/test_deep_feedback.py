@@ -7,8 +7,8 @@ import pytest
 
 from dfc.controller import ControlledNetwork, record
 from dfc.jacobian import output_jacobian
+from dfc.teaching import LEARNING_RULES
 from rules import backprop, dfc, dfc_ss, dfc_ssa
-from rules._dfc import LEARNING_RULES
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, teach, weight_products
 from tests.nets_for_tests import difference

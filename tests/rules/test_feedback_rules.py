@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from dfc.teaching import LEARNING_RULES
 from rules import FEEDBACK_RULES, backprop, direct_feedback
-from rules._dfc import LEARNING_RULES
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net
 from tests.nets_for_tests import difference

@@ -1,0 +1,153 @@
+"""Speed of system 2's minibatches against PyTorch, the published program and this machine's own matmul.
+
+    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--json FILE]        (or: make bench)
+
+Every figure is the median over the rounds of medians over the minibatches of a process; this program and PyTorch take turns, so
+that both see the same weather on a shared machine.  Both use the same number of threads.  PyTorch is optional; where it is there,
+both sides must first agree on the gradients (dfc_peers.py check).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+PEERS = Path(__file__).with_name("dfc_peers.py")
+PROCESSES = (  # the minibatches that are measured by one process, the fast ones together, and how many times at most
+    (("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC, feedback"), 9),
+    (("DFC-SS",), 2),
+    (("DFC",), 2),
+    (("DFC-SSA, autoencoder",), 2),
+)
+PUBLISHED = {  # seconds of the published program in float64, recorded on one thread of a similar machine
+    "BP": 0.012,
+    "DFA": 0.005,
+    "DFC-SSA": 0.024,
+    "DFC-SS": 2.9,
+    "DFC": 14.5,
+    "DFC-SSA, feedback": 0.34,
+    "DFC, feedback": 0.31,
+    "DFC-SSA, autoencoder": 9.6,
+}
+HEAD = """\
+| precision | threads | minibatch | here, s | PyTorch, s | ratio | published, s | ratio | products | random numbers | rate |
+|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+LEGEND = """\
+Seconds a minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for DFC-SS and DFC.
+published: recorded on one thread of a similar machine, not in this run.  products, random numbers: the time that exactly the same
+matrix products or normals take alone, in the same process, as a share of the minibatch's.  rate: operations of the products (2abc
+for (a, b) times (b, c)) a second of the whole minibatch, as a share of that of one product (128, 256) by (256, 256); in brackets, of
+one of 2000 x 2000 matrices."""
+
+
+def child(arguments, threads=1):
+    """What a process of dfc_peers.py prints."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they would make BLAS take the machine for another one
+        environment.pop(name, None)
+    command = [sys.executable, str(PEERS), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def compare(cases, precision, threads, rounds, sides, extent):
+    """{case: {side: medians, "ratio": of this program's seconds to PyTorch's, round by round}}"""
+    found = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            found[side].append(child([side, precision, threads, extent, *cases], threads))
+    rows = {}
+    for name in cases:
+        each = {side: [one[name] for one in runs] for side, runs in found.items()}
+        rows[name] = {side: medians(runs) for side, runs in each.items()}
+        if "torch" in sides:
+            pairs = zip(each["suite"], each["torch"], strict=True)
+            rows[name]["ratio"] = statistics.median(ours["step"] / theirs["step"] for ours, theirs in pairs)
+    return rows
+
+
+def medians(runs):
+    """Dictionaries of numbers, or of such dictionaries -> one of medians."""
+    first = runs[0]
+    if not isinstance(first, dict):
+        return statistics.median(runs)
+    return {key: medians([run[key] for run in runs]) for key in first}
+
+
+def row_of(name, precision, threads, measured, comparable):
+    """A row of the table as {column: number, or None where there is none}."""
+    ours, torch = measured["suite"], measured.get("torch")
+    published = PUBLISHED[name] if comparable and precision == "float64" and threads == 1 else None
+    return {
+        "precision": precision,
+        "threads": threads,
+        "minibatch": name,
+        "here": ours["step"],
+        "torch": torch and torch["step"],
+        "ratio": measured.get("ratio"),
+        "published": published,
+        "ratio_published": published and ours["step"] / published,
+        "products": ours["products"] / ours["step"],
+        "random": ours["random"] / ours["step"],
+        "rate": {key: ours["flops"] / ours["step"] / rate for key, rate in ours["rates"].items()},
+        "flops": ours["flops"],
+        "matmul": ours["rates"],
+    }
+
+
+def line_of(row):
+    """The row as a line of a Markdown table."""
+
+    def number(value, form):
+        return format(value, form) if value is not None else "-"
+
+    seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("ratio", ".2f"))]
+    seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
+    shares = [f"{row['products']:.2f}", f"{row['random']:.2f}", f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})"]
+    return f"| {' | '.join([row['precision'], str(row['threads']), row['minibatch'], *seconds, *shares])} |"
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of BLAS and PyTorch; default 1 2")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each side, for slow minibatches at most 2; default 3")
+    parser.add_argument("--quick", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch, even if it is installed")
+    parser.add_argument("--json", help="write all medians to this file")
+    options = parser.parse_args(argv)
+    if options.rounds < 1 or min(options.threads) < 1:
+        parser.error("--rounds and --threads must be at least 1")
+    return options
+
+
+def main(argv=None):
+    options = parse(argv)
+    sides = ["suite"] + ["torch"] * (not options.alone and importlib.util.find_spec("torch") is not None)
+    if "torch" in sides:
+        worst = max(child(["check"]).values())
+        print(f"gradients of this program and PyTorch agree to {worst:.0e} of their largest entries", file=sys.stderr)
+    elif not options.alone:
+        print("PyTorch is not installed (pip install torch): this program alone", file=sys.stderr)
+    print(HEAD, flush=True)
+    rows, extent = [], "quick" if options.quick else "full"
+    for precision in ("float64", "float32"):
+        for threads in options.threads:
+            for cases, most in PROCESSES:
+                measured = compare(cases, precision, threads, min(options.rounds, most), sides, extent)
+                rows += [row_of(name, precision, threads, measured[name], not options.quick) for name in cases]
+                print("\n".join(map(line_of, rows[-len(cases) :])), flush=True)
+    print("", "--quick: not the sizes below, the times mean nothing" if options.quick else LEGEND, sep="\n")
+    if options.json:
+        Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""What the measurements of system 2 save by never forming the Jacobian of the parameters: time and memory against the direct way.
+
+    python benchmarks/diagnostics.py [--samples 32] [--threads 1]
+
+The direct way writes out the Jacobian of one sample after the other (of the whole batch for the null space) and solves with it, as
+dfc.md G describes.  Both ways get the same network and batch, random ones; their largest relative difference is shown too.
+"""
+
+import argparse
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+CLASSIFIER, AUTOENCODER, SMALL = (784, 256, 256, 256, 10), (784, 256, 32, 256, 784), (784, 64, 64, 10)
+GAMMA = 1.0
+
+
+def make_problem(sizes, samples):
+    """(network, feedforward pass, targets): tanh, linear output, squared error."""
+    from core.initialisers import xavier_normal
+    from dfc.activations import ACTIVATIONS
+    from dfc.losses import SQUARED_ERROR
+    from dfc.network import FeedbackNetwork
+
+    random = np.random.default_rng(0)
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    weights = [xavier_normal(random, *shape) for shape in shapes]
+    biases = [0.1 * random.standard_normal(n) for n in sizes[1:]]
+    feedback = [random.standard_normal((n, sizes[-1])) for n in sizes[1:-1]] + [np.eye(sizes[-1])]
+    activations = [ACTIVATIONS["tanh"]] * (len(shapes) - 1) + [ACTIVATIONS["linear"]]
+    net = FeedbackNetwork(weights, biases, feedback, activations, SQUARED_ERROR)
+    return net, net.forward(random.standard_normal((samples, sizes[0]))), random.standard_normal((samples, sizes[-1]))
+
+
+def direct_gauss_newton(net, activities, target):
+    """The mean of M(Jt_b, E_b, gamma), the Jacobian by the parameters written out for each sample."""
+    from dfc.angles import loss_gradient
+    from dfc.jacobian import jacobian_blocks
+    from dfc.least_squares import damped_pseudo_inverse
+
+    error, total = loss_gradient(net, activities, target), 0.0
+    for b in range(activities.count):
+        columns = []
+        for l, block in enumerate(jacobian_blocks(net, [v[b : b + 1] for v in activities.v])):
+            columns += [(block[0][:, :, None] * activities.presynaptic(l)[b]).reshape(len(block[0]), -1), block[0]]
+        total = total + damped_pseudo_inverse(np.concatenate(columns, axis=-1), GAMMA) @ error[b]
+    return total / activities.count
+
+
+def direct_minimum_norm(net, activities, target):
+    """g = M(Jbar, E, gamma), Jbar written out for all samples."""
+    from dfc.angles import loss_gradient
+    from dfc.jacobian import output_jacobian
+    from dfc.least_squares import damped_pseudo_inverse
+
+    inverse = damped_pseudo_inverse(output_jacobian(net, activities.v), GAMMA)
+    return (inverse @ loss_gradient(net, activities, target)[..., None])[..., 0]
+
+
+def direct_fit(net, activities, target):
+    """Condition 2 and the two angles with Jbar, its pseudo-inverse and Qbar written out."""
+    from dfc.angles import angle
+    from dfc.jacobian import output_jacobian, stacked_feedback
+    from dfc.least_squares import damped_pseudo_inverse
+
+    q, total = stacked_feedback(net), 0.0
+    for j in output_jacobian(net, activities.v):
+        projected = j.T @ np.linalg.solve(j @ j.T, j @ q)
+        share = np.linalg.norm(projected) / np.linalg.norm(q)
+        total = total + np.array([share, angle(j.T, q), angle(damped_pseudo_inverse(j, GAMMA), q)])
+    return total / activities.count
+
+
+def direct_null_space(net, activities, update):
+    """Ratios by the singular vectors of the Jacobian of the whole batch."""
+    from dfc.jacobian import jacobian_blocks
+
+    ratios = []
+    for l, block in enumerate(jacobian_blocks(net, activities.v)):
+        rows = (block[..., None] * activities.presynaptic(l)[:, None, None, :]).reshape(-1, update[2 * l].size)
+        _, s, v = np.linalg.svd(rows, full_matrices=False)
+        kept = v[s >= 1e-12]
+        g = update[2 * l].ravel()
+        ratios.append(np.linalg.norm(g - kept.T @ (kept @ g)) / np.linalg.norm(g))
+    return np.array(ratios)
+
+
+def measure(function):
+    """(result, seconds, peak MiB of arrays)."""
+    start = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - start
+    tracemalloc.start()  # slows the interpreter down, hence a call of its own
+    function()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return result, seconds, peak
+
+
+def cases(samples):
+    """(name, ours, the direct way)."""
+    from dfc.angles import gn_update, gnt_voltages, nullspace_ratios
+    from dfc.feedback_diagnostics import feedback_fit
+
+    classifier, autoencoder, small = (make_problem(sizes, samples) for sizes in (CLASSIFIER, AUTOENCODER, SMALL))
+    few = make_problem(AUTOENCODER, max(1, samples // 8))
+    flat = lambda arrays: np.concatenate([each.ravel() for each in arrays])  # noqa: E731
+    update = [np.random.default_rng(1).standard_normal(p.shape) for p in small[0].parameters]
+    side = lambda problem: lambda: np.concatenate(gnt_voltages(*problem, GAMMA), axis=-1)  # noqa: E731
+    fit = lambda problem: lambda: np.array(list(feedback_fit(*problem[:2], GAMMA).values()))  # noqa: E731
+    yield "Gauss-Newton, classifier", lambda: flat(gn_update(*classifier, GAMMA)), lambda: direct_gauss_newton(*classifier)
+    yield "minimum norm, classifier", side(classifier), lambda: direct_minimum_norm(*classifier)
+    yield "minimum norm, autoencoder", side(autoencoder), lambda: direct_minimum_norm(*autoencoder)
+    yield "fit of Q, classifier", fit(classifier), lambda: direct_fit(*classifier)
+    yield "fit of Q, autoencoder (1/8)", fit(few), lambda: direct_fit(*few)
+    yield "null space, small", lambda: np.array(nullspace_ratios(*small[:2], update)), lambda: direct_null_space(*small[:2], update)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=32, help="samples in the batch (default 32)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of BLAS, needs threadpoolctl (default 1)")
+    options = parser.parse_args()
+    try:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(options.threads, user_api="blas")
+    except ImportError:
+        print("without threadpoolctl BLAS chooses its number of threads itself", file=sys.stderr)
+    print(f"{'':30}{'seconds':>18}{'peak MiB':>18}{'faster':>9}{'smaller':>9}{'difference':>12}")
+    for name, ours, direct in cases(options.samples):
+        (found, seconds, peak), (expected, their_seconds, their_peak) = measure(ours), measure(direct)
+        difference = np.abs(found - expected).max() / np.abs(expected).max()
+        print(f"{name:30}{seconds:9.3f}{their_seconds:9.3f}{peak:9.1f}{their_peak:9.1f}"
+              f"{their_seconds / seconds:9.1f}{their_peak / peak:9.1f}{difference:12.1e}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

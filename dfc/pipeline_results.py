@@ -1,0 +1,151 @@
+"""What a pipeline of experiments comes to, on disk: a table of statistics, the results of each, no pickle (dfc.md K.3).
+
+results.csv    one row an experiment
+result_dict/   <key>_<name>.npy (arrays, numbers, lists of names) and <key>_<name>.csv (frames); keys.txt and names.txt, one a line;
+               is_array.npy, for each line of keys.txt whether its files are .npy
+pipeline.json  the experiments and their flags
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from core.files import FileError, read_json, write_array, write_text
+from dfc.summary import Frame
+
+TABLE, RESULTS, RECORD = "results.csv", "result_dict", "pipeline.json"
+
+
+def column_means(rows):
+    """The mean of each column of an array (n, m), entries that are NaN not counted; NaN where none is left."""
+    known = ~np.isnan(rows)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, rows, 0.0).sum(axis=0) / known.sum(axis=0)
+
+
+def angle_statistics(key, frame):
+    """{name: number}: means of a Frame over all rows and over each half, and its first row; of all layers and of each (K.3).
+
+    The first half is rows [0, n // 2), so that of a single row its mean is NaN.  What is NaN, as the angle with an update that is
+    zero, counts in no mean.
+    """
+    middle = len(frame.values) // 2
+    means = {
+        f"avg_{key}": column_means(frame.values),
+        f"{key}avgfirsthalf": column_means(frame.values[:middle]),
+        f"{key}avgsecondhalf": column_means(frame.values[middle:]),
+    }
+    of_all = {name: column_means(each[:, None])[0] for name, each in means.items()}
+    layers = {
+        f"{name}_layer{column}": number
+        for name, each in (means | {f"initial_{key}": frame.values[0]}).items()
+        for column, number in zip(frame.columns, each, strict=True)
+    }
+    return {name: float(number) for name, number in (of_all | layers).items()}
+
+
+def statistics(summary, statistics_keys, result_keys):
+    """The row of an experiment in the table, {column: number}; what its summary lacks is left out."""
+    row = {key: summary[key] for key in statistics_keys if isinstance(summary.get(key), (int, float, str))}
+    for key in result_keys:
+        frame = summary.get(key)
+        if "angles" in key and isinstance(frame, Frame) and len(frame.values):
+            row |= angle_statistics(key, frame)
+    return row
+
+
+def table_text(rows, statistics_keys):
+    """The table {name: row} as CSV with all digits: the statistics in their order, then the angles; "" where a row has none."""
+    found = dict.fromkeys(column for row in rows.values() for column in row)
+    columns = [key for key in dict.fromkeys([*statistics_keys, *found]) if key in found]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["", *columns])
+    lines.writerows([name, *(row.get(column, "") for column in columns)] for name, row in rows.items())
+    return text.getvalue()
+
+
+def write_results(folder, name, summary, keys):
+    """Write the results of one experiment into the folder result_dict; a key that its summary lacks gets no file.
+
+    Raises FileError
+    """
+    folder = _result_folder(folder)
+    for key in keys:
+        arrays, frames = (folder / f"{key}_{name}{ending}" for ending in (".npy", ".csv"))
+        value = summary.get(key)
+        if isinstance(value, Frame):
+            write_text(frames, value.text())
+        elif value is not None:
+            write_array(arrays, np.asarray(value))
+        for path, kept in ((arrays, value is not None and not isinstance(value, Frame)), (frames, isinstance(value, Frame))):
+            if not kept:  # of an earlier run
+                path.unlink(missing_ok=True)
+
+
+def write_lists(folder, summaries, keys):
+    """Write keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.  Raises FileError."""
+    folder = _result_folder(folder)
+    values = {key: [summary[key] for summary in summaries.values() if key in summary] for key in keys}
+    is_array = {key: not isinstance(found[0], Frame) for key, found in values.items() if found}
+    write_array(folder / "is_array.npy", np.array(list(is_array.values()), dtype=bool))
+    for file, lines in (("names.txt", summaries), ("keys.txt", is_array)):
+        write_text(folder / file, "".join(f"{line}\n" for line in lines))
+
+
+def _result_folder(folder):
+    path = Path(folder, RESULTS)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot use the folder {path}: {error.strerror}") from error
+    return path
+
+
+def read_results(folder):
+    """{key: {name: array or Frame}} of a pipeline's folder, both in the order of the pipeline; what is not there is left out.
+
+    The file that lies on the disk decides whether a result is an array or a Frame.  Raises FileError.
+    """
+    path = Path(folder, RESULTS)
+    try:
+        keys, names = ((path / file).read_text().split("\n")[:-1] for file in ("keys.txt", "names.txt"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{folder} holds no results of run_pipeline.py ({_reason(error)})") from None
+    found = {key: {name: _read(path / f"{key}_{name}") for name in names} for key in keys}
+    return {key: {name: value for name, value in each.items() if value is not None} for key, each in found.items()}
+
+
+def _read(stem):
+    """The array or Frame of a file without its ending; None if there is no such file."""
+    for ending, read in ((".csv", lambda data: Frame.read(data.decode())), (".npy", _array)):
+        path = stem.with_name(stem.name + ending)
+        try:
+            return read(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except Exception as error:  # numpy, its header's parser and Frame each raise their own on damaged bytes
+            raise FileError(f"{path} is damaged or unreadable ({_reason(error)})") from None
+    return None
+
+
+def _array(data):
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+
+
+def read_record(folder):
+    """{name: {flag: value}} of the experiments of a pipeline's folder, in their order.  Raises FileError."""
+    path = Path(folder, RECORD)
+    if not path.exists():
+        raise FileError(f"{folder} is not a folder of run_pipeline.py: it has no {RECORD}")
+    experiments = read_json(path, experiments=dict)["experiments"]
+    for name, flags in experiments.items():
+        if not isinstance(flags, dict) or not isinstance(flags.get("log_interval"), int):
+            raise FileError(f"{path} is damaged: it says nothing of the log_interval of {name!r}")
+    return experiments

@@ -1,0 +1,309 @@
+"""Draw the results of a pipeline: each over the epochs or logged batches, one curve an experiment.
+
+Angles and the like are drawn layer by layer, as their rolling mean with a band of one rolling standard deviation.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from core.files import FileError
+from core.options import Parser, UsageError, add_arguments, option
+from dfc.pipeline_results import read_record, read_results
+from dfc.summary import Frame
+from figures.learning_curves import DASHES, ENDINGS, MARKERS, MARKS, save
+
+COLOURS = (  # "Set1" with the published replacements of its yellow and its grey
+    "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),
+)  # fmt: skip
+VECTORS = {"max_eig": "max_eig_keys", "max_eig_bcn": "max_eig_keys", "norm_r": "norm_r_keys", "dev_r": None}  # and their keys
+COMPARED = {"gnt": r"^\mathrm{MN}", "gn": r"^\mathrm{GN}", "bp": r"^\mathrm{BP}", "ndi": r"^\mathrm{SSA}"}
+FEEDBACK = {  # frame: a measure of the feedback weights %s
+    "condition_gn_angles": r"$\|P_{J^T}\,%s\|_F \,/\, \|%s\|_F$",
+    "jac_transpose_angles": r"$%s \; \angle \; J^T$ [deg]",
+    "jac_pinv_angles": r"$%s \; \angle \; J^T (J J^T + \gamma I)^{-1}$ [deg]",
+}
+MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
+COUNTS = ("converged", "not_converged", "diverged")
+SMOOTH = 30  # logged batches
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of pipeline.py that are numbers."""
+
+    smooth: int = option(SMOOTH, "logged batches in a rolling mean: each of them and those after it", bounds="[1, inf)")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a pipeline.
+
+    of         {key: {name of an experiment: array or Frame}}
+    intervals  {name: batches from one logged batch to the next} of all experiments, in their order
+    """
+
+    of: dict
+    intervals: dict
+
+    @classmethod
+    def read(cls, folder):
+        """Those in a folder of run_pipeline.py.  Raises FileError."""
+        record = read_record(folder)
+        return cls(read_results(folder), {name: flags["log_interval"] for name, flags in record.items()})
+
+    def frames(self, key):
+        """{name: Frame} of those that have rows."""
+        found = self.of.get(key, {})
+        return {name: value for name, value in found.items() if isinstance(value, Frame) and value.values.size}
+
+    def arrays(self, key):
+        """{name: array} of those with one number an entry."""
+        found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray)}
+        return {name: value for name, value in found.items() if value.ndim == 1 and value.size and value.dtype.kind in "iuf"}
+
+    def vector(self, name):
+        """(names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
+
+        The published vectors are flat, the key the faster index, and a single 0 where nothing was measured.
+        """
+        keys = self.of.get(VECTORS[name], {})
+        keys = next(iter(keys.values())).tolist() if keys else [name]
+        found = []
+        for moment in ("mean", "std"):
+            arrays = self.arrays(f"{name}_{moment}")
+            measured = {which: each for which, each in arrays.items() if len(each) > 1 or each[0] != 0}
+            found.append({which: each.reshape(-1, len(keys)) for which, each in measured.items() if each.size % len(keys) == 0})
+        return keys, *found
+
+    def style(self, name, points):
+        """The name of an experiment and how its curves look in every picture; no two of the first 36 look alike."""
+        index = list(self.intervals).index(name)
+        step = -(-points // MARKS)
+        first = index * step // len(self.intervals)  # markers of different curves stand at different places
+        return {
+            "color": COLOURS[index % len(COLOURS)],
+            "linestyle": DASHES[index % len(DASHES)],
+            "linewidth": 1.4,
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 4.5,
+            "markevery": (min(first, points - 1), step),
+            "label": legible(name),
+        }
+
+
+def rolling(values, window, forward=True):
+    """(mean, standard deviation) over windows of rows, columns apart; what is NaN does not count.
+
+        mean_t = (1 / n) sum_k values_k,   std_t^2 = 1 / (n - 1) sum_k (values_k - mean_t)^2,   k = t … t + window - 1
+
+    values   (rows, columns)
+    window   number of rows, fewer at the end
+    forward  whether a window begins with its row, or else ends with it
+    Returns  two arrays like values; the deviation of one number is 0, all is NaN where there is none
+    """
+    window = max(1, min(window, len(values)))
+    nothing = np.full((window - 1, values.shape[1]), np.nan)
+    padded = np.concatenate([values, nothing] if forward else [nothing, values])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
+    known = ~np.isnan(windows)
+    count = known.sum(axis=-1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = np.where(known, windows, 0.0).sum(axis=-1) / count
+        squares = (np.where(known, windows - mean[..., None], 0.0) ** 2).sum(axis=-1)
+        return mean, np.sqrt(squares / np.where(count > 0, np.maximum(count - 1, 1), 0))
+
+
+def new_figure(width, height):
+    """An empty matplotlib.figure.Figure; matplotlib's global state is left alone.  Raises UsageError if matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(f"drawing needs matplotlib: pip install matplotlib ({error})") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure
+
+
+def draw_arrays(results, key):
+    """A Figure of the arrays of a key over their index."""
+    figure = new_figure(9, 5)
+    axes = figure.subplots()
+    for name, values in results.arrays(key).items():
+        axes.plot(np.arange(len(values)), values, **results.style(name, len(values)))
+    axes.set(title=key, ylabel=label(key))
+    finish(figure, [axes], "iteration" if "angle" in key else "epoch", whole=True)
+    return figure
+
+
+def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
+    """A Figure of the Frames of a key, one panel a column, smoothed by `rolling`."""
+    frames = results.frames(key)
+    columns = list(dict.fromkeys(column for frame in frames.values() for column in frame.columns))
+    figure = new_figure(4 * len(columns) + 4, 5)
+    panels = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
+    top = 0.0
+    for name, frame in frames.items():
+        mean, std = rolling(frame.values, smooth)
+        above = mean + std
+        top = max(top, above[np.isfinite(above)].max(initial=0.0))
+        x = results.intervals[name] * np.array(frame.steps)
+        for column, m, s in zip(frame.columns, mean.T, std.T, strict=True):
+            draw_band(panels[columns.index(column)], results, name, x, m, s)
+    if len(columns) > 1:
+        for axes, column in zip(panels, columns, strict=True):
+            axes.set_title(f"Layer {column + 1}")
+    panels[0].set(ylabel=ylabel or label(key), xlim=(0, None), ylim=(-0.005, 1.02 * top or 1))
+    finish(figure, panels, xlabel)
+    return figure
+
+
+def draw_vector(results, name):
+    """A Figure of one of VECTORS, one panel a key: mean over a batch and one standard deviation; a thick line at 0."""
+    keys, means, stds = results.vector(name)
+    rows, columns = (2, 2) if len(keys) == 4 else (len(keys), 1)
+    figure = new_figure(*((13, 10) if len(keys) == 4 else (9, 1 + 4 * rows)))
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for number, (axes, key) in enumerate(zip(panels, keys, strict=True)):
+        axes.axhline(0, color="black", linewidth=2.5, zorder=1)
+        for experiment, mean in means.items():
+            std = stds.get(experiment, np.zeros_like(mean))
+            x = results.intervals[experiment] * np.arange(len(mean))
+            draw_band(axes, results, experiment, x, mean[:, number], std[:, number])
+        axes.set(title=MATRIX_NAMES.get(key, key), ylabel=_vector_label(name, key))
+    finish(figure, panels, "iteration", every_row=columns)
+    return figure
+
+
+def draw_band(axes, results, name, x, mean, std):
+    style = results.style(name, len(x))
+    axes.plot(x, mean, **style)
+    axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.3, linewidth=0)
+
+
+def finish(figure, panels, xlabel, whole=False, every_row=None):
+    """Label the lowest panels along x, and name every curve in a legend beside them all.
+
+    whole      whether x are whole numbers
+    every_row  number of panels in a row; default: all
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    curves = {}
+    for axes in panels:
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
+        curves |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    for axes in panels[-(every_row or len(panels)) :]:
+        axes.set_xlabel(xlabel)
+    figure.legend(curves.values(), curves.keys(), loc="outside right upper", handlelength=4, frameon=False)
+
+
+def legible(name):
+    """The name of an experiment for a legend: LaTeX where it can be read as such, else the name as it is."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(name)
+    except ValueError:
+        name = name.replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name  # such labels are left out of legends
+
+
+def label(key):
+    """The published label of the y axis for a key."""
+    feedback = r"\bar{Q}_\mathrm{init}" if key.endswith("_init") else r"\bar{Q}"
+    if key.removesuffix("_init") in FEEDBACK:
+        return FEEDBACK[key.removesuffix("_init")].replace("%s", feedback)
+    first = key.partition("_")[0]
+    if "angles" in key and first in COMPARED:
+        update = r"\Delta \theta" if key.endswith("_network") else r"\Delta W_i"
+        return rf"${update} \; \angle \; {update}{COMPARED[first]}$ [deg]"
+    if first == "nullspace":
+        return r"$\|\Delta W^\mathrm{null}\| \,/\, \|\Delta W\|$"
+    return "number of samples" if key in COUNTS else {"loss": "loss", "acc": "accuracy"}.get(first, key)
+
+
+def _vector_label(name, key):
+    if name.startswith("max_eig"):
+        return r"$\lambda_\mathrm{max}$"
+    mean = r"\overline{\|r\|}"
+    return "condition 1" if name == "dev_r" else f"${mean}$" if key == "mean" else rf"$(\|r_i\|_2 - {mean}) \,/\, {mean}$"
+
+
+def draw(results, smooth=SMOOTH):
+    """Yields (name of a file without its ending, function that draws its Figure) of all results that can be drawn."""
+    for key in results.of:
+        if "keys" in key:
+            continue
+        name, _, moment = key.rpartition("_")
+        if name in VECTORS and moment in ("mean", "std"):
+            if moment == "mean" and results.vector(name)[1]:
+                yield name, lambda name=name: draw_vector(results, name)
+        elif results.frames(key) and "angle" in key:
+            yield f"{key}_subplots", lambda key=key: draw_frames(results, key, smooth)
+        elif results.arrays(key) and not (key == "dist_to_NDI" and not any(map(np.any, results.arrays(key).values()))):
+            yield key, lambda key=key: draw_arrays(results, key)
+
+
+def save_all(pictures, output, quiet):
+    """Draw what `draw` yields, and write each as PNG and PDF into the folder `output`; returns the paths.
+
+    Raises  UsageError if matplotlib is missing, FileError
+    """
+    pictures, output, paths = list(pictures), Path(output), []
+    if pictures:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot use the folder {output}: {error.strerror}") from error
+    for name, make in tqdm(pictures, desc="drawing", unit="figure", leave=False, disable=quiet or None):
+        figure = make()
+        for ending in ENDINGS:
+            paths.append(output / (name + ending))
+            save(figure, paths[-1])
+    return paths
+
+
+def draw_all(folder, output, smooth=SMOOTH, quiet=False):
+    """Draw all results of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
+    return save_all(draw(Results.read(folder), smooth), output, quiet)
+
+
+def run(name, description, place, record, argv, draw_all):
+    """The command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
+
+    place     folder in the pipeline's folder for the pictures
+    record    dataclass of further options
+    draw_all  function (folder, output, **those options) -> paths
+    """
+    parser = Parser(prog=name, description=description)
+    parser.add_argument("folder", metavar="FOLDER", help="folder of a pipeline, with result_dict and pipeline.json")
+    parser.add_argument("--output", metavar="FOLDER", help=f"folder of the pictures, PNG and PDF; default {place} in the first")
+    add_arguments(parser, record)
+    given = vars(parser.parse_args(argv))
+    folder, output = given.pop("folder"), given.pop("output")
+    try:
+        paths = draw_all(folder, output or Path(folder, place), **vars(record(**given)))
+    except (UsageError, FileError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(map(str, paths)) or "nothing to draw")
+    return 0
+
+
+def main(argv=None):
+    """Draw the pictures of one pipeline; returns the exit status."""
+    return run("pipeline.py", __doc__, "figures", Options, argv, draw_all)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Train the experiments of a collection one after the other, tabulate their results and draw them.
+
+Each pipeline gets a folder of its own, OUT_DIR/NAME__<time>, or --folder.  The same command with --folder continues one that was
+interrupted: finished runs are read, unfinished ones go on where they were.
+"""
+
+import datetime
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from configs import load
+from core.files import FileError, write_json, write_text
+from core.options import Parser, UsageError, option
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.sweeps import LOG, Interrupted, run_all
+from core.training import say
+from dfc.pipeline_results import RECORD, RESULTS, TABLE, read_record, statistics, table_text, write_lists, write_results
+from dfc.summary import DONE, read_summary
+from run_config import EPILOG, plan, split
+
+PROG = "run_pipeline.py"
+CONFIG_MODULE = "configs.pipeline_configs.mnist"
+FIGURES, FIGURE_S1 = "figures", "figS1"  # folders of pictures
+OWN_NAMES = (".", "..", RESULTS, FIGURES, FIGURE_S1, TABLE, RECORD)
+LONGEST_NAME = 150  # characters, so that <key>_<name>.npy is a legal file name
+CONTINUED = "runs in --folder are continued anyway, finished ones only read"
+RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED}
+RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_pipeline.py itself."""
+
+    out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made")
+    experiment_name: str = option("experiment", "NAME of that folder", metavar="NAME")
+    folder: str = option("", "the pipeline's folder itself, in place of the two; what was interrupted in it goes on")
+    config_module: str = option(CONFIG_MODULE, "module whose `config_collection` is run", metavar="MODULE")
+    jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
+    overwrite: bool = option(False, "delete earlier runs in --folder and start again")
+    quiet: bool = option(False, f"print only what went wrong and the outcome; each run writes {LOG} anyway")
+
+
+class Pipeline:
+    """The experiments of one command, and what has come out of them so far.
+
+    options    Options
+    overrides  command line for main.py, which wins over the module's configs
+    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    """
+
+    def __init__(self, options, overrides):
+        self.options, self.collection = options, load(options.config_module, collection=True)
+        self._check_names()
+        self.folder = Path(options.folder) if options.folder else new_folder(options)
+        self.runs, self.record = [], {}
+        for name, config in self.collection.experiments.items():
+            run, settings = plan(name, self.folder / name, config, overrides, f"{PROG}: {name}")
+            measured = {flag: value for flag, value in settings.args.items() if flag == "log_interval" or flag.startswith("save_")}
+            self.runs.append(run)
+            self.record[name] = run.settings | measured
+        self._check_folder()
+        self.summaries, self.failed = {}, []
+
+    def _check_names(self):
+        """Raise UsageError where names of experiments cannot be those of folders, or two results would share a file."""
+        files = set()
+        for name in self.collection.experiments:
+            where = f"{self.options.config_module}.config_collection[{name!r}]"
+            if name in OWN_NAMES or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name:
+                raise UsageError(
+                    f"{where}: must be the name of a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} characters"
+                )
+            own = {f"{key}_{name}" for key in self.keys(name)}
+            if own & files:
+                raise UsageError(f"{where}: its result {min(own & files)} would have the file of another experiment's")
+            files |= own
+
+    def _check_folder(self):
+        """Raise UsageError if --folder holds anything but an earlier pipeline of the same experiments; FileError."""
+        try:
+            occupied = self.folder.exists() and any(not path.name.startswith(".") for path in self.folder.iterdir())
+        except OSError as error:
+            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
+        if not occupied:
+            return
+        if not (self.folder / RECORD).exists():
+            raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
+        if self.options.overwrite:
+            return
+        hint = "give another --folder, or --overwrite to start again"
+        earlier = read_record(self.folder)
+        if list(earlier) != list(self.record):
+            raise UsageError(f"--folder={self.folder}: holds the experiments {', '.join(earlier)}; {hint}")
+        for name, flags in self.record.items():
+            for flag, value in flags.items():
+                before = earlier[name].get(flag)
+                if before != value:
+                    raise UsageError(f"{self.folder / name} was made with {flag} = {before}, not {value}; {hint}")
+
+    def keys(self, name):
+        """The names of the results that are kept of an experiment."""
+        return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
+
+    def run(self):
+        """Bring every experiment to an outcome, the results following.  Raises what run_all raises, and StoppedByError."""
+        options = self.options
+        self._claim()
+        if not options.quiet:
+            say(f"{self.folder}\n{len(self.runs)} experiments of {options.config_module}")
+        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+
+    def _claim(self):
+        """Make the folder and write down what it is for; of an earlier pipeline no result stays with --overwrite."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=bool(self.options.folder))
+        except OSError as error:
+            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
+        write_json(self.folder / RECORD, {"config_module": self.options.config_module, "experiments": self.record})
+        if self.options.overwrite:
+            self._write()
+
+    def _take(self, run, error):
+        """Add the results of a run that has ended; one that failed brings what it had reached."""
+        try:
+            summary = read_summary(run.folder)
+        except FileError as damage:
+            summary, error = {}, error or str(damage)
+        if error is not None:
+            self.failed.append(run.name)
+            complain(f"{run.name} failed, its row holds what it had reached: {error} (see {run.folder / LOG})")
+        elif summary["finished"] != DONE:
+            complain(f"note: {run.name} diverged or was stopped early; its row holds what it had reached, -1 where nothing")
+        self.summaries[run.name] = summary
+        try:
+            write_results(self.folder, run.name, summary, self.keys(run.name))
+            self._write()
+        except FileError as problem:
+            raise StoppedByError(f"{problem}; --folder={self.folder} goes on") from problem
+
+    def _write(self):
+        """Write the table and the lists of what there is, in the order of the collection, whichever run ended first."""
+        collection = self.collection
+        ended = {run.name: self.summaries[run.name] for run in self.runs if run.name in self.summaries}
+        rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
+        write_text(self.folder / TABLE, table_text(rows, collection.statistics_keys))
+        write_lists(self.folder, ended, dict.fromkeys([*collection.result_keys, *collection.result_keys_DFA]))
+
+    def draw(self):
+        """Draw the published figures of these results; returns the folder they are in, None where that cannot be.
+
+        For the pipelines of figure 3 they are those of figure S1.
+        """
+        from figures import fig_s1, pipeline
+
+        of_figure_3 = "fig3" in self.options.config_module and "dfa" not in self.options.config_module
+        script, place = (fig_s1, FIGURE_S1) if of_figure_3 else (pipeline, FIGURES)
+        try:
+            drawn = script.draw_all(self.folder, self.folder / place, quiet=self.options.quiet)
+        except (UsageError, FileError) as error:
+            again = f"python figures/{Path(script.__file__).name} {shlex.quote(str(self.folder))}"
+            complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
+            return None
+        return self.folder / place if drawn else None
+
+    def report(self):
+        """A line of text on how the experiments ended, and where their results are."""
+        return f"{sum(map(self._finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
+
+    def _finished(self, run):
+        return run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
+
+    @property
+    def status(self):
+        """The exit status of a pipeline that came to its end."""
+        if self.failed:
+            return EXIT_FAILED
+        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
+
+
+def new_folder(options):
+    """The folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
+    name = options.experiment_name
+    if "/" in name or "\\" in name:
+        raise UsageError(f"--experiment_name={name}: must be the name of a folder, without another one")
+    if options.overwrite:
+        raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
+    stamp = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S")
+    paths = [Path(options.out_dir, f"{name}__{stamp}{suffix}") for suffix in ("", *(f"_{k}" for k in range(2, 100)))]
+    return next(path for path in paths if not path.exists())
+
+
+def complain(line):
+    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
+    try:
+        pipeline = Pipeline(options, overrides)
+        pipeline.run()
+        figures = pipeline.draw()
+    except (UsageError, FileError) as error:
+        complain(error)
+        return EXIT_USAGE
+    except StoppedByError as error:
+        complain(error)
+        return EXIT_FAILED
+    except Interrupted as stop:
+        words = [word for word in argv if word != "--overwrite"]
+        again = shlex.join(["python", PROG, *words, *([] if options.folder else [f"--folder={pipeline.folder}"])])
+        complain(f"stopped and saved; this goes on: {again}")
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        complain("interrupted before the first run or after the last")
+        return 128 + signal.SIGINT
+    print(pipeline.report() + (f", figures in {figures}" if figures else ""))
+    return pipeline.status
+
+
+if __name__ == "__main__":
+    sys.path.append("")  # the current folder, for modules of one's own
+    sys.exit(main())
