@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import datasets
 from core import backend as backends
+from core.alignment import alignment_probe
 from core.evaluation import evaluate
 from core.files import FileError
 from core.initialisers import INITIALISERS
@@ -80,6 +81,12 @@ class Options:
         0,
         "measure after every N batches, the last of an epoch excepted (10 gives the published series); 0: after every epoch",
         bounds="[0, inf)",
+        group="files",
+    )
+    alignment: bool = option(
+        False,
+        "measure the angle between the rule's update and backpropagation's, of each layer and of the network, in degrees, on the "
+        "first batch of the training images",
         group="files",
     )
     data_dir: str = option("", "folder with MNIST/, FMNIST/, KMNIST/; default: datasets/ beside this program", group="files")
@@ -161,6 +168,7 @@ def run_name(options, rule_options):
     named += [f"{options.train_samples}samples"] * (options.train_samples != 0)
     named += [f"{options.eval_interval}interval"] * (options.eval_interval != 0)
     named += [options.solver] * (options.solver != "auto")
+    named += ["alignment"] * options.alignment
     return "_".join(named)
 
 
@@ -234,6 +242,9 @@ def train(options, rule_options):
             learner = build_learner(options, rule_options, samples, backend, workers)
             schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
             probes = [accuracy_probe(learner.net, samples, test, workers, options.quiet)]
+            if options.alignment:
+                own, bp = (RULES[options.algorithm], rule_options), (RULES["BP"], RULES["BP"].Options())
+                probes.append(alignment_probe(learner.net, own, bp, samples, options.batch_size))
             loop = Loop(learner, samples, schedule, probes, folder, quiet=options.quiet)
             return _run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
     finally:

@@ -21,6 +21,8 @@ from core.sweeps import LOG, Interrupted, run_all
 from core.training import say
 from dfc.pipeline_results import RECORD, RESULTS, TABLE, read_record, statistics, table_text, write_lists, write_results
 from dfc.summary import DONE, read_summary
+from figures import fig_s1
+from figures import pipeline as generic
 from run_config import EPILOG, plan, split
 
 PROG = "run_pipeline.py"
@@ -156,10 +158,8 @@ class Pipeline:
 
         For the pipelines of figure 3 they are those of figure S1.
         """
-        from figures import fig_s1, pipeline
-
         of_figure_3 = "fig3" in self.options.config_module and "dfa" not in self.options.config_module
-        script, place = (fig_s1, FIGURE_S1) if of_figure_3 else (pipeline, FIGURES)
+        script, place = (fig_s1, FIGURE_S1) if of_figure_3 else (generic, FIGURES)
         try:
             drawn = script.draw_all(self.folder, self.folder / place, quiet=self.options.quiet)
         except (UsageError, FileError) as error:

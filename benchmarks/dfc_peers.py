@@ -132,7 +132,7 @@ def products(work, phase, rows):
 
 
 def product_seconds(workers, precision, shape, at_least=0.01):
-    """Seconds of one product (m, k) by (k, n) of random matrices while every worker computes one."""
+    """Seconds of a worker's processor for a product (m, k) by (k, n) of random matrices, while every worker computes one."""
     import numpy as np
 
     m, k, n = shape
@@ -142,16 +142,16 @@ def product_seconds(workers, precision, shape, at_least=0.01):
         a, b = random.random((m, k)).astype(precision), random.random((n, k)).astype(precision).T
         out, times = np.empty((m, n), dtype=precision), []
         while len(times) < 3 or sum(times) < at_least:
-            start = time.perf_counter()
+            start = time.thread_time()
             np.matmul(a, b, out=out)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return statistics.median(times)
 
     return sum(workers.map(work, range(workers.count))) / workers.count
 
 
 def noise_seconds(work, workers, parts):
-    """Seconds that the noise of one feedback minibatch takes, drawn as the simulation draws it."""
+    """Processor seconds that the noise of one feedback minibatch takes, drawn as the simulation draws it."""
     import numpy as np
 
     from dfc.controller import NOISE_BLOCK
@@ -164,27 +164,30 @@ def noise_seconds(work, workers, parts):
             noise.fill(min(left, NOISE_BLOCK), like)
             left -= NOISE_BLOCK
 
-    return median_seconds(lambda _: workers.map(draw, parts), 5, 1)["step"]
+    return median_seconds(lambda _: workers.map(draw, parts), 5, 1)["cpu"]
 
 
 def suite(names, precision, threads, quick):
-    """{case: {step, cpu, products, random: seconds; flops; rates of two products in FLOP/s}} of this program."""
+    """What is known of each case on this program, all processor time that of all workers together.
+
+    Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its noise alone;
+             flops: operations of the products; rates: of two products while every worker computes one, FLOP a processor second}}
+    """
     from core.workers import Workers, shares
     from dfc.learners import PART
 
     changed, batch, large = _changed(quick)
     with Workers(threads) as workers:
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
-        rates = {key: threads * _flops(shape) / product_seconds(workers, precision, shape) for key, shape in shapes.items()}
+        rates = {key: _flops(shape) / product_seconds(workers, precision, shape) for key, shape in shapes.items()}
         found = {}
         for name in names:
             case, work = CASES[name], prepare(CASES[name], precision, workers, batch, **changed)
             feedback = case.phase == "feedback"
             parts = list(enumerate(shares(batch, -(-batch // PART) if feedback else threads)))
             asked = products(work, case.phase, batch // len(parts))
-            busy = len(parts) / threads  # products that a worker computes one after the other
             found[name] = median_seconds(work.step, *_repeats(case, quick)) | {
-                "products": busy * sum(count * product_seconds(workers, precision, shape) for count, *shape in asked),
+                "products": len(parts) * sum(count * product_seconds(workers, precision, shape) for count, *shape in asked),
                 "random": noise_seconds(work, workers, parts) if feedback else 0.0,
                 "flops": len(parts) * sum(count * _flops(shape) for count, *shape in asked),
                 "rates": rates,

@@ -38,10 +38,10 @@ HEAD = """\
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
 Seconds a minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for DFC-SS and DFC.
-published: recorded on one thread of a similar machine, not in this run.  products, random numbers: the time that exactly the
-same matrix products or normals take alone, in the same process, as a share of the minibatch's processor time.  rate: operations
-of the products (2abc for (a, b) times (b, c)) a second of the minibatch, as a share of that of one product (128, 256) by
-(256, 256); in brackets, of one of 2000 x 2000 matrices."""
+published: recorded on one thread of a similar machine, not in this run.  The last three columns are shares of this program's
+processor time.  products, random numbers: what exactly the same matrix products or normals take alone, in the same process.
+rate: what the products would take (2abc operations for (a, b) times (b, c)) at the rate of a product (128, 256) by (256, 256); in
+brackets, of 2000 x 2000 matrices."""
 BUSY = 0.9  # of the time: with less of its processor a single thread was not alone on the machine
 
 
@@ -95,9 +95,9 @@ def row_of(name, precision, threads, measured, comparable):
         "ratio": measured.get("ratio"),
         "published": published,
         "ratio_published": published and ours["step"] / published,
-        "products": ours["products"] * threads / ours["cpu"],
-        "random": ours["random"] * threads / ours["cpu"],
-        "rate": {key: ours["flops"] / ours["step"] / rate for key, rate in ours["rates"].items()},
+        "products": ours["products"] / ours["cpu"],
+        "random": ours["random"] / ours["cpu"],
+        "rate": {key: ours["flops"] / ours["cpu"] / rate for key, rate in ours["rates"].items()},
         "medians": measured,
     }
 

@@ -134,7 +134,7 @@ class Loop:
             self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))
             self._seconds, self._prelude_seconds = float(checkpoint["seconds"]), float(checkpoint["prelude_seconds"])
             self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 
     def run(self):

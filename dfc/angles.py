@@ -3,10 +3,8 @@
 Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
 """
 
-import math
-
+from core.alignment import angle, joint_angle  # noqa: F401  (part of this module's subject, and looked for here)
 from core.backend import array_module
-from core.clipping import joint_norm
 from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.least_squares import minimum_norm_error
@@ -15,25 +13,6 @@ from dfc.teaching import empty_gradients, nudge, of_layer, steady_gradients
 
 SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
 DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
-
-
-def angle(a, b):
-    """The angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero (dfc.md G.2).
-
-        arccos(<a, b> / (|a| |b|)) = 2 atan2(|a' - b'|, |a' + b'|),   a' = a / |a|, b' = b / |b|
-
-    The second form loses no digits at 0 and 180 degrees, where an arccosine is wrong by 1e-6 degrees in float64, 0.03 in float32.
-    """
-    return joint_angle([a], [b])
-
-
-def joint_angle(first, second):
-    """The angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
-    xp = array_module(*first)
-    one, other = joint_norm(first), joint_norm(second)
-    pairs = [(a / one, b / other) for a, b in zip(first, second, strict=True)]
-    apart, together = joint_norm([a - b for a, b in pairs]), joint_norm([a + b for a, b in pairs])
-    return xp.arctan2(apart, together) * (360.0 / math.pi)
 
 
 def loss_gradient(net, activities, target):

@@ -121,20 +121,20 @@ class SummaryFolder(RunFolder):
         self.args, self.timed = args, timed
         self.extra, self.further, self.listeners = dict, {}, []
         self._series, self.prelude_seconds = {"epoch": []}, 0.0
+        self._checkpoint = None
+
+    def checkpoint(self):
+        self._checkpoint = super().checkpoint()
+        return self._checkpoint
 
     def begin(self, record):
         changed = super().begin(record)  # first: without config.json nobody could go on
         write_text(self.path / "args.txt", json.dumps(self.args, indent=2, sort_keys=True) + "\n")
+        if self._checkpoint:  # what is known of the epochs done stays in the summary
+            self._series |= {name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")}
+            self.prelude_seconds = float(self._checkpoint["prelude_seconds"])
         self._write(RUNNING)
         return changed
-
-    def checkpoint(self):
-        """As RunFolder's; what it says of the epochs done stays in the summary."""
-        arrays = super().checkpoint()
-        if arrays and "prelude_seconds" in arrays:
-            self._series |= {name[7:]: values.tolist() for name, values in arrays.items() if name.startswith("series_")}
-            self.prelude_seconds = float(arrays["prelude_seconds"])
-        return arrays
 
     def save_series(self, series):
         super().save_series(series)

@@ -32,6 +32,7 @@ FEEDBACK = {  # frame: a measure of the feedback weights %s
 MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
 COUNTS = ("converged", "not_converged", "diverged")
 SMOOTH = 30  # logged batches
+LEGEND_ROWS = 18  # more are higher than a picture
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Results:
         return cls(read_results(folder), {name: flags["log_interval"] for name, flags in record.items()})
 
     def frames(self, key):
-        """{name: Frame} of those that have rows."""
-        found = self.of.get(key, {})
-        return {name: value for name, value in found.items() if isinstance(value, Frame) and value.values.size}
+        """{name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
+        found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, Frame)}
+        return {name: frame for name, frame in found.items() if np.isfinite(frame.values).any()}
 
     def arrays(self, key):
-        """{name: array} of those with one number an entry."""
-        found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray)}
-        return {name: value for name, value in found.items() if value.ndim == 1 and value.size and value.dtype.kind in "iuf"}
+        """{name: array} of those with one number an entry and anything to draw."""
+        found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
+        return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
     def vector(self, name):
         """(names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
@@ -83,7 +84,7 @@ class Results:
         return keys, *found
 
     def style(self, name, points):
-        """The name of an experiment and how its curves look in every picture; no two of the first 36 look alike."""
+        """The name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
         index = list(self.intervals).index(name)
         step = -(-points // MARKS)
         first = index * step // len(self.intervals)  # markers of different curves stand at different places
@@ -138,7 +139,7 @@ def draw_arrays(results, key):
     for name, values in results.arrays(key).items():
         axes.plot(np.arange(len(values)), values, **results.style(name, len(values)))
     axes.set(title=key, ylabel=label(key))
-    finish(figure, [axes], "iteration" if "angle" in key else "epoch", whole=True)
+    finish(figure, [axes], "iteration" if "angle" in key else "epoch")
     return figure
 
 
@@ -159,7 +160,7 @@ def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
     if len(columns) > 1:
         for axes, column in zip(panels, columns, strict=True):
             axes.set_title(f"Layer {column + 1}")
-    panels[0].set(ylabel=ylabel or label(key), xlim=(0, None), ylim=(-0.005, 1.02 * top or 1))
+    panels[0].set(ylabel=ylabel or label(key), xlim=(0, None), ylim=(-0.005, max(0.005, 1.02 * top)))
     finish(figure, panels, xlabel)
     return figure
 
@@ -187,10 +188,9 @@ def draw_band(axes, results, name, x, mean, std):
     axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.3, linewidth=0)
 
 
-def finish(figure, panels, xlabel, whole=False, every_row=None):
+def finish(figure, panels, xlabel, every_row=None):
     """Label the lowest panels along x, and name every curve in a legend beside them all.
 
-    whole      whether x are whole numbers
     every_row  number of panels in a row; default: all
     """
     from matplotlib.ticker import MaxNLocator
@@ -200,11 +200,12 @@ def finish(figure, panels, xlabel, whole=False, every_row=None):
         axes.grid(color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         curves |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     for axes in panels[-(every_row or len(panels)) :]:
         axes.set_xlabel(xlabel)
-    figure.legend(curves.values(), curves.keys(), loc="outside right upper", handlelength=4, frameon=False)
+    columns = -(-len(curves) // LEGEND_ROWS)
+    figure.legend(curves.values(), curves.keys(), loc="outside right upper", ncols=columns, handlelength=4, frameon=False)
 
 
 def legible(name):

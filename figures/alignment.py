@@ -1,0 +1,156 @@
+"""Draw how far each layer's update points away from backpropagation's in the course of training, from runs with --alignment.
+
+One panel a setting, one line a layer; folders that differ only in the seed become their mean, with a band of one standard deviation.
+"""
+
+import re
+import sys
+import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from core.files import FileError
+from core.options import Parser, UsageError, add_arguments, option
+from figures.learning_curves import MARKERS, ending, save
+from figures.pipeline import new_figure
+from figures.runs import common_setting, group_by_setting, load_curves, read_runs, read_series
+
+DEFAULT_OUTPUT = "results/alignment.png"
+NETWORK = "bp_angle"  # column of the whole network; those of the layers are bp_angle_0, bp_angle_1, …
+LABEL = "angle to backpropagation (degrees)"
+TICKS = (0, 1, 2, 5, 10, 20, 45, 90, 180)  # degrees
+PANELS = 3  # beside each other
+PANEL, LEFT = 2.6, 0.7  # inches: width of a panel, of the labels beside them
+MARKS = 8  # markers along a curve
+TITLE = 34  # letters in a line above a panel
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of alignment.py that are numbers."""
+
+    from_epoch: float = option(0.0, "draw from this epoch on", bounds="[0, inf)")
+
+
+def load(runs, start=0.0):
+    """(list of figures.runs.Curve, one a setting, with the columns of all its layers; list of notes).
+
+    runs    list of figures.runs.Run
+    start   epoch at which the curves begin
+    Raises  UsageError if a run has no angles, FileError
+    """
+    for run in runs:
+        if not run.settings.get("alignment"):
+            raise UsageError(f"{run.path} has no angles to draw: it was trained without --alignment")
+    named, notes = load_curves(runs, (NETWORK,), start)
+    groups, curves = group_by_setting(runs), []
+    for group, curve in zip(groups, named, strict=True):
+        columns = [NETWORK, *layer_columns(read_series(group[0], (NETWORK,)))]
+        curves += [replace(each, name=curve.name) for each in load_curves(group, columns, start)[0]]
+    return curves, notes
+
+
+def layer_columns(columns):
+    """The columns of the layers, the first layer's first."""
+    return sorted((name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1]))
+
+
+def draw(curves, title=""):
+    """A Figure of one panel a curve, on one scale of degrees: linear up to 1, logarithmic beyond.
+
+    Raises  UsageError if matplotlib is missing
+    """
+    rows, columns = -(-len(curves) // PANELS), min(len(curves), PANELS)
+    figure = new_figure(LEFT + PANEL * max(columns, 2), 0.9 + 2.9 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[len(curves) :]:
+        axes.remove()
+    for axes, curve in zip(panels.flat, curves, strict=False):
+        _draw_panel(axes, curve)
+    _scale(panels.flat[: len(curves)])
+    for axes in panels[:, 0]:
+        axes.set_ylabel(LABEL)
+    if title:
+        figure.suptitle(title)
+    deepest = max(range(len(curves)), key=lambda index: len(curves[index].mean))
+    note = "mean over the seeds and one standard deviation" if any(curve.std for curve in curves) else None
+    handles = panels.flat[deepest].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, handlelength=3, title=note)
+    return figure
+
+
+def _draw_panel(axes, curve):
+    layers = layer_columns(curve.mean)
+    for l, column in enumerate(layers):
+        place = " (first)" if l == 0 else " (output)" if l == len(layers) - 1 else ""
+        shade = f"{0.75 * l / max(len(layers) - 1, 1):.3f}"  # a grey, from black to light
+        step = -(-len(curve.x) // MARKS)
+        first = min(l * step // len(layers), len(curve.x) - 1)
+        marks = {"marker": MARKERS[l % len(MARKERS)], "markersize": 4, "markevery": (first, step)}
+        _draw_line(axes, curve, column, label=f"layer {l}{place}", color=shade, linewidth=1.3, **marks)
+    _draw_line(axes, curve, NETWORK, label="whole network", color="#D55E00", linewidth=2, linestyle=(0, (4, 1.2)))
+    axes.set_title(textwrap.fill(curve.name, TITLE), fontsize="medium")
+
+
+def _draw_line(axes, curve, column, color, **style):
+    mean = curve.mean[column]
+    axes.plot(curve.x, mean, color=color, **style)
+    if curve.std:
+        spread = curve.std[column]
+        axes.fill_between(curve.x, (mean - spread).clip(0), mean + spread, color=color, alpha=0.18, linewidth=0)
+
+
+def _scale(panels):
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    for axes in panels:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_yscale("symlog", linthresh=1, linscale=0.5)
+        axes.yaxis.set_major_locator(FixedLocator(TICKS))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_ylim(-0.1, max(100, axes.dataLim.y1 * 1.05))
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelleft=True)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def parse(argv=None):
+    """(folders, output files, Options) of a command line; exits with status 2 on a mistake."""
+    parser = Parser(prog="alignment.py", description=__doc__.split("\n\n")[0], epilog="Several runs: results/*_alignment/")
+    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="folder of a run of run.py with --alignment")
+    parser.add_argument(
+        "--output", action="append", metavar="FILE", help=f"picture to write, PNG or PDF, repeatable; default {DEFAULT_OUTPUT}"
+    )
+    add_arguments(parser, Options)
+    given = vars(parser.parse_args(argv))
+    return given.pop("folders"), given.pop("output") or [DEFAULT_OUTPUT], Options(**given)
+
+
+def main(argv=None):
+    """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
+    folders, outputs, options = parse(argv)
+    try:
+        for path in outputs:
+            ending(path)
+        runs = read_runs(folders)
+        curves, notes = load(runs, options.from_epoch)
+        figure = draw(curves, common_setting(runs, "dataset"))
+        for path in outputs:
+            save(figure, path)
+            print(path)
+    except (UsageError, FileError) as error:
+        print(f"alignment.py: {error}", file=sys.stderr)
+        return 2
+    for note in notes:
+        print(f"alignment.py: {note}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

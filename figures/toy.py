@@ -1,0 +1,76 @@
+"""What the figures of the toy experiments share: reading a data file, drawing it to files, their command line."""
+
+import sys
+from pathlib import Path
+
+from core.files import FileError, read_arrays
+from core.options import Parser, UsageError
+from figures.learning_curves import ENDINGS, ending, save
+
+
+def read_data(path, shapes):
+    """{name: array} of a data file, as core.files.write_arrays made it.
+
+    shapes  {name: letters, one a dimension}; the same letter stands for the same length
+    Raises  FileError if the file is damaged or holds something else
+    """
+    arrays, lengths = read_arrays(path), {}
+    for name, letters in shapes.items():
+        if name not in arrays:
+            raise FileError(f"{path} is not the data of this figure: it has no {name}")
+        shape = arrays[name].shape
+        fits = len(shape) == len(letters) and all(lengths.setdefault(*pair) == pair[1] for pair in zip(letters, shape, strict=True))
+        if not fits:
+            raise FileError(f"{path} is not the data of this figure: {name} has shape {shape}")
+    return arrays
+
+
+def both(path):
+    """A picture in all formats: [path.png, path.pdf]."""
+    return [f"{path}{kind}" for kind in ENDINGS]
+
+
+def save_all(figures):
+    """Write {path: matplotlib.figure.Figure}; returns the paths.  Raises FileError."""
+    for path, figure in figures.items():
+        save(figure, path)
+    return list(figures)
+
+
+def draw_or_note(prog, write, data, outputs):
+    """Draw what an experiment has saved and print the paths; without matplotlib a note on stderr takes their place.
+
+    write   function (data, outputs) -> paths
+    Raises  FileError
+    """
+    try:
+        paths = write(data, outputs)
+    except UsageError as error:
+        print(f"{prog}: note: {data} is complete but not drawn: {error}", file=sys.stderr)
+        return
+    print("\n".join(map(str, [data, *paths])))
+
+
+def run(script, description, write, default, argv=None):
+    """The command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
+
+    script   path of the figure's module
+    write    function (data, outputs) -> paths
+    default  name of the picture in the folder of the data, without ending
+    """
+    name = Path(script).name
+    parser = Parser(prog=name, description=description)
+    parser.add_argument("data", metavar="DATA", help="file that the experiment saved")
+    parser.add_argument(
+        "--output", action="append", metavar="FILE", help=f"picture, PNG or PDF, repeatable; default {default}.png beside DATA"
+    )
+    given = parser.parse_args(argv)
+    try:
+        outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]
+        for path in outputs:
+            ending(path)
+        print("\n".join(map(str, write(given.data, outputs))))
+    except (UsageError, FileError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    return 0

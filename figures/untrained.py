@@ -1,0 +1,82 @@
+"""What the figures of untrained networks share: their options, their images, and the way from a measurement to a picture."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import datasets
+from core.files import FileError, write_arrays
+from core.options import Parser, UsageError, add_arguments, option
+from figures.learning_curves import COLOURS, DASHES, MARKERS, ending, save
+from figures.toy import read_data
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
+    hidden_layers: int = option(12, "hidden layers of the deepest network", bounds="[1, 30]")
+    data_dir: str = option("", "folder with MNIST/; default: datasets/ beside this program")
+    quiet: bool = option(False, "no progress bar")
+
+
+def first_images(options, count):
+    """The first `count` training images of MNIST, float64 (count, 28, 28) in [0, 1], and their labels.  Raises DataError."""
+    data = datasets.load("MNIST", options.data_dir or None, options.quiet)
+    side = round(data.train_images.shape[1] ** 0.5)
+    return data.train_images[:count].reshape(-1, side, side) / 255.0, data.train_labels[:count]
+
+
+def draw_seeds(axes, x, values, index, label):
+    """A line of the median over the seeds, with a band from the least to the greatest: values (seeds, points)."""
+    style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": MARKERS[index % len(MARKERS)]}
+    axes.plot(x, np.median(values, axis=0), **style, markersize=4.5, linewidth=1.4, label=label)
+    axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[index], alpha=0.18, linewidth=0)
+
+
+def finish(axes):
+    """Axes of a figure over depth: whole numbers of layers along x, a light grid."""
+    axes.set_xlabel("hidden layers")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def run(script, description, shapes, measure, draw, argv=None):
+    """The command line of such a figure, [DATA] --output FILE; returns the exit status, 0 or 2 for a mistake.
+
+    script   path of the figure's module
+    shapes   of the arrays in the data file, see figures.toy.read_data
+    measure  function Options -> {name: array}
+    draw     function of such arrays -> matplotlib.figure.Figure
+    """
+    name = Path(script).stem
+    parser = Parser(prog=f"{name}.py", description=description, epilog="The measured numbers are saved beside the first picture.")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="draw what was saved earlier; default: measure, and save it")
+    parser.add_argument(
+        "--output", action="append", metavar="FILE", help=f"picture, PNG or PDF, repeatable; default results/{name}.png"
+    )
+    add_arguments(parser, Options)
+    given = vars(parser.parse_args(argv))
+    data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]
+    try:
+        for path in outputs:
+            ending(path)
+        if data and given:
+            raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
+        if not data:
+            data = Path(outputs[0]).with_suffix(".npz")
+            write_arrays(data, measure(Options(**given)))
+            print(data)
+        figure = draw(read_data(data, shapes))
+        for path in outputs:
+            save(figure, path)
+            print(path)
+    except (UsageError, FileError, datasets.DataError) as error:
+        print(f"{name}.py: {error}", file=sys.stderr)
+        return 2
+    return 0

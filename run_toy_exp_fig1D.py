@@ -1,0 +1,233 @@
+"""Toy experiment of figure 1D: the controller draws the output of a small network to its target.
+
+The feedback weights learn in passes over the training samples, unless OUT_DIR/trainedFB.npz holds some already; then the first
+batch is simulated, and the first three samples of it are drawn.
+"""
+
+import io
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import main as program
+from configs import load, to_argv
+from core import backend as backends
+from core.backend import to_host
+from core.files import FileError, read_json, replacing, write_arrays
+from core.options import Parser, UsageError, option
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from dfc.build import build_network, build_rule_options
+from dfc.controller import record
+from dfc.draws import Draws
+from dfc.feedback_diagnostics import feedback_fit
+from dfc.settings import parse
+from dfc.tasks import load_task
+from dfc.teaching import nudge
+from figures import fig1d
+from figures.toy import both, draw_or_note
+from rules import FEEDBACK_RULES
+from run_config import split
+
+PROG = "run_toy_exp_fig1D.py"
+OUT_DIR = "./logs/toy_experiments/fig1D"
+DATA, FEEDBACK, PRETRAINING = "fig1D.npz", "trainedFB.npz", "pretraining"
+SAMPLES = 3  # of the first batch
+TOY = {"backend": "numpy", "threads": 1, "save_logs": False}  # so small a network is fastest on one core
+QUICK = {"epochs_fb": 5}
+EPILOG = "All other options are those of main.py (python main.py --help) and win over the module's."
+CONTINUED = "the feedback weights in --out_dir are used, and their training is continued, anyway"
+RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED} | dict.fromkeys(
+    ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
+)
+# What the feedback weights do not depend on, so that another controller may be tried on the same ones.
+FORWARD_PHASE = (
+    "alpha_di", "dt_di", "tmax_di", "k_p", "time_constant_ratio", "apical_time_constant", "inst_transmission",
+    "proactive_controller", "target_stepsize", "lr", "train_only_feedback_parameters",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_toy_exp_fig1D.py itself."""
+
+    config_module: str = option("configs.toy_experiments.config_fig1D", "module whose `config` is used", metavar="MODULE")
+    out_dir: str = option("", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    seed: int = option(None, "seed; default: the module's", bounds="[0, inf)", kind=int, names=("--random_seed",))
+    quick: bool = option(False, f"learn the feedback weights in {QUICK['epochs_fb']} passes only")
+    overwrite: bool = option(False, "learn the feedback weights anew")
+    quiet: bool = option(False, "no progress bar and no advice")
+
+
+class Ended(Exception):
+    """The feedback weights could not be learned to the end; `status` is the exit status."""
+
+    def __init__(self, text, status):
+        super().__init__(text)
+        self.status = status
+
+
+def command_line(options, overrides):
+    """The command line of main.py that the experiment stands for."""
+    seed = {} if options.seed is None else {"random_seed": options.seed}
+    config = load(options.config_module) | TOY | (QUICK if options.quick else {}) | seed
+    return [*to_argv(config), *overrides]
+
+
+def check(settings):
+    """Raise UsageError for settings of another kind of network."""
+    if settings.network_type != "DFC":
+        raise UsageError(f"--network_type={settings.network_type}: must be DFC, whose controller is drawn")
+    if settings.sizes[-1] != 1:
+        raise UsageError(f"--size_output={settings.sizes[-1]}: must be 1, the output that is drawn")
+
+
+def pretrain(argv, folder, options):
+    """Learn the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
+
+    Raises  Ended, the errors of main.train
+    """
+    words = ["--train_only_feedback_parameters", f"--out_dir={folder}", "--overwrite" if options.overwrite else "--load_or_start"]
+    settings = parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
+    try:
+        outcome, run = program.train(settings)
+    except UsageError as error:
+        raise UsageError(f"{str(error).removeprefix('--load: ')}; give another --out_dir, or --overwrite to learn anew") from None
+    if outcome["outcome"] == "interrupted":
+        raise Ended("interrupted and saved; the same command goes on", 128 + outcome["signal"])
+    if outcome["outcome"] != "finished":
+        raise Ended(f"the feedback weights could not be learned: {outcome['outcome']}", EXIT_DIVERGED)
+    return [np.load(run.path / f"{l}Lfeedback.npy", allow_pickle=False) for l in range(len(settings.sizes) - 1)]
+
+
+def write_feedback(path, feedback):
+    with replacing(path) as file:
+        np.savez(file, **{f"Q{l}": q for l, q in enumerate(feedback)})
+
+
+def read_feedback(path, sizes):
+    """[Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
+        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+        raise FileError(f"{path} is damaged or unreadable ({reason}); without it the feedback weights are learned anew") from None
+    names = [f"Q{l}" for l in range(len(sizes))]
+    if set(arrays) != set(names):
+        raise FileError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}, where {', '.join(names)} are needed")
+    for name, size in zip(names, sizes, strict=True):
+        if arrays[name].shape != (size, sizes[-1]):
+            raise FileError(f"{path}: {name} has shape {arrays[name].shape}, where {(size, sizes[-1])} is needed")
+        if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
+            raise FileError(f"{path}: {name} holds something else than finite numbers")
+    return [arrays[name] for name in names]
+
+
+def check_origin(folder, settings):
+    """Raise UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
+    config = folder / PRETRAINING / "config.json"
+    made = read_json(config, settings=dict)["settings"] if config.exists() else {}
+    for name, value in program.decisive(settings).items():
+        if name not in FORWARD_PHASE and made.get(name, value) != value:
+            raise UsageError(
+                f"{folder / FEEDBACK} was learned with {name} = {made[name]}, not {value}; "
+                "give another --out_dir, or --overwrite to learn anew"
+            )
+
+
+def learned_feedback(argv, settings, folder, options):
+    """[Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
+    path = folder / FEEDBACK
+    if path.exists() and not options.overwrite:
+        check_origin(folder, settings)
+        return read_feedback(path, settings.sizes[1:])
+    if settings.freeze_fb_weights or not settings.epochs_fb:
+        return None
+    path.unlink(missing_ok=True)  # should learning anew be cut short, the old ones must not pass for the new
+    feedback = pretrain(argv, folder / PRETRAINING, options)
+    write_feedback(path, feedback)
+    return feedback
+
+
+def condition(net, task, settings):
+    """Condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
+    size, count = settings.batch_size, len(task.train)
+    batches = (net.forward(task.train.batch(slice(start, start + size))[0]) for start in range(0, count, size))
+    found = [float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"])) for activities in batches]
+    return sum(found) / len(found)
+
+
+def control(net, task, draws, settings):
+    """The data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
+
+    The batch is that of the pass after those that learned Q, whether they were learned now or read.
+    """
+    order = draws.order(settings.epochs_fb, len(task.train))
+    inputs, labels = task.train.batch(order[: settings.batch_size])
+    activities = net.forward(inputs)
+    target = activities.r[-1] + nudge(net, activities, labels, settings.target_stepsize)
+    steady = replace(settings, rule="DFC-SS", noisy_dynamics=False, inst_system_dynamics=False)
+    controller = build_rule_options(steady, FEEDBACK_RULES["DFC-SS"]).controller
+    few = slice(SAMPLES)
+    trajectory = record(net, activities.part(few), target[few], controller)
+    return {
+        "samples": np.arange(len(target[few])),
+        "output": to_host(trajectory.r[-1])[..., 0],
+        "control": to_host(trajectory.u)[..., 0],
+        "target": to_host(target[few])[:, 0],
+        "dt": np.array(controller.dt),
+        "alpha": np.array(controller.alpha),
+    }
+
+
+def experiment(argv, settings, folder, options):
+    """Learn or read Q, print condition 2, simulate; writes DATA and returns its path."""
+    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
+    feedback = learned_feedback(argv, settings, folder, options)
+    draws = Draws(settings.random_seed, backend)
+    task = load_task(settings, backend, draws.teacher, settings.quiet)
+    net = build_network(settings, backend, draws)
+    if feedback is not None:
+        net.feedback = [backend.floats(q) for q in feedback]
+    ratio = condition(net, task, settings)
+    print(f"gn_condition_init {ratio:.6f}")
+    write_arrays(folder / DATA, control(net, task, draws, settings) | {"gn_condition_init": np.array(ratio)})
+    return folder / DATA
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
+    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
+    options, overrides = split(parser, Options, argv, RESERVED)
+    try:
+        argv = command_line(options, overrides)
+        settings = parse(argv, PROG)
+        check(settings)
+        folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
+        folder.mkdir(parents=True, exist_ok=True)
+        data = experiment(argv, settings, folder, options)
+        draw_or_note(PROG, fig1d.write, data, both(folder / fig1d.NAME))
+    except program.USER_ERRORS as error:
+        return complain(error, EXIT_USAGE)
+    except OSError as error:
+        return complain(f"cannot use the folder {error.filename}: {error.strerror}", EXIT_USAGE)
+    except StoppedByError as error:
+        return complain(error, EXIT_FAILED)
+    except Ended as end:
+        return complain(end, end.status)
+    except KeyboardInterrupt:
+        return complain("interrupted; the same command goes on", 128 + signal.SIGINT)
+    return 0
+
+
+def complain(sentence, status):
+    print(f"{PROG}: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.path.append("")  # the current folder, for modules of one's own
+    sys.exit(main())

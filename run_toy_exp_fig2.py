@@ -1,0 +1,130 @@
+"""Toy experiment of figure 2: random feedback weights that keep a small network stable, among its damped pseudo-inverses.
+
+Feedback weights Q = J^T P with a random P span the row space of the Jacobian J.  Those that keep the controller stable are compared
+with J^T (J J^T + gamma I)^-1, the pseudo-inverse and the transpose, all scaled to unit norm, in their two principal components.
+"""
+
+import signal
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from core.files import FileError, write_arrays
+from core.initialisers import PUBLISHED_INITIALISERS
+from core.options import Parser, UsageError, add_arguments, option
+from core.outcomes import EXIT_USAGE
+from core.streams import stream
+from dfc.activations import ACTIVATIONS
+from dfc.jacobian import output_jacobian
+from dfc.least_squares import damped_pseudo_inverse
+from dfc.losses import SQUARED_ERROR
+from dfc.network import FeedbackNetwork
+from figures import fig2
+from figures.toy import both, draw_or_note
+
+PROG = "run_toy_exp_fig2.py"
+OUT_DIR = "./logs/toy_experiments/fig2"
+DATA = "fig2.npz"
+SIZES, HIDDEN = (5, 2, 2), "tanh"
+DAMPINGS = (-5, 2, 100)  # exponents of the first and the last one, and their number
+COUNT, QUICK_COUNT = 2000, 300
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_toy_exp_fig2.py."""
+
+    out_dir: str = option("", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    seed: int = option(42, "seed of weights, input and feedback", bounds="[0, inf)", names=("--random_seed",))
+    count: int = option(None, f"random Q; default {COUNT}, with --quick {QUICK_COUNT}", bounds="[1, 1000000]", kind=int)
+    quick: bool = option(False, "fewer random Q")
+    quiet: bool = option(False, "no effect: this takes a few seconds")
+
+
+def small_jacobian(seed):
+    """J (2, 4), float32: how the output of a 5-2-2 network moves with its 4 pre-activations, at a random input."""
+    layers = enumerate(pairwise(SIZES))
+    weights = [PUBLISHED_INITIALISERS["xavier_normal"](stream(seed, "init", l), n, m).astype(np.float32) for l, (m, n) in layers]
+    biases = [np.zeros(len(w), dtype=np.float32) for w in weights]
+    net = FeedbackNetwork(weights, biases, [], [ACTIVATIONS[HIDDEN], ACTIVATIONS["linear"]], SQUARED_ERROR)
+    x = stream(seed, "data").standard_normal((1, SIZES[0]), dtype=np.float32)
+    return output_jacobian(net, net.forward(x).v)[0]
+
+
+def stable_feedback(jacobian, count, random):
+    """Q = J^T P (count, N, n_L), P ~ N(0, 1), each drawn anew until no eigenvalue of J Q has a negative real part.
+
+    jacobian  (n_L, N)
+    random    numpy.random.Generator; fewer Q are the first ones of more
+    """
+    outputs, kept, found = len(jacobian), [], 0
+    while found < count:
+        q = jacobian.T @ random.standard_normal((count, outputs, outputs), dtype=jacobian.dtype)
+        stable = (np.linalg.eigvals(jacobian @ q).real >= 0.0).all(axis=-1)
+        kept.append(q[stable])
+        found += int(stable.sum())
+    return np.concatenate(kept)[:count]
+
+
+def unit_rows(matrices):
+    """Matrices (n, …), flattened and scaled to norm 1: (n, entries)."""
+    rows = matrices.reshape(len(matrices), -1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def principal_components(rows, count=2):
+    """(mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what is centred.
+
+    The largest entry of each direction is positive.
+    """
+    mean = rows.mean(axis=0)
+    _, values, directions = np.linalg.svd(rows - mean, full_matrices=False)
+    directions, squares = directions[:count], values * values
+    largest = directions[np.arange(count), abs(directions).argmax(axis=1)]
+    return mean, directions * np.sign(largest)[:, None], squares[:count] / squares.sum()
+
+
+def experiment(seed, count):
+    """{name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
+    jacobian = small_jacobian(seed)
+    gamma = np.logspace(*DAMPINGS)
+    matrices = {
+        "feedback": stable_feedback(jacobian, count, stream(seed, "feedback")),
+        "damped": np.stack([damped_pseudo_inverse(jacobian, float(each)) for each in gamma]),
+        "pseudo_inverse": damped_pseudo_inverse(jacobian, 0.0)[None],
+        "transpose": jacobian.T[None],
+    }
+    rows = {name: unit_rows(each) for name, each in matrices.items()}
+    mean, directions, shares = principal_components(np.concatenate(list(rows.values())))
+    places = {f"{name}_places": (each - mean) @ directions.T for name, each in rows.items()}
+    plane = {"mean": mean, "directions": directions, "variance_shares": shares}
+    return {"jacobian": jacobian, "gamma": gamma} | matrices | places | plane
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status: 0, 2 for a mistake or a folder that cannot be written, 130."""
+    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0])
+    add_arguments(parser, Options)
+    options = Options(**vars(parser.parse_args(argv)))
+    folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_arrays(folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT)))
+        draw_or_note(PROG, fig2.write, folder / DATA, both(folder / fig2.NAME))
+    except (UsageError, FileError) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except OSError as error:
+        print(f"{PROG}: cannot use the folder {folder}: {error.strerror}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

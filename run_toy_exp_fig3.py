@@ -1,0 +1,207 @@
+"""Toy experiment of figure 3: how DFC, DFC-SS, DFC-SSA and DFA keep their conditions, and how their updates align.
+
+Trains a 15-10-10-5 network by each of them, with feedback weights that are learned or fixed; runs that are done are only read,
+those of run_pipeline.py in the same folder too.  The same command continues what was interrupted.
+"""
+
+import csv
+import io
+import math
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from tqdm import tqdm
+
+from configs import load
+from core.files import FileError, write_text
+from core.options import Parser, UsageError, option
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.sweeps import LOG, Interrupted, run_all
+from dfc.summary import DONE, Frame, read_summary
+from figures import fig3
+from figures.toy import both, draw_or_note
+from run_config import plan, split
+
+PROG = "run_toy_exp_fig3.py"
+OUT_DIR = "./logs/toy_experiments/fig3"
+DATA = "fig3.csv"
+MODULES = {"DFC": "config_dfc", "DFC-SS": "config_dfc_ss", "DFC-SSA": "config_dfc_ssa", "DFA": "config_dfa"}
+FEEDBACK = {"TrainFB_RandomInit_Pretrain": "trained", "FreezeFB_WeightProduct": "fixed", "DFA": "random"}
+TOY = {"backend": "numpy", "threads": 1, "save_logs": False}  # so small a network is fastest on one core
+QUICK = {"epochs": 8, "num_train": 512, "num_test": 256, "num_val": 256, "tmax_di": 500}
+QUICK_TRAINED = {"epochs_fb": 5}
+EPILOG = "All other options are those of main.py (python main.py --help), for all runs."
+CONTINUED = "interrupted runs are continued anyway, finished ones only read"
+RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED} | dict.fromkeys(
+    ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
+)
+EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}  # column: place among the four matrices of an event
+FRAMES = {  # column: frame of the summary
+    "condition_2": "condition_gn_angles",
+    "mn_angle_deg": "gnt_angles_network",
+    "gn_angle_deg": "gn_angles_network",
+    "ssa_angle_deg": "ndi_angles_network",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of run_toy_exp_fig3.py itself."""
+
+    out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    seed: int = option(None, "seed of all runs; default: the published 42", bounds="[0, inf)", kind=int, names=("--random_seed",))
+    jobs: int = option(1, "runs at a time; each uses one core, unless --threads is given", bounds="[1, 64]")
+    quick: bool = option(False, f"{QUICK['epochs']} epochs, {QUICK['num_train']} training samples, half the time points")
+    overwrite: bool = option(False, "delete earlier runs and start again")
+    quiet: bool = option(False, f"print only what went wrong and the files; each run writes {LOG} anyway")
+
+
+def method_of(name):
+    """The method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
+    name = name.lower()
+    for part, method in (("dfc_ssa", "DFC-SSA"), ("dfc_ss", "DFC-SS"), ("dfc", "DFC"), ("dfa", "DFA")):
+        if part in name:
+            return None if method == "DFC" and "nois" in name else method
+    return None
+
+
+def home(folder, method):
+    """The folder of the runs of a method: the last one there is by name, or a new one."""
+    found = [path for path in sorted(folder.glob("*")) if method_of(path.name) == method and path.is_dir()]
+    return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
+
+
+class Experiment:
+    """The runs of one command.
+
+    options    Options
+    overrides  command line for main.py, which wins over the configs
+    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    """
+
+    def __init__(self, options, overrides):
+        self.options = options
+        self.folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
+        self.runs, self.names, self.events, self.summaries, self.failed = [], {}, {}, {}, []
+        for method, module in MODULES.items():
+            place = home(self.folder, method)
+            experiments = load(f"configs.toy_experiments.configs_fig3.{module}", collection=True).experiments
+            for entry in sorted(experiments, key=list(FEEDBACK).index):
+                self._add(method, entry, place / entry, experiments[entry], overrides)
+
+    def _add(self, method, entry, folder, config, overrides):
+        config = config | TOY | (QUICK if self.options.quick else {})
+        if self.options.quick and "epochs_fb" in config:
+            config |= QUICK_TRAINED
+        if self.options.seed is not None:
+            config["random_seed"] = self.options.seed
+        run, settings = plan(f"{method}, {FEEDBACK[entry]} feedback", folder, config, overrides, PROG)
+        batches = math.ceil(settings.num_train / settings.batch_size)
+        self.runs.append(run)
+        self.names[run.name], self.events[run.name] = (method, FEEDBACK[entry]), math.ceil(batches / settings.log_interval)
+
+    def run(self):
+        """Bring every run to an outcome, the data following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
+        options = self.options
+        try:
+            run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+        except UsageError as error:  # about an earlier run
+            raise UsageError(f"{error}; give another --out_dir, or --overwrite to start again") from None
+
+    def _take(self, run, error):
+        """Add the series of a run that has ended to the data."""
+        if error is None:
+            try:
+                self.summaries[run.name] = read_summary(run.folder)
+            except FileError as damage:
+                error = str(damage)
+        if error is not None:
+            self.failed.append(run.name)
+            complain(f"{run.name}: failed and is left out: {error} (see {run.folder / LOG})")
+            return
+        if not self._finished(run):
+            complain(f"note: {run.name}: diverged or was stopped early; its curves end there")
+        try:
+            write_text(self.folder / DATA, self.table())
+        except FileError as problem:
+            raise StoppedByError(f"{problem}; the same command goes on") from problem
+
+    def _finished(self, run):
+        return run.name in self.summaries and self.summaries[run.name]["finished"] == DONE
+
+    def table(self):
+        """The data as CSV, in the order of the runs: a row an event, numbers with all digits, "" where there is none."""
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(fig3.COLUMNS)
+        for run in self.runs:
+            if run.name in self.summaries:
+                series = curves(self.summaries[run.name])
+                rows = zip_longest(*(series.get(column, []) for column in fig3.COLUMNS[3:]), fillvalue="")
+                lines.writerows([*self.names[run.name], event / self.events[run.name], *row] for event, row in enumerate(rows))
+        return text.getvalue()
+
+    @property
+    def status(self):
+        """The exit status of an experiment that came to its end."""
+        if self.failed:
+            return EXIT_FAILED
+        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
+
+
+def curves(summary):
+    """{column: list of numbers, one an event} of a run's summary (dfc.md K.8); what it did not measure is left out.
+
+    The eigenvalues are those before samples that did not converge fall back, where the rule has such samples.
+    """
+    found = {}
+    for column, name in FRAMES.items():
+        frame = summary.get(name)
+        if isinstance(frame, Frame) and len(frame.values):
+            found[column] = frame.values[:, 0].tolist()
+    if "norm_r_keys" in summary:
+        found["condition_1"] = summary["dev_r_mean"].tolist()
+    keys = summary.get("max_eig_keys")
+    if keys:
+        flat = [summary[name] for name in ("max_eig_bcn_mean", "max_eig_mean")]
+        flat = next((vector for vector in flat if len(vector) >= len(keys)), [])
+        found |= {column: [float(value) for value in flat[place :: len(keys)]] for column, place in EIGENVALUES.items()}
+    return found
+
+
+def complain(line):
+    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
+    options, overrides = split(parser, Options, argv, RESERVED)
+    try:
+        experiment = Experiment(options, overrides)
+        experiment.run()
+        if experiment.summaries:
+            draw_or_note(PROG, fig3.write, experiment.folder / DATA, both(experiment.folder / fig3.NAME))
+    except (UsageError, FileError) as error:
+        complain(error)
+        return EXIT_USAGE
+    except StoppedByError as error:
+        complain(error)
+        return EXIT_FAILED
+    except Interrupted as stop:
+        again = shlex.join(["python", PROG, *(word for word in argv if word != "--overwrite")])
+        complain(f"stopped and saved; this goes on: {again}")
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        complain("interrupted before the first run or after the last")
+        return 128 + signal.SIGINT
+    return experiment.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""kill -9 at any moment of main.py, then the same command with --load: the run that nobody disturbed, bit for bit."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from core import files
+from tests.faults.tiny_main import checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
+
+SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
+    "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1", "--fb_learning_rule=normal_controller", "--optimizer=Adam",
+    "--lr=1e-6", "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A function (options): the folder of a run of them that nobody disturbed, and how long it took; run once each."""
+    runs = {}
+
+    def run(*options):
+        if options not in runs:
+            place, begin = tmp_path_factory.mktemp("whole") / "r", time.monotonic()
+            status, _, err = finish(f"--out_dir={place}", *options)
+            assert (status, err) == (0, "")
+            runs[options] = place, time.monotonic() - begin
+        return runs[options]
+
+    return run
+
+
+def same(folder, whole):
+    assert results(folder) == results(whole)
+    assert checkpoint(folder) == checkpoint(whole)
+    assert json.loads((folder / "DONE").read_text())["outcome"] == json.loads((whole / "DONE").read_text())["outcome"]
+    names = {path.name for path in whole.iterdir()}
+    assert names <= {path.name for path in folder.iterdir()}
+    # what a killed process leaves behind is hidden and in nobody's way
+    assert all(path.name.startswith(".") for path in folder.iterdir() if path.name not in names)
+
+
+def test_kill_at_random_moments_and_resume(uninterrupted, tmp_path):
+    options = (*SETTINGS, "--epochs=25")
+    whole, seconds = uninterrupted(*options)
+    random, kills, resumed, lives = np.random.default_rng(21), 0, 0, 0
+    while kills < 5:
+        lives += 1
+        place, load = tmp_path / str(lives), []
+        while True:
+            with start(f"--out_dir={place}", *options, *load) as process:
+                if kills < 5:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=random.uniform(0.3, 0.9) * seconds)
+                    process.kill()  # nothing happens to a process that is done
+                _, err = process.communicate(timeout=60)
+            assert process.returncode in (0, -signal.SIGKILL), err
+            if process.returncode == 0:
+                break
+            kills += 1
+            load = ["--load"] if (place / "config.json").exists() else []
+            resumed += (place / "checkpoint.npz").exists()
+        same(place, whole)
+    assert resumed >= 1  # else the moments missed the training
+
+
+PLACES = {  # where it is killed: (batch, passes in the checkpoint that is left)
+    "before the first epoch": (2, None),
+    "in the second pass before it": (5, 1),
+    "in a pass of the feedback weights": (8, 2),
+    "in a pass of the forward weights": (20, 6),
+    "in a further pass of the feedback weights": (24, 7),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, tmp_path):
+    batch, passed = PLACES[place]
+    options, folder = (*SETTINGS, "--epochs=3"), tmp_path / "r"
+    with start(f"--out_dir={folder}", *options, fault=f"step {batch} SIGKILL") as process:
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "DONE").exists() and (folder / "config.json").exists()
+    assert (folder / "checkpoint.npz").exists() == (passed is not None)
+    if passed is not None:
+        with np.load(folder / "checkpoint.npz") as archive:
+            assert (archive["passed"], archive["batch"]) == (passed, 0)
+    before = contents(folder)
+    status, _, err = finish(f"--out_dir={folder}", *options)
+    assert status == 2 and "--load" in complaint(err)
+    assert contents(folder) == before
+    assert finish(f"--out_dir={folder}", *options, "--load")[0] == 0
+    same(folder, uninterrupted(*options)[0])
+
+
+class Crash(BaseException):
+    """The end of the world: not even `except Exception` sees it."""
+
+
+def crash_at(patch, what, where):
+    """Make `what` of os raise Crash at its where-th call, before it does anything; returns the list of its calls."""
+    original, calls = getattr(os, what), []
+
+    def crashing(*arguments):
+        calls.append(arguments)
+        if len(calls) == where:
+            raise Crash
+        return original(*arguments)
+
+    patch.setattr(files.os, what, crashing)
+    return calls
+
+
+PLATEAU = ("--ndi", "--freeze_fb_weights", "--freeze_forward_weights", "--num_train=1", "--batch_size=1", "--epochs=13")
+CRASHES = {  # run: (options, how many of its last writes)
+    "two epochs": (("--epochs_fb=1", "--save_df", "--save_BP_angle", "--log_interval=1"), 1000),
+    "stopped": (PLATEAU, 12),
+    "feedback alone": (("--train_only_feedback_parameters", "--epochs_fb=2"), 1000),
+}
+
+
+@pytest.mark.parametrize("run", CRASHES)
+def test_crash_at_every_write_and_resume(run, tmp_path, monkeypatch):
+    """The random kills made exhaustive, in one process: each of the files that a run writes is the last, once.
+
+    That a run is stopped by a published condition must not depend on its surviving until DONE is written.
+    """
+    call, (options, last) = in_process(tmp_path, monkeypatch), CRASHES[run]
+    with monkeypatch.context() as patch:
+        calls = crash_at(patch, "replace", 0)
+        assert call(*options) == 0
+    whole, points = tmp_path / "run", len(calls)
+    assert points >= 15
+    for where in range(max(1, points + 1 - last), points + 1):
+        place = tmp_path / f"crash {where}"
+        with monkeypatch.context() as patch:
+            crash_at(patch, "replace", where)
+            with pytest.raises(Crash):
+                call(*options, f"--out_dir={place}")
+        load = ["--load"] if (place / "config.json").exists() else []
+        assert load or not list(place.iterdir())  # whatever is left can be continued
+        assert call(*options, f"--out_dir={place}", *load) == 0
+        same(place, whole)
+
+
+def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(tmp_path, monkeypatch):
+    """A finished run that goes on is resumed from wherever it stopped; what is known of its epochs never leaves the summary."""
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--epochs=2") == 0
+    whole = tmp_path / "run"
+    for where in range(1, 60):
+        place = tmp_path / f"crash {where}"
+        assert call("--epochs=1", f"--out_dir={place}") == 0
+        first = json.loads((place / "results.json").read_text())["loss_test_best"]
+        with monkeypatch.context() as patch:
+            crash_at(patch, "replace", where)
+            try:
+                call("--epochs=2", f"--out_dir={place}", "--load")
+            except Crash:
+                finished = False
+                assert json.loads((place / "results.json").read_text())["loss_test_best"] <= first != -1
+                assert len(read_metrics(place)["epoch"]) >= 1
+            else:
+                finished = True
+        assert call("--epochs=2", f"--out_dir={place}", "--load") == 0
+        same(place, whole)
+        if finished:
+            break
+    assert finished and where > 15
+
+
+def test_time_of_an_epoch_survives_a_restart(tmp_path, monkeypatch):
+    """Seconds before the first epoch stay out of avg_time_per_epoch also where another process spent them."""
+    call = in_process(tmp_path, monkeypatch)
+    clock = [1000.0]
+    monkeypatch.setattr("core.training.time.perf_counter", lambda: clock[0])
+    import dfc.learners
+
+    step = dfc.learners.FeedbackLearner.step
+
+    def slow(self, *batch):
+        clock[0] += 1.0
+        step(self, *batch)
+
+    monkeypatch.setattr(dfc.learners.FeedbackLearner, "step", slow)
+    assert call("--epochs=0", "--epochs_fb=4") == 0
+    for end in (Crash, None):  # the second time, the summary of the first epoch is what a killed process left behind
+        with monkeypatch.context() as patch:
+            if end:
+                crash_at(patch, "replace", 8)
+            with contextlib.suppress(Crash):
+                call("--epochs=1", "--epochs_fb=4", "--load")
+        found = json.loads((tmp_path / "run" / "results.json").read_text())
+        assert found["avg_time_per_epoch"] in (3, -1)
+    assert found["avg_time_per_epoch"] == 3
+
+
+def test_second_signal_ends_the_process_at_once(uninterrupted, tmp_path):
+    """Somebody in a hurry loses the pass, not the run."""
+    options, folder = (*SETTINGS, "--epochs=3"), tmp_path / "r"
+    assert finish(f"--out_dir={folder}", *options, fault="step 20 SIGINT SIGINT")[0] == -signal.SIGINT
+    with np.load(folder / "checkpoint.npz") as archive:
+        assert (archive["epoch"], archive["passed"], archive["batch"]) == (1, 6, 0)
+    assert finish(f"--out_dir={folder}", *options, "--load")[0] == 0
+    same(folder, uninterrupted(*options)[0])
+
+
+def test_second_process_on_a_folder_is_refused(uninterrupted, tmp_path):
+    """Two writers would make a mixture; being refused must not open the door for the next."""
+    options, folder = (*SETTINGS, "--epochs=3"), tmp_path / "r"
+    with start(f"--out_dir={folder}", *options, fault="step 20 SIGSTOP") as first:
+        os.waitpid(first.pid, os.WUNTRACED)
+        before = contents(tmp_path)
+        try:
+            for more in ("--load", "--overwrite", "--load_or_start"):
+                status, _, err = finish(f"--out_dir={folder}", *options, more)
+                assert status == 2 and str(folder) in complaint(err) and "in use" in err, more
+                assert contents(tmp_path) == before
+        finally:
+            first.send_signal(signal.SIGCONT)
+            first.communicate(timeout=60)
+    assert first.returncode == 0
+    same(folder, uninterrupted(*options)[0])
