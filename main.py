@@ -60,18 +60,22 @@ def train(settings):
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
     draws = Draws(settings.random_seed, backend)
+    with Workers(threads) as workers:  # also for the teacher's products, whose rounding must not depend on BLAS's own threads
+        return _train(settings, backend, workers, draws)
+
+
+def _train(settings, backend, workers, draws):
     task = load_task(settings, backend, draws.teacher, settings.quiet)
     if settings.batch_size > len(task.train):
         raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
     folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=settings.rule != "BP")
     try:
         folder.open(settings.load, settings.load_or_start, settings.overwrite)
-        tell(settings, folder, backend, threads)
-        with Workers(threads) as workers:
-            loop = build_loop(settings, backend, task, workers, draws, folder)
-            own = {name: getattr(settings, name) for name in OWN_SETTINGS} | {"data_dir": settings.data_dir}
-            every = settings.args | own | {"backend": backend.name, "device": backend.device, "threads": threads}
-            return run_unless_singular(loop, folder, provenance(backend, threads, every)), folder
+        tell(settings, folder, backend, workers.count)
+        loop = build_loop(settings, backend, task, workers, draws, folder)
+        own = {name: getattr(settings, name) for name in OWN_SETTINGS} | {"data_dir": settings.data_dir}
+        every = settings.args | own | {"backend": backend.name, "device": backend.device, "threads": workers.count}
+        return run_unless_singular(loop, folder, provenance(backend, workers.count, every)), folder
     finally:
         folder.close()
 

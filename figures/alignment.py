@@ -1,6 +1,6 @@
 """Draw how far each layer's update points away from backpropagation's in the course of training, from runs with --alignment.
 
-One panel a setting, one line a layer; folders that differ only in the seed become their mean, with a band of one standard deviation.
+One panel a setting, one line a layer; folders that differ only in the seed become their mean and a band of one standard deviation.
 """
 
 import re
@@ -78,7 +78,8 @@ def draw(curves, title=""):
     deepest = max(range(len(curves)), key=lambda index: len(curves[index].mean))
     note = "mean over the seeds and one standard deviation" if any(curve.std for curve in curves) else None
     handles = panels.flat[deepest].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, handlelength=3, title=note)
+    settings = {"loc": "outside lower center", "ncols": columns + 1 if columns > 1 else 2, "frameon": False, "handlelength": 3}
+    figure.legend(*handles, title=note, **settings)
     return figure
 
 

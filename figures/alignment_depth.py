@@ -30,7 +30,7 @@ CASES = {  # name in the data file: rule, initial weights
 PARTS = {"first": "first layer", "network": "whole network"}
 SHAPES = {"hidden_layers": "d", "seeds": "s"} | {f"{case}_{part}": "sd" for case in CASES for part in PARTS}
 BATCH = 60  # images, as in a batch of run.py
-VISIBLE = 0.1  # degrees: what is smaller cannot be told from zero in the picture, so that the legend tells it
+VISIBLE = 1.0  # degree: what is smaller cannot be told from zero in the picture, so that the legend tells it
 
 
 def measure(options):
@@ -65,14 +65,15 @@ def draw(arrays):
     for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
         for index, (case, (rule, init)) in enumerate(CASES.items()):
             largest = max(arrays[f"{case}_{each}"].max() for each in PARTS)
-            remark = f" (at most {largest:.0e}°)" if largest < VISIBLE else ""
+            remark = f" (at most {largest:.1g}°)" if largest < VISIBLE else ""
             draw_seeds(axes, arrays["hidden_layers"], arrays[f"{case}_{part}"], index, f"{rule}, {init} weights{remark}")
         finish(axes)
         axes.set(title=title, yticks=range(0, 181, 30), ylim=(-3, max(100.0, axes.dataLim.y1 + 3)))
         axes.tick_params(labelleft=True)
     panels[0].set_ylabel("angle to backpropagation (degrees)")
-    seeds = f"median and range of {len(arrays['seeds'])} seeds, {BATCH} MNIST images"
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, handlelength=4, title=seeds)
+    settings = {"loc": "outside lower center", "ncols": 2, "frameon": False, "handlelength": 4}
+    title = f"median and range of {len(arrays['seeds'])} seeds, {BATCH} MNIST images"
+    figure.legend(*panels[0].get_legend_handles_labels(), title=title, **settings)
     return figure
 
 
