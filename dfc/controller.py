@@ -64,6 +64,8 @@ class ControlledNetwork:
         self.vs = [v.copy() for v in activities.v]
         self.r = [r.copy() for r in activities.r]
         self._scratch = [xp.empty_like(v) for v in activities.v]
+        self._xp, self._biases = xp, net.biases or [None] * len(net.weights)
+        self._transposed = [(w.swapaxes(-1, -2), q.swapaxes(-1, -2)) for w, q in zip(net.weights, net.feedback, strict=True)]
         self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
 
     def step(self, noise=None):
@@ -84,14 +86,17 @@ class ControlledNetwork:
             self._step_layer(l, signal, None if noise is None else noise[l])
 
     def _step_layer(self, l, signal, noise):
-        c, va, vb, vs, scratch = self.controller, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
-        xp = array_module(vs)
+        c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
+        weights, feedback = self._transposed[l]
         if l:
-            self.net.drive(l, self.r[l - 1], out=vb)
+            # as net.drive; small networks take this step so quickly that the call would show
+            xp.matmul(self.r[l - 1], weights, out=vb)
+            if self._biases[l] is not None:
+                vb += self._biases[l]
         if c.tau_a == c.dt:
-            xp.matmul(signal, self.net.feedback[l].swapaxes(-1, -2), out=va)
+            xp.matmul(signal, feedback, out=va)
         else:
-            xp.matmul(signal, self.net.feedback[l].swapaxes(-1, -2), out=scratch)
+            xp.matmul(signal, feedback, out=scratch)
             scratch -= va
             scratch *= c.dt / c.tau_a
             va += scratch

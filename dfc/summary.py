@@ -99,9 +99,15 @@ def read_summary(path):
     try:
         with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
             summary |= {name: arrays[name] for name in arrays.files}
-        return summary | {file.stem: Frame.read(file.read_text()) for file in path.glob("*_angles*.csv")}
     except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
-        raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({error})") from None
+        reason = " ".join(str(error).split())
+        raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({reason})") from None
+    for file in path.glob("*_angles*.csv"):
+        try:
+            summary[file.stem] = Frame.read(file.read_text())
+        except (OSError, ValueError) as error:
+            raise FileError(f"{file} is damaged or unreadable ({error})") from None
+    return summary
 
 
 class SummaryFolder(RunFolder):

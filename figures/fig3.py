@@ -61,7 +61,7 @@ def read(path):
 
 def _number(text, path, line):
     try:
-        return float(text) if text else np.nan
+        return np.nan if text == "" else float(text)
     except (TypeError, ValueError):
         raise FileError(f"{path} is damaged: {text!r} in line {line} is not a number") from None
 

@@ -53,7 +53,9 @@ class TimeSum:
         n, xp = len(activities.x), array_module(activities.x)
         self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v[1:]]
         self._rates = [xp.empty((TIME_BLOCK, *r.shape), dtype=r.dtype) for r in activities.r[:-1]]
-        self._first = xp.zeros_like(activities.v[0])
+        self._first, self._scratch = xp.zeros_like(activities.v[0]), xp.empty_like(activities.v[0])
+        weighted = options.learning_rule == "derivative_matrix"
+        self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
         self._sums = gradients
         for total in gradients:
             total[...] = 0.0
@@ -63,21 +65,27 @@ class TimeSum:
         """Take in time point t; at the first one somatic and basal voltages are equal."""
         if t == 0:
             return
-        self._first += self._error(state, 0)
+        self._half_error(state, 0, out=self._scratch)
+        self._first += self._scratch
         for l in range(1, len(state.r)):
-            self._errors[l - 1][self._filled] = self._error(state, l)
+            self._half_error(state, l, out=self._errors[l - 1][self._filled])
             self._rates[l - 1][self._filled] = state.r[l - 1]
         self._filled += 1
         if self._filled == TIME_BLOCK:
             self._add_block()
 
-    def _error(self, state, l):
-        rule, vs, vb = self.options.learning_rule, state.vs[l], state.vb[l]
-        if rule == "nonlinear_difference":
-            # the basal voltage of the first layer stays that of the feedforward pass
-            basal_rates = self.net.activations[l].apply(vb) if l else self.activities.r[0]
-            return 2.0 * (basal_rates - state.r[l])
-        return voltage_errors(self.net, self.activities, l, vb, vs - vb, rule)
+    def _half_error(self, state, l, out):
+        """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
+        if self.options.learning_rule == "nonlinear_difference":
+            if l:
+                self.net.activations[l].apply(state.vb[l], out=out)
+            else:
+                out[...] = self.activities.r[0]  # the basal voltage of the first layer stays that of the feedforward pass
+            out -= state.r[l]
+            return
+        array_module(out).subtract(state.vb[l], state.vs[l], out=out)
+        if self._slopes:
+            out *= self._slopes[l]
 
     def _add_block(self):
         filled, self._filled = self._filled, 0
@@ -93,7 +101,7 @@ class TimeSum:
         """The gradients, means over the batch and all T time points."""
         if self._filled:
             self._add_block()
-        scale = 1.0 / (self.activities.count * self.options.controller.steps)
+        scale = 2.0 / (self.activities.count * self.options.controller.steps)
         for total in self._sums:
             total *= scale
         layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self._sums, 0))

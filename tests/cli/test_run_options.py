@@ -21,8 +21,9 @@ RECORDS = (run.Options, *(rule.Options for rule in RULES.values()))
 OPTIONS = {field.name: field for record in RECORDS for field in dataclasses.fields(record)}
 GAIT = ["--algorithm=GAIT", "--learning_rate=0.01"]
 TP = ["--algorithm=TP", "--orthogonal_init", "--orthogonal_reg=0.5"]
-# option: (command line without it, the option, what it must change); "name" of the folder, "numbers" computed, "files": their
-# names, shapes and types, "config": machine part of config.json, "out": what is printed, "place", "status": of the exit
+# option: (command line without it, the option, what it must change); "name" of the folder, "numbers" computed, "columns" of
+# metrics.csv and no number, "files": names, shapes and types of the arrays, "config": machine part of config.json, "out": what is
+# printed, "place", "status": of the exit
 EFFECTS = {
     "algorithm": ([], "--algorithm=TP", "name numbers"),
     "dataset": ([], "--dataset=KMNIST", "name numbers"),
@@ -43,6 +44,7 @@ EFFECTS = {
     "threads": (["--threads=1"], "--threads=2", "config"),
     "solver": (TP, "--solver=direct", "name numbers"),
     "eval_interval": (["--batch_size=30"], "--eval_interval=1", "name numbers"),
+    "alignment": ([], "--alignment", "name columns"),
     "data_dir": ([], "--data_dir=/nowhere", "status"),
     "results_dir": ([], "--results_dir={elsewhere}", "place"),
     "load": (["before"], "--load", "status"),
@@ -70,6 +72,7 @@ def observe(folder, status, out):
         seen["place"], seen["name"] = found[0].parent.name, found[0].name
         seen["files"] = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         seen["numbers"] = {name: array.tobytes() for name, array in (arrays | series).items()}
+        seen["columns"] = (found[0] / "metrics.csv").read_text().splitlines()[0]
         seen["config"] = [config["device"], config["threads"]]
     return seen
 
@@ -98,6 +101,8 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
     assert ("name" in aspects) == (without["name"] != with_it["name"])
     for aspect in aspects.split():
         assert without[aspect] != with_it[aspect], aspect
+    if "columns" in aspects:
+        assert without["numbers"] == with_it["numbers"]
     if "numbers" not in aspects:
         assert without["files"] == with_it["files"]
 

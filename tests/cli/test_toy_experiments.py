@@ -39,6 +39,13 @@ def is_picture(path):
     return path.read_bytes()[:8] == {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-1.4"}[path.suffix]
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures take most of the time; here the numbers matter."""
+    for script in (script_1d, script_3):
+        monkeypatch.setattr(script, "draw_or_note", lambda *what: None)
+
+
 # ---- figure 1D
 
 
@@ -143,7 +150,7 @@ def test_fig1d_shows_the_saved_numbers(controlled):
     np.testing.assert_array_equal(right.lines[0].get_xydata(), np.stack([np.arange(1, 2000), data["control"][1:, 2]], axis=1))
 
 
-def test_fig1d_uses_feedback_weights_that_are_there(controlled, tmp_path, capsys):
+def test_fig1d_uses_feedback_weights_that_are_there(controlled, tmp_path, capsys, undrawn):
     """Nobody learns, and twice the feedback needs about half the control; another controller may be tried on the same Q."""
     _, _, q = network_of(controlled[0])
     np.savez(tmp_path / "trainedFB.npz", **{f"Q{l}": 2.0 * each for l, each in enumerate(q)})
@@ -153,7 +160,7 @@ def test_fig1d_uses_feedback_weights_that_are_there(controlled, tmp_path, capsys
     np.testing.assert_allclose(after, before / 2, rtol=0.02)
 
 
-def test_fig1d_learns_again_only_if_asked(controlled, capsys):
+def test_fig1d_learns_again_only_if_asked(controlled, capsys, undrawn):
     folder = controlled[0]
     learned, made = (folder / "trainedFB.npz").read_bytes(), (folder / "pretraining/DONE").stat().st_mtime_ns
     assert status(script_1d, *SMALL_1D, f"--out_dir={folder}") == 0
@@ -272,7 +279,8 @@ def test_fig2_pseudo_inverses(matrices):
 def test_fig2_places_are_principal_components(matrices):
     """Against the eigenvectors of the covariance of all 502 rows: uncorrelated, with the largest variances there are."""
     data, names = matrices[1], ("feedback", "damped", "pseudo_inverse", "transpose")
-    rows = np.concatenate([data[name].reshape(-1, 8) / np.linalg.norm(data[name].reshape(-1, 8), axis=1)[:, None] for name in names])
+    rows = np.concatenate([data[name].reshape(-1, 8) for name in names])
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
     places = np.concatenate([data[f"{name}_places"] for name in names])
     variances = np.linalg.eigvalsh(np.cov(rows.T.astype(float)))[::-1]
     np.testing.assert_allclose(np.cov(places.T.astype(float)), np.diag(variances[:2]), atol=1e-5)
@@ -302,7 +310,6 @@ def test_fig2_density_is_a_gaussian_around_each_point():
 def test_fig2_density_integrates_to_one(matrices, monkeypatch):
     x, y, height = fig2.grid(matrices[1]["feedback_places"].astype(float))
     assert height.sum() * (x[1] - x[0]) * (y[1] - y[0]) == pytest.approx(1, abs=2e-3)
-    assert fig2.density(np.eye(3, 2), np.ones((5, 2))).ptp() == 0 if hasattr(np.ndarray, "ptp") else True
     monkeypatch.setattr(fig2, "CHUNK", 999)  # many small tables of distances
     np.testing.assert_allclose(fig2.grid(matrices[1]["feedback_places"].astype(float))[2], height, rtol=1e-12)
 
@@ -377,20 +384,19 @@ def test_fig3_theory_holds(compared):
         if method == "DFC-SSA":
             assert run["ssa_angle_deg"].max() < 1e-3
         if method != "DFA":
-            assert 0 < run["condition_2"].min() and run["condition_2"].max() <= 1
+            assert run["condition_2"].min() > 0 and run["condition_2"].max() <= 1
             assert run["condition_2"].min() > 0.9 or feedback == "trained"
             assert (run["lambda_max_A_PI"] < 0).all()  # stable
 
 
-def test_fig3_does_nothing_twice(compared):
+def test_fig3_does_nothing_twice(compared, capsys, undrawn):
     table = (compared / "fig3.csv").read_bytes()
     times = {path: path.stat().st_mtime_ns for path in compared.glob("*/*/DONE")}
     assert len(times) == 7
     lost = compared / "fig3_dfa/DFA"
     for path in lost.iterdir():
         path.unlink()
-    done = start("run_toy_exp_fig3.py", *SMALL_3, f"--out_dir={compared}")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert status(script_3, *SMALL_3, f"--out_dir={compared}") == 0 and capsys.readouterr().err == ""
     again = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert again == {lost / "DONE"} and (compared / "fig3.csv").read_bytes() == table
 
@@ -479,13 +485,13 @@ def test_fig3_names_its_curves_in_the_published_order():
         ("", "needs rows with method, feedback, epoch"),
         ("method,epoch\nDFC,1\n", "needs rows with"),
         (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1,1,1,1,1,1,1\nDFC,trained,1,x,1,1,1,1,1,1\n", "'x' in line 3 is not a number"),
-        (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1\n", "is damaged"),
+        (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1\n", "None in line 2 is not a number"),
         (",".join(fig3.COLUMNS) + "\nBP,trained,0,1,1,1,1,1,1,1\n", "line 2 is of no method"),
     ],
 )
 def test_fig3_refuses_damaged_data(tmp_path, capsys, text, words):
     (tmp_path / "fig3.csv").write_text(text)
-    with pytest.raises(FileError, match="fig3.csv"):
+    with pytest.raises(FileError, match=r"fig3\.csv"):
         fig3.read(tmp_path / "fig3.csv")
     assert status(fig3, tmp_path / "fig3.csv") == 2
     assert words in capsys.readouterr().err and not (tmp_path / "fig3.png").exists()
@@ -499,9 +505,10 @@ def test_figures_are_drawn_again_from_the_data(module, experiment, request, tmp_
     made = request.getfixturevalue(experiment)
     folder = made if experiment == "compared" else made[0]
     [data] = [path for path in (folder / "fig1D.npz", folder / "fig2.npz", folder / "fig3.csv") if path.exists()]
-    assert status(module, data, f"--output={tmp_path / 'a.png'}", f"--output={tmp_path / 'b.pdf'}") == 0
+    outputs = [f"--output={tmp_path / name}" for name in (["a.png"] if module is fig1d else ["a.png", "b.pdf"])]
+    assert status(module, data, *outputs) == 0
     written = list(map(Path, capsys.readouterr().out.split()))
-    assert len(written) == (12 if module is fig1d else 2) and all(map(is_picture, written))
+    assert len(written) == (6 if module is fig1d else 2) and all(map(is_picture, written))
     assert {path.parent for path in written} == {tmp_path}
     assert status(module, data, f"--output={tmp_path / 'a.jpg'}") == 2
     assert "--output" in capsys.readouterr().err
@@ -536,7 +543,7 @@ def test_without_matplotlib_the_data_are_there(tmp_path, capsys, monkeypatch):
         (script_1d, ["--config_module=configs.nothing"], "--config_module=configs.nothing: there is no such module"),
         (script_1d, ["--seed=-1"], "-1 is out of range: must be in [0, inf)"),
         (script_1d, ["--load"], "--load: the feedback weights in --out_dir are used"),
-        (script_1d, ["--tmax=3"], "--tmax: there is no such option"),
+        (script_1d, ["--tmx_di=3"], "--tmx_di=3: there is no such option; did you mean --tmax_di?"),
         (script_2, ["--count=0"], "0 is out of range: must be in [1, 1000000]"),
         (script_2, ["--seed=x"], "'x' is not a whole number"),
         (script_2, ["--cout=3"], "there is no such option; did you mean --count?"),
