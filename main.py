@@ -141,6 +141,9 @@ def main(argv=None):
     except StoppedByError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except MemoryError as error:
+        print(f"main.py: there is not enough memory ({error})", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("main.py: interrupted before training began; nothing was saved", file=sys.stderr)
         return 128 + signal.SIGINT

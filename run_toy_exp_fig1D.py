@@ -27,7 +27,7 @@ from dfc.settings import parse
 from dfc.tasks import load_task
 from dfc.teaching import nudge
 from figures import fig1d
-from figures.toy import both, draw_or_note
+from figures.toy import both, draw_or_note, make_folder
 from rules import FEEDBACK_RULES
 from run_config import split
 
@@ -206,14 +206,11 @@ def main(argv=None):
         argv = command_line(options, overrides)
         settings = parse(argv, PROG)
         check(settings)
-        folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
         data = experiment(argv, settings, folder, options)
         draw_or_note(PROG, fig1d.write, data, both(folder / fig1d.NAME))
     except program.USER_ERRORS as error:
         return complain(error, EXIT_USAGE)
-    except OSError as error:
-        return complain(f"cannot use the folder {error.filename}: {error.strerror}", EXIT_USAGE)
     except StoppedByError as error:
         return complain(error, EXIT_FAILED)
     except Ended as end:

@@ -8,7 +8,6 @@ import signal
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from dfc.least_squares import damped_pseudo_inverse
 from dfc.losses import SQUARED_ERROR
 from dfc.network import FeedbackNetwork
 from figures import fig2
-from figures.toy import both, draw_or_note
+from figures.toy import both, draw_or_note, make_folder
 
 PROG = "run_toy_exp_fig2.py"
 OUT_DIR = "./logs/toy_experiments/fig2"
@@ -109,16 +108,12 @@ def main(argv=None):
     parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0])
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))
-    folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
         write_arrays(folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT)))
         draw_or_note(PROG, fig2.write, folder / DATA, both(folder / fig2.NAME))
     except (UsageError, FileError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except OSError as error:
-        print(f"{PROG}: cannot use the folder {folder}: {error.strerror}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print(f"{PROG}: interrupted", file=sys.stderr)

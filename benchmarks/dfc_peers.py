@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -99,12 +100,10 @@ def median_seconds(function, repeats, warm_up):
 def products(work, phase, rows):
     """[(times, m, k, n)]: the products (m, k) by (k, n) that one minibatch asks for, for a part of `rows` images.
 
-    What stands still is counted once: the drive of the first layer under control, its gradient.  Of DFC, the published divisor
-    T - 1 steps.  Solves, reductions and everything elementwise are no products.
+    What stands still is counted once: the drive of the first layer under control, its gradient.  Solves, reductions and everything
+    elementwise are no products.
     """
-    from dfc.steady_state import _passes_through_fewer_units
-
-    settings, net = work.settings, work.run.learner.net
+    settings = work.settings
     below, sizes = settings.sizes[:-1], settings.sizes[1:]
     layers, out, steps = range(len(sizes)), sizes[-1], settings.steps - 1
     drive = [(1, rows, below[l], sizes[l]) for l in layers]
@@ -122,17 +121,20 @@ def products(work, phase, rows):
     if settings.rule == "DFA":
         return drive + gradient + control[:-1]
     if settings.rule == "DFC-SS":
-        return drive + gradient + times(steps, control + drive[1:])
+        return drive + gradient + drive[1:] + times(steps, control + drive[1:])
     if settings.rule == "DFC":
         return drive + gradient[:1] + times(steps, control + drive[1:] + gradient[1:])
-    few = _passes_through_fewer_units(net)
+    few = work.run.learner.net.identity and below[-1] < out  # Woodbury's identity (dfc/steady_state.py)
     moved = [(1, rows * (below[-1] if few else out), below[l], sizes[l]) for l in (layers[1:-1] if few else layers[1:])]
     woodbury = [(1, n, out, below[-1]) for n in sizes[:-1]] + control[:-1] + drive[1:-1] + [(1, rows, below[-1], out)]
     return drive + moved + woodbury * few + control + drive[1:] + gradient
 
 
-def product_seconds(workers, precision, shape, at_least=0.01):
-    """Seconds of a worker's processor for a product (m, k) by (k, n) of random matrices, while every worker computes one."""
+def product_seconds(workers, precision, shape, at_least):
+    """Seconds of a worker's processor for a product (m, k) by (k, n) of random matrices, while every worker computes one.
+
+    at_least  seconds of products that the median is taken from
+    """
     import numpy as np
 
     m, k, n = shape
@@ -178,18 +180,21 @@ def suite(names, precision, threads, quick):
 
     changed, batch, large = _changed(quick)
     with Workers(threads) as workers:
+        seconds_of = partial(product_seconds, workers, precision, at_least=0.0 if quick else 0.02)
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
-        rates = {key: _flops(shape) / product_seconds(workers, precision, shape) for key, shape in shapes.items()}
+        rates = {key: _flops(shape) / seconds_of(shape) for key, shape in shapes.items()}
         found = {}
         for name in names:
             case, work = CASES[name], prepare(CASES[name], precision, workers, batch, **changed)
             feedback = case.phase == "feedback"
             parts = list(enumerate(shares(batch, -(-batch // PART) if feedback else threads)))
-            asked = products(work, case.phase, batch // len(parts))
+            asked = Counter()
+            for count, *shape in products(work, case.phase, batch // len(parts)):
+                asked[tuple(shape)] += count * len(parts)
             found[name] = median_seconds(work.step, *_repeats(case, quick)) | {
-                "products": len(parts) * sum(count * product_seconds(workers, precision, shape) for count, *shape in asked),
+                "products": sum(count * seconds_of(shape) for shape, count in asked.items()),
                 "random": noise_seconds(work, workers, parts) if feedback else 0.0,
-                "flops": len(parts) * sum(count * _flops(shape) for count, *shape in asked),
+                "flops": sum(count * _flops(shape) for shape, count in asked.items()),
                 "rates": rates,
             }
     return found

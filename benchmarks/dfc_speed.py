@@ -137,9 +137,10 @@ def main(argv=None):
         print("PyTorch is not installed (pip install torch): this program alone", file=sys.stderr)
     print(HEAD, flush=True)
     rows, extent = [], "quick" if options.quick else "full"
+    processes = ((tuple(PUBLISHED), 1),) if options.quick else PROCESSES
     for precision in ("float64", "float32"):
         for threads in options.threads:
-            for cases, most in PROCESSES:
+            for cases, most in processes:
                 measured = compare(cases, precision, threads, min(options.rounds, most), sides, extent)
                 rows += [row_of(name, precision, threads, measured[name], not options.quick) for name in cases]
                 print("\n".join(map(line_of, rows[-len(cases) :])), flush=True)

@@ -29,5 +29,5 @@ def run_to_an_outcome(loop, folder, record):
         say(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
     try:
         return loop.run()
-    except FileError as error:
+    except (FileError, OSError) as error:  # the latter from pictures and logs, which others write
         raise StoppedByError(f"{error}. Training stopped in epoch {loop.epoch + 1}; --load continues it") from error

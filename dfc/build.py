@@ -173,7 +173,7 @@ def build_run(settings, backend, rule, workers, draws, part=PART):
         prelude=[pretraining] * settings.epochs_fb if feedback else [],
         order=draws.order,
         measure_start=False,
-        begin_epoch=_redraw(net, settings, backend, draws) if settings.reset_K and feedback else None,
+        begin_epoch=_redraw(net, settings, backend, draws) if settings.reset_K and net.feedback else None,
         stop=stop_condition(settings, net),
     )
     return Run(learner, feedback, pretraining, plan, watchers)

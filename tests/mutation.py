@@ -2,7 +2,8 @@
 
     python tests/mutation.py [NAME ...]         (or: make mutants)
 
-Prints a line a mutant and exits with status 1 if one survives.
+A mutant of system 1 must be caught by TESTS, one of system 2 or of the loop by the tests that stand beside it.  Prints a line a
+mutant and exits with status 1 if one survives.
 """
 
 import shutil
@@ -15,10 +16,13 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/rules", "tests/nets", "tests/core/test_parts.py", "tests/core/test_optimisers.py", "tests/reference")
+RULES, REPLAY = "tests/reference", "tests/reference/test_replay.py"
+LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
+PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
 
 # name: (file, the right line or part of it, the defect)
 MUTANTS = {
-    "sign of the output error": ("rules/backprop.py", "- target", "+ target"),
+    "sign of the output error": ("inv_net.py", ": self.classes] - target", ": self.classes] + target"),
     "missing 1/batch": ("core/gradients.py", "delta * (1.0 / delta.shape[-2])", "delta * 1.0"),
     "sum for the mean of the biases": ("core/gradients.py", "delta.mean(axis=-2)", "delta.sum(axis=-2)"),
     "W for its transpose": ("inv_layer.py", "[..., : rows.shape[-1]].swapaxes(-1, -2)", "[..., : rows.shape[-1], :]"),
@@ -31,8 +35,8 @@ MUTANTS = {
     "kink ignored": ("utils.py", "crossed = (h >= 0) != (w >= 0)", "crossed = (h >= 0) != (h >= 0)"),
     "slope at zero": ("utils.py", "positive = (h >= 0)", "positive = (h > 0)"),
     "absolute form keeps its scale": ("rules/gait.py", "scale *= gamma", "pass"),
-    "reused seed": ("core/streams.py", "key = (PURPOSES.index(purpose), index)", "key = (PURPOSES.index(purpose), min(index, 1))"),
-    "neighbouring seeds share layers": ("core/streams.py", "SeedSequence(seed, spawn_key=key)", "SeedSequence(seed + index)"),
+    "reused seed": ("core/streams.py", "*(index or (0,))", "*(min(i, 1) for i in index or (0,))"),
+    "neighbouring seeds share layers": ("core/streams.py", "SeedSequence(seed, spawn", "SeedSequence(seed + sum(index), spawn"),
     "Haar without signs": ("core/initialisers.py", "q * np.where(np.diag(r) < 0, -1.0, 1.0)", "q"),
     "regulariser without its 4": ("core/regularisers.py", "out *= 4.0 * self.strength", "out *= self.strength"),
     "regulariser lost": ("core/learner.py", "start_from_zero=not self.regulariser", "start_from_zero=True"),
@@ -42,22 +46,48 @@ MUTANTS = {
     "auxiliary targets of TP dropped": ("rules/target_prop.py", "h[..., active.shape[-1] :]]", "0 * h[..., active.shape[-1] :]]"),
 }  # fmt: skip
 
+# the same, and the tests that are run
+FEEDBACK_MUTANTS = {
+    "nudge without 1/batch": ("dfc/teaching.py", "(-target_stepsize / activities.count)", "-target_stepsize", RULES),
+    "sign of a voltage difference": ("dfc/teaching.py", "return -2.0 * delta_v", "return 2.0 * delta_v", RULES),
+    "error compared with epsilon": ("dfc/teaching.py", "epsilon * epsilon", "epsilon", RULES),
+    "leak of the integral alone": ("dfc/controller.py", "c.alpha * self.u)", "c.alpha * self.u_int)", RULES),
+    "noise without its root": ("dfc/controller.py", "math.sqrt(c.dt)", "c.dt", RULES),
+    "DFA clips when asked to": ("rules/direct_feedback.py", 'clips="always"', 'clips="asked"', RULES),
+    "DFA forgets the logit": ("rules/direct_feedback.py", "difference = logit - activities.v[last]", "pass", RULES),
+    "control of the same time": ("dfc/feedback_learning.py", "waiting.swapaxes(-1, -2) @", "va.swapaxes(-1, -2) @", RULES),
+    "scale not squared": ("dfc/feedback_learning.py", "SMALLEST_SIGMA) ** 2", "SMALLEST_SIGMA)", RULES),
+    "gradients of all outputs": ("dfc/losses.py", "(2.0 / output.shape[-1])", "2.0", RULES),
+    "W before Q": ("dfc/build.py", "epoch=[feedback, learner,", "epoch=[learner, feedback,", REPLAY),
+    "one step size of Q": ("dfc/build.py", "settings.lr_fb_init", "settings.lr_fb", FLAGS),
+    "momentum for Q": ("dfc/build.py", "return SGD(parameters, **shared)", "return SGD(parameters, 0.5, **shared)", FLAGS),
+    "noise by threads": ("dfc/learners.py", "(self.part or count)) if noisy else", "(self.part or count)) if 0 else", PROGRAM),
+    "totals of all epochs": ("dfc/learners.py", "self._totals, self._batches = None, 0\n        return", "return", PROGRAM),
+    "one order for all passes": ("dfc/draws.py", '"shuffle", passed', '"shuffle"', PROGRAM),
+    "a chunk is a batch": ("dfc/evaluation.py", "(0, len(output), batch_size)", "(0, len(output), len(output))", PROGRAM),
+    "plateau a little early": ("dfc/stopping.py", "epoch > PLATEAU_PATIENCE", "epoch >= PLATEAU_PATIENCE", ENDS),
+    "1000 is too much": ("dfc/stopping.py", "<= LARGEST_WEIGHT) for", "< LARGEST_WEIGHT) for", ENDS),
+    "time before the first epoch": ("dfc/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
+    "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
+    "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
+}
 
-def tests_pass(folder):
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
+
+def tests_pass(folder, tests):
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
 
 
 def survives(mutant, folder):
     """Whether all tests pass with the defect planted in the copy in `folder`."""
-    name, right, wrong = MUTANTS[mutant]
+    name, right, wrong, *tests = (MUTANTS | FEEDBACK_MUTANTS)[mutant]
     file = folder / name
     source = file.read_text()
     if source.count(right) < 1:
         raise SystemExit(f"mutant {mutant!r}: {name} has no {right!r}; write the mutant anew")
     file.write_text(source.replace(right, wrong, 1))
     try:
-        return tests_pass(folder)
+        return tests_pass(folder, tests or TESTS)
     finally:
         file.write_text(source)
 
@@ -67,14 +97,16 @@ def main(names):
         folder = Path(place) / "copy"
         ignored = shutil.ignore_patterns(".git", ".venv*", "results", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, folder, ignore=ignored)
-        if not tests_pass(folder):
+        names = names or [*MUTANTS, *FEEDBACK_MUTANTS]
+        needed = {test for name in names for test in (MUTANTS | FEEDBACK_MUTANTS)[name][3:] or TESTS}
+        if not tests_pass(folder, sorted(needed)):
             raise SystemExit("the tests fail without any mutant: mend that first")
         left = []
-        for mutant in tqdm(names or MUTANTS, disable=None):
+        for mutant in tqdm(names, disable=None):
             alive = survives(mutant, folder)
             tqdm.write(f"{'SURVIVES' if alive else 'caught  '}  {mutant}", file=sys.stdout)
             left += [mutant] * alive
-    print(f"{len(left)} of {len(names or MUTANTS)} mutants survive")
+    print(f"{len(left)} of {len(names)} mutants survive")
     return 1 if left else 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import main
+from core.backend import select_backend
 from dfc.flags import OWN, Options
 from tests.faults.tiny_main import (
     BATCHES,
@@ -414,6 +415,28 @@ def test_two_threads_learn_what_one_learns(variant, call, tmp_path, monkeypatch)
     one, two = arrays(tmp_path / "1"), arrays(tmp_path / "2")
     for name in one:
         assert np.abs(one[name] - two[name]).max() <= 1e-9 * np.abs(one[name]).max(), name
+
+
+def test_every_draw_has_its_own_place():
+    """Passes in other orders, other noise in every batch, part and layer, and for every seed; asked again, the same."""
+    draws = [main.Draws(seed, select_backend("numpy")) for seed in (1, 1, 2)]
+    like = [np.empty((4, 3)), np.empty((4, 3))]
+    places = [((passed, batch), part) for passed in range(2) for batch in range(2) for part in range(2)]
+
+    def drawn(source):
+        yield from (source.order(passed, 50).tobytes() for passed in range(3))
+        for place, part in places:
+            noise = source.noise(place, part)
+            for _ in range(2):
+                yield from (layer[t].tobytes() for layer in noise.fill(3, like) for t in range(3))
+        for layer in range(2):
+            yield source.weights("xavier", layer, 4, 3).tobytes()
+            yield from (source.feedback("xavier", layer, 4, 3, epoch).tobytes() for epoch in range(2))
+            yield source.teacher(layer, 4, 3).tobytes()
+
+    first, again, other = (list(drawn(source)) for source in draws)
+    assert first == again
+    assert len(set(first) | set(other)) == 2 * len(first)
 
 
 # ---- what is printed

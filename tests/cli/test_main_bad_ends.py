@@ -321,6 +321,21 @@ def test_full_disk_stops_the_run_and_loses_nothing(file, call, folder, tmp_path,
     assert checkpoint(folder) == checkpoint(tmp_path / "roomy")
 
 
+def test_pictures_that_find_no_room_are_a_full_disk_too(call, folder, monkeypatch, capfd):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+
+    def full(self, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(figure, "savefig", full)
+        assert call("--make_dynamics_plot", "--tmax_di=3") == 1
+    line = complaint(capfd.readouterr().err)
+    assert os.strerror(errno.ENOSPC) in line and str(folder) in line and "--load" in line
+    monkeypatch.setattr(figure, "savefig", lambda self, path: None)
+    assert call("--make_dynamics_plot", "--tmax_di=3", "--load") == 0
+
+
 def test_folder_that_vanishes_is_told_in_one_line(call, folder, monkeypatch, capfd):
     spoil(monkeypatch, "ForwardLearner", 2, lambda net: shutil.rmtree(folder))
     assert call() == 1

@@ -131,6 +131,14 @@ def test_bad_input_is_refused_in_one_line(case, refused):
     refused(*BAD[case])
 
 
+@pytest.mark.parametrize("flag", ["--num_train=1000000000000000", "--size_hidden=[1000000000000000,5]"])
+def test_sizes_beyond_all_memory_are_told_in_one_line(flag, refused, capfd, tmp_path):
+    """Petabytes, which no machine begins to hand out."""
+    assert refused.call(flag) == 1
+    assert "memory" in complaint(capfd.readouterr().err)
+    assert not list(tmp_path.glob("run/*"))
+
+
 @pytest.mark.parametrize("package, flag", [("tensorboardX", "--save_logs"), ("matplotlib", "--make_dynamics_plot")])
 def test_packages_that_are_missing_are_asked_for_by_name(package, flag, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)

@@ -388,6 +388,15 @@ def test_only_what_is_to_be_learned_moves(flags, tmp_path, monkeypatch):
         assert np.array_equal(arrays(tmp_path / "run")["2Lfeedback"], np.eye(3))
 
 
+def test_momentum_is_for_q_in_rmsprop_alone(tmp_path, monkeypatch):
+    """dfc.md E: feedback SGD has none."""
+    call = in_process(tmp_path, monkeypatch)
+    for optimiser in OPTIMISERS:
+        base = [f"--optimizer_fb={optimiser}", "--freeze_forward_weights", "--overwrite"]
+        found = [arrays_of(call, tmp_path, *base, f"--momentum={momentum}") for momentum in (0.0, 0.5)]
+        assert (found[0] == found[1]) == (optimiser != "RMSprop")
+
+
 def test_fixed_norm_is_the_length_of_the_first_step(tmp_path, monkeypatch):
     """dfc.md C.4: all gradients that the optimiser owns are scaled to one joint norm; SGD then moves by lr times it."""
     call = in_process(tmp_path, monkeypatch)
