@@ -103,6 +103,8 @@ def products(work, phase, rows):
     What stands still is counted once: the drive of the first layer under control, its gradient.  Solves, reductions and everything
     elementwise are no products.
     """
+    from rules.dfc import TIME_BLOCK
+
     settings = work.settings
     below, sizes = settings.sizes[:-1], settings.sizes[1:]
     layers, out, steps = range(len(sizes)), sizes[-1], settings.steps - 1
@@ -123,7 +125,8 @@ def products(work, phase, rows):
     if settings.rule == "DFC-SS":
         return drive + gradient + drive[1:] + times(steps, control + drive[1:])
     if settings.rule == "DFC":
-        return drive + gradient[:1] + times(steps, control + drive[1:] + gradient[1:])
+        together = [(1 / TIME_BLOCK, n, TIME_BLOCK * rows, inputs) for _, n, _, inputs in gradient[1:]]
+        return drive + gradient[:1] + times(steps, control + drive[1:] + together)
     few = work.run.learner.net.identity and below[-1] < out  # Woodbury's identity (dfc/steady_state.py)
     moved = [(1, rows * (below[-1] if few else out), below[l], sizes[l]) for l in (layers[1:-1] if few else layers[1:])]
     woodbury = [(1, n, out, below[-1]) for n in sizes[:-1]] + control[:-1] + drive[1:-1] + [(1, rows, below[-1], out)]

@@ -165,10 +165,10 @@ class ForwardLearner(DfcLearner):
         output = batch.activities.r[-1]
         loss = self.net.loss.value(output, batch.target)
         xp = array_module(output)
-        right = self.correct(output, batch.target) / len(output) if self.correct else xp.zeros_like(loss)
+        right = self.correct(output, batch.target).astype(loss.dtype) / len(output) if self.correct else xp.zeros_like(loss)
         counted = [t.counts for t in batch.teachings if t.counts is not None]
         counted = sum(counted) if counted else xp.zeros(3, dtype=int)
-        seen = xp.concatenate([xp.stack([loss, right.astype(loss.dtype)]), counted.astype(loss.dtype)])
+        seen = xp.concatenate([xp.stack([loss, right]), counted.astype(loss.dtype)])
         self._totals = seen if self._totals is None else self._totals + seen
         self._batches += 1
 

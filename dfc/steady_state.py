@@ -50,15 +50,12 @@ def analytical_steady_state(net, activities, nudge, alpha):
 
 def control(net, activities, nudge, alpha):
     """u (n, n_L): see `analytical_steady_state`."""
-    through_few = _passes_through_fewer_units(net)
-    if through_few:
-        directions = [(q @ net.weights[-1]).swapaxes(-1, -2) for q in net.feedback[:-1]]
-    else:
-        directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
-    solve = _solve_through_fewer_units if through_few else _solve_outputs
+    if _passes_through_fewer_units(net):
+        return _control_through_fewer_units(net, activities, nudge, alpha)
+    directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
     u = array_module(nudge).empty_like(nudge)
-    for rows in net.blocks(len(nudge), entries=max(net.sizes) * len(directions[0]) if directions else 1):
-        u[rows] = solve(net, activities.part(rows), directions, nudge[rows], alpha)
+    for rows in net.blocks(len(nudge), entries=max(net.sizes) * nudge.shape[-1] if directions else 1):
+        u[rows] = _solve_outputs(net, activities.part(rows), directions, nudge[rows], alpha)
     return u
 
 
@@ -75,22 +72,25 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
     return _solve(loop, nudge, alpha)
 
 
-def _solve_through_fewer_units(net, activities, directions, nudge, alpha):
+def _control_through_fewer_units(net, activities, nudge, alpha):
     """u by Woodbury's identity, where all that happens below the output passes through k < n_L units.
 
         (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
     A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W and Q_l e, of which Q_l W is the same for all samples.
     """
-    c = 1.0 + alpha
-    loop = _rates_by_control(net, activities, directions).swapaxes(-1, -2)
-    moved = None
-    for l, q in enumerate(net.feedback[:-1]):
+    c, hidden, weights = 1.0 + alpha, net.feedback[:-1], net.weights[-1]
+    moved = None  # A e
+    for l, q in enumerate(hidden):
         direction = nudge @ q.swapaxes(-1, -2)
         moved = direction if moved is None else moved @ net.weights[l].swapaxes(-1, -2) + direction
         moved = moved * net.slope(activities, l)
-    inner = _solve(loop, moved, c)
-    return (nudge - inner @ net.weights[-1].swapaxes(-1, -2)) / c
+    directions = [(q @ weights).swapaxes(-1, -2) for q in hidden]
+    inner = array_module(nudge).empty_like(moved)
+    for rows in net.blocks(len(nudge), entries=max(net.sizes[:-1]) * moved.shape[-1]):
+        loop = _rates_by_control(net, activities.part(rows), directions).swapaxes(-1, -2)
+        inner[rows] = _solve(loop, moved[rows], c)
+    return (nudge - inner @ weights.swapaxes(-1, -2)) / c
 
 
 def _passes_through_fewer_units(net):

@@ -53,7 +53,7 @@ FEEDBACK_MUTANTS = {
     "error compared with epsilon": ("dfc/teaching.py", "epsilon * epsilon", "epsilon", RULES),
     "leak of the integral alone": ("dfc/controller.py", "c.alpha * self.u)", "c.alpha * self.u_int)", RULES),
     "noise without its root": ("dfc/controller.py", "math.sqrt(c.dt)", "c.dt", RULES),
-    "DFA clips when asked to": ("rules/direct_feedback.py", 'clips="always"', 'clips="asked"', RULES),
+    "DFA clips when asked to": ("rules/direct_feedback.py", 'clips="always"', 'clips="asked"', FLAGS),
     "DFA forgets the logit": ("rules/direct_feedback.py", "difference = logit - activities.v[last]", "pass", RULES),
     "control of the same time": ("dfc/feedback_learning.py", "waiting.swapaxes(-1, -2) @", "va.swapaxes(-1, -2) @", RULES),
     "scale not squared": ("dfc/feedback_learning.py", "SMALLEST_SIGMA) ** 2", "SMALLEST_SIGMA)", RULES),

@@ -425,6 +425,21 @@ def test_clipped_gradients_have_bounded_steps(tmp_path, monkeypatch):
             assert 0.9 * 0.05 / 0.001 * 1e-6 < length <= 1.000001 * 0.05 / 0.001 * 1e-6, name
 
 
+def test_dfa_clips_to_one_whatever_is_asked_and_backpropagation_never(tmp_path, monkeypatch):
+    """dfc.md F.1, F.2; the nudge is so large that every gradient of DFA is longer than 1."""
+    call = in_process(tmp_path, monkeypatch)
+    for rule, rate in (("DFA", 0.01), ("BP", 1e-3)):
+        options = [*RULES[rule], "--batch_size=20", "--target_stepsize=1000", f"--lr={1000 * rate}", "--overwrite"]
+        start = arrays_of(call, tmp_path, *options, "--epochs=0")
+        found = [arrays_of(call, tmp_path, *options, "--epochs=1", *clip) for clip in ([], ["--clip_grad_norm=0.01"])]
+        assert found[0] == found[1]
+        lengths = {name: np.linalg.norm(np.frombuffer(found[0][name]) - np.frombuffer(start[name])) / rate for name in start}
+        if rule == "DFA":
+            assert [value for name, value in lengths.items() if "feedback" not in name] == pytest.approx([1.0] * 6, rel=1e-5)
+        else:
+            assert max(lengths.values()) > 1.1
+
+
 def test_resetting_draws_new_feedback_each_epoch_but_the_first(tmp_path, monkeypatch):
     """dfc.md D.6; with step sizes of next to nothing Q stays what was drawn: another one each epoch, of the same kind."""
     call = in_process(tmp_path, monkeypatch)
