@@ -49,12 +49,12 @@ def test_kill_at_random_moments_and_resume(uninterrupted, tmp_path):
     options = (*SETTINGS, "--epochs=25")
     whole, seconds = uninterrupted(*options)
     random, kills, resumed, lives = np.random.default_rng(21), 0, 0, 0
-    while kills < 4:
+    while (kills < 4 or not resumed) and lives < 20:
         lives += 1
         place, load = tmp_path / str(lives), []
         while True:
             with start(f"--out_dir={place}", *options, *load) as process:
-                if kills < 4:
+                if kills < 4 or not resumed:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=random.uniform(0.3, 0.9) * seconds)
                     process.kill()  # nothing happens to a process that is done
@@ -64,9 +64,12 @@ def test_kill_at_random_moments_and_resume(uninterrupted, tmp_path):
                 break
             kills += 1
             load = ["--load"] if (place / "config.json").exists() else []
-            resumed += (place / "checkpoint.npz").exists()
+            if (place / "checkpoint.npz").exists():
+                resumed += 1
+            else:
+                seconds *= 1.3  # the machine is busier than when the whole run was timed
         same(place, whole)
-    assert resumed >= 1  # else the moments missed the training
+    assert resumed  # else the moments missed the training
 
 
 PLACES = {  # where it is killed: (batch, passes in the checkpoint that is left)
