@@ -116,6 +116,8 @@ def run_folder(settings):
 def decisive(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
     own = {name: getattr(settings, name) for name in OWN_SETTINGS}
+    if settings.load_ST_dataset:
+        own["data_dir"] = settings.data_dir  # another folder, other data
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
 

@@ -156,7 +156,10 @@ class Loop:
                     return self._interrupted(stop)
                 if not (alive and self._end_pass(bar)):
                     return self.give_up("diverged")
-        return self.give_up("stopped", reason=reason) if reason else self._finished()
+        if not reason:
+            return self._finished()
+        self.folder.save_weights(self.learner.net)
+        return self.give_up("stopped", reason=reason)
 
     def _more(self):
         return self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude)

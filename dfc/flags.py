@@ -176,7 +176,7 @@ class Options:
     proactive_controller: bool = _dfc(False, "the control of a step acts in that step (forward phase only)")
     simulate_layerwise: bool = _dfc(False, "simulate layer by layer; inst_transmission implies it")
     include_non_converged_samples: bool = _dfc(False, "learn from samples that did not converge too")
-    beta_homeostatic: float = _dfc(0.01, "no effect (deprecated)")
+    beta_homeostatic: float = _dfc(0.01, "no effect (deprecated)", bounds=FINITE)
 
     backend: str = _own("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
     device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=NOT_NEGATIVE)

@@ -5,7 +5,7 @@ import numpy as np
 from core.files import write_text
 from dfc.measures import SUMMARY_FRAMES, search_damping
 from dfc.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
-from dfc.summary import Frame
+from dfc.summary import NOT_YET, Frame
 from dfc.tensorboard import Log, open_writer
 
 VECTORS = tuple(f"{name}_{moment}" for name in ("max_eig", "max_eig_bcn", "norm_r", "dev_r") for moment in ("mean", "std"))
@@ -18,6 +18,8 @@ def summary_entries(settings, watchers):
         entries |= {name: np.zeros(1) for name in (*VECTORS, "dist_to_NDI")}
     for name, values in watchers.vectors().items():
         entries[name] = values if name.endswith("_keys") else np.array(values)
+    if settings.network_type == "DFC" and settings.epochs_fb and not settings.freeze_fb_weights:
+        entries["gn_condition_init"] = NOT_YET
     entries |= watchers.numbers()
     if settings.save_df and settings.rule != "BP":
         for name, (steps, columns, values) in watchers.frames().items():

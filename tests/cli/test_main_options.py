@@ -85,7 +85,7 @@ EFFECTS = {
     "initialization": ("", "--initialization=xavier", NUMBERS),
     "random_seed": ("", "--random_seed=43", NUMBERS),
     "single_precision": ("", "--single_precision", f"{NUMBERS} files"),
-    "evaluate": (PLATEAU, "--evaluate", f"{NUMBERS} files"),  # a run that stops early publishes no weights
+    "evaluate": (PLATEAU, "--evaluate", NUMBERS),
     "log_interval": (f"{FRAMES} --save_BP_angle", "--log_interval=2", "summary"),
     "save_logs": ("--save_BP_angle --save_df", "--save_logs", "log"),
     "save_BP_angle": (FRAMES, "--save_BP_angle", "summary files"),
