@@ -17,7 +17,7 @@ def teach(net, activities, target, options, gradients, noise=None):
         dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))   (or as dfc.md C.1)
 
     Arguments and result as in rules.dfc_ss.teach.  Samples that did not converge count as if they had stayed at the feedforward
-    state: where there are any, the others are simulated once more, which needs no memory for trajectories.
+    state: where there are any, they or the others are simulated once more, which needs no memory for trajectories.
     """
     output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)
     if options.efficient:
@@ -27,8 +27,21 @@ def teach(net, activities, target, options, gradients, noise=None):
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     if not options.include_non_converged_samples and not bool(converged.all()):
-        total = _simulate_again(net, activities, output_target, options, gradients, noise, converged)
+        total = _without_others(net, activities, output_target, options, total, noise, converged, diverged, state)
     return Teaching(total.finish(), steady, counts(converged, diverged), converged, diverged)
+
+
+def _without_others(net, activities, output_target, options, total, noise, converged, diverged, state):
+    """The TimeSum of the converged samples alone.
+
+    A few tame samples are simulated once more and taken out; what has blown up would leave its rounding behind.
+    """
+    kept, wild = converged.nonzero()[0], diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
+    if 2 * len(kept) < len(converged) or len(wild.nonzero()[0]):
+        return _simulate_again(net, activities, output_target, options, total.sums, noise, converged)
+    others = _simulate_again(net, activities, output_target, options, empty_gradients(net), noise, ~converged)
+    total.take_out(others, ~converged)
+    return total
 
 
 def _simulate_again(net, activities, output_target, options, gradients, noise, chosen):
@@ -56,7 +69,7 @@ class TimeSum:
         self._first, self._scratch = xp.zeros_like(activities.v[0]), xp.empty_like(activities.v[0])
         weighted = options.learning_rule == "derivative_matrix"
         self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
-        self._sums = gradients
+        self.sums = gradients
         for total in gradients:
             total[...] = 0.0
         self._filled, self._rows = 0, n
@@ -92,20 +105,30 @@ class TimeSum:
         for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
             errors = errors[:filled].reshape(filled * self._rows, -1)
             rates = rates[:filled].reshape(filled * self._rows, -1)
-            weights, *biases = of_layer(self.net, self._sums, l)
+            weights, *biases = of_layer(self.net, self.sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
             for b in biases:
                 b += errors.sum(axis=0)
+
+    def take_out(self, other, rows):
+        """Subtract the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
+        for each in (self, other):
+            if each._filled:
+                each._add_block()
+        self._first[rows] = 0.0
+        first = 2 if self.net.biases else 1
+        for total, part in zip(self.sums[first:], other.sums[first:], strict=True):
+            total -= part
 
     def finish(self):
         """The gradients, means over the batch and all T time points."""
         if self._filled:
             self._add_block()
         scale = 2.0 / (self.activities.count * self.options.controller.steps)
-        for total in self._sums:
+        for total in self.sums:
             total *= scale
-        layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self._sums, 0))
-        return self._sums
+        layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self.sums, 0))
+        return self.sums
 
 
 def _teach_step_by_step(net, activities, output_target, options, gradients, noise):
