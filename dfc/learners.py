@@ -10,6 +10,7 @@ from core.learner import BaseLearner
 from core.workers import shares
 from dfc.feedback_learning import homeostatic_decay
 from dfc.network import Activities
+from dfc.teaching import empty_gradients, of_layer
 
 PART = 64  # rows that share their noise, and are simulated together where there is noise
 
@@ -138,17 +139,15 @@ class ForwardLearner(DfcLearner):
             return self._teach(activities.part(rows), target[rows], self._gradients[number], noise)
 
         while len(self._gradients) < len(parts):
-            self._gradients.append([array_module(p).empty_like(p) for p in self.net.parameters])
+            self._gradients.append(empty_gradients(self.net))
         return self.workers.map(work, parts)
 
     def _teach(self, activities, target, gradients, noise):
         if self.rule.teach:
             return self.rule.teach(self.net, activities, target, self.options, gradients, noise)
         errors = self.rule.layer_errors(self.net, activities, target, self.options)
-        arrays = iter(gradients)
         for l, delta in enumerate(errors):
-            out = [next(arrays) for _ in range(2 if self.net.biases else 1)]
-            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *out)
+            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *of_layer(self.net, gradients, l))
         return Teaching(gradients, None)
 
     def _sum(self, teachings):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from core.files import write_text
+from dfc.build import SIMULATED
 from dfc.measures import SUMMARY_FRAMES, search_damping
 from dfc.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
 from dfc.summary import NOT_YET, Frame
@@ -32,7 +33,7 @@ def check_reports(settings):
     """Raise UsageError where a flag asks for what needs a package that is not installed."""
     if settings.save_logs:
         open_writer(None)
-    if settings.make_dynamics_plot and settings.rule in ("DFC", "DFC-SS"):
+    if settings.make_dynamics_plot and settings.rule in SIMULATED:
         require_matplotlib("--make_dynamics_plot")
     if settings.plot_autoencoder_images:
         require_matplotlib("--plot_autoencoder_images")
@@ -53,7 +54,7 @@ def attach_reports(settings, run, draws, folder):
         for learner in (run.feedback, run.pretraining):
             if learner:
                 learner.watchers.append(log.watch_feedback(learner))
-    if settings.make_dynamics_plot and settings.rule in ("DFC", "DFC-SS"):
+    if settings.make_dynamics_plot and settings.rule in SIMULATED:
         prelude, epoch = len(run.plan.prelude), len(run.plan.epoch)
         plot = DynamicsPlot(
             run.learner.net,
