@@ -159,7 +159,7 @@ def noise_seconds(work, workers, parts):
     """Processor seconds that the noise of one feedback minibatch takes, drawn as the simulation draws it."""
     import numpy as np
 
-    from dfc.controller import NOISE_BLOCK
+    from dfc.simulation import NOISE_BLOCK
 
     def draw(part):
         number, rows = part

@@ -58,24 +58,29 @@ class ControlledNetwork:
         self.net, self.controller = net, controller
         self.activities, self.target = activities, target
         self.u, self.u_int = xp.zeros_like(target), xp.zeros_like(target)
+        self._xp = xp
+        self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
+        self._allocate()
+
+    def _allocate(self):
+        net, activities, xp = self.net, self.activities, self._xp
         self.va = [xp.zeros_like(v) for v in activities.v]
         # nothing happens to the input: the basal voltage of the first layer stays that of the feedforward pass
         self.vb = [activities.v[0], *(v.copy() for v in activities.v[1:])]
         self.vs = [v.copy() for v in activities.v]
         self.r = [r.copy() for r in activities.r]
         self._scratch = [xp.empty_like(v) for v in activities.v]
-        self._xp, self._biases = xp, net.biases or [None] * len(net.weights)
+        self._biases = net.biases or [None] * len(net.weights)
         # copied, not views: a product with a transposed view takes longer, in float32 by an eighth (128 rows) to a quarter (64)
         self._transposed = [
             tuple(xp.ascontiguousarray(matrix.swapaxes(-1, -2)) for matrix in pair)
             for pair in zip(net.weights, net.feedback, strict=True)
         ]
-        self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
 
     def step(self, noise=None):
         """One Euler step, in place (dfc.md B.4).
 
-        noise  L arrays (n, n_l) of standard normals, where the controller has noise
+        noise  what `arrange` made of standard normals, where the controller has noise
         """
         c, before = self.controller, self.u
         error = self.target - self.r[-1]
@@ -85,7 +90,9 @@ class ControlledNetwork:
             self.u = self.u_int + c.k_p * error
         else:
             self.u = self.u + change
-        signal = self.u if c.proactive else before
+        self._step_layers(self.u if c.proactive else before, noise)
+
+    def _step_layers(self, signal, noise):
         for l in self._layers:
             self._step_layer(l, signal, None if noise is None else noise[l])
 
@@ -105,8 +112,7 @@ class ControlledNetwork:
             scratch *= c.dt / c.tau_a
             va += scratch
         if noise is not None:
-            sigma = c.sigma_output if l == len(self.vs) - 1 else c.sigma
-            xp.multiply(noise, sigma * math.sqrt(c.dt) / c.tau_a, out=scratch)
+            xp.multiply(noise, self.noise_scale(l), out=scratch)
             va += scratch
         if c.inst_system_dynamics:
             xp.add(va, vb, out=vs)
@@ -117,73 +123,18 @@ class ControlledNetwork:
             vs += scratch
         self.net.activations[l].apply(vs, out=self.r[l])
 
+    def arrange(self, block):
+        """L arrays (steps, n, n_l) of standard normals -> what `step` takes, of one step after the other."""
+        return [[layer[t] for layer in block] for t in range(len(block[0]))]
+
+    def noise_scale(self, l):
+        """The standard deviation of what a step adds to the apical voltages of layer l."""
+        c = self.controller
+        return (c.sigma_output if l == len(self.vs) - 1 else c.sigma) * math.sqrt(c.dt) / c.tau_a
+
     def output_distance(self):
         """|r* - r_L| of every sample (n,)."""
         return norms(self.target - self.r[-1])
-
-
-def simulate(net, activities, target, controller, noise=None, observe=None):
-    """The controlled network after controller.steps time points.
-
-    net         FeedbackNetwork
-    activities  its feedforward pass, the state at the first time point
-    target      output target (n, n_L), constant
-    controller  Controller
-    noise       object with `fill(steps, like)` -> L arrays (steps, n, n_l) of standard normals for so many steps, valid until the
-                next call, and `again(rows)` -> the same noise from its beginning, of these rows alone; needed where the
-                controller has noise
-    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
-    """
-    state = ControlledNetwork(net, activities, target, controller)
-    if observe:
-        observe(0, state)
-    draws = _draws(state, noise) if controller.sigma is not None else None
-    for t in range(1, controller.steps):
-        state.step(next(draws) if draws else None)
-        if observe:
-            observe(t, state)
-    return state
-
-
-NOISE_BLOCK = 16  # time steps of noise drawn at once: few enough to stay in the cache
-
-
-def _draws(state, noise):
-    """The noise of one step after the other, L arrays (n, n_l) each, drawn in blocks of steps."""
-    left = state.controller.steps - 1
-    while left > 0:
-        count = min(left, NOISE_BLOCK)
-        block = noise.fill(count, state.vs)
-        for t in range(count):
-            yield [layer[t] for layer in block]
-        left -= count
-
-
-@dataclass
-class Trajectory:
-    """All time points of a simulation: u (T, n, n_L); va, vb, vs, r, L arrays (T, n, n_l); errors |r* - r_L| (T, n)."""
-
-    u: list
-    va: list
-    vb: list
-    vs: list
-    r: list
-    errors: list
-
-
-def record(net, activities, target, controller, noise=None):
-    """The Trajectory of a simulation; as large as it sounds, so for plots and tests."""
-    kept = []
-
-    def keep(t, state):
-        layers = [[each.copy() for each in arrays] for arrays in (state.va, state.vb, state.vs, state.r)]
-        kept.append((state.u.copy(), *layers, state.output_distance()))
-
-    simulate(net, activities, target, controller, noise, keep)
-    xp = array_module(target)
-    u, *layers, errors = zip(*kept, strict=True)
-    stacked = [[xp.stack(each) for each in zip(*arrays, strict=True)] for arrays in layers]
-    return Trajectory(xp.stack(u), *stacked, xp.stack(errors))
 
 
 def norms(rows):

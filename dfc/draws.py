@@ -43,7 +43,7 @@ class Draws:
 
 
 class Noise:
-    """A source of noise for dfc.controller.simulate."""
+    """A source of noise for dfc.simulation.simulate."""
 
     def __init__(self, key, backend):
         self._key, self._backend = key, backend

@@ -7,7 +7,8 @@ in the mean over the batch; labels play no part.
 from dataclasses import dataclass
 
 from core.backend import array_module
-from dfc.controller import Controller, simulate
+from dfc.controller import Controller
+from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
 
 SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
@@ -35,14 +36,14 @@ def normal_controller(net, activities, settings, noise):
     (dfc.md D.2; Meulemans et al. 2021, eq. for the feedback weights.)
     """
     xp = array_module(activities.x)
-    sums = [xp.zeros_like(q) for q in net.feedback]
-
-    before = [xp.empty_like(v) for v in activities.v]
+    sums, before = [xp.zeros_like(q) for q in net.feedback], []
 
     def pair(t, state):
+        if t == 0:
+            before.extend(va.copy("K") for va in state.va)
+            return
         for total, waiting, va in zip(sums, before, state.va, strict=True):
-            if t:
-                total += waiting.swapaxes(-1, -2) @ state.u
+            total += waiting.swapaxes(-1, -2) @ state.u
             waiting[...] = va
 
     simulate(net, activities, activities.r[-1], settings.controller, noise, pair)

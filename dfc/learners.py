@@ -49,7 +49,7 @@ class DfcLearner(BaseLearner):
     net        FeedbackNetwork
     optimiser  core.optimisers
     workers    core.workers.Workers
-    noise      function (place, part) -> noise for dfc.controller.simulate, for part 0, 1, … of a batch; None: none is needed
+    noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
     name       tells the learners apart in a checkpoint
     watchers   functions of a Batch, called for every batch (dfc.watchers, dfc.pictures)
     part       rows of a batch that share one source of noise; None: all

@@ -8,8 +8,8 @@ from core.backend import array_module, to_host
 from core.options import UsageError
 from core.workers import shares
 from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nullspace_ratios, ssa_update
-from dfc.controller import simulate
 from dfc.feedback_diagnostics import feedback_fit
+from dfc.simulation import simulate
 from dfc.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names
 from dfc.teaching import nudge
 

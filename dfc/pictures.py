@@ -10,7 +10,8 @@ import numpy as np
 
 from core.backend import to_host
 from core.options import UsageError
-from dfc.controller import norms, record
+from dfc.controller import norms
+from dfc.simulation import record
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import nudge
 

@@ -162,7 +162,7 @@ def build_watchers(settings, net, options, noise=None):
     settings  dfc.settings.Settings
     net       FeedbackNetwork
     options   the rule's Options
-    noise     that of the ForwardLearner: function (place, part) -> noise for dfc.controller.simulate
+    noise     that of the ForwardLearner: function (place, part) -> noise for dfc.simulation.simulate
     Raises    UsageError where save_nullspace_norm_ratio cannot be measured
     """
     watchers = Watchers([], [], [])

@@ -3,7 +3,7 @@
 from core.backend import array_module
 from core.clipping import clip_each
 from core.gradients import Teaching, layer_gradients
-from dfc.controller import simulate
+from dfc.simulation import simulate
 from dfc.teaching import convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
 from rules._rule import Rule
 from rules.dfc_ss import Options, first_error, noisy, settle
@@ -55,6 +55,27 @@ def _simulate_again(net, activities, output_target, options, gradients, noise, c
     return total
 
 
+class TimeBlock:
+    """Room for TIME_BLOCK arrays like `like` (n, k), each laid out in memory as that is, so that copying runs along it.
+
+    slots  the arrays, one after the other
+    """
+
+    def __init__(self, like):
+        xp, (n, k) = array_module(like), like.shape
+        if like.flags.c_contiguous:
+            block = xp.empty((TIME_BLOCK, n, k), dtype=like.dtype)
+            self.slots, self._flat = [block[t] for t in range(TIME_BLOCK)], block.reshape(-1, k)
+        else:
+            block = xp.empty((k, TIME_BLOCK, n), dtype=like.dtype)
+            self.slots = [block[:, t].swapaxes(-1, -2) for t in range(TIME_BLOCK)]
+            self._flat = block.reshape(k, -1).swapaxes(-1, -2)
+
+    def rows(self, filled):
+        """The first arrays, one below the other (filled * n, k)."""
+        return self._flat[: filled * len(self.slots[0])]
+
+
 class TimeSum:
     """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t].
 
@@ -63,38 +84,40 @@ class TimeSum:
 
     def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
-        n, xp = len(activities.x), array_module(activities.x)
-        self._errors = [xp.empty((TIME_BLOCK, *v.shape), dtype=v.dtype) for v in activities.v[1:]]
-        self._rates = [xp.empty((TIME_BLOCK, *r.shape), dtype=r.dtype) for r in activities.r[:-1]]
-        self._first, self._scratch = xp.zeros_like(activities.v[0]), xp.empty_like(activities.v[0])
         weighted = options.learning_rule == "derivative_matrix"
         self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
         self.sums = gradients
         for total in gradients:
             total[...] = 0.0
-        self._filled, self._rows = 0, n
+        self._first, self._filled = array_module(activities.x).zeros_like(activities.v[0]), 0
 
     def observe(self, t, state):
         """Take in time point t; at the first one somatic and basal voltages are equal."""
         if t == 0:
+            self._begin(state)
             return
         self._half_error(state, 0, out=self._scratch)
         self._first += self._scratch
-        for l in range(1, len(state.r)):
-            self._half_error(state, l, out=self._errors[l - 1][self._filled])
-            self._rates[l - 1][self._filled] = state.r[l - 1]
+        for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
+            self._half_error(state, l, out=errors.slots[self._filled])
+            rates.slots[self._filled][...] = state.r[l - 1]
         self._filled += 1
         if self._filled == TIME_BLOCK:
             self._add_block()
 
+    def _begin(self, state):
+        xp = array_module(state.u)
+        self._rest = state.r[0].copy("K")
+        self._first, self._scratch = xp.zeros_like(self._rest), xp.empty_like(self._rest)
+        self._errors = [TimeBlock(v) for v in state.vs[1:]]
+        self._rates = [TimeBlock(r) for r in state.r[:-1]]
+
     def _half_error(self, state, l, out):
         """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
         if self.options.learning_rule == "nonlinear_difference":
-            if l:
-                self.net.activations[l].apply(state.vb[l], out=out)
-            else:
-                out[...] = self.activities.r[0]  # the basal voltage of the first layer stays that of the feedforward pass
-            out -= state.r[l]
+            # the basal voltage of the first layer stays that of the feedforward pass
+            basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest
+            array_module(out).subtract(basal, state.r[l], out=out)
             return
         array_module(out).subtract(state.vb[l], state.vs[l], out=out)
         if self._slopes:
@@ -103,8 +126,7 @@ class TimeSum:
     def _add_block(self):
         filled, self._filled = self._filled, 0
         for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
-            errors = errors[:filled].reshape(filled * self._rows, -1)
-            rates = rates[:filled].reshape(filled * self._rows, -1)
+            errors, rates = errors.rows(filled), rates.rows(filled)
             weights, *biases = of_layer(self.net, self.sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
             for b in biases:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 from core.gradients import Teaching
-from dfc.controller import Controller, norms, simulate
+from dfc.controller import Controller, norms
+from dfc.simulation import simulate
 from dfc.steady_state import SteadyState
 from dfc.teaching import convergence, counts, nudge, steady_gradients
 from rules._rule import Rule
@@ -45,7 +46,7 @@ def teach(net, activities, target, options, gradients, noise=None):
     target      labels (n,) or targets (n, n_L)
     options     Options
     gradients   arrays like net.parameters, overwritten
-    noise       see dfc.controller.simulate
+    noise       see dfc.simulation.simulate
     Returns     Teaching; samples that did not converge add nothing unless they are included
     """
     output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)

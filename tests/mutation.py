@@ -53,6 +53,8 @@ FEEDBACK_MUTANTS = {
     "error compared with epsilon": ("dfc/teaching.py", "epsilon * epsilon", "epsilon", RULES),
     "leak of the integral alone": ("dfc/controller.py", "c.alpha * self.u)", "c.alpha * self.u_int)", RULES),
     "noise without its root": ("dfc/controller.py", "math.sqrt(c.dt)", "c.dt", RULES),
+    "apical voltage at once": ("dfc/stacked.py", "scratch *= c.dt / c.tau_a", "scratch *= 1.0", RULES),
+    "noise of hidden layers everywhere": ("dfc/controller.py", "if l == len(self.vs) - 1", "if l == len(self.vs)", RULES),
     "DFA clips when asked to": ("rules/direct_feedback.py", 'clips="always"', 'clips="asked"', FLAGS),
     "DFA forgets the logit": ("rules/direct_feedback.py", "difference = logit - activities.v[last]", "pass", RULES),
     "control of the same time": ("dfc/feedback_learning.py", "waiting.swapaxes(-1, -2) @", "va.swapaxes(-1, -2) @", RULES),

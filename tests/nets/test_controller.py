@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dfc import controller as module
+from dfc import simulation as module
 from dfc.activations import ACTIVATIONS
-from dfc.controller import NOISE_BLOCK, Controller, record, simulate
+from dfc.controller import Controller
 from dfc.losses import SQUARED_ERROR
 from dfc.network import FeedbackNetwork
+from dfc.simulation import NOISE_BLOCK, record, simulate
 from dfc.steady_state import analytical_steady_state
 from tests.feedback_nets_for_tests import STABLE, draw_noise, make_batch, make_net, weight_products
 from tests.nets_for_tests import difference
+
+pytestmark = pytest.mark.usefixtures("form")
 
 # Ways to travel that end in the same place.
 WAYS = {

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dfc.controller import NOISE_BLOCK, Controller, record
+from dfc.controller import Controller
 from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, homeostatic_decay, squared_norm
 from dfc.jacobian import output_jacobian, stacked_feedback
+from dfc.simulation import NOISE_BLOCK, record
 from tests.feedback_nets_for_tests import central_differences, draw_noise, make_batch, make_net, weight_products
 from tests.nets_for_tests import difference
 
@@ -16,6 +17,8 @@ SIGMA = 0.05
 CONTROLLER = Controller(
     alpha=0.5, dt=0.02, steps=40, k_p=0.1, tau_v=0.04, tau_a=0.3, inst_transmission=True, sigma=SIGMA, sigma_output=SIGMA
 )
+
+pytestmark = pytest.mark.usefixtures("form")
 SETTINGS = FeedbackSettings(CONTROLLER, SIGMA, alpha_di=0.2)
 EVERY_RULE = pytest.mark.parametrize("rule", FEEDBACK_RULES.values(), ids=FEEDBACK_RULES)
 

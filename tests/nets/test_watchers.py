@@ -8,12 +8,12 @@ from core.options import UsageError
 from core.workers import Workers
 from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nullspace_ratios, ssa_update
 from dfc.build import build_run
-from dfc.controller import record
 from dfc.draws import Draws
 from dfc.feedback_diagnostics import feedback_fit
 from dfc.learners import Batch
 from dfc.measures import SUMMARY_FRAMES, before_correction, joined
 from dfc.settings import parse
+from dfc.simulation import record
 from dfc.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.teaching import nudge
 from dfc.watchers import NOT_MEASURED, Watcher

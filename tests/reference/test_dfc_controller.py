@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dfc.controller import record, simulate
+from dfc.simulation import record, simulate
 from rules import dfc_ss
 from tests.reference.dfc_cases import (
     assert_close,
@@ -16,6 +16,8 @@ from tests.reference.dfc_cases import (
     read,
     start,
 )
+
+pytestmark = pytest.mark.usefixtures("form")
 
 CASES = read("controller.npz")
 NOISY = [case for case in CASES if case.meta["noisy_dynamics"]]

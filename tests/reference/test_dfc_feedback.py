@@ -5,8 +5,8 @@ import pytest
 
 from core.clipping import clip_together
 from dfc import feedback_learning
-from dfc.controller import record
 from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, homeostatic_decay, squared_norm
+from dfc.simulation import record
 from tests.reference.dfc_cases import (
     assert_close,
     assert_float_type,
@@ -17,6 +17,8 @@ from tests.reference.dfc_cases import (
     read,
     start,
 )
+
+pytestmark = pytest.mark.usefixtures("form")
 
 CASES = read("feedback.npz")
 SIMULATED = [case for case in CASES if case.meta["fb_learning_rule"] == "normal_controller"]

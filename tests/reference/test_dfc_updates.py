@@ -1,12 +1,11 @@
 """DFC-SS and DFC against the recordings of the published program: state at the end, convergence, gradients."""
 
-from functools import cache
 
 import numpy as np
 import pytest
 
 from core.clipping import clip_each
-from dfc.controller import simulate
+from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import nudge
 from rules import dfc_ss
@@ -24,6 +23,8 @@ from tests.reference.dfc_cases import (
     update_options,
 )
 
+pytestmark = pytest.mark.usefixtures("form")
+
 CASES = read("dfc_update.npz")
 EXTRA = read("extra.npz", "update")
 STORED = [case for case in (*CASES, *EXTRA) if "u_ss" in case]
@@ -33,7 +34,6 @@ TOY = [case for case in CASES if "rel_dist_to_ndi" in case]
 ROUNDABLE = [case for case in CASES if case.meta["include_non_converged_samples"]]
 
 
-@cache
 def taught(case):
     """(Teaching, the network, its feedforward pass); gradients are clipped as asked."""
     net, activities = start(case)

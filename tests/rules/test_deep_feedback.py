@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dfc.controller import ControlledNetwork, record
+from dfc.controller import ControlledNetwork
 from dfc.jacobian import output_jacobian
+from dfc.simulation import record
 from dfc.teaching import LEARNING_RULES
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, teach, weight_products
 from tests.nets_for_tests import difference
+
+pytestmark = pytest.mark.usefixtures("form")
 
 SHORT = replace(STABLE, steps=40)
 EVERY_LEARNING_RULE = pytest.mark.parametrize("learning_rule", LEARNING_RULES)

@@ -1,0 +1,83 @@
+"""The controlled network where it is small: what its layers have in common is computed for all of them at once."""
+
+from itertools import accumulate, pairwise
+
+from core.backend import array_module
+from dfc.controller import ControlledNetwork
+
+STACKED_UNITS = 128  # of all layers; up to there a time step consists of calls rather than of arithmetic
+
+
+def stackable(net, controller):
+    """Whether a StackedNetwork is the faster form, and can be used."""
+    return sum(net.sizes) <= STACKED_UNITS and not controller.inst_system_dynamics
+
+
+class StackedNetwork(ControlledNetwork):
+    """The same dynamics with the layers stacked: arrays (units of all layers, samples), of which va, vb, vs and r are views.
+
+    Control reaches all layers in one product, and their voltages leak together; what a layer is left with are the product with the
+    rates below it and its activation function.  A step differs from one of the other form by rounding.
+    """
+
+    def __init__(self, net, activities, target, controller):
+        super().__init__(net, activities, _turned(target).swapaxes(-1, -2), controller)
+
+    def _allocate(self):
+        net, activities, xp = self.net, self.activities, self._xp
+        self._voltages = _turned(xp.concatenate(activities.v, axis=-1))
+        self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
+        self._scratch = xp.empty_like(self._voltages)
+        self._feedback = xp.concatenate(net.feedback)
+        rows = [slice(*ends) for ends in pairwise(accumulate(net.sizes, initial=0))]
+        self._slices = [tuple(each[row] for each in (self._basal, self._scratch, self._voltages)) for row in rows]
+        self.va, self.vb, self.vs = ([_view(each, row) for row in rows] for each in (self._apical, self._basal, self._voltages))
+        # below every layer a row of ones, by which the product with the weights adds the biases
+        biases = [[b[:, None]] for b in net.biases] or [[]] * len(net.weights)
+        ones = [xp.ones_like(activities.r[0][:, :1])] if net.biases else []
+        self._weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
+        self._rates = [_turned(xp.concatenate([r, *ones], axis=-1)) for r in activities.r]
+        self._active = [rates[:size] for rates, size in zip(self._rates, net.sizes, strict=True)]
+        self.r = [rates.swapaxes(-1, -2) for rates in self._active]
+        self._rate = self.controller.dt / self.controller.tau_v
+        self._input = self._basal[rows[0]] * self._rate
+
+    def _step_layers(self, signal, noise):
+        c, xp, va, vs, scratch = self.controller, self._xp, self._apical, self._voltages, self._scratch
+        signal = signal.swapaxes(-1, -2)
+        if c.tau_a == c.dt:
+            xp.matmul(self._feedback, signal, out=va)
+        else:
+            xp.matmul(self._feedback, signal, out=scratch)
+            scratch -= va
+            scratch *= c.dt / c.tau_a
+            va += scratch
+        if noise is not None:
+            va += noise
+        xp.subtract(va, vs, out=scratch)
+        scratch *= self._rate
+        vs += scratch
+        for l in self._layers:
+            vb, drive, v = self._slices[l]
+            if l:
+                xp.matmul(self._weights[l], self._rates[l - 1], out=vb)
+                xp.multiply(vb, self._rate, out=drive)
+                v += drive
+            else:
+                v += self._input
+            self.net.activations[l].apply(v, out=self._active[l])
+
+    def arrange(self, block):
+        scaled = [layer.swapaxes(-1, -2) * self.noise_scale(l) for l, layer in enumerate(block)]
+        joined = self._xp.concatenate(scaled, axis=-2)
+        return [joined[t] for t in range(len(joined))]
+
+
+def _turned(array):
+    """(n, k) -> a new array (k, n)."""
+    return array_module(array).ascontiguousarray(array.swapaxes(-1, -2))
+
+
+def _view(array, rows):
+    """The samples by units (n, n_l) of some rows."""
+    return array[rows].swapaxes(-1, -2)
