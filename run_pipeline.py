@@ -1,26 +1,22 @@
 """Train the experiments of a collection one after the other, tabulate their results and draw them.
 
 Each pipeline gets a folder of its own, OUT_DIR/NAME__<time>, or --folder.  The same command with --folder continues one that was
-interrupted: finished runs are read, unfinished ones go on where they were.
+interrupted: finished runs are read, unfinished ones go on where they were.  So are runs that run_toy_exp_fig3.py made.
 """
 
 import datetime
 import shlex
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from configs import load
 from core.files import FileError, write_json, write_text
 from core.options import Parser, UsageError, option
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
-from core.sweeps import LOG, Interrupted, run_all
+from core.sweeps import LOG, is_over
 from core.training import say
 from dfc.pipeline_results import RECORD, RESULTS, TABLE, read_record, statistics, table_text, write_lists, write_results
-from dfc.summary import DONE, read_summary
+from dfc.sweep import Sweep, carry_out
 from figures import fig_s1
 from figures import pipeline as generic
 from run_config import EPILOG, plan, split
@@ -48,7 +44,7 @@ class Options:
     quiet: bool = option(False, f"print only what went wrong and the outcome; each run writes {LOG} anyway")
 
 
-class Pipeline:
+class Pipeline(Sweep):
     """The experiments of one command, and what has come out of them so far.
 
     options    Options
@@ -56,18 +52,19 @@ class Pipeline:
     Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
     """
 
+    keeps_failed = True
+    of_failed = ", its row holds what it had reached"
+
     def __init__(self, options, overrides):
-        self.options, self.collection = options, load(options.config_module, collection=True)
+        super().__init__(PROG, Path(options.folder) if options.folder else new_folder(options), [], options)
+        self.collection, self.record = load(options.config_module, collection=True), {}
         self._check_names()
-        self.folder = Path(options.folder) if options.folder else new_folder(options)
-        self.runs, self.record = [], {}
         for name, config in self.collection.experiments.items():
             run, settings = plan(name, self.folder / name, config, overrides, f"{PROG}: {name}")
             measured = {flag: value for flag, value in settings.args.items() if flag == "log_interval" or flag.startswith("save_")}
             self.runs.append(run)
             self.record[name] = run.settings | measured
         self._check_folder()
-        self.summaries, self.failed = {}, []
 
     def _check_names(self):
         """Raise UsageError where names of experiments cannot be those of folders, or two results would share a file."""
@@ -84,18 +81,20 @@ class Pipeline:
             files |= own
 
     def _check_folder(self):
-        """Raise UsageError if --folder holds anything but an earlier pipeline of the same experiments; FileError."""
+        """Raise UsageError if --folder holds anything but runs, or an earlier pipeline, of the same experiments; FileError."""
         try:
-            occupied = self.folder.exists() and any(not path.name.startswith(".") for path in self.folder.iterdir())
+            names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
         except OSError as error:
             raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
-        if not occupied:
-            return
-        if not (self.folder / RECORD).exists():
+        found = {name for name in names if not name.startswith(".")}
+        if RECORD not in found and not found <= set(self.record):
             raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
         if self.options.overwrite:
             return
         hint = "give another --folder, or --overwrite to start again"
+        if RECORD not in found:
+            self._check_runs([run for run in self.runs if run.name in found], hint)
+            return
         earlier = read_record(self.folder)
         if list(earlier) != list(self.record):
             raise UsageError(f"--folder={self.folder}: holds the experiments {', '.join(earlier)}; {hint}")
@@ -105,17 +104,24 @@ class Pipeline:
                 if before != value:
                     raise UsageError(f"{self.folder / name} was made with {flag} = {before}, not {value}; {hint}")
 
+    def _check_runs(self, runs, hint):
+        """Raise UsageError for earlier runs of other settings, before the folder becomes a pipeline's; FileError."""
+        try:
+            for run in runs:
+                is_over(run)
+        except UsageError as error:
+            raise UsageError(f"{error}; {hint}") from None
+
     def keys(self, name):
         """The names of the results that are kept of an experiment."""
         return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
 
     def run(self):
-        """Bring every experiment to an outcome, the results following.  Raises what run_all raises, and StoppedByError."""
-        options = self.options
+        """Bring every experiment to an outcome, the results following; raises as dfc.sweep.Sweep."""
         self._claim()
-        if not options.quiet:
-            say(f"{self.folder}\n{len(self.runs)} experiments of {options.config_module}")
-        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+        if not self.options.quiet:
+            say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
+        super().run()
 
     def _claim(self):
         """Make the folder and write down what it is for; of an earlier pipeline no result stays with --overwrite."""
@@ -127,23 +133,16 @@ class Pipeline:
         if self.options.overwrite:
             self._write()
 
-    def _take(self, run, error):
-        """Add the results of a run that has ended; one that failed brings what it had reached."""
-        try:
-            summary = read_summary(run.folder)
-        except FileError as damage:
-            summary, error = {}, error or str(damage)
-        if error is not None:
-            self.failed.append(run.name)
-            complain(f"{run.name} failed, its row holds what it had reached: {error} (see {run.folder / LOG})")
-        elif summary["finished"] != DONE:
-            complain(f"note: {run.name} diverged or was stopped early; its row holds what it had reached, -1 where nothing")
-        self.summaries[run.name] = summary
-        try:
-            write_results(self.folder, run.name, summary, self.keys(run.name))
-            self._write()
-        except FileError as problem:
-            raise StoppedByError(f"{problem}; --folder={self.folder} goes on") from problem
+    @property
+    def continued(self):
+        return f"--folder={self.folder} goes on"
+
+    def words_to_continue(self):
+        return [] if self.options.folder else [f"--folder={self.folder}"]
+
+    def write(self, run):
+        write_results(self.folder, run.name, self.summaries[run.name], self.keys(run.name))
+        self._write()
 
     def _write(self):
         """Write the table and the lists of what there is, in the order of the collection, whichever run ended first."""
@@ -164,23 +163,15 @@ class Pipeline:
             drawn = script.draw_all(self.folder, self.folder / place, quiet=self.options.quiet)
         except (UsageError, FileError) as error:
             again = f"python figures/{Path(script.__file__).name} {shlex.quote(str(self.folder))}"
-            complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
+            self.complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
             return None
         return self.folder / place if drawn else None
 
-    def report(self):
-        """A line of text on how the experiments ended, and where their results are."""
-        return f"{sum(map(self._finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
-
-    def _finished(self, run):
-        return run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
-
-    @property
-    def status(self):
-        """The exit status of a pipeline that came to its end."""
-        if self.failed:
-            return EXIT_FAILED
-        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
+    def conclude(self):
+        """Draw, and print how the experiments ended and where their results are."""
+        figures = self.draw()
+        ended = f"{sum(map(self.finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
+        print(ended + (f", figures in {figures}" if figures else ""))
 
 
 def new_folder(options):
@@ -195,34 +186,11 @@ def new_folder(options):
     return next(path for path in paths if not path.exists())
 
 
-def complain(line):
-    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
-
-
 def main(argv=None):
-    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
-    try:
-        pipeline = Pipeline(options, overrides)
-        pipeline.run()
-        figures = pipeline.draw()
-    except (UsageError, FileError) as error:
-        complain(error)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        complain(error)
-        return EXIT_FAILED
-    except Interrupted as stop:
-        words = [word for word in argv if word != "--overwrite"]
-        again = shlex.join(["python", PROG, *words, *([] if options.folder else [f"--folder={pipeline.folder}"])])
-        complain(f"stopped and saved; this goes on: {again}")
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        complain("interrupted before the first run or after the last")
-        return 128 + signal.SIGINT
-    print(pipeline.report() + (f", figures in {figures}" if figures else ""))
-    return pipeline.status
+    return carry_out(PROG, argv, lambda: Pipeline(options, overrides), Pipeline.conclude)
 
 
 if __name__ == "__main__":

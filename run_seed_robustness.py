@@ -6,21 +6,18 @@ The same command continues a sweep that was interrupted: finished runs are read,
 import csv
 import io
 import math
-import shlex
-import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from configs import load
-from core.files import FileError, write_text
+from core.files import write_text
 from core.options import Parser, UsageError, option
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
-from core.sweeps import LOG, Interrupted, run_all
-from dfc.summary import DONE, NOT_YET, read_summary
+from core.sweeps import LOG
+from dfc.summary import NOT_YET
+from dfc.sweep import Sweep, carry_out
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 
 PROG = "run_seed_robustness.py"
@@ -68,7 +65,7 @@ def spread(values):
         return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-class Sweep:
+class SeedSweep(Sweep):
     """The runs of one command, and what has come out of them so far.
 
     options    Options
@@ -80,52 +77,32 @@ class Sweep:
         name = options.name.removesuffix(".csv")
         if name in ("", ".", "..") or "/" in name or "\\" in name:
             raise UsageError(f"--name={options.name}: must be the name of a file, without a folder")
-        self.options = options
-        self.folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
-        run, self.settings = plan(name, self.folder, load(options.config_module), overrides, PROG)
+        folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
+        run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)
         self.seeds = {f"seed_{seed}": seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
-        self.runs = [
+        runs = [
             replace(
                 run,
                 name=name,
-                folder=self.folder / name,
+                folder=folder / name,
                 argv=[*run.argv, f"--random_seed={seed}"],
                 settings=run.settings | {"random_seed": seed},
             )
             for name, seed in self.seeds.items()
         ]
-        self.summaries, self.failed = {}, []
+        super().__init__(PROG, folder, runs, options)
 
     def run(self):
-        """Bring every seed to an outcome, the table following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
-        options = self.options
-        if self.settings.task != "classification" and not options.regression:
-            complain(f"note: {self.settings.dataset} has no accuracies; their columns hold -1, --regression leaves them out")
+        """Bring every seed to an outcome, the table following; raises as dfc.sweep.Sweep."""
+        if self.settings.task != "classification" and not self.options.regression:
+            self.complain(f"note: {self.settings.dataset} has no accuracies; their columns hold -1, --regression leaves them out")
         try:
-            run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+            super().run()
         except UsageError as error:  # about an earlier run
             raise UsageError(f"{error}; give another --name, or --overwrite to start again") from None
 
-    def _take(self, run, error):
-        """Add the results of a run that has ended to the table."""
-        if error is None:
-            try:
-                self.summaries[run.name] = read_summary(run.folder)
-            except FileError as damage:
-                error = str(damage)
-        if error is not None:
-            self.failed.append(run.name)
-            complain(f"{run.name} failed and is left out: {error} (see {run.folder / LOG})")
-            return
-        if not self._finished(run):
-            complain(f"note: {run.name} diverged or was stopped early; its row holds what it had reached, -1 where nothing")
-        try:
-            write_text(self.path, self.table())
-        except FileError as problem:
-            raise StoppedByError(f"{problem}; the same command goes on") from problem
-
-    def _finished(self, run):
-        return run.name in self.summaries and self.summaries[run.name]["finished"] == DONE
+    def write(self, run):
+        write_text(self.path, self.table())
 
     def table(self):
         """The published table as CSV: one row a seed in the order drawn, then mean and std; numbers with all digits."""
@@ -142,7 +119,7 @@ class Sweep:
 
     def report(self):
         """Lines of text: what the paper tabulates, over the seeds that finished."""
-        finished = [self.summaries[run.name] for run in self.runs if self._finished(run)]
+        finished = [self.summaries[run.name] for run in self.runs if self.finished(run)]
         lines = [f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")]
         if not finished or "loss_test" not in finished[0]:
             return lines
@@ -158,40 +135,12 @@ class Sweep:
             lines.append(f"  {name:<16}{mean:>9} +- {std if len(values) > 1 else '-'}")
         return lines
 
-    @property
-    def status(self):
-        """The exit status of a sweep that came to its end."""
-        if self.failed:
-            return EXIT_FAILED
-        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
-
-
-def complain(line):
-    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
-
 
 def main(argv=None):
-    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
-    try:
-        sweep = Sweep(options, overrides)
-        sweep.run()
-    except (UsageError, FileError) as error:
-        complain(error)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        complain(error)
-        return EXIT_FAILED
-    except Interrupted as stop:
-        again = shlex.join(["python", PROG, *(word for word in argv if word != "--overwrite")])
-        complain(f"stopped and saved; this goes on: {again}")
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        complain("interrupted before the first run")
-        return 128 + signal.SIGINT
-    print("\n".join(sweep.report()))
-    return sweep.status
+    return carry_out(PROG, argv, lambda: SeedSweep(options, overrides), lambda sweep: print("\n".join(sweep.report())))
 
 
 if __name__ == "__main__":

@@ -7,21 +7,17 @@ those of run_pipeline.py in the same folder too.  The same command continues wha
 import csv
 import io
 import math
-import shlex
-import signal
 import sys
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from tqdm import tqdm
-
 from configs import load
-from core.files import FileError, write_text
+from core.files import write_text
 from core.options import Parser, UsageError, option
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
-from core.sweeps import LOG, Interrupted, run_all
-from dfc.summary import DONE, Frame, read_summary
+from core.sweeps import LOG
+from dfc.summary import Frame
+from dfc.sweep import Sweep, carry_out
 from figures import fig3
 from figures.toy import both, draw_or_note
 from run_config import plan, split
@@ -75,7 +71,7 @@ def home(folder, method):
     return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
 
 
-class Experiment:
+class Experiment(Sweep):
     """The runs of one command.
 
     options    Options
@@ -83,10 +79,11 @@ class Experiment:
     Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
     """
 
+    of_stopped = "its curves end there"
+
     def __init__(self, options, overrides):
-        self.options = options
-        self.folder = Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
-        self.runs, self.names, self.events, self.summaries, self.failed = [], {}, {}, {}, []
+        super().__init__(PROG, Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else "")), [], options)
+        self.names, self.events = {}, {}
         for method, module in MODULES.items():
             place = home(self.folder, method)
             experiments = load(f"configs.toy_experiments.configs_fig3.{module}", collection=True).experiments
@@ -105,33 +102,19 @@ class Experiment:
         self.names[run.name], self.events[run.name] = (method, FEEDBACK[entry]), math.ceil(batches / settings.log_interval)
 
     def run(self):
-        """Bring every run to an outcome, the data following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
-        options = self.options
+        """Bring every run to an outcome, the data following; raises as dfc.sweep.Sweep."""
         try:
-            run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+            super().run()
         except UsageError as error:  # about an earlier run
             raise UsageError(f"{error}; give another --out_dir, or --overwrite to start again") from None
 
-    def _take(self, run, error):
-        """Add the series of a run that has ended to the data."""
-        if error is None:
-            try:
-                self.summaries[run.name] = read_summary(run.folder)
-            except FileError as damage:
-                error = str(damage)
-        if error is not None:
-            self.failed.append(run.name)
-            complain(f"{run.name}: failed and is left out: {error} (see {run.folder / LOG})")
-            return
-        if not self._finished(run):
-            complain(f"note: {run.name}: diverged or was stopped early; its curves end there")
-        try:
-            write_text(self.folder / DATA, self.table())
-        except FileError as problem:
-            raise StoppedByError(f"{problem}; the same command goes on") from problem
+    def write(self, run):
+        write_text(self.folder / DATA, self.table())
 
-    def _finished(self, run):
-        return run.name in self.summaries and self.summaries[run.name]["finished"] == DONE
+    def conclude(self):
+        """Draw what there is, and print where it is."""
+        if self.summaries:
+            draw_or_note(PROG, fig3.write, self.folder / DATA, both(self.folder / fig3.NAME))
 
     def table(self):
         """The data as CSV, in the order of the runs: a row an event, numbers with all digits, "" where there is none."""
@@ -144,13 +127,6 @@ class Experiment:
                 rows = zip_longest(*(series.get(column, []) for column in fig3.COLUMNS[3:]), fillvalue="")
                 lines.writerows([*self.names[run.name], event / self.events[run.name], *row] for event, row in enumerate(rows))
         return text.getvalue()
-
-    @property
-    def status(self):
-        """The exit status of an experiment that came to its end."""
-        if self.failed:
-            return EXIT_FAILED
-        return 0 if all(map(self._finished, self.runs)) else EXIT_DIVERGED
 
 
 def curves(summary):
@@ -173,34 +149,12 @@ def curves(summary):
     return found
 
 
-def complain(line):
-    tqdm.write(f"{PROG}: {line}", file=sys.stderr)
-
-
 def main(argv=None):
-    """Run one command line; returns the exit status: 0, 1 if a run failed, 3 if one diverged or was stopped, 2, 130, 143."""
+    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
-    try:
-        experiment = Experiment(options, overrides)
-        experiment.run()
-        if experiment.summaries:
-            draw_or_note(PROG, fig3.write, experiment.folder / DATA, both(experiment.folder / fig3.NAME))
-    except (UsageError, FileError) as error:
-        complain(error)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        complain(error)
-        return EXIT_FAILED
-    except Interrupted as stop:
-        again = shlex.join(["python", PROG, *(word for word in argv if word != "--overwrite")])
-        complain(f"stopped and saved; this goes on: {again}")
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        complain("interrupted before the first run or after the last")
-        return 128 + signal.SIGINT
-    return experiment.status
+    return carry_out(PROG, argv, lambda: Experiment(options, overrides), Experiment.conclude)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
                when the runs have saved where they are, so that the same call goes on there
     """
     with _alone(Path(folder)) as lock:
-        over = [] if overwrite else [run for run in runs if _is_over(run)]
+        over = [] if overwrite else [run for run in runs if is_over(run)]
         waiting = [run for run in runs if run not in over]
         for run in over:
             ended(run, None)
@@ -111,8 +111,8 @@ def _signal(processes, number):
         process.send_signal(number)
 
 
-def _is_over(run):
-    """Whether the run of these settings in the run's folder has nothing left to do."""
+def is_over(run):
+    """Whether the run in the run's folder has nothing left to do.  Raises UsageError if its settings are others; FileError."""
     folder = RunFolder(run.folder, run.settings, measures=())
     try:
         folder.open(load_or_start=True)

@@ -35,8 +35,6 @@ LARGEST_MATRIX = 1 << 28  # entries, 2 GiB: what save_nullspace_norm_ratio may a
 DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)  # what gn_damping_hpsearch tries
 
 
-
-
 def joined(teachings, layers):
     """Lists of arrays of the parts of a batch -> one list of arrays of the whole batch."""
     arrays = zip(*(layers(teaching.steady) for teaching in teachings), strict=True)

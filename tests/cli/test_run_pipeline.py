@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import run_pipeline as script
 from core.sweeps import Interrupted
+from dfc import sweep
 from dfc.pipeline_results import read_results
 from dfc.summary import Frame, summarise, write_summary
 
@@ -245,7 +247,7 @@ def finish(modules, tmp_path, monkeypatch):
                 ended(run, end if isinstance(end, str) else None)
 
         with monkeypatch.context() as patch:
-            patch.setattr(script, "run_all", run_all)
+            patch.setattr(sweep, "run_all", run_all)
             if not draw:
                 patch.setattr(script.Pipeline, "draw", lambda pipeline: None)
             return status(*argv)
@@ -357,6 +359,31 @@ def test_starting_again_leaves_nothing_of_before(finish):
     assert finish([Interrupted(signal.SIGTERM), Interrupted(signal.SIGTERM)], *TINY, "--overwrite", "--lr=0.2") == 143
     assert read("x/results.csv") == {} and Path("x/result_dict/names.txt").read_text() == ""
     assert finish([summary(), summary()], *TINY, "--lr=0.2") == 0
+
+
+# ---- runs that are there already
+
+
+def test_runs_become_a_pipeline_without_being_trained_again(modules, whole, tmp_path):
+    """As those of run_toy_exp_fig3.py do."""
+    folder = tmp_path / "adopted"
+    for name in COLLECTION:
+        shutil.copytree(whole[0] / name, folder / name)
+    (folder / ".hidden").write_text("")
+    trained = {name: (folder / name / "metrics.csv").stat().st_mtime_ns for name in COLLECTION}
+    done = pipeline(modules, tmp_path, *WORDS, "--folder=adopted", program=undrawn(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name: (folder / name / "metrics.csv").stat().st_mtime_ns for name in COLLECTION} == trained
+    assert content(folder) == content(whole[0])
+    assert (folder / "pipeline.json").read_bytes() == (whole[0] / "pipeline.json").read_bytes()
+
+
+def test_runs_of_other_settings_are_refused_before_the_folder_changes(modules, whole, tmp_path):
+    shutil.copytree(whole[0] / "DFA", tmp_path / "adopted" / "DFA")
+    done = pipeline(modules, tmp_path, *WORDS, "--folder=adopted", "--lr=0.02", program=undrawn(tmp_path))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "lr" in done.stderr and "give another --folder, or --overwrite to start again" in done.stderr
+    assert [path.name for path in (tmp_path / "adopted").iterdir()] == ["DFA"]
 
 
 # ---- mistakes, help

@@ -15,6 +15,7 @@ import pytest
 
 import run_seed_robustness as script
 from core.sweeps import Interrupted
+from dfc import sweep as sweeping
 from dfc.summary import summarise, write_summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,7 +203,7 @@ def finish(tiny, tmp_path, monkeypatch):
                     write_summary(run.folder, summarise(end, finished))
                 ended(run, end if isinstance(end, str) else None)
 
-        monkeypatch.setattr(script, "run_all", run_all)
+        monkeypatch.setattr(sweeping, "run_all", run_all)
         return status(f"--nb_seeds={len(ends)}", *argv)
 
     return call

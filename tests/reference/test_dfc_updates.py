@@ -1,6 +1,5 @@
 """DFC-SS and DFC against the recordings of the published program: state at the end, convergence, gradients."""
 
-
 import numpy as np
 import pytest
 

@@ -1,0 +1,115 @@
+"""What the scripts that train several runs of main.py have in common: what becomes of each run, and how the script ends."""
+
+import shlex
+import signal
+import sys
+
+from tqdm import tqdm
+
+from core.files import FileError
+from core.options import UsageError
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.sweeps import LOG, Interrupted, run_all
+from dfc.summary import DONE, read_summary
+
+
+class Sweep:
+    """The runs of one command, and what has come out of them so far.
+
+    A script says what follows from a run in `write`, and in the constants what it prints of one that has not finished.
+
+    prog       name of the script
+    folder     of the sweep
+    runs       list of core.sweeps.Run
+    options    with jobs, quiet, overwrite
+    summaries  {name of a run: its summary}, as runs end
+    failed     names of the runs that failed
+    """
+
+    keeps_failed = False  # whether a run that failed counts with what it had reached
+    of_failed = " and is left out"
+    of_stopped = "its row holds what it had reached, -1 where nothing"
+    continued = "the same command goes on"
+
+    def __init__(self, prog, folder, runs, options):
+        self.prog, self.folder, self.runs, self.options = prog, folder, runs, options
+        self.summaries, self.failed = {}, []
+
+    def run(self):
+        """Bring every run to an outcome, what is written following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
+        options = self.options
+        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+
+    def write(self, run):
+        """Write what follows from the run that has just ended, and from all before it.  Raises FileError."""
+        raise NotImplementedError
+
+    def words_to_continue(self):
+        """What has to be added to the command line that goes on with this sweep."""
+        return []
+
+    def complain(self, line):
+        complain(self.prog, line)
+
+    def _take(self, run, error):
+        summary = {}
+        try:
+            summary = read_summary(run.folder)
+        except FileError as damage:
+            error = error or str(damage)
+        if error is not None:
+            self.failed.append(run.name)
+            self.complain(f"{run.name} failed{self.of_failed}: {error} (see {run.folder / LOG})")
+            if not self.keeps_failed:
+                return
+        elif summary["finished"] != DONE:
+            self.complain(f"note: {run.name} diverged or was stopped early; {self.of_stopped}")
+        self.summaries[run.name] = summary
+        try:
+            self.write(run)
+        except FileError as problem:
+            raise StoppedByError(f"{problem}; {self.continued}") from problem
+
+    def finished(self, run):
+        """Whether a run came to its own end."""
+        return run.name in self.summaries and run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
+
+    @property
+    def status(self):
+        """The exit status of a sweep that came to its end."""
+        if self.failed:
+            return EXIT_FAILED
+        return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
+
+
+def complain(prog, line):
+    tqdm.write(f"{prog}: {line}", file=sys.stderr)
+
+
+def carry_out(prog, argv, make, conclude):
+    """Make a sweep, run it and conclude it; returns the exit status.
+
+    It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 130 or 143 after a signal.
+
+    argv      the command line, for what to do after an interruption
+    make      function () -> Sweep
+    conclude  function of the Sweep whose runs have ended
+    """
+    try:
+        sweep = make()
+        sweep.run()
+        conclude(sweep)
+    except (UsageError, FileError) as error:
+        complain(prog, error)
+        return EXIT_USAGE
+    except StoppedByError as error:
+        complain(prog, error)
+        return EXIT_FAILED
+    except Interrupted as stop:
+        words = [word for word in argv if word != "--overwrite"]
+        complain(prog, f"stopped and saved; this goes on: {shlex.join(['python', prog, *words, *sweep.words_to_continue()])}")
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        complain(prog, "interrupted before the first run or after the last")
+        return 128 + signal.SIGINT
+    return sweep.status
