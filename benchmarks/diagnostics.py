@@ -64,7 +64,7 @@ def direct_minimum_norm(net, activities, target):
 
 def direct_fit(net, activities, target):
     """Condition 2 and the two angles with Jbar, its pseudo-inverse and Qbar written out."""
-    from dfc.angles import angle
+    from core.alignment import angle
     from dfc.jacobian import output_jacobian, stacked_feedback
     from dfc.least_squares import damped_pseudo_inverse
 

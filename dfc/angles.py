@@ -1,9 +1,8 @@
-"""Updates that a learning rule is compared with, and the angle between two updates (dfc.md G.2, G.4, G.6).
+"""Updates that a learning rule is compared with (dfc.md G.4, G.6).  The angle between two is in core.alignment.
 
 Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
 """
 
-from core.alignment import angle, joint_angle  # noqa: F401  (part of this module's subject, and looked for here)
 from core.backend import array_module
 from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.alignment import angle, joint_angle
 from core.backend import array_module, to_host
 from core.options import UsageError
 from core.workers import shares
-from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nullspace_ratios, ssa_update
+from dfc.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.feedback_diagnostics import feedback_fit
 from dfc.simulation import simulate
 from dfc.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names

@@ -12,11 +12,9 @@ from pathlib import Path
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from core.files import FileError
-from core.options import Parser, UsageError, add_arguments, option
-from figures.learning_curves import MARKERS, ending, save
-from figures.pipeline import new_figure
-from figures.runs import common_setting, group_by_setting, load_curves, read_runs, read_series
+from core.options import UsageError, option
+from figures.drawing import MARKERS, MARKS, draw_runs, new_figure
+from figures.runs import common_setting, group_by_setting, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/alignment.png"
 NETWORK = "bp_angle"  # column of the whole network; those of the layers are bp_angle_0, bp_angle_1, …
@@ -24,7 +22,6 @@ LABEL = "angle to backpropagation (degrees)"
 TICKS = (0, 1, 2, 5, 10, 20, 45, 90, 180)  # degrees
 PANELS = 3  # beside each other
 PANEL, LEFT = 2.6, 0.7  # inches: width of a panel, of the labels beside them
-MARKS = 8  # markers along a curve
 TITLE = 34  # letters in a line above a panel
 
 
@@ -121,36 +118,16 @@ def _scale(panels):
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def parse(argv=None):
-    """(folders, output files, Options) of a command line; exits with status 2 on a mistake."""
-    parser = Parser(prog="alignment.py", description=__doc__.split("\n\n")[0], epilog="Several runs: results/*_alignment/")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="folder of a run of run.py with --alignment")
-    parser.add_argument(
-        "--output", action="append", metavar="FILE", help=f"picture to write, PNG or PDF, repeatable; default {DEFAULT_OUTPUT}"
-    )
-    add_arguments(parser, Options)
-    given = vars(parser.parse_args(argv))
-    return given.pop("folders"), given.pop("output") or [DEFAULT_OUTPUT], Options(**given)
+def picture(runs, options):
+    """(Figure, notes) of runs: list of figures.runs.Run."""
+    curves, notes = load(runs, options.from_epoch)
+    return draw(curves, common_setting(runs, "dataset")), notes
 
 
 def main(argv=None):
     """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
-    folders, outputs, options = parse(argv)
-    try:
-        for path in outputs:
-            ending(path)
-        runs = read_runs(folders)
-        curves, notes = load(runs, options.from_epoch)
-        figure = draw(curves, common_setting(runs, "dataset"))
-        for path in outputs:
-            save(figure, path)
-            print(path)
-    except (UsageError, FileError) as error:
-        print(f"alignment.py: {error}", file=sys.stderr)
-        return 2
-    for note in notes:
-        print(f"alignment.py: {note}", file=sys.stderr)
-    return 0
+    folders = ("folder of a run of run.py with --alignment", "results/*_alignment/")
+    return draw_runs(__file__, __doc__.split("\n\n")[0], folders, DEFAULT_OUTPUT, Options, picture, argv)
 
 
 if __name__ == "__main__":

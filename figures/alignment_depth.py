@@ -15,7 +15,7 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
 from core.alignment import alignment
 from core.initialisers import INITIALISERS
 from core.streams import stream
-from figures.pipeline import new_figure
+from figures.drawing import new_figure
 from figures.untrained import draw_seeds, finish, first_images, run
 from inv_net import SquareInvNet
 from rules import RULES

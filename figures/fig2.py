@@ -8,7 +8,7 @@ import numpy as np
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from figures.pipeline import new_figure
+from figures.drawing import new_figure
 from figures.toy import read_data, run, save_all
 
 NAME = "pca_fitted_total"

@@ -11,7 +11,8 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from core.files import FileError
-from figures.pipeline import new_figure, rolling
+from figures.drawing import new_figure
+from figures.pipeline import rolling
 from figures.toy import run, save_all
 
 NAME = "fig3"

@@ -3,7 +3,6 @@
 Folders that differ only in the seed become one curve: their mean, with a band of one standard deviation.
 """
 
-import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +12,18 @@ import numpy as np
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from core.files import FileError, replacing
-from core.options import Parser, UsageError, add_arguments, option
-from figures.runs import common_setting, load_curves, read_runs
+from core.options import option
+from figures.drawing import COLOURS, DASHES, DPI, MARKERS, MARKS, draw_runs, new_figure
+from figures.runs import common_setting, load_curves
 
 DEFAULT_OUTPUT = "results/learning_curves.png"
-ENDINGS = (".png", ".pdf")
 PANELS = (  # column of metrics.csv, label, factor
     (("training_acc", "training accuracy (%)", 100), ("test_acc", "test accuracy (%)", 100)),
     (("training_loss", "training loss", 1), ("test_loss", "test loss", 1)),
 )
 COLUMNS = tuple(column for row in PANELS for column, _, _ in row)
 
-# Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without colour.
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)))
-MARKERS = ("o", "s", "^", "D", "v", "P")
-
-WIDTH, HEIGHT, DPI = 8.0, 5.8, 150  # inches, without the legend; dots an inch
-MARKS = 8  # markers along a curve: enough to follow it, few enough to see the line
+WIDTH, HEIGHT = 8.0, 5.8  # inches, without the legend
 
 
 @dataclass(frozen=True)
@@ -49,14 +41,10 @@ def draw(curves, title=""):
     Returns  matplotlib.figure.Figure; matplotlib's global state is left alone
     Raises   UsageError if matplotlib is missing
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(f"drawing needs matplotlib: pip install matplotlib ({error})") from None
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
+    figure = new_figure(WIDTH, HEIGHT)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)  # measures the legend; attaches itself to the figure
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     panels = figure.subplots(2, 2, sharex=True, sharey="row")
     for axes, (column, label, factor) in zip(panels.flat, (panel for row in PANELS for panel in row), strict=True):
         for index, curve in enumerate(curves):
@@ -130,55 +118,16 @@ def _add_legend(figure, axes, bands):
     figure.set_size_inches(max(WIDTH, box.width / DPI / 0.96), HEIGHT + box.height / DPI)
 
 
-def save(figure, path):
-    """Write a figure, as PNG or PDF by the ending of `path`.  Raises UsageError for another ending, FileError."""
-    kind = ending(path)
-    content = io.BytesIO()
-    # without the date, the same numbers make the same file
-    figure.savefig(content, format=kind[1:], dpi=DPI, metadata={"CreationDate": None} if kind == ".pdf" else None)
-    with replacing(path) as file:
-        file.write(content.getvalue())
-
-
-def ending(path):
-    """The ending of a picture's name, in lower case.  Raises UsageError if it is not one of ENDINGS."""
-    kind = Path(path).suffix.lower()
-    if kind not in ENDINGS:
-        raise UsageError(f"--output={path}: the name must end in {' or '.join(ENDINGS)}")
-    return kind
-
-
-def parse(argv=None):
-    """(folders, output files, Options) of a command line; exits with status 2 on a mistake."""
-    parser = Parser(prog="learning_curves.py", description=__doc__.split("\n\n")[0], epilog="Several runs: results/*/")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="folder of a run, with config.json and metrics.csv")
-    parser.add_argument(
-        "--output", action="append", metavar="FILE", help=f"picture to write, PNG or PDF, repeatable; default {DEFAULT_OUTPUT}"
-    )
-    add_arguments(parser, Options)
-    given = vars(parser.parse_args(argv))
-    return given.pop("folders"), given.pop("output") or [DEFAULT_OUTPUT], Options(**given)
+def picture(runs, options):
+    """(Figure, notes) of runs: list of figures.runs.Run."""
+    curves, notes = load_curves(runs, COLUMNS, options.from_epoch)
+    return draw(curves, ", ".join(filter(None, (common_setting(runs, "dataset"), common_setting(runs, "algorithm"))))), notes
 
 
 def main(argv=None):
     """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
-    folders, outputs, options = parse(argv)
-    try:
-        for path in outputs:
-            ending(path)
-        runs = read_runs(folders)
-        curves, notes = load_curves(runs, COLUMNS, options.from_epoch)
-        title = ", ".join(filter(None, (common_setting(runs, "dataset"), common_setting(runs, "algorithm"))))
-        figure = draw(curves, title)
-        for path in outputs:
-            save(figure, path)
-            print(path)
-    except (UsageError, FileError) as error:
-        print(f"learning_curves.py: {error}", file=sys.stderr)
-        return 2
-    for note in notes:
-        print(f"learning_curves.py: {note}", file=sys.stderr)
-    return 0
+    folders = ("folder of a run, with config.json and metrics.csv", "results/*/")
+    return draw_runs(__file__, __doc__.split("\n\n")[0], folders, DEFAULT_OUTPUT, Options, picture, argv)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from core.files import FileError
 from core.options import Parser, UsageError, add_arguments, option
 from dfc.pipeline_results import read_record, read_results
 from dfc.summary import Frame
-from figures.learning_curves import DASHES, ENDINGS, MARKERS, MARKS, save
+from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 
 COLOURS = (  # "Set1" with the published replacements of its yellow and its grey
     "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),
@@ -119,17 +119,6 @@ def rolling(values, window, forward=True):
         mean = np.where(known, windows, 0.0).sum(axis=-1) / count
         squares = (np.where(known, windows - mean[..., None], 0.0) ** 2).sum(axis=-1)
         return mean, np.sqrt(squares / np.where(count > 0, np.maximum(count - 1, 1), 0))
-
-
-def new_figure(width, height):
-    """An empty matplotlib.figure.Figure; matplotlib's global state is left alone.  Raises UsageError if matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(f"drawing needs matplotlib: pip install matplotlib ({error})") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
-    return figure
 
 
 def draw_arrays(results, key):

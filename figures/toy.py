@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError
-from figures.learning_curves import ENDINGS, ending, save
+from figures.drawing import ENDINGS, ending, save
 
 
 def read_data(path, shapes):

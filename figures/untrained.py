@@ -9,7 +9,7 @@ import numpy as np
 import datasets
 from core.files import FileError, write_arrays
 from core.options import Parser, UsageError, add_arguments, option
-from figures.learning_curves import COLOURS, DASHES, MARKERS, ending, save
+from figures.drawing import COLOURS, DASHES, MARKERS, ending, save
 from figures.toy import read_data
 
 

@@ -5,15 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from core.alignment import angle, joint_angle
 from core.options import UsageError
 from dfc.activations import ACTIVATIONS
 from dfc.angles import (
-    angle,
     bp_update,
     gn_update,
     gnt_update,
     gnt_voltages,
-    joint_angle,
     loss_gradient,
     nullspace_ratio,
     nullspace_ratios,

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from core.alignment import angle, joint_angle
 from core.backend import select_backend
 from core.options import UsageError
 from core.workers import Workers
-from dfc.angles import angle, bp_update, gn_update, gnt_update, joint_angle, nullspace_ratios, ssa_update
+from dfc.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.feedback_diagnostics import feedback_fit

@@ -5,13 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from core.alignment import angle, joint_angle
 from dfc.angles import (
-    angle,
     bp_update,
     gn_update,
     gnt_update,
     gnt_voltages,
-    joint_angle,
     loss_gradient,
     nullspace_ratio,
     nullspace_ratios,

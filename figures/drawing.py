@@ -1,0 +1,82 @@
+"""What the figures share: how curves are told apart, an empty figure, files of pictures, the command line for run folders."""
+
+import io
+import sys
+from pathlib import Path
+
+from core.files import FileError, replacing
+from core.options import Parser, UsageError, add_arguments
+from figures.runs import read_runs
+
+ENDINGS = (".png", ".pdf")
+DPI = 150  # dots an inch
+MARKS = 8  # markers along a curve: enough to follow it, few enough to see the line
+# Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without colour.
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def new_figure(width, height):
+    """An empty matplotlib.figure.Figure, in inches; matplotlib's global state is left alone.
+
+    Raises  UsageError if matplotlib is missing
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(f"drawing needs matplotlib: pip install matplotlib ({error})") from None
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure
+
+
+def save(figure, path):
+    """Write a figure, as PNG or PDF by the ending of `path`.  Raises UsageError for another ending, FileError."""
+    kind = ending(path)
+    content = io.BytesIO()
+    # without the date, the same numbers make the same file
+    figure.savefig(content, format=kind[1:], dpi=DPI, metadata={"CreationDate": None} if kind == ".pdf" else None)
+    with replacing(path) as file:
+        file.write(content.getvalue())
+
+
+def ending(path):
+    """The ending of a picture's name, in lower case.  Raises UsageError if it is not one of ENDINGS."""
+    kind = Path(path).suffix.lower()
+    if kind not in ENDINGS:
+        raise UsageError(f"--output={path}: the name must end in {' or '.join(ENDINGS)}")
+    return kind
+
+
+def draw_runs(script, description, folders, default, record, picture, argv):
+    """The command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a mistake.
+
+    script   path of the figure's module
+    folders  (what they must be, an example of several)
+    default  picture to write
+    record   dataclass of further options
+    picture  function (figures.runs.Run list, record) -> (Figure, notes for stderr)
+    """
+    name = Path(script).name
+    parser = Parser(prog=name, description=description, epilog=f"Several runs: {folders[1]}")
+    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help=folders[0])
+    parser.add_argument(
+        "--output", action="append", metavar="FILE", help=f"picture to write, PNG or PDF, repeatable; default {default}"
+    )
+    add_arguments(parser, record)
+    given = vars(parser.parse_args(argv))
+    paths, outputs = given.pop("folders"), given.pop("output") or [default]
+    try:
+        for path in outputs:
+            ending(path)
+        figure, notes = picture(read_runs(paths), record(**given))
+        for path in outputs:
+            save(figure, path)
+            print(path)
+    except (UsageError, FileError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    for note in notes:
+        print(f"{name}: {note}", file=sys.stderr)
+    return 0
