@@ -29,8 +29,12 @@ FUNCTIONS = {
     "full": "shape fill_value dtype order",
     "full_like": "a fill_value dtype order subok shape",
     "get_array_module": "*args",
+    "linalg.eigh": "a UPLO",
     "linalg.norm": "x ord axis keepdims",
+    "linalg.pinv": "a rcond",
+    "linalg.qr": "a mode",
     "linalg.solve": "a b",
+    "linalg.svd": "a full_matrices compute_uv",
     "matmul": "*args axes axis keepdims casting dtype signature order out",
     "max": "a axis out keepdims",
     "mean": "a axis dtype out keepdims",
@@ -56,9 +60,10 @@ FUNCTIONS = {
 
 UFUNC_KEYWORDS = ("out", "dtype", "casting")
 UFUNCS = (
-    "abs", "absolute", "add", "cos", "divide", "equal", "exp", "expm1", "greater", "greater_equal", "isfinite", "isinf",
-    "isnan", "less", "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or", "maximum", "minimum",
-    "multiply", "negative", "not_equal", "power", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
+    "abs", "absolute", "add", "arccos", "arctan2", "cos", "divide", "equal", "exp", "expm1", "greater", "greater_equal",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or",
+    "maximum", "minimum", "multiply", "negative", "not_equal", "power", "sign", "sin", "sqrt", "square", "subtract",
+    "tanh", "true_divide",
 )  # fmt: skip
 
 METHODS = {  # of cupy.ndarray
@@ -78,6 +83,7 @@ METHODS = {  # of cupy.ndarray
     "max": "axis out keepdims",
     "mean": "axis dtype out keepdims",
     "min": "axis out keepdims",
+    "nonzero": "",
     "prod": "axis dtype out keepdims",
     "ravel": "order",
     "reshape": "*shape order copy",

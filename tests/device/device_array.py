@@ -29,6 +29,8 @@ class DeviceArray:
 
     def _method(self, name, *args, **keywords):
         parameters = cupy_names.METHODS[name]
+        if name == "nonzero":
+            self._gpu.synchronise(name)  # how many entries it finds decides a shape
         if name not in ("get", "item", "tolist"):
             return self._gpu.call(name, parameters, getattr(self._gpu.host(self), name), args, keywords)
         cupy_names.check_arguments(name, parameters, args, keywords)

@@ -105,6 +105,8 @@ class StandIn:
         keywords = {key: self.host(value) for key, value in keywords.items()}
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = function(*args, **keywords)
+        if isinstance(result, tuple):
+            return tuple(self.device(each) for each in result)
         return self.device(result) if out is None and result is not None else out
 
     def upload(self, name, content, **keywords):

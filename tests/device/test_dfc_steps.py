@@ -15,7 +15,6 @@ from dfc.evaluation import CHUNK, evaluate
 from dfc.settings import parse
 from dfc.stopping import beyond_bounds
 from rules import FEEDBACK_RULES
-from tests.device.device_array import DeviceArray
 from tests.faults.tiny_main import RULES, arrays, checkpoint, in_process, results
 
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}  # of the largest entry; differences of rates lose what the rates have in common
@@ -100,17 +99,6 @@ def steps(learner, samples, gpu, may_wait, batches=3):
             with gpu.no_synchronisation():
                 learner.step(*batch, (passed, start))
         yield list(gpu.synchronisations)
-
-
-@pytest.fixture(autouse=True)
-def finds_nonzero_entries(monkeypatch):
-    """cupy.ndarray.nonzero, which the stand-in lacks: how many entries it finds decides a shape, so the host waits."""
-
-    def nonzero(array):
-        array._gpu.synchronise("nonzero")
-        return tuple(array._gpu.device(each) for each in array._gpu.host(array).nonzero())
-
-    monkeypatch.setattr(DeviceArray, "nonzero", nonzero, raising=False)
 
 
 @every_case
