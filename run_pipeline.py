@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs import load
-from core.files import FileError, write_json, write_text
+from core.files import FileError
 from core.options import Parser, UsageError, option
 from core.sweeps import LOG, is_over
 from core.training import say
-from dfc.pipeline_results import RECORD, RESULTS, TABLE, read_record, statistics, table_text, write_lists, write_results
+from dfc.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
 from dfc.sweep import Sweep, carry_out
 from figures import fig_s1
 from figures import pipeline as generic
@@ -23,8 +23,7 @@ from run_config import EPILOG, plan, split
 
 PROG = "run_pipeline.py"
 CONFIG_MODULE = "configs.pipeline_configs.mnist"
-FIGURES, FIGURE_S1 = "figures", "figS1"  # folders of pictures
-OWN_NAMES = (".", "..", RESULTS, FIGURES, FIGURE_S1, TABLE, RECORD)
+OWN_NAMES = (".", "..", RESULTS, generic.FOLDER, fig_s1.FOLDER, TABLE, RECORD)
 LONGEST_NAME = 150  # characters, so that <key>_<name>.npy is a legal file name
 CONTINUED = "runs in --folder are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED}
@@ -57,25 +56,24 @@ class Pipeline(Sweep):
 
     def __init__(self, options, overrides):
         super().__init__(PROG, Path(options.folder) if options.folder else new_folder(options), [], options)
-        self.collection, self.record = load(options.config_module, collection=True), {}
+        self.results, self.record = PipelineFolder(self.folder, load(options.config_module, collection=True)), {}
         self._check_names()
-        for name, config in self.collection.experiments.items():
+        for name, config in self.results.collection.experiments.items():
             run, settings = plan(name, self.folder / name, config, overrides, f"{PROG}: {name}")
-            measured = {flag: value for flag, value in settings.args.items() if flag == "log_interval" or flag.startswith("save_")}
             self.runs.append(run)
-            self.record[name] = run.settings | measured
+            self.record[name] = recorded(run, settings)
         self._check_folder()
 
     def _check_names(self):
         """Raise UsageError where names of experiments cannot be those of folders, or two results would share a file."""
         files = set()
-        for name in self.collection.experiments:
+        for name in self.results.collection.experiments:
             where = f"{self.options.config_module}.config_collection[{name!r}]"
             if name in OWN_NAMES or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name:
                 raise UsageError(
                     f"{where}: must be the name of a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} characters"
                 )
-            own = {f"{key}_{name}" for key in self.keys(name)}
+            own = {f"{key}_{name}" for key in self.results.keys(name)}
             if own & files:
                 raise UsageError(f"{where}: its result {min(own & files)} would have the file of another experiment's")
             files |= own
@@ -112,10 +110,6 @@ class Pipeline(Sweep):
         except UsageError as error:
             raise UsageError(f"{error}; {hint}") from None
 
-    def keys(self, name):
-        """The names of the results that are kept of an experiment."""
-        return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
-
     def run(self):
         """Bring every experiment to an outcome, the results following; raises as dfc.sweep.Sweep."""
         self._claim()
@@ -129,9 +123,9 @@ class Pipeline(Sweep):
             self.folder.mkdir(parents=True, exist_ok=bool(self.options.folder))
         except OSError as error:
             raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
-        write_json(self.folder / RECORD, {"config_module": self.options.config_module, "experiments": self.record})
+        self.results.begin(self.options.config_module, self.record)
         if self.options.overwrite:
-            self._write()
+            self.results.write({})
 
     @property
     def continued(self):
@@ -141,16 +135,7 @@ class Pipeline(Sweep):
         return [] if self.options.folder else [f"--folder={self.folder}"]
 
     def write(self, run):
-        write_results(self.folder, run.name, self.summaries[run.name], self.keys(run.name))
-        self._write()
-
-    def _write(self):
-        """Write the table and the lists of what there is, in the order of the collection, whichever run ended first."""
-        collection = self.collection
-        ended = {run.name: self.summaries[run.name] for run in self.runs if run.name in self.summaries}
-        rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
-        write_text(self.folder / TABLE, table_text(rows, collection.statistics_keys))
-        write_lists(self.folder, ended, dict.fromkeys([*collection.result_keys, *collection.result_keys_DFA]))
+        self.results.add(run.name, self.summaries)
 
     def draw(self):
         """Draw the published figures of these results; returns the folder they are in, None where that cannot be.
@@ -158,14 +143,14 @@ class Pipeline(Sweep):
         For the pipelines of figure 3 they are those of figure S1.
         """
         of_figure_3 = "fig3" in self.options.config_module and "dfa" not in self.options.config_module
-        script, place = (fig_s1, FIGURE_S1) if of_figure_3 else (generic, FIGURES)
+        script = fig_s1 if of_figure_3 else generic
         try:
-            drawn = script.draw_all(self.folder, self.folder / place, quiet=self.options.quiet)
+            drawn = script.draw_all(self.folder, self.folder / script.FOLDER, quiet=self.options.quiet)
         except (UsageError, FileError) as error:
             again = f"python figures/{Path(script.__file__).name} {shlex.quote(str(self.folder))}"
             self.complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
             return None
-        return self.folder / place if drawn else None
+        return self.folder / script.FOLDER if drawn else None
 
     def conclude(self):
         """Draw, and print how the experiments ended and where their results are."""

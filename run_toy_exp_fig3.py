@@ -1,4 +1,4 @@
-"""Toy experiment of figure 3: how DFC, DFC-SS, DFC-SSA and DFA keep their conditions, and how their updates align.
+"""Toy experiment of figures 3 and S1: how DFC, DFC-SS, DFC-SSA and DFA keep their conditions, and how their updates align.
 
 Trains a 15-10-10-5 network by each of them, with feedback weights that are learned or fixed; runs that are done are only read,
 those of run_pipeline.py in the same folder too.  The same command continues what was interrupted.
@@ -16,15 +16,17 @@ from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, option
 from core.sweeps import LOG
+from dfc.pipeline_results import PipelineFolder, recorded
 from dfc.summary import Frame
 from dfc.sweep import Sweep, carry_out
-from figures import fig3
+from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
 from run_config import plan, split
 
 PROG = "run_toy_exp_fig3.py"
 OUT_DIR = "./logs/toy_experiments/fig3"
 DATA = "fig3.csv"
+CONFIGS = "configs.toy_experiments.configs_fig3"
 MODULES = {"DFC": "config_dfc", "DFC-SS": "config_dfc_ss", "DFC-SSA": "config_dfc_ssa", "DFA": "config_dfa"}
 FEEDBACK = {"TrainFB_RandomInit_Pretrain": "trained", "FreezeFB_WeightProduct": "fixed", "DFA": "random"}
 TOY = {"backend": "numpy", "threads": 1, "save_logs": False}  # so small a network is fastest on one core
@@ -83,14 +85,20 @@ class Experiment(Sweep):
 
     def __init__(self, options, overrides):
         super().__init__(PROG, Path(options.out_dir or OUT_DIR + ("_quick" if options.quick else "")), [], options)
-        self.names, self.events = {}, {}
-        for method, module in MODULES.items():
-            place = home(self.folder, method)
-            experiments = load(f"configs.toy_experiments.configs_fig3.{module}", collection=True).experiments
-            for entry in sorted(experiments, key=list(FEEDBACK).index):
-                self._add(method, entry, place / entry, experiments[entry], overrides)
+        self.names, self.events, self.records = {}, {}, {}
+        self.pipelines = {
+            method: PipelineFolder(home(self.folder, method), load(f"{CONFIGS}.{module}", collection=True))
+            for method, module in MODULES.items()
+        }
+        for method, pipeline in self.pipelines.items():
+            experiments = pipeline.collection.experiments
+            self.records[method] = {
+                entry: self._add(method, entry, pipeline.path / entry, experiments[entry], overrides)
+                for entry in sorted(experiments, key=list(FEEDBACK).index)
+            }
 
     def _add(self, method, entry, folder, config, overrides):
+        """Plan a run; returns what is recorded of it."""
         config = config | TOY | (QUICK if self.options.quick else {})
         if self.options.quick and "epochs_fb" in config:
             config |= QUICK_TRAINED
@@ -100,6 +108,7 @@ class Experiment(Sweep):
         batches = math.ceil(settings.num_train / settings.batch_size)
         self.runs.append(run)
         self.names[run.name], self.events[run.name] = (method, FEEDBACK[entry]), math.ceil(batches / settings.log_interval)
+        return recorded(run, settings)
 
     def run(self):
         """Bring every run to an outcome, the data following; raises as dfc.sweep.Sweep."""
@@ -113,8 +122,24 @@ class Experiment(Sweep):
 
     def conclude(self):
         """Draw what there is, and print where it is."""
-        if self.summaries:
-            draw_or_note(PROG, fig3.write, self.folder / DATA, both(self.folder / fig3.NAME))
+        if not self.summaries or not draw_or_note(PROG, fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
+            return
+        for method in self.pipelines:
+            if method != "DFA":  # which has no controller
+                self._draw_figure_s1(method)
+
+    def _draw_figure_s1(self, method):
+        """Make the folder of a method's runs that of a pipeline, and draw figure S1 in it; not before all of them have ended."""
+        pipeline = self.pipelines[method]
+        summaries = {run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path}
+        if not all(summaries.values()):
+            return
+        record = {name: self.records[method][name] for name in pipeline.collection.experiments}
+        pipeline.begin(f"{CONFIGS}.{MODULES[method]}", record)
+        for name in summaries:
+            pipeline.add(name, summaries)
+        if fig_s1.draw_all(pipeline.path, pipeline.path / fig_s1.FOLDER, quiet=self.options.quiet):
+            print(pipeline.path / fig_s1.FOLDER)
 
     def table(self):
         """The data as CSV, in the order of the runs: a row an event, numbers with all digits, "" where there is none."""

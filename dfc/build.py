@@ -9,9 +9,10 @@ from core.training import Plan
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, squared_norm
-from dfc.learners import PART, FeedbackLearner, ForwardLearner
+from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
+from dfc.stacked import STACKED_UNITS
 from dfc.stopping import stop_condition
 from dfc.watchers import Watchers, build_watchers
 from utils import count_correct
@@ -146,7 +147,7 @@ class Run:
     watchers: Watchers
 
 
-def build_run(settings, backend, rule, workers, draws, part=PART):
+def build_run(settings, backend, rule, workers, draws, part="by size"):
     """Network, learners and plan.
 
     settings  dfc.settings.Settings
@@ -154,10 +155,12 @@ def build_run(settings, backend, rule, workers, draws, part=PART):
     rule      rules.Rule, the one that settings.rule names
     workers   core.workers.Workers
     draws     dfc.draws.Draws
-    part      rows of a batch that share one source of noise; None: all
+    part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
     Returns   Run
     """
     net = build_network(settings, backend, draws)
+    if part == "by size":
+        part = SMALL_PART if sum(net.sizes) <= STACKED_UNITS else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     options = build_rule_options(settings, rule)
     watchers = build_watchers(settings, net, options, draws.noise)

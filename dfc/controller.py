@@ -132,6 +132,11 @@ class ControlledNetwork:
         c = self.controller
         return (c.sigma_output if l == len(self.vs) - 1 else c.sigma) * math.sqrt(c.dt) / c.tau_a
 
+    @property
+    def apical(self):
+        """The apical voltages of all layers, the first layer's first: arrays (n, units) of one layer or of several."""
+        return self.va
+
     def output_distance(self):
         """|r* - r_L| of every sample (n,)."""
         return norms(self.target - self.r[-1])

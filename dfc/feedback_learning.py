@@ -35,19 +35,20 @@ def normal_controller(net, activities, settings, noise):
 
     (dfc.md D.2; Meulemans et al. 2021, eq. for the feedback weights.)
     """
-    xp = array_module(activities.x)
-    sums, before = [xp.zeros_like(q) for q in net.feedback], []
+    xp, sums, before = array_module(activities.x), [], []
 
     def pair(t, state):
         if t == 0:
-            before.extend(va.copy("K") for va in state.va)
+            before.extend(va.copy("K") for va in state.apical)
+            sums.extend(xp.zeros((va.shape[-1], state.u.shape[-1]), dtype=va.dtype) for va in before)
             return
-        for total, waiting, va in zip(sums, before, state.va, strict=True):
+        for total, waiting, va in zip(sums, before, state.apical, strict=True):
             total += waiting.swapaxes(-1, -2) @ state.u
             waiting[...] = va
 
     simulate(net, activities, activities.r[-1], settings.controller, noise, pair)
-    return _scaled(sums, activities, settings, 1.0 / (settings.controller.steps - 1))
+    of_layers = net.split(xp.concatenate(sums))
+    return _scaled(of_layers, activities, settings, 1.0 / (settings.controller.steps - 1))
 
 
 def special_controller(net, activities, settings, noise):

@@ -13,6 +13,7 @@ from dfc.network import Activities
 from dfc.teaching import empty_gradients, of_layer
 
 PART = 64  # rows that share their noise, and are simulated together where there is noise
+SMALL_PART = 256  # the same in a network so small that more rows cost little
 
 
 @dataclass

@@ -4,6 +4,7 @@ Rows are samples.  Layers are numbered from 0 to L-1; W_l (n_l, n_{l-1}), b_l (n
 """
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from core.backend import array_module
@@ -59,6 +60,10 @@ class FeedbackNetwork:
     def sizes(self):
         """[n_0 … n_{L-1}], the sizes of the layers without the input."""
         return [len(w) for w in self.weights]
+
+    def split(self, rows):
+        """An array with a row for every unit of all layers -> views of the rows of each layer."""
+        return [rows[start:stop] for start, stop in pairwise(accumulate(self.sizes, initial=0))]
 
     @property
     def parameters(self):

@@ -12,10 +12,57 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, read_json, write_array, write_text
+from core.files import FileError, read_json, write_array, write_json, write_text
 from dfc.summary import Frame
 
 TABLE, RESULTS, RECORD = "results.csv", "result_dict", "pipeline.json"
+
+
+class PipelineFolder:
+    """The folder that the results of a pipeline are written to, as its experiments end.
+
+    path        the folder
+    collection  configs.Collection: the experiments' names in their order, and which results are kept
+    """
+
+    def __init__(self, path, collection):
+        self.path, self.collection = Path(path), collection
+
+    def keys(self, name):
+        """The names of the results that are kept of an experiment."""
+        return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
+
+    def begin(self, config_module, record):
+        """Write down what the folder is for.  Raises FileError.
+
+        record  {name: what `recorded` makes of the experiment}
+        """
+        write_json(self.path / RECORD, {"config_module": config_module, "experiments": record})
+
+    def add(self, name, summaries):
+        """Write the results of an experiment that has just ended, and the table and lists of all.  Raises FileError.
+
+        summaries  {name: summary} of all that have ended
+        """
+        write_results(self.path, name, summaries[name], self.keys(name))
+        self.write(summaries)
+
+    def write(self, summaries):
+        """Write the table and the lists, in the order of the collection, whichever ended first.  Raises FileError."""
+        collection = self.collection
+        ended = {name: summaries[name] for name in collection.experiments if name in summaries}
+        rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
+        write_text(self.path / TABLE, table_text(rows, collection.statistics_keys))
+        write_lists(self.path, ended, dict.fromkeys([*collection.result_keys, *collection.result_keys_DFA]))
+
+
+def recorded(run, settings):
+    """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what it measures.
+
+    run, settings  core.sweeps.Run and dfc.settings.Settings
+    """
+    measured = {flag: value for flag, value in settings.args.items() if flag == "log_interval" or flag.startswith("save_")}
+    return run.settings | measured
 
 
 def column_means(rows):

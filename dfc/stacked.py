@@ -1,7 +1,5 @@
 """The controlled network where it is small: what its layers have in common is computed for all of them at once."""
 
-from itertools import accumulate, pairwise
-
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
 
@@ -29,9 +27,10 @@ class StackedNetwork(ControlledNetwork):
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
         self._feedback = xp.concatenate(net.feedback)
-        rows = [slice(*ends) for ends in pairwise(accumulate(net.sizes, initial=0))]
-        self._slices = [tuple(each[row] for each in (self._basal, self._scratch, self._voltages)) for row in rows]
-        self.va, self.vb, self.vs = ([_view(each, row) for row in rows] for each in (self._apical, self._basal, self._voltages))
+        self._slices = list(zip(*(net.split(each) for each in (self._basal, self._scratch, self._voltages)), strict=True))
+        self.va, self.vb, self.vs = (
+            [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
+        )
         # below every layer a row of ones, by which the product with the weights adds the biases
         biases = [[b[:, None]] for b in net.biases] or [[]] * len(net.weights)
         ones = [xp.ones_like(activities.r[0][:, :1])] if net.biases else []
@@ -40,7 +39,7 @@ class StackedNetwork(ControlledNetwork):
         self._active = [rates[:size] for rates, size in zip(self._rates, net.sizes, strict=True)]
         self.r = [rates.swapaxes(-1, -2) for rates in self._active]
         self._rate = self.controller.dt / self.controller.tau_v
-        self._input = self._basal[rows[0]] * self._rate
+        self._input = self._slices[0][0] * self._rate
 
     def _step_layers(self, signal, noise):
         c, xp, va, vs, scratch = self.controller, self._xp, self._apical, self._voltages, self._scratch
@@ -67,6 +66,10 @@ class StackedNetwork(ControlledNetwork):
                 v += self._input
             self.net.activations[l].apply(v, out=self._active[l])
 
+    @property
+    def apical(self):
+        return [self._apical.swapaxes(-1, -2)]
+
     def arrange(self, block):
         scaled = [layer.swapaxes(-1, -2) * self.noise_scale(l) for l, layer in enumerate(block)]
         joined = self._xp.concatenate(scaled, axis=-2)
@@ -76,8 +79,3 @@ class StackedNetwork(ControlledNetwork):
 def _turned(array):
     """(n, k) -> a new array (k, n)."""
     return array_module(array).ascontiguousarray(array.swapaxes(-1, -2))
-
-
-def _view(array, rows):
-    """The samples by units (n, n_l) of some rows."""
-    return array[rows].swapaxes(-1, -2)

@@ -13,6 +13,7 @@ from figures.pipeline import Results, draw_frames, draw_vector, label, run, save
 VECTORS = ("max_eig", "max_eig_bcn", "norm_r")
 FRAMES = {"gnt_angles": "Angle GNT", "gn_angles": "Angle GN", "condition_gn_angles": None, "nullspace_relative_norm_angles": None}
 SMOOTH = 5  # logged batches
+FOLDER = "figS1"  # of the pictures, in that of the pipeline
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def draw_all(folder, output, smooth=SMOOTH, quiet=False):
 
 def main(argv=None):
     """Draw the pictures of one pipeline; returns the exit status."""
-    return run("fig_s1.py", __doc__, "figS1", Options, argv, draw_all)
+    return run("fig_s1.py", __doc__, FOLDER, Options, argv, draw_all)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ FEEDBACK = {  # frame: a measure of the feedback weights %s
 MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
 COUNTS = ("converged", "not_converged", "diverged")
 SMOOTH = 30  # logged batches
+FOLDER = "figures"  # of the pictures, in that of the pipeline
 LEGEND_ROWS = 18  # more are higher than a picture
 
 
@@ -292,7 +293,7 @@ def run(name, description, place, record, argv, draw_all):
 
 def main(argv=None):
     """Draw the pictures of one pipeline; returns the exit status."""
-    return run("pipeline.py", __doc__, "figures", Options, argv, draw_all)
+    return run("pipeline.py", __doc__, FOLDER, Options, argv, draw_all)
 
 
 if __name__ == "__main__":

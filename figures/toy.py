@@ -50,15 +50,17 @@ def save_all(figures):
 def draw_or_note(prog, write, data, outputs):
     """Draw what an experiment has saved and print the paths; without matplotlib a note on stderr takes their place.
 
-    write   function (data, outputs) -> paths
-    Raises  FileError
+    write    function (data, outputs) -> paths
+    Returns  whether it was drawn
+    Raises   FileError
     """
     try:
         paths = write(data, outputs)
     except UsageError as error:
         print(f"{prog}: note: {data} is complete but not drawn: {error}", file=sys.stderr)
-        return
+        return False
     print("\n".join(map(str, [data, *paths])))
+    return True
 
 
 def run(script, description, write, default, argv=None):

@@ -89,7 +89,8 @@ class TimeSum:
         self.sums = gradients
         for total in gradients:
             total[...] = 0.0
-        self._first, self._filled = array_module(activities.x).zeros_like(activities.v[0]), 0
+        self._xp, self._filled = array_module(activities.x), 0
+        self._first = self._xp.zeros_like(activities.v[0])
 
     def observe(self, t, state):
         """Take in time point t; at the first one somatic and basal voltages are equal."""
@@ -106,9 +107,8 @@ class TimeSum:
             self._add_block()
 
     def _begin(self, state):
-        xp = array_module(state.u)
         self._rest = state.r[0].copy("K")
-        self._first, self._scratch = xp.zeros_like(self._rest), xp.empty_like(self._rest)
+        self._first, self._scratch = self._xp.zeros_like(self._rest), self._xp.empty_like(self._rest)
         self._errors = [TimeBlock(v) for v in state.vs[1:]]
         self._rates = [TimeBlock(r) for r in state.r[:-1]]
 
@@ -117,9 +117,9 @@ class TimeSum:
         if self.options.learning_rule == "nonlinear_difference":
             # the basal voltage of the first layer stays that of the feedforward pass
             basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest
-            array_module(out).subtract(basal, state.r[l], out=out)
+            self._xp.subtract(basal, state.r[l], out=out)
             return
-        array_module(out).subtract(state.vb[l], state.vs[l], out=out)
+        self._xp.subtract(state.vb[l], state.vs[l], out=out)
         if self._slopes:
             out *= self._slopes[l]
 

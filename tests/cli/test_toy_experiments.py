@@ -13,6 +13,7 @@ import run_toy_exp_fig1D as script_1d
 import run_toy_exp_fig2 as script_2
 import run_toy_exp_fig3 as script_3
 from core.files import FileError, read_arrays
+from dfc.pipeline_results import read_record, read_results
 from dfc.summary import Frame, read_summary
 from figures import fig1d, fig2, fig3
 
@@ -43,7 +44,7 @@ def is_picture(path):
 def undrawn(monkeypatch):
     """Pictures take most of the time; here the numbers matter."""
     for script in (script_1d, script_3):
-        monkeypatch.setattr(script, "draw_or_note", lambda *what: None)
+        monkeypatch.setattr(script, "draw_or_note", lambda *what: False)
 
 
 # ---- figure 1D
@@ -341,7 +342,8 @@ def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fig3")
     done = start("run_toy_exp_fig3.py", *SMALL_3, f"--out_dir={folder}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == [str(folder / name) for name in ("fig3.csv", "fig3.png", "fig3.pdf")]
+    pictures = [f"{name}/figS1" for name in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa")]
+    assert done.stdout.split() == [str(folder / name) for name in ("fig3.csv", "fig3.png", "fig3.pdf", *pictures)]
     return folder
 
 
@@ -387,6 +389,27 @@ def test_fig3_theory_holds(compared):
             assert run["condition_2"].min() > 0 and run["condition_2"].max() <= 1
             assert run["condition_2"].min() > 0.9 or feedback == "trained"
             assert (run["lambda_max_A_PI"] < 0).all()  # stable
+
+
+def test_figure_s1_is_drawn_from_the_runs_of_figure_3(compared):
+    """Its data are those of a pipeline, which run_pipeline.py and figures/fig_s1.py read."""
+    drawn = {"gnt_angles_subplots", "gn_angles_subplots", "condition_gn_angles_subplots", "norm_r"}
+    drawn.add("nullspace_relative_norm_angles_subplots")
+    for method in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa"):
+        folder, eigenvalues = compared / method, {"max_eig" if method == "fig3_dfc_ssa" else "max_eig_bcn"}
+        pictures = list((folder / "figS1").iterdir())
+        assert {path.name for path in pictures} == {name + end for name in drawn | eigenvalues for end in (".png", ".pdf")}
+        assert all(map(is_picture, pictures))
+        assert list(read_record(folder)) == ["FreezeFB_WeightProduct", "TrainFB_RandomInit_Pretrain"]
+        for key, results in read_results(folder).items():
+            for entry, value in results.items():
+                np.testing.assert_array_equal(getattr(value, "values", value), as_array(read_summary(folder / entry)[key]))
+        with open(folder / "results.csv", newline="") as file:
+            assert [row[0] for row in csv.reader(file)] == ["", *read_record(folder)]
+
+
+def as_array(value):
+    return getattr(value, "values", np.asarray(value))
 
 
 def test_fig3_does_nothing_twice(compared, capsys, undrawn):
