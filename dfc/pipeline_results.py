@@ -57,12 +57,12 @@ class PipelineFolder:
 
 
 def recorded(run, settings):
-    """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what it measures.
+    """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what is measured for its results.
 
     run, settings  core.sweeps.Run and dfc.settings.Settings
     """
-    measured = {flag: value for flag, value in settings.args.items() if flag == "log_interval" or flag.startswith("save_")}
-    return run.settings | measured
+    measures = [flag for flag in settings.args if flag.startswith("save_") and flag != "save_logs"]
+    return run.settings | {flag: settings.args[flag] for flag in ("log_interval", *measures)}
 
 
 def column_means(rows):
