@@ -173,7 +173,7 @@ def conclude(outcome, path):
     return EXIT_DIVERGED
 
 
-OWN_SETTINGS = ("sample0_error", "nan_test")
+OWN_SETTINGS = ("sample0_error", "nan_test", "train_samples")
 NOT_SETTINGS = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
 
 

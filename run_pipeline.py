@@ -98,7 +98,7 @@ class Pipeline(Sweep):
             raise UsageError(f"--folder={self.folder}: holds the experiments {', '.join(earlier)}; {hint}")
         for name, flags in self.record.items():
             for flag, value in flags.items():
-                before = earlier[name].get(flag)
+                before = earlier[name].get(flag, value)
                 if before != value:
                     raise UsageError(f"{self.folder / name} was made with {flag} = {before}, not {value}; {hint}")
 

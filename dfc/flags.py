@@ -182,6 +182,7 @@ class Options:
     device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=NOT_NEGATIVE)
     threads: int = _own(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]")
     data_dir: str = _own("", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset")
+    train_samples: int = _own(0, "images: learn from the first N training samples only; 0: all", bounds="[0, inf)")
     load: bool = _own(False, "continue the run in out_dir")
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")
     overwrite: bool = _own(False, "delete an earlier run in out_dir and start again")

@@ -56,6 +56,8 @@ def check_settings(settings):
 
 def _check_data(settings):
     name, output = settings.dataset, settings.output_activation
+    if settings.train_samples and name == "student_teacher":
+        raise UsageError(f"--train_samples={settings.train_samples}: does not apply to --dataset={name}; see --num_train")
     if name in CLASSIFICATION and output != "softmax":
         raise UsageError(f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification")
     if name not in CLASSIFICATION and output == "softmax":

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 import datasets
 from core.batches import Arrays, Images, published_table
 from core.options import UsageError
@@ -35,8 +37,8 @@ def load_task(settings, backend, teacher_weights=None, quiet=False):
     """The task that the options ask for.
 
     settings         has dataset (mnist, mnist_autoencoder, fashion_mnist, cifar10 or student_teacher), data_dir ("": the
-                     default), no_val_set, sizes (n_0, ..., n_L); for student_teacher also load_ST_dataset, random_seed,
-                     num_train, num_test, num_val
+                     default), no_val_set, sizes (n_0, ..., n_L), for images train_samples (0: all); for student_teacher also
+                     load_ST_dataset, random_seed, num_train, num_test, num_val
     backend          core.backend.Backend
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
     quiet            no progress bar
@@ -59,7 +61,12 @@ def _images(settings, backend, quiet):
     def images(pixels, labels):
         return Images(pixels, labels, table, backend, reconstruct)
 
-    parts = [slice(None)] if settings.no_val_set else train_validation_split(len(data.train_labels))
+    count = len(data.train_labels)
+    parts = [np.arange(count)] if settings.no_val_set else list(train_validation_split(count))
+    if settings.train_samples > len(parts[0]):
+        raise UsageError(f"--train_samples={settings.train_samples}: must be in [0, {len(parts[0])}] for --dataset={name}")
+    if settings.train_samples:
+        parts[0] = parts[0][: settings.train_samples]
     train, *validation = (images(data.train_images[part], data.train_labels[part]) for part in parts)
     test = images(data.test_images, data.test_labels)
     return Task(train, validation[0] if validation else None, test, inputs, outputs)

@@ -110,6 +110,11 @@ BAD = {  # only what the data decide; combinations of flags: tests/core/test_set
         ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--batch_size=25"],
         ["--batch_size=25", "[1, 24]"],
     ),
+    "more training samples than images": (
+        ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--train_samples=25"],
+        ["--train_samples=25", "[0, 24]"],
+    ),
+    "training samples of drawn data": (["--train_samples=5"], ["--train_samples=5", "student_teacher", "--num_train"]),
     "seed beyond the generator": (["--random_seed=4294967296"], ["--random_seed=4294967296", "below 4294967296"]),
     "a GPU that is not there": (["--device=7"], ["--device=7", "cupy is not installed"]),
     "cupy that is not there": (["--backend=cupy"], ["--backend=cupy", "cupy is not installed"]),

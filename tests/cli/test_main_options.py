@@ -149,6 +149,7 @@ EFFECTS = {
     "device": ("", "--device=1", "status"),
     "threads": ("--batch_size=1 --ndi --freeze_fb_weights", "--threads=2", "config"),  # one row cannot be shared out
     "data_dir": ("--load_ST_dataset --data_dir={arrays}", "--data_dir=/nowhere", "status"),
+    "train_samples": (IMAGES, "--train_samples=20", NUMBERS),
     "no_cuda": ("", "--no_cuda", "config"),
     "out_dir": ("", "--out_dir={elsewhere}", "place"),
     "load": ("before", "--load", "status"),

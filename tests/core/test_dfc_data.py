@@ -67,7 +67,7 @@ def test_impossible_split(validation):
 
 
 def settings(dataset, sizes, **others):
-    common = {"no_val_set": False, "data_dir": "", "load_ST_dataset": False, "random_seed": 1}
+    common = {"no_val_set": False, "data_dir": "", "load_ST_dataset": False, "random_seed": 1, "train_samples": 0}
     counts = {"num_train": 6, "num_test": 4, "num_val": 5}
     return SimpleNamespace(**{"dataset": dataset, "sizes": sizes, **common, **counts, **others})
 
@@ -87,6 +87,17 @@ def test_image_tasks(name, source, recorded):
     inputs, targets = task.test.batch(slice(9990, None))
     assert np.array_equal(inputs, table[data.test_images[9990:]])
     assert np.array_equal(targets, inputs if name == "mnist_autoencoder" else data.test_labels[9990:])
+
+
+def test_a_number_of_training_samples_leaves_the_first_ones_and_the_other_sets():
+    whole, some = (load_task(settings("mnist", (784, 10), train_samples=count), FLOAT64) for count in (0, 130))
+    assert [len(part) for part in (some.train, some.validation, some.test)] == [130, 5000, 10000]
+    for found, expected in zip(some.train.batch(slice(0, 130)), whole.train.batch(slice(0, 130)), strict=True):
+        assert np.array_equal(found, expected)
+    few = load_task(settings("mnist", (784, 10), train_samples=60000, no_val_set=True), FLOAT64)
+    assert len(few.train) == 60000
+    wanted = settings("mnist", (784, 10), train_samples=55001)
+    refused(UsageError, ["--train_samples=55001", "[0, 55000]", "--dataset=mnist"], load_task, wanted, FLOAT64)
 
 
 def test_without_validation_set_all_images_are_learned_from_in_their_order():

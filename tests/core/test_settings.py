@@ -13,7 +13,10 @@ from dfc.settings import parse, resolve
 
 PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())}
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
-OURS = {"backend", "device", "threads", "data_dir", "load", "load_or_start", "overwrite", "quiet", "sample0_error", "nan_test"}
+OURS = {
+    "backend", "device", "threads", "data_dir", "train_samples", "load", "load_or_start", "overwrite", "quiet", "sample0_error",
+    "nan_test",
+}  # fmt: skip
 MNIST = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10"]
 
 
