@@ -8,6 +8,7 @@ pipeline.json  the experiments and their flags
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from core.files import FileError, read_json, write_array, write_json, write_text
 from dfc.summary import Frame
 
+TRAINING_IMAGES = {"mnist": 60000, "mnist_autoencoder": 60000, "fashion_mnist": 60000, "cifar10": 50000}
+VALIDATION = 5000  # of them, unless no_val_set
 TABLE, RESULTS, RECORD = "results.csv", "result_dict", "pipeline.json"
 
 
@@ -63,6 +66,14 @@ def recorded(run, settings):
     """
     measures = [flag for flag in settings.args if flag.startswith("save_") and flag != "save_logs"]
     return run.settings | {flag: settings.args[flag] for flag in ("log_interval", *measures)}
+
+
+def batches_in_a_pass(flags):
+    """Number of batches in a pass over the training samples of an experiment that was `recorded`; None where that does not tell."""
+    count = flags.get("num_train") if flags.get("dataset") == "student_teacher" and not flags["load_ST_dataset"] else None
+    if flags.get("dataset") in TRAINING_IMAGES:
+        count = flags.get("train_samples") or TRAINING_IMAGES[flags["dataset"]] - (0 if flags["no_val_set"] else VALIDATION)
+    return count and math.ceil(count / flags["batch_size"])
 
 
 def column_means(rows):

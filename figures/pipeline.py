@@ -15,7 +15,7 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
 
 from core.files import FileError
 from core.options import Parser, UsageError, add_arguments, option
-from dfc.pipeline_results import read_record, read_results
+from dfc.pipeline_results import batches_in_a_pass, read_record, read_results
 from dfc.summary import Frame
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 
@@ -47,18 +47,28 @@ class Options:
 class Results:
     """The results of a pipeline.
 
-    of         {key: {name of an experiment: array or Frame}}
-    intervals  {name: batches from one logged batch to the next} of all experiments, in their order
+    of     {key: {name of an experiment: array or Frame}}
+    flags  {name: its flags, log_interval at least} of all experiments, in their order
     """
 
     of: dict
-    intervals: dict
+    flags: dict
 
     @classmethod
     def read(cls, folder):
         """Those in a folder of run_pipeline.py.  Raises FileError."""
-        record = read_record(folder)
-        return cls(read_results(folder), {name: flags["log_interval"] for name, flags in record.items()})
+        return cls(read_results(folder), read_record(folder))
+
+    def iterations(self, name, events):
+        """How many batches of such passes came before the logged ones, whose numbers are `events`, from 0.
+
+        Logged is one in log_interval, and the first of every pass; published, the first of a pass did not start anew.
+        """
+        interval, batches = self.flags[name]["log_interval"], batches_in_a_pass(self.flags[name])
+        if batches is None:
+            return interval * events
+        passes, place = np.divmod(events, -(-batches // interval))
+        return passes * batches + place * interval
 
     def frames(self, key):
         """{name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
@@ -86,9 +96,9 @@ class Results:
 
     def style(self, name, points):
         """The name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
-        index = list(self.intervals).index(name)
+        index = list(self.flags).index(name)
         step = -(-points // MARKS)
-        first = index * step // len(self.intervals)  # markers of different curves stand at different places
+        first = index * step // len(self.flags)  # markers of different curves stand at different places
         return {
             "color": COLOURS[index % len(COLOURS)],
             "linestyle": DASHES[index % len(DASHES)],
@@ -144,7 +154,7 @@ def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
         mean, std = rolling(frame.values, smooth)
         above = mean + std
         top = max(top, above[np.isfinite(above)].max(initial=0.0))
-        x = results.intervals[name] * np.array(frame.steps)
+        x = results.iterations(name, np.array(frame.steps) - 1)
         for column, m, s in zip(frame.columns, mean.T, std.T, strict=True):
             draw_band(panels[columns.index(column)], results, name, x, m, s)
     if len(columns) > 1:
@@ -165,7 +175,7 @@ def draw_vector(results, name):
         axes.axhline(0, color="black", linewidth=2.5, zorder=1)
         for experiment, mean in means.items():
             std = stds.get(experiment, np.zeros_like(mean))
-            x = results.intervals[experiment] * np.arange(len(mean))
+            x = results.iterations(experiment, np.arange(len(mean)))
             draw_band(axes, results, experiment, x, mean[:, number], std[:, number])
         axes.set(title=MATRIX_NAMES.get(key, key), ylabel=_vector_label(name, key))
     finish(figure, panels, "iteration", every_row=columns)

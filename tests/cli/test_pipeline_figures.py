@@ -106,11 +106,39 @@ def curve(axes, name):
     return next(line for line in axes.get_lines() if line.get_label() == name)
 
 
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ({"dataset": "student_teacher", "num_train": 72, "load_ST_dataset": False}, [0, 2, 3, 5, 6]),
+        ({"dataset": "student_teacher", "num_train": 72, "load_ST_dataset": True}, [0, 2, 4, 6, 8]),
+        ({"dataset": "mnist", "no_val_set": False, "train_samples": 150}, [0, 2, 4, 5, 7]),
+        ({"dataset": "mnist", "no_val_set": False, "train_samples": 0}, [0, 2, 4, 6, 8]),
+        ({}, [0, 2, 4, 6, 8]),
+    ],
+)
+def test_events_are_drawn_at_their_batches(flags, expected):
+    """Every second batch of passes of 3, of 5, or of nobody knows how many."""
+    results = Results({}, {"a": {"log_interval": 2, "batch_size": 32, **flags}})
+    assert results.iterations("a", np.arange(5)).tolist() == expected
+
+
+@pytest.mark.parametrize("no_val_set, batches", [(False, 430), (True, 469)])
+def test_passes_over_all_images_are_known(no_val_set, batches):
+    for dataset in ("mnist", "mnist_autoencoder", "fashion_mnist"):
+        flags = {"dataset": dataset, "no_val_set": no_val_set, "train_samples": 0, "batch_size": 128, "log_interval": 50}
+        per_pass = -(-batches // 50)
+        assert Results({}, {"a": flags}).iterations("a", np.array([1, per_pass - 1, per_pass])).tolist() == [
+            50,
+            50 * (per_pass - 1),
+            batches,
+        ]
+
+
 def test_frames_are_drawn_smoothed_against_batches(matplotlib, folder):
     figure = pipeline.draw_frames(Results.read(folder), "bp_angles", smooth=2)
     first, second = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["Layer 1", "Layer 2"] and tuple(figure.get_size_inches()) == (12, 5)
-    np.testing.assert_array_equal(curve(first, "x_y").get_xdata(), 5 * np.arange(1, 9))
+    np.testing.assert_array_equal(curve(first, "x_y").get_xdata(), 5 * np.arange(8))
     # of the third experiment: column 2, 4, …, 16, each the mean with its successor
     np.testing.assert_allclose(curve(first, "x_y").get_ydata(), [3, 5, 7, 9, 11, 13, 15, 16], rtol=1e-15)
     assert first.get_xlim()[0] == 0 and first.get_xlabel() == second.get_xlabel() == "iteration"
