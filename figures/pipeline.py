@@ -57,7 +57,8 @@ class Results:
     @classmethod
     def read(cls, folder):
         """Those in a folder of run_pipeline.py.  Raises FileError."""
-        return cls(read_results(folder), read_record(folder))
+        flags = read_record(folder)
+        return cls(read_results(folder), flags)
 
     def iterations(self, name, events):
         """How many batches of such passes came before the logged ones, whose numbers are `events`, from 0.
