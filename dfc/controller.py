@@ -58,6 +58,7 @@ class ControlledNetwork:
         self.net, self.controller = net, controller
         self.activities, self.target = activities, target
         self.u, self.u_int = xp.zeros_like(target), xp.zeros_like(target)
+        self._next_u, self._error, self._change = (xp.empty_like(target) for _ in range(3))
         self._xp = xp
         self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
         self._allocate()
@@ -82,14 +83,18 @@ class ControlledNetwork:
 
         noise  what `arrange` made of standard normals, where the controller has noise
         """
-        c, before = self.controller, self.u
-        error = self.target - self.r[-1]
-        change = (error - c.alpha * self.u) * c.dt
+        c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
+        xp.subtract(self.target, self.r[-1], out=error)
+        xp.multiply(before, -c.alpha, out=change)
+        change += error
+        change *= c.dt
+        self.u, self._next_u = self._next_u, before
         if c.k_p > 0.0:
             self.u_int += change
-            self.u = self.u_int + c.k_p * error
+            error *= c.k_p
+            xp.add(self.u_int, error, out=self.u)
         else:
-            self.u = self.u + change
+            xp.add(before, change, out=self.u)
         self._step_layers(self.u if c.proactive else before, noise)
 
     def _step_layers(self, signal, noise):

@@ -51,17 +51,25 @@ class Noise:
         self._buffers = None
 
     def fill(self, steps, like):
-        """Standard normals for `steps` time points: arrays (steps, n, n_l) for `like`, arrays (n, n_l); overwritten next time."""
+        """Standard normals for `steps` time points: arrays (steps, n, n_l) for `like`, arrays (n, n_l); overwritten next time.
+
+        Those of a time point lie in memory as its array of `like` does.
+        """
         if self._buffers is None or len(self._buffers[0]) < steps:
-            self._buffers = [np.empty((steps, *each.shape), dtype=each.dtype) for each in like]
+            self._turned = [not each.flags.c_contiguous for each in like]
+            shapes = [each.shape[::-1] if turned else each.shape for each, turned in zip(like, self._turned, strict=True)]
+            self._buffers = [np.empty((steps, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
         filled = [buffer[:steps] for buffer in self._buffers]
         for buffer in filled:
             fill_normals(self._generator, buffer)
-        return [self._backend.bytes(buffer) for buffer in filled]
+        return self._as_samples(map(self._backend.bytes, filled))
+
+    def _as_samples(self, arrays):
+        return [each.swapaxes(-1, -2) if turned else each for each, turned in zip(arrays, self._turned, strict=True)]
 
     def again(self, rows):
         """The same noise from its beginning, of the `rows` (indices) of the simulation alone."""
-        return SomeNoise(Noise(self._key, self._backend), rows, [each[0] for each in self._buffers])
+        return SomeNoise(Noise(self._key, self._backend), rows, self._as_samples(each[0] for each in self._buffers))
 
 
 class SomeNoise:

@@ -27,19 +27,22 @@ class StackedNetwork(ControlledNetwork):
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
         self._feedback = xp.concatenate(net.feedback)
-        self._slices = list(zip(*(net.split(each) for each in (self._basal, self._scratch, self._voltages)), strict=True))
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
         )
         # below every layer a row of ones, by which the product with the weights adds the biases
         biases = [[b[:, None]] for b in net.biases] or [[]] * len(net.weights)
         ones = [xp.ones_like(activities.r[0][:, :1])] if net.biases else []
-        self._weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
-        self._rates = [_turned(xp.concatenate([r, *ones], axis=-1)) for r in activities.r]
-        self._active = [rates[:size] for rates, size in zip(self._rates, net.sizes, strict=True)]
-        self.r = [rates.swapaxes(-1, -2) for rates in self._active]
+        weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
+        rates = [_turned(xp.concatenate([r, *ones], axis=-1)) for r in activities.r]
+        active = [each[:size] for each, size in zip(rates, net.sizes, strict=True)]
+        self.r = [each.swapaxes(-1, -2) for each in active]
         self._rate = self.controller.dt / self.controller.tau_v
-        self._input = self._slices[0][0] * self._rate
+        basal, drive, voltages = (net.split(each) for each in (self._basal, self._scratch, self._voltages))
+        self._input = basal[0] * self._rate
+        apply = [activation.apply for activation in net.activations]
+        parts = list(zip(weights, [None, *rates], basal, drive, voltages, apply, active, strict=False))
+        self._parts = [parts[l] for l in self._layers]
 
     def _step_layers(self, signal, noise):
         c, xp, va, vs, scratch = self.controller, self._xp, self._apical, self._voltages, self._scratch
@@ -56,15 +59,14 @@ class StackedNetwork(ControlledNetwork):
         xp.subtract(va, vs, out=scratch)
         scratch *= self._rate
         vs += scratch
-        for l in self._layers:
-            vb, drive, v = self._slices[l]
-            if l:
-                xp.matmul(self._weights[l], self._rates[l - 1], out=vb)
+        for weights, below, vb, drive, v, apply, rates in self._parts:
+            if below is None:
+                v += self._input
+            else:
+                xp.matmul(weights, below, out=vb)
                 xp.multiply(vb, self._rate, out=drive)
                 v += drive
-            else:
-                v += self._input
-            self.net.activations[l].apply(v, out=self._active[l])
+            apply(v, out=rates)
 
     @property
     def apical(self):

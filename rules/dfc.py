@@ -84,7 +84,7 @@ class TimeSum:
 
     def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
-        weighted = options.learning_rule == "derivative_matrix"
+        self._nonlinear, weighted = (options.learning_rule == name for name in ("nonlinear_difference", "derivative_matrix"))
         self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
         self.sums = gradients
         for total in gradients:
@@ -99,9 +99,10 @@ class TimeSum:
             return
         self._half_error(state, 0, out=self._scratch)
         self._first += self._scratch
-        for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
-            self._half_error(state, l, out=errors.slots[self._filled])
-            rates.slots[self._filled][...] = state.r[l - 1]
+        place, r = self._filled, state.r
+        for l, (errors, rates) in self._blocks:
+            self._half_error(state, l, out=errors.slots[place])
+            rates.slots[place][...] = r[l - 1]
         self._filled += 1
         if self._filled == TIME_BLOCK:
             self._add_block()
@@ -109,12 +110,12 @@ class TimeSum:
     def _begin(self, state):
         self._rest = state.r[0].copy("K")
         self._first, self._scratch = self._xp.zeros_like(self._rest), self._xp.empty_like(self._rest)
-        self._errors = [TimeBlock(v) for v in state.vs[1:]]
-        self._rates = [TimeBlock(r) for r in state.r[:-1]]
+        pairs = zip(state.vs[1:], state.r[:-1], strict=True)
+        self._blocks = [(l, (TimeBlock(v), TimeBlock(r))) for l, (v, r) in enumerate(pairs, start=1)]
 
     def _half_error(self, state, l, out):
         """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
-        if self.options.learning_rule == "nonlinear_difference":
+        if self._nonlinear:
             # the basal voltage of the first layer stays that of the feedforward pass
             basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest
             self._xp.subtract(basal, state.r[l], out=out)
@@ -125,7 +126,7 @@ class TimeSum:
 
     def _add_block(self):
         filled, self._filled = self._filled, 0
-        for l, (errors, rates) in enumerate(zip(self._errors, self._rates, strict=True), start=1):
+        for l, (errors, rates) in self._blocks:
             errors, rates = errors.rows(filled), rates.rows(filled)
             weights, *biases = of_layer(self.net, self.sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
