@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from core import files
+from tests.faults.crashes import Crash, crash_at
 from tests.faults.tiny_runs import (
     checkpoint,
     complaint,
@@ -116,31 +116,13 @@ def test_kill_in_the_first_epoch_resumes_from_the_start(data, uninterrupted, tmp
     same(only(tmp_path), uninterrupted(*options)[0])
 
 
-class Crash(BaseException):
-    """The end of the world: not even `except Exception` sees it."""
-
-
-def crash_points(monkeypatch, what, where):
-    """Make `what` raise Crash at its where-th call, before it does anything."""
-    original, calls = getattr(os, what), []
-
-    def crashing(*arguments):
-        calls.append(arguments)
-        if len(calls) == where:
-            raise Crash
-        return original(*arguments)
-
-    monkeypatch.setattr(files.os, what, crashing)
-    return calls
-
-
 @pytest.mark.parametrize("what", ["replace", "fsync"])
 def test_crash_at_every_write_and_resume(what, tmp_path, monkeypatch):
     """The random kills made exhaustive, in one process: each of the files that a run writes is the last, once."""
     call = in_process(tmp_path, monkeypatch)
     options = ["--nb_epochs=2", "--eval_interval=1", "--quiet"]
     with monkeypatch.context() as patch:
-        calls = crash_points(patch, what, 0)
+        calls = crash_at(patch, what, 0)
         assert call(*options) == 0
     points = len(calls)
     whole = only(tmp_path / "results")
@@ -148,7 +130,7 @@ def test_crash_at_every_write_and_resume(what, tmp_path, monkeypatch):
     for where in range(1, points + 1):
         place = tmp_path / f"crash {where}"
         with monkeypatch.context() as patch:
-            crash_points(patch, what, where)
+            crash_at(patch, what, where)
             with pytest.raises(Crash):
                 call(*options, f"--results_dir={place}")
         load = ["--load"] if list(place.glob("*/config.json")) else []
@@ -166,7 +148,7 @@ def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(tmp_path, mon
         place = tmp_path / f"crash {where}"
         assert call("--nb_epochs=1", "--quiet", f"--results_dir={place}") == 0
         with monkeypatch.context() as patch:
-            crash_points(patch, "replace", where)
+            crash_at(patch, "replace", where)
             try:
                 call("--nb_epochs=2", "--quiet", f"--results_dir={place}", "--load")
             except Crash:

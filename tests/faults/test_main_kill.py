@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from core import files
+from tests.faults.crashes import Crash, crash_at
 from tests.faults.tiny_main import checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
 
 SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
@@ -94,24 +94,6 @@ def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, tmp_path)
             assert (archive["passed"], archive["batch"]) == (passed, 0)
     assert finish(f"--out_dir={folder}", *options, "--load")[0] == 0
     same(folder, uninterrupted(*options)[0])
-
-
-class Crash(BaseException):
-    """The end of the world: not even `except Exception` sees it."""
-
-
-def crash_at(patch, what, where):
-    """Make `what` of os raise Crash at its where-th call, before it does anything; returns the list of its calls."""
-    original, calls = getattr(os, what), []
-
-    def crashing(*arguments):
-        calls.append(arguments)
-        if len(calls) == where:
-            raise Crash
-        return original(*arguments)
-
-    patch.setattr(files.os, what, crashing)
-    return calls
 
 
 PLATEAU = ("--ndi", "--freeze_fb_weights", "--freeze_forward_weights", "--num_train=1", "--batch_size=1", "--epochs=13")
