@@ -1,9 +1,10 @@
 """What the measurements of system 2 save by never forming the Jacobian of the parameters: time and memory against the direct way.
 
-    python benchmarks/diagnostics.py [--samples 32] [--threads 1]
+    python benchmarks/diagnostics.py [--samples 32] [--threads 1] [--rounds 5]
 
 The direct way writes out the Jacobian of one sample after the other (of the whole batch for the null space) and solves with it, as
-dfc.md G describes.  Both ways get the same network and batch, random ones; their largest relative difference is shown too.
+dfc.md G describes.  Both ways get the same network and batch, random ones, and take turns; shown are medians over the rounds, of
+the ratio too, and the largest relative difference of the results.
 """
 
 import argparse
@@ -90,16 +91,20 @@ def direct_null_space(net, activities, update):
     return np.array(ratios)
 
 
-def measure(function):
-    """(result, seconds, peak MiB of arrays)."""
+def timed(function):
+    """(result, seconds)."""
     start = time.perf_counter()
     result = function()
-    seconds = time.perf_counter() - start
-    tracemalloc.start()  # slows the interpreter down, hence a call of its own
+    return result, time.perf_counter() - start
+
+
+def peak(function):
+    """MiB of arrays at the most; slows the interpreter down, hence a call of its own."""
+    tracemalloc.start()
     function()
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    found = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    return result, seconds, peak
+    return found
 
 
 def cases(samples):
@@ -125,6 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=32, help="samples in the batch (default 32)")
     parser.add_argument("--threads", type=int, default=1, help="threads of BLAS, needs threadpoolctl (default 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns (default 5)")
     options = parser.parse_args()
     try:
         import threadpoolctl
@@ -134,10 +140,13 @@ def main():
         print("without threadpoolctl BLAS chooses its number of threads itself", file=sys.stderr)
     print(f"{'':30}{'seconds':>18}{'peak MiB':>18}{'faster':>9}{'smaller':>9}{'difference':>12}")
     for name, ours, direct in cases(options.samples):
-        (found, seconds, peak), (expected, their_seconds, their_peak) = measure(ours), measure(direct)
+        rounds = [(timed(ours), timed(direct)) for _ in range(options.rounds)]
+        (found, _), (expected, _) = rounds[0]
         difference = np.abs(found - expected).max() / np.abs(expected).max()
-        print(f"{name:30}{seconds:9.3f}{their_seconds:9.3f}{peak:9.1f}{their_peak:9.1f}"
-              f"{their_seconds / seconds:9.1f}{their_peak / peak:9.1f}{difference:12.1e}", flush=True)  # fmt: skip
+        seconds = np.array([[time for _, time in each] for each in rounds])
+        faster, sizes = np.median(seconds[:, 1] / seconds[:, 0]), (peak(ours), peak(direct))
+        print(name.ljust(30) + "".join(f"{number:9.4f}" for number in np.median(seconds, axis=0))
+              + f"{sizes[0]:9.1f}{sizes[1]:9.1f}{faster:9.1f}{sizes[1] / sizes[0]:9.1f}{difference:12.1e}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
-"""Fixtures for all tests."""
+"""What holds for all tests, and fixtures for them."""
+
+import signal
 
 import pytest
 
 from dfc import simulation
+
+
+def pytest_configure():
+    """A shell that starts the tests in the background makes them ignore SIGINT, and all processes that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=("stacked", "layer by layer"))

@@ -394,7 +394,7 @@ def test_same_seed_same_bits_other_seed_other_numbers(variant, call, tmp_path):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_threads_learn_what_one_learns(variant, call, tmp_path, monkeypatch):
-    """To rounding; the noise is that of one thread bit for bit, because 64 rows have one source of noise whoever works on them."""
+    """To rounding; the noise is that of one thread bit for bit: 256 rows of a small network have one source, whoever has them."""
     asked, noise = [], main.Draws.noise
 
     def ask(draws, place, part):
@@ -402,7 +402,7 @@ def test_two_threads_learn_what_one_learns(variant, call, tmp_path, monkeypatch)
         return noise(draws, place, part)
 
     monkeypatch.setattr(main.Draws, "noise", ask)
-    options = [*VARIANTS[variant], "--num_train=150", "--batch_size=150", "--fb_learning_rule=normal_controller"]
+    options = [*VARIANTS[variant], "--num_train=600", "--batch_size=600", "--fb_learning_rule=normal_controller"]
     options += ["--epochs=3", "--noisy_dynamics", "--sigma=0.0001", "--include_non_converged_samples", "--tmax_di=10"]
     drawn = []
     for threads in (1, 2):
