@@ -41,7 +41,7 @@ class StackedNetwork(ControlledNetwork):
         basal, drive, voltages = (net.split(each) for each in (self._basal, self._scratch, self._voltages))
         self._input = basal[0] * self._rate
         apply = [activation.apply for activation in net.activations]
-        parts = list(zip(weights, [None, *rates], basal, drive, voltages, apply, active, strict=False))
+        parts = list(zip(weights, [None, *rates[:-1]], basal, drive, voltages, apply, active, strict=True))
         self._parts = [parts[l] for l in self._layers]
 
     def _step_layers(self, signal, noise):
