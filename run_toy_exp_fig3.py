@@ -16,7 +16,7 @@ from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, option
 from core.sweeps import LOG
-from dfc.pipeline_results import PipelineFolder, recorded
+from dfc.pipeline_results import RECORD, PipelineFolder, recorded
 from dfc.summary import Frame
 from dfc.sweep import Sweep, carry_out
 from figures import fig3, fig_s1
@@ -112,6 +112,10 @@ class Experiment(Sweep):
 
     def run(self):
         """Bring every run to an outcome, the data following; raises as dfc.sweep.Sweep."""
+        if self.options.overwrite:
+            for pipeline in self.pipelines.values():
+                if (pipeline.path / RECORD).exists():
+                    pipeline.write({})  # no result of an earlier run stays
         try:
             super().run()
         except UsageError as error:  # about an earlier run

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import run_toy_exp_fig1D as script_1d
 import run_toy_exp_fig2 as script_2
 import run_toy_exp_fig3 as script_3
 from core.files import FileError, read_arrays
+from core.sweeps import Interrupted
+from dfc import sweep
 from dfc.pipeline_results import read_record, read_results
 from dfc.summary import Frame, read_summary
 from figures import fig1d, fig2, fig3
@@ -406,6 +410,20 @@ def test_figure_s1_is_drawn_from_the_runs_of_figure_3(compared):
                 np.testing.assert_array_equal(getattr(value, "values", value), as_array(read_summary(folder / entry)[key]))
         with open(folder / "results.csv", newline="") as file:
             assert [row[0] for row in csv.reader(file)] == ["", *read_record(folder)]
+
+
+def test_fig3_starts_again_without_the_results_of_before(compared, tmp_path, monkeypatch):
+    folder = tmp_path / "again"
+    shutil.copytree(compared, folder)
+
+    def run_all(*what):
+        for method in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa"):
+            assert read_results(folder / method) == {}
+            assert len((folder / method / "results.csv").read_text().splitlines()) == 1  # the header
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(sweep, "run_all", run_all)
+    assert status(script_3, *SMALL_3, f"--out_dir={folder}", "--overwrite", "--seed=7") == 130
 
 
 def as_array(value):
