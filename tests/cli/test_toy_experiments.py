@@ -24,7 +24,7 @@ from figures import fig1d, fig2, fig3
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--num_train=72", "--num_test=8", "--num_val=8", "--batch_size=32", "--quiet")
 SMALL_1D = (*SMALL, "--quick", "--epochs_fb=2")
-SMALL_3 = (*SMALL, "--epochs=3", "--epochs_fb=1", "--tmax_di=40", "--jobs=2")
+SMALL_3 = (*SMALL, "--quick", "--epochs=3", "--epochs_fb=1", "--tmax_di=40", "--jobs=2")
 
 
 def start(script, *argv, place=ROOT):
@@ -217,9 +217,9 @@ def test_fig1d_names_a_truncated_file(tmp_path, capsys):
 def matrices(tmp_path_factory):
     """(folder, data) of a run of figure 2."""
     place = tmp_path_factory.mktemp("fig2")
-    done = start("run_toy_exp_fig2.py", "--count=400", place=place)
+    done = start("run_toy_exp_fig2.py", "--quick", "--count=400", place=place)
     assert (done.returncode, done.stderr) == (0, "")
-    folder = place / "logs/toy_experiments/fig2"
+    folder = place / "logs/toy_experiments/fig2_quick"
     assert sorted(path.name for path in folder.iterdir()) == ["fig2.npz", "pca_fitted_total.pdf", "pca_fitted_total.png"]
     return folder, read_arrays(folder / "fig2.npz")
 
@@ -472,6 +472,17 @@ def test_fig3_takes_the_last_folder_of_a_method(tmp_path):
     (tmp_path / "fig3_dfc_zzz").touch()
     assert script_3.home(tmp_path, "DFC").name == "fig3_dfc__2024_01_02__00_00_00"
     assert script_3.home(tmp_path, "DFC-SS").name == "fig3_dfc_ss"
+
+
+def test_fig3_quick_is_a_short_run_of_the_same():
+    quick, whole = (script_3.Experiment(script_3.Options(quick=each), []) for each in (True, False))
+    assert quick.folder == Path("logs/toy_experiments/fig3_quick") and whole.folder == Path("logs/toy_experiments/fig3")
+    assert [run.name for run in quick.runs] == [run.name for run in whole.runs]
+    assert {run.epochs for run in quick.runs} == {8} and {run.epochs for run in whole.runs} == {300}
+    for short, run in zip(quick.runs, whole.runs, strict=True):
+        differ = {flag for flag, value in run.settings.items() if short.settings[flag] != value}
+        assert {"num_train", "num_test", "num_val"} <= differ <= {"num_train", "num_test", "num_val", "tmax_di", "epochs_fb"}
+        assert ("epochs_fb" in differ) == ("trained" in run.name)
 
 
 def test_fig3_puts_events_at_their_epochs():
