@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs import load
-from core.files import FileError
+from core.files import FileError, make_folder
 from core.options import Parser, UsageError, option
 from core.sweeps import LOG, is_over
 from core.training import say
@@ -119,10 +119,7 @@ class Pipeline(Sweep):
 
     def _claim(self):
         """Make the folder and write down what it is for; of an earlier pipeline no result stays with --overwrite."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=bool(self.options.folder))
-        except OSError as error:
-            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
+        make_folder(self.folder, new=not self.options.folder)
         self.results.begin(self.options.config_module, self.record)
         if self.options.overwrite:
             self.results.write({})

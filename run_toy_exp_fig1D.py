@@ -16,7 +16,7 @@ import main as program
 from configs import load, to_argv
 from core import backend as backends
 from core.backend import to_host
-from core.files import FileError, read_json, replacing, write_arrays
+from core.files import FileError, make_folder, read_json, replacing, write_arrays
 from core.options import Parser, UsageError, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
 from dfc.build import build_network, build_rule_options
@@ -27,7 +27,7 @@ from dfc.simulation import record
 from dfc.tasks import load_task
 from dfc.teaching import nudge
 from figures import fig1d
-from figures.toy import both, draw_or_note, make_folder
+from figures.toy import both, draw_or_note
 from rules import FEEDBACK_RULES
 from run_config import split
 

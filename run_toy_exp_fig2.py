@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.files import FileError, write_arrays
+from core.files import FileError, make_folder, write_arrays
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import EXIT_USAGE
@@ -22,7 +22,7 @@ from dfc.least_squares import damped_pseudo_inverse
 from dfc.losses import SQUARED_ERROR
 from dfc.network import FeedbackNetwork
 from figures import fig2
-from figures.toy import both, draw_or_note, make_folder
+from figures.toy import both, draw_or_note
 
 PROG = "run_toy_exp_fig2.py"
 OUT_DIR = "./logs/toy_experiments/fig2"

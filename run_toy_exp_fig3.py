@@ -138,8 +138,7 @@ class Experiment(Sweep):
         summaries = {run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path}
         if not all(summaries.values()):
             return
-        record = {name: self.records[method][name] for name in pipeline.collection.experiments}
-        pipeline.begin(f"{CONFIGS}.{MODULES[method]}", record)
+        pipeline.begin(f"{CONFIGS}.{MODULES[method]}", self.records[method])
         for name in summaries:
             pipeline.add(name, summaries)
         if fig_s1.draw_all(pipeline.path, pipeline.path / fig_s1.FOLDER, quiet=self.options.quiet):

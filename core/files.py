@@ -15,6 +15,16 @@ class FileError(Exception):
     """A file could not be written or is damaged; the text names it and says why."""
 
 
+def make_folder(path, new=False):
+    """A folder and those above it, as a Path; it may be there already, unless it has to be `new`.  Raises FileError."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=not new)
+    except OSError as error:
+        raise FileError(f"cannot use the folder {path}: {error.strerror}") from error
+    return path
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Open a temporary file beside `path` for writing bytes; flush it to the disk and rename it when the block ends well."""

@@ -12,7 +12,7 @@ from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, squared_norm
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
-from dfc.stacked import STACKED_UNITS
+from dfc.stacked import is_small
 from dfc.stopping import stop_condition
 from dfc.watchers import Watchers, build_watchers
 from utils import count_correct
@@ -160,7 +160,7 @@ def build_run(settings, backend, rule, workers, draws, part="by size"):
     """
     net = build_network(settings, backend, draws)
     if part == "by size":
-        part = SMALL_PART if sum(net.sizes) <= STACKED_UNITS else PART
+        part = SMALL_PART if is_small(net) else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     options = build_rule_options(settings, rule)
     watchers = build_watchers(settings, net, options, draws.noise)

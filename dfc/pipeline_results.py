@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, read_json, write_array, write_json, write_text
+from core.files import FileError, make_folder, read_json, write_array, write_json, write_text
 from dfc.summary import Frame
 
 TRAINING_IMAGES = {"mnist": 60000, "mnist_autoencoder": 60000, "fashion_mnist": 60000, "cifar10": 50000}
@@ -40,7 +40,8 @@ class PipelineFolder:
 
         record  {name: what `recorded` makes of the experiment}
         """
-        write_json(self.path / RECORD, {"config_module": config_module, "experiments": record})
+        experiments = {name: record[name] for name in self.collection.experiments}
+        write_json(self.path / RECORD, {"config_module": config_module, "experiments": experiments})
 
     def add(self, name, summaries):
         """Write the results of an experiment that has just ended, and the table and lists of all.  Raises FileError.
@@ -130,7 +131,7 @@ def write_results(folder, name, summary, keys):
 
     Raises FileError
     """
-    folder = _result_folder(folder)
+    folder = make_folder(Path(folder, RESULTS))
     for key in keys:
         arrays, frames = (folder / f"{key}_{name}{ending}" for ending in (".npy", ".csv"))
         value = summary.get(key)
@@ -145,21 +146,12 @@ def write_results(folder, name, summary, keys):
 
 def write_lists(folder, summaries, keys):
     """Write keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.  Raises FileError."""
-    folder = _result_folder(folder)
+    folder = make_folder(Path(folder, RESULTS))
     values = {key: [summary[key] for summary in summaries.values() if key in summary] for key in keys}
     is_array = {key: not isinstance(found[0], Frame) for key, found in values.items() if found}
     write_array(folder / "is_array.npy", np.array(list(is_array.values()), dtype=bool))
     for file, lines in (("names.txt", summaries), ("keys.txt", is_array)):
         write_text(folder / file, "".join(f"{line}\n" for line in lines))
-
-
-def _result_folder(folder):
-    path = Path(folder, RESULTS)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot use the folder {path}: {error.strerror}") from error
-    return path
 
 
 def read_results(folder):

@@ -6,9 +6,14 @@ from dfc.controller import ControlledNetwork
 STACKED_UNITS = 128  # of all layers; up to there a time step consists of calls rather than of arithmetic
 
 
+def is_small(net):
+    """Whether a StackedNetwork is the faster form."""
+    return sum(net.sizes) <= STACKED_UNITS
+
+
 def stackable(net, controller):
     """Whether a StackedNetwork is the faster form, and can be used."""
-    return sum(net.sizes) <= STACKED_UNITS and not controller.inst_system_dynamics
+    return is_small(net) and not controller.inst_system_dynamics
 
 
 class StackedNetwork(ControlledNetwork):

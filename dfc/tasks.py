@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
 import datasets
 from core.batches import Arrays, Images, published_table
 from core.options import UsageError
@@ -61,15 +59,13 @@ def _images(settings, backend, quiet):
     def images(pixels, labels):
         return Images(pixels, labels, table, backend, reconstruct)
 
-    count = len(data.train_labels)
-    parts = [np.arange(count)] if settings.no_val_set else list(train_validation_split(count))
-    if settings.train_samples > len(parts[0]):
-        raise UsageError(f"--train_samples={settings.train_samples}: must be in [0, {len(parts[0])}] for --dataset={name}")
-    if settings.train_samples:
-        parts[0] = parts[0][: settings.train_samples]
-    train, *validation = (images(data.train_images[part], data.train_labels[part]) for part in parts)
+    parts = [slice(None)] if settings.no_val_set else train_validation_split(len(data.train_labels))
+    train, *validation = ((data.train_images[part], data.train_labels[part]) for part in parts)
+    if settings.train_samples > len(train[0]):
+        raise UsageError(f"--train_samples={settings.train_samples}: must be in [0, {len(train[0])}] for --dataset={name}")
+    train = images(*(each[: settings.train_samples or None] for each in train))
     test = images(data.test_images, data.test_labels)
-    return Task(train, validation[0] if validation else None, test, inputs, outputs)
+    return Task(train, images(*validation[0]) if validation else None, test, inputs, outputs)
 
 
 def _student_teacher(settings, backend, teacher_weights):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from core.files import FileError
+from core.files import FileError, make_folder
 from core.options import Parser, UsageError, add_arguments, option
 from dfc.pipeline_results import batches_in_a_pass, read_record, read_results
 from dfc.summary import Frame
@@ -263,10 +263,7 @@ def save_all(pictures, output, quiet):
     """
     pictures, output, paths = list(pictures), Path(output), []
     if pictures:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"cannot use the folder {output}: {error.strerror}") from error
+        make_folder(output)
     for name, make in tqdm(pictures, desc="drawing", unit="figure", leave=False, disable=quiet or None):
         figure = make()
         for ending in ENDINGS:

@@ -25,16 +25,6 @@ def read_data(path, shapes):
     return arrays
 
 
-def make_folder(path):
-    """A folder for an experiment, as a Path; it may be there already.  Raises FileError."""
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot use the folder {path}: {error.strerror}") from error
-    return path
-
-
 def both(path):
     """A picture in all formats: [path.png, path.pdf]."""
     return [f"{path}{kind}" for kind in ENDINGS]
