@@ -24,9 +24,9 @@ from core.workers import Workers, default_count
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import evaluate
-from dfc.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
+from dfc.measures.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
+from dfc.measures.summary import SummaryFolder
 from dfc.settings import parse
-from dfc.summary import SummaryFolder
 from dfc.tasks import load_task
 from rules import FEEDBACK_RULES
 

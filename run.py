@@ -16,20 +16,20 @@ from tqdm import tqdm
 
 import datasets
 from core import backend as backends
-from core.alignment import alignment_probe
-from core.evaluation import evaluate
 from core.files import FileError
 from core.initialisers import INITIALISERS
-from core.learner import Learner
 from core.optimisers import Adam
 from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
 from core.recording import RunFolder, provenance
-from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
 from core.streams import stream
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
+from gait.alignment import alignment_probe
+from gait.evaluation import evaluate
+from gait.learner import Learner
+from gait.regularisers import OrthogonalRegulariser
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES

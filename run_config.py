@@ -8,10 +8,10 @@ import main as program
 from configs import load, to_argv
 from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import EXIT_USAGE
-from core.sweeps import Run
-from dfc.flags import Options as ProgramOptions
+from dfc.measures.summary import read_summary
 from dfc.settings import parse
-from dfc.summary import read_summary
+from dfc.settings.flags import Options as ProgramOptions
+from sweeps.processes import Run
 
 CONFIG_MODULE = "configs.configs_mnist.mnist_dfc_ssa"
 EPILOG = (
@@ -60,7 +60,7 @@ def split(parser, record, argv, reserved=None):
 
 
 def plan(name, folder, config, overrides, prog):
-    """(core.sweeps.Run, Settings) of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
+    """The Run and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
     argv = [*to_argv(config), *overrides]
     settings = parse(argv, prog)
     if settings.backend == "cupy":

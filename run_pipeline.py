@@ -13,13 +13,13 @@ from pathlib import Path
 from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, option
-from core.sweeps import LOG, is_over
 from core.training import say
-from dfc.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
-from dfc.sweep import Sweep, carry_out
 from figures import fig_s1
 from figures import pipeline as generic
 from run_config import EPILOG, plan, split
+from sweeps.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
+from sweeps.processes import LOG, is_over
+from sweeps.script import Sweep, carry_out
 
 PROG = "run_pipeline.py"
 CONFIG_MODULE = "configs.pipeline_configs.mnist"
@@ -111,7 +111,7 @@ class Pipeline(Sweep):
             raise UsageError(f"{error}; {hint}") from None
 
     def run(self):
-        """Bring every experiment to an outcome, the results following; raises as dfc.sweep.Sweep."""
+        """Bring every experiment to an outcome, the results following; raises as sweeps.script.Sweep."""
         self._claim()
         if not self.options.quiet:
             say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
@@ -169,7 +169,7 @@ def new_folder(options):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
+    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
     return carry_out(PROG, argv, lambda: Pipeline(options, overrides), Pipeline.conclude)

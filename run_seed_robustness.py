@@ -15,10 +15,10 @@ import numpy as np
 from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, option
-from core.sweeps import LOG
-from dfc.summary import NOT_YET
-from dfc.sweep import Sweep, carry_out
+from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
+from sweeps.processes import LOG
+from sweeps.script import Sweep, carry_out
 
 PROG = "run_seed_robustness.py"
 SEEDS = 10000  # seeds are below it
@@ -93,7 +93,7 @@ class SeedSweep(Sweep):
         super().__init__(PROG, folder, runs, options)
 
     def run(self):
-        """Bring every seed to an outcome, the table following; raises as dfc.sweep.Sweep."""
+        """Bring every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
         if self.settings.task != "classification" and not self.options.regression:
             self.complain(f"note: {self.settings.dataset} has no accuracies; their columns hold -1, --regression leaves them out")
         try:
@@ -137,7 +137,7 @@ class SeedSweep(Sweep):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
+    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
     return carry_out(PROG, argv, lambda: SeedSweep(options, overrides), lambda sweep: print("\n".join(sweep.report())))

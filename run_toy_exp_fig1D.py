@@ -21,7 +21,7 @@ from core.options import Parser, UsageError, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
 from dfc.build import build_network, build_rule_options
 from dfc.draws import Draws
-from dfc.feedback_diagnostics import feedback_fit
+from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.settings import parse
 from dfc.simulation import record
 from dfc.tasks import load_task

@@ -18,8 +18,8 @@ from core.outcomes import EXIT_USAGE
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
 from dfc.jacobian import output_jacobian
-from dfc.least_squares import damped_pseudo_inverse
 from dfc.losses import SQUARED_ERROR
+from dfc.measures.least_squares import damped_pseudo_inverse
 from dfc.network import FeedbackNetwork
 from figures import fig2
 from figures.toy import both, draw_or_note

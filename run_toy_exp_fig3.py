@@ -15,13 +15,13 @@ from pathlib import Path
 from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, option
-from core.sweeps import LOG
-from dfc.pipeline_results import RECORD, PipelineFolder, recorded
-from dfc.summary import Frame
-from dfc.sweep import Sweep, carry_out
+from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
 from run_config import plan, split
+from sweeps.pipeline_results import RECORD, PipelineFolder, recorded
+from sweeps.processes import LOG
+from sweeps.script import Sweep, carry_out
 
 PROG = "run_toy_exp_fig3.py"
 OUT_DIR = "./logs/toy_experiments/fig3"
@@ -111,7 +111,7 @@ class Experiment(Sweep):
         return recorded(run, settings)
 
     def run(self):
-        """Bring every run to an outcome, the data following; raises as dfc.sweep.Sweep."""
+        """Bring every run to an outcome, the data following; raises as sweeps.script.Sweep."""
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
                 if (pipeline.path / RECORD).exists():
@@ -178,7 +178,7 @@ def curves(summary):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of dfc.sweep.carry_out."""
+    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)

@@ -40,9 +40,9 @@ def make_problem(sizes, samples):
 
 def direct_gauss_newton(net, activities, target):
     """The mean of M(Jt_b, E_b, gamma), the Jacobian by the parameters written out for each sample."""
-    from dfc.angles import loss_gradient
     from dfc.jacobian import jacobian_blocks
-    from dfc.least_squares import damped_pseudo_inverse
+    from dfc.measures.angles import loss_gradient
+    from dfc.measures.least_squares import damped_pseudo_inverse
 
     error, total = loss_gradient(net, activities, target), 0.0
     for b in range(activities.count):
@@ -55,9 +55,9 @@ def direct_gauss_newton(net, activities, target):
 
 def direct_minimum_norm(net, activities, target):
     """g = M(Jbar, E, gamma), Jbar written out for all samples."""
-    from dfc.angles import loss_gradient
     from dfc.jacobian import output_jacobian
-    from dfc.least_squares import damped_pseudo_inverse
+    from dfc.measures.angles import loss_gradient
+    from dfc.measures.least_squares import damped_pseudo_inverse
 
     inverse = damped_pseudo_inverse(output_jacobian(net, activities.v), GAMMA)
     return (inverse @ loss_gradient(net, activities, target)[..., None])[..., 0]
@@ -65,9 +65,9 @@ def direct_minimum_norm(net, activities, target):
 
 def direct_fit(net, activities, target):
     """Condition 2 and the two angles with Jbar, its pseudo-inverse and Qbar written out."""
-    from core.alignment import angle
+    from core.angles import angle
     from dfc.jacobian import output_jacobian, stacked_feedback
-    from dfc.least_squares import damped_pseudo_inverse
+    from dfc.measures.least_squares import damped_pseudo_inverse
 
     q, total = stacked_feedback(net), 0.0
     for j in output_jacobian(net, activities.v):
@@ -109,8 +109,8 @@ def peak(function):
 
 def cases(samples):
     """(name, ours, the direct way)."""
-    from dfc.angles import gn_update, gnt_voltages, nullspace_ratios
-    from dfc.feedback_diagnostics import feedback_fit
+    from dfc.measures.angles import gn_update, gnt_voltages, nullspace_ratios
+    from dfc.measures.feedback_diagnostics import feedback_fit
 
     classifier, autoencoder, small = (make_problem(sizes, samples) for sizes in (CLASSIFIER, AUTOENCODER, SMALL))
     few = make_problem(AUTOENCODER, max(1, samples // 8))

@@ -8,7 +8,7 @@ import pkgutil
 from dataclasses import dataclass, fields
 
 from core.options import UsageError
-from dfc.flags import Options
+from dfc.settings.flags import Options
 
 ALIASES = {"sigma_output": "sigma_output_fb"}  # a published abbreviation
 USERS = {"config": "which run_config.py runs", "config_collection": "which run_pipeline.py runs"}

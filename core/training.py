@@ -101,7 +101,7 @@ class StopRequest:
 class Loop:
     """A learner on its way through a schedule, with its record.
 
-    learner   core.learner.Learner, the one whose network is measured
+    learner   gait.learner.Learner, the one whose network is measured
     samples   core.samples.Samples to learn from
     schedule  Schedule
     probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss stay below

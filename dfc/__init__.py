@@ -1,1 +1,1 @@
-"""Deep Feedback Control (system 2): network, controller, steady state, feedback learning, and the settings of a run."""
+"""System 2 behind main.py: networks with feedback weights, the controller and its steady state, and how both W and Q learn."""

@@ -11,10 +11,10 @@ from dfc.controller import Controller
 from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, squared_norm
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
+from dfc.measures.watchers import Watchers, build_watchers
 from dfc.network import FeedbackNetwork
 from dfc.stacked import is_small
 from dfc.stopping import stop_condition
-from dfc.watchers import Watchers, build_watchers
 from utils import count_correct
 
 SIMULATED = ("DFC", "DFC-SS")  # rules that run the controller

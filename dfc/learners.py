@@ -52,7 +52,7 @@ class DfcLearner(BaseLearner):
     workers    core.workers.Workers
     noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
     name       tells the learners apart in a checkpoint
-    watchers   functions of a Batch, called for every batch (dfc.watchers, dfc.pictures)
+    watchers   functions of a Batch, called for every batch (dfc.measures.watchers, dfc.measures.pictures)
     part       rows of a batch that share one source of noise; None: all
     """
 
@@ -86,7 +86,7 @@ class DfcLearner(BaseLearner):
             watcher.restore(named)
 
     def _keepers(self):
-        """The watchers that keep what they saw (dfc.watchers)."""
+        """The watchers that keep what they saw (dfc.measures.watchers)."""
         return [watcher for watcher in self.watchers if hasattr(watcher, "state")]
 
 

@@ -15,9 +15,9 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
 
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, add_arguments, option
-from dfc.pipeline_results import batches_in_a_pass, read_record, read_results
-from dfc.summary import Frame
+from dfc.measures.summary import Frame
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
+from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
 COLOURS = (  # "Set1" with the published replacements of its yellow and its grey
     "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),

@@ -16,11 +16,11 @@ from tqdm import tqdm
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from core.alignment import batch_update
 from core.initialisers import haar_orthogonal
 from core.streams import stream
 from figures.drawing import new_figure
 from figures.untrained import draw_seeds, finish, first_images, run
+from gait.alignment import batch_update
 from inv_net import SquareInvNet
 from rules import RULES
 from utils import LEAKY_RELU, one_hot

@@ -38,11 +38,11 @@ MUTANTS = {
     "reused seed": ("core/streams.py", "*(index or (0,))", "*(min(i, 1) for i in index or (0,))"),
     "neighbouring seeds share layers": ("core/streams.py", "SeedSequence(seed, spawn", "SeedSequence(seed + sum(index), spawn"),
     "Haar without signs": ("core/initialisers.py", "q * np.where(np.diag(r) < 0, -1.0, 1.0)", "q"),
-    "regulariser without its 4": ("core/regularisers.py", "out *= 4.0 * self.strength", "out *= self.strength"),
-    "regulariser lost": ("core/learner.py", "start_from_zero=not self.regulariser", "start_from_zero=True"),
+    "regulariser without its 4": ("gait/regularisers.py", "out *= 4.0 * self.strength", "out *= self.strength"),
+    "regulariser lost": ("gait/learner.py", "start_from_zero=not self.regulariser", "start_from_zero=True"),
     "moments swapped": ("core/optimisers.py", "v *= self.beta2", "v *= self.beta1"),
     "bias correction at the wrong step": ("core/optimisers.py", "self.beta1**self.steps", "self.beta1 ** (self.steps + 1)"),
-    "accuracy over auxiliary outputs": ("core/evaluation.py", "auxiliary=False", "auxiliary=True"),
+    "accuracy over auxiliary outputs": ("gait/evaluation.py", "auxiliary=False", "auxiliary=True"),
     "auxiliary targets of TP dropped": ("rules/target_prop.py", "h[..., active.shape[-1] :]]", "0 * h[..., active.shape[-1] :]]"),
 }  # fmt: skip
 
@@ -71,7 +71,7 @@ FEEDBACK_MUTANTS = {
     "a chunk is a batch": ("dfc/evaluation.py", "(0, len(output), batch_size)", "(0, len(output), len(output))", PROGRAM),
     "plateau a little early": ("dfc/stopping.py", "epoch > PLATEAU_PATIENCE", "epoch >= PLATEAU_PATIENCE", ENDS),
     "1000 is too much": ("dfc/stopping.py", "<= LARGEST_WEIGHT) for", "< LARGEST_WEIGHT) for", ENDS),
-    "time before the first epoch": ("dfc/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
+    "time before the first epoch": ("dfc/measures/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }

@@ -3,11 +3,11 @@
 import numpy as np
 
 from core.initialisers import INITIALISERS
-from core.learner import Learner
 from core.optimisers import Adam
-from core.regularisers import OrthogonalRegulariser
 from core.streams import stream
 from core.workers import Workers
+from gait.learner import Learner
+from gait.regularisers import OrthogonalRegulariser
 from inv_net import TowerInvNet
 from utils import LEAKY_RELU, one_hot
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import run
-from core.alignment import alignment as angles_between
-from core.alignment import batch_update
 from core.backend import select_backend
 from core.initialisers import haar_orthogonal
 from figures import alignment, alignment_depth, precision, untrained
 from figures.runs import read_runs
+from gait.alignment import alignment as angles_between
+from gait.alignment import batch_update
 from inv_net import SquareInvNet
 from rules import RULES
 from tests.faults.tiny_runs import complaint, in_process, only, read_metrics, results

@@ -11,7 +11,7 @@ import pytest
 
 import main
 from core.backend import select_backend
-from dfc.flags import OWN, Options
+from dfc.settings.flags import OWN, Options
 from tests.faults.tiny_main import (
     BATCHES,
     ROOT,

@@ -15,7 +15,7 @@ import datasets
 import dfc.tasks
 import main
 from core.files import read_arrays, write_arrays
-from dfc.flags import Options
+from dfc.settings.flags import Options
 from tests.faults import tiny_runs
 from tests.faults.tiny_main import ROOT, RULES, complaint, contents, in_process, read_metrics, results
 

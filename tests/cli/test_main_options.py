@@ -14,7 +14,7 @@ import pytest
 
 import main
 from dfc.activations import ACTIVATIONS
-from dfc.flags import FEEDBACK_RULES, INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Options
+from dfc.settings.flags import FEEDBACK_RULES, INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Options
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics
 
 FLAGS = tuple(field.name for field in dataclasses.fields(Options))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from core.files import write_json
-from dfc.pipeline_results import write_lists, write_results
-from dfc.summary import Frame
+from dfc.measures.summary import Frame
 from figures import fig_s1, pipeline
 from figures.pipeline import Results, rolling
+from sweeps.pipeline_results import write_lists, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["DFA", r"$\gamma=0.1$ (a b)", "x_y", "_z", "5$ ^^ 6$"]

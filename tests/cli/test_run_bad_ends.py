@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from core.learner import Learner
+from gait.learner import Learner
 from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, only, read_metrics, results, write_data
 
 NAME = "MNIST_BP_0.0OrthoReg_1Seed_0.0001LR_1L"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import run_pipeline as script
-from core.sweeps import Interrupted
-from dfc import sweep
-from dfc.pipeline_results import read_results
-from dfc.summary import Frame, summarise, write_summary
+from dfc.measures.summary import Frame, summarise, write_summary
+from sweeps import script as sweep
+from sweeps.pipeline_results import read_results
+from sweeps.processes import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 LATEX = r"$\alpha=0.1$ (a b), \bar"
@@ -54,7 +54,7 @@ def modules(tmp_path_factory):
 UNDRAWN = """
 import sys
 sys.path.insert(0, {root!r})
-from core import sweeps
+from sweeps import processes as sweeps
 import run_pipeline
 sweeps.MAIN = sweeps.Path({main!r})
 run_pipeline.Pipeline.draw = lambda pipeline: None

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import run_seed_robustness as script
-from core.sweeps import Interrupted
-from dfc import sweep as sweeping
-from dfc.summary import summarise, write_summary
+from dfc.measures.summary import summarise, write_summary
+from sweeps import script as sweeping
+from sweeps.processes import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFICATION = [
@@ -55,7 +55,7 @@ def sweep(tiny, place, *argv):
 HELD = """
 import sys
 sys.path.insert(0, {root!r})
-from core import sweeps
+from sweeps import processes as sweeps
 import run_seed_robustness
 sweeps.MAIN = sweeps.Path({main!r})
 sys.exit(run_seed_robustness.main())

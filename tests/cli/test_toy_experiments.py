@@ -15,11 +15,11 @@ import run_toy_exp_fig1D as script_1d
 import run_toy_exp_fig2 as script_2
 import run_toy_exp_fig3 as script_3
 from core.files import FileError, read_arrays
-from core.sweeps import Interrupted
-from dfc import sweep
-from dfc.pipeline_results import read_record, read_results
-from dfc.summary import Frame, read_summary
+from dfc.measures.summary import Frame, read_summary
 from figures import fig1d, fig2, fig3
+from sweeps import script as sweep
+from sweeps.pipeline_results import read_record, read_results
+from sweeps.processes import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--num_train=72", "--num_test=8", "--num_val=8", "--batch_size=32", "--quiet")

@@ -12,8 +12,10 @@ LOCAL = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("*/"))}
 ALLOWED = {
     "rules": {"rules", "utils", "core.backend", "core.options", "core.gradients", "core.clipping", "dfc"},
     "core": {"core", "utils"},
+    "gait": {"gait", "core", "utils"},
     "dfc": {"dfc", "core", "utils", "datasets"},
-    "configs": {"configs", "core.options", "dfc.flags"},
+    "sweeps": {"sweeps", "core", "dfc.measures.summary"},
+    "configs": {"configs", "core.options", "dfc.settings.flags"},
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
     "utils.py": {"core.backend"},

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend, to_host
-from core.evaluation import evaluate
 from core.initialisers import haar_orthogonal, xavier_normal
-from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
 from core.streams import PURPOSES, stream
 from core.workers import Workers, default_count, shares
+from gait.evaluation import evaluate
+from gait.regularisers import OrthogonalRegulariser
 from run import Options, build_net
 from tests.nets_for_tests import make_net
 from utils import LEAKY_RELU, LINEAR, count_correct, one_hot, squared_error

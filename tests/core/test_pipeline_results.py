@@ -1,4 +1,4 @@
-"""dfc/pipeline_results.py: statistics worked out by hand, and results that come back from the disk as they were."""
+"""sweeps/pipeline_results.py: statistics worked out by hand, and results that come back from the disk as they were."""
 
 import csv
 import io
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.files import FileError
-from dfc.pipeline_results import (
+from dfc.measures.summary import Frame
+from sweeps.pipeline_results import (
     angle_statistics,
     column_means,
     read_record,
@@ -18,7 +19,6 @@ from dfc.pipeline_results import (
     write_lists,
     write_results,
 )
-from dfc.summary import Frame
 
 NAN = math.nan
 LATEX = r"$\gamma=0.1$, \bar{Q} (a b)"

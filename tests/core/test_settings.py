@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.options import Parser, UsageError, add_arguments
-from dfc.flags import OWN, Options
 from dfc.settings import parse, resolve
+from dfc.settings.flags import OWN, Options
 
 PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())}
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 
 from core.initialisers import xavier_normal
-from core.learner import Learner
 from core.optimisers import Adam
-from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
 from core.workers import Workers
+from gait.learner import Learner
+from gait.regularisers import OrthogonalRegulariser
 from inv_net import TowerInvNet
 from rules import RULES
 from utils import LEAKY_RELU, LINEAR

@@ -21,7 +21,7 @@ CASES = {  # a run: its flags
     "DFA": "--network_type=DFA --gn_damping=0.1 --save_nullspace_norm_ratio",
     "DFA, undamped, no biases": "--network_type=DFA --gn_damping=0 --no_bias",
 }
-# Angles are arccosines or compare updates that nearly agree; see dfc/feedback_diagnostics.py.
+# Angles are arccosines or compare updates that nearly agree; see dfc/measures/feedback_diagnostics.py.
 TOLERANCE = {"float64": 1e-5, "float32": 0.5}
 
 

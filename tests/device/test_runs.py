@@ -9,8 +9,8 @@ import pytest
 import run
 from core.backend import select_backend
 from core.files import read_arrays
-from core.learner import Learner
 from core.samples import Samples
+from gait.learner import Learner
 from tests.device import networks
 
 every_variant = pytest.mark.parametrize("variant", networks.VARIANTS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend, to_host
-from core.evaluation import CHUNK, evaluate
+from gait.evaluation import CHUNK, evaluate
 from tests.device import networks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}  # of the largest entry; both backends do the same arithmetic

@@ -7,12 +7,12 @@ import numpy as np
 
 from core.backend import select_backend
 from core.files import FileError
-from core.learner import Learner
 from core.optimisers import Adam
-from core.regularisers import OrthogonalRegulariser
 from core.samples import Samples
 from core.training import Loop, Schedule
 from core.workers import Workers
+from gait.learner import Learner
+from gait.regularisers import OrthogonalRegulariser
 from inv_net import SquareInvNet
 from rules import RULES
 from utils import LEAKY_RELU

@@ -159,7 +159,7 @@ def _arrange(fault):
                 os.kill(os.getpid(), getattr(signal, name))
 
     if place == "step":
-        from core.learner import Learner
+        from gait.learner import Learner
 
         step = Learner.step
 

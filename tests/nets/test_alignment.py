@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from core.alignment import alignment, alignment_probe, batch_update
 from core.backend import select_backend
 from core.samples import Samples
+from gait.alignment import alignment, alignment_probe, batch_update
 from inv_net import TowerInvNet
 from rules import RULES
 from tests.nets_for_tests import SQUARE, TOWER, make_batch, make_learner, make_net

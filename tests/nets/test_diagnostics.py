@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from core.alignment import angle, joint_angle
+from core.angles import angle, joint_angle
 from core.options import UsageError
 from dfc.activations import ACTIVATIONS
-from dfc.angles import (
+from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
+from dfc.learners import Batch
+from dfc.losses import SQUARED_ERROR
+from dfc.measures.angles import (
     bp_update,
     gn_update,
     gnt_update,
@@ -18,14 +21,11 @@ from dfc.angles import (
     nullspace_ratios,
     ssa_update,
 )
-from dfc.feedback_diagnostics import MEASURES, feedback_fit
-from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
-from dfc.learners import Batch
-from dfc.least_squares import damped_pseudo_inverse, reachable_outputs
-from dfc.losses import SQUARED_ERROR
-from dfc.measures import DAMPINGS, search_damping
+from dfc.measures.feedback_diagnostics import MEASURES, feedback_fit
+from dfc.measures.least_squares import damped_pseudo_inverse, reachable_outputs
+from dfc.measures.measures import DAMPINGS, search_damping
+from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from dfc.network import Activities, FeedbackNetwork
-from dfc.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from rules import FEEDBACK_RULES, dfc_ssa
 from tests.feedback_nets_for_tests import gradients_from, make_batch, make_net, teach
 from tests.nets_for_tests import difference

@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 
-from core.alignment import angle, joint_angle
+from core.angles import angle, joint_angle
 from core.backend import select_backend
 from core.options import UsageError
 from core.workers import Workers
-from dfc.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.build import build_run
 from dfc.draws import Draws
-from dfc.feedback_diagnostics import feedback_fit
 from dfc.learners import Batch
-from dfc.measures import SUMMARY_FRAMES, before_correction, joined
+from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
+from dfc.measures.feedback_diagnostics import feedback_fit
+from dfc.measures.measures import SUMMARY_FRAMES, before_correction, joined
+from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
+from dfc.measures.watchers import NOT_MEASURED, Watcher
 from dfc.settings import parse
 from dfc.simulation import record
-from dfc.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.teaching import nudge
-from dfc.watchers import NOT_MEASURED, Watcher
 from rules import FEEDBACK_RULES, dfc_ssa
 
 SMALL = ("--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3", "--target_stepsize=0.1",

@@ -5,8 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from core.alignment import angle, joint_angle
-from dfc.angles import (
+from core.angles import angle, joint_angle
+from dfc.feedback_learning import squared_norm
+from dfc.measures.angles import (
     bp_update,
     gn_update,
     gnt_update,
@@ -16,10 +17,9 @@ from dfc.angles import (
     nullspace_ratios,
     ssa_update,
 )
-from dfc.feedback_diagnostics import feedback_fit
-from dfc.feedback_learning import squared_norm
-from dfc.least_squares import damped_pseudo_inverse
-from dfc.stability import (
+from dfc.measures.feedback_diagnostics import feedback_fit
+from dfc.measures.least_squares import damped_pseudo_inverse
+from dfc.measures.stability import (
     MATRICES,
     activity_norms,
     deviation_of_norms,

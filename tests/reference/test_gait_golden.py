@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.learner import Learner
 from core.optimisers import Adam
-from core.regularisers import OrthogonalRegulariser
 from core.workers import Workers
+from gait.learner import Learner
+from gait.regularisers import OrthogonalRegulariser
 from inv_layer import InvLayer
 from inv_net import TowerInvNet
 from rules import RULES

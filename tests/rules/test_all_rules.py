@@ -130,7 +130,7 @@ def test_a_new_rule_is_one_file_of_under_20_lines(tmp_path):
     root = FOLDER.parent
     assert MADE_UP in (root / "README.md").read_text()
     assert len(MADE_UP.rstrip().splitlines()) < 20
-    for name in ("core", "rules", "dfc"):
+    for name in ("core", "rules", "gait", "dfc"):
         shutil.copytree(root / name, tmp_path / name)
     (tmp_path / "datasets").mkdir()
     for file in (*root.glob("*.py"), *root.glob("datasets/*.py")):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from dfc.flags import ANGLES, Options
+from dfc.settings.flags import ANGLES, Options
 
 DEAD = (  # accepted because they are published; fb_activation is silently so, as every published experiment gives it
     "train_parallel", "extra_fb_minibatches", "beta_homeostatic", "no_preprocessing_mnist", "hpsearch", "multiple_hpsearch",

@@ -3,7 +3,7 @@
 import importlib.util
 
 from core.options import UsageError
-from dfc.flags import ANGLES, CLASSIFICATION, DIRECT_RULES
+from dfc.settings.flags import ANGLES, CLASSIFICATION, DIRECT_RULES
 
 SIZES = {"mnist": (784, 10), "fashion_mnist": (784, 10), "cifar10": (3072, 10), "mnist_autoencoder": (784, 784)}
 

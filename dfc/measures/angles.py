@@ -1,4 +1,4 @@
-"""Updates that a learning rule is compared with (dfc.md G.4, G.6).  The angle between two is in core.alignment.
+"""Updates that a learning rule is compared with (dfc.md G.4, G.6).  The angle between two is in gait.alignment.
 
 Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
 """
@@ -6,7 +6,7 @@ Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a 
 from core.backend import array_module
 from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
-from dfc.least_squares import minimum_norm_error
+from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
 from dfc.teaching import empty_gradients, nudge, of_layer, steady_gradients
 

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from core.files import FileError
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
-from core.sweeps import LOG, Interrupted, run_all
-from dfc.summary import DONE, read_summary
+from dfc.measures.summary import DONE, read_summary
+from sweeps.processes import LOG, Interrupted, run_all
 
 
 class Sweep:
@@ -20,7 +20,7 @@ class Sweep:
 
     prog       name of the script
     folder     of the sweep
-    runs       list of core.sweeps.Run
+    runs       list of sweeps.processes.Run
     options    with jobs, quiet, overwrite
     summaries  {name of a run: its summary}, as runs end
     failed     names of the runs that failed
@@ -36,7 +36,7 @@ class Sweep:
         self.summaries, self.failed = {}, []
 
     def run(self):
-        """Bring every run to an outcome, what is written following.  Raises what core.sweeps.run_all raises, and StoppedByError."""
+        """Bring every run to an outcome, what is written following.  Raises what run_all raises, and StoppedByError."""
         options = self.options
         run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
 

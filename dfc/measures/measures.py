@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.alignment import angle, joint_angle
+from core.angles import angle, joint_angle
 from core.backend import array_module, to_host
 from core.options import UsageError
 from core.workers import shares
-from dfc.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
-from dfc.feedback_diagnostics import feedback_fit
+from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
+from dfc.measures.feedback_diagnostics import feedback_fit
+from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names
 from dfc.simulation import simulate
-from dfc.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names
 from dfc.teaching import nudge
 
 COMPARED = (  # flag, frame, and the two updates whose angle it holds
@@ -124,7 +124,7 @@ def _check_nullspace(settings):
 
 
 def fit_measure(net, settings, measures, name):
-    """(function of a Batch, its tables of one column): dfc.feedback_diagnostics.feedback_fit; name, measure -> table."""
+    """(function of a Batch, its tables of one column): dfc.measures.feedback_diagnostics.feedback_fit; name, measure -> table."""
 
     def measure(batch):
         found = feedback_fit(net, batch.activities, settings.gn_damping, tuple(measures))
@@ -145,7 +145,7 @@ def eigenvalue_measure(net, settings, voltages, name):
 
 
 def norm_measure(net):
-    """(function of a Batch, its tables): mean and spread over the batch of dfc.stability.activity_norms and dev_r."""
+    """(function of a Batch, its tables): mean and spread over the batch of dfc.measures.stability.activity_norms and dev_r."""
 
     def measure(batch):
         found = {"norm_r": list(activity_norms(batch.activities).values()), "dev_r": [deviation_of_norms(batch.activities)]}

@@ -4,10 +4,10 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from core.options import Parser, UsageError, add_arguments
-from dfc.flags import ANGLES, CLASSIFICATION, DIRECT_RULES, OWN, Options
-from dfc.settings_checks import check_options, check_settings
-from dfc.settings_lists import activation_names, number, numbers, whole_numbers
-from dfc.settings_notes import notes_on
+from dfc.settings.checks import check_options, check_settings
+from dfc.settings.flags import ANGLES, CLASSIFICATION, DIRECT_RULES, OWN, Options
+from dfc.settings.lists import activation_names, number, numbers, whole_numbers
+from dfc.settings.notes import notes_on
 
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 TASKS = dict.fromkeys(CLASSIFICATION, "classification") | {"student_teacher": "regression", "mnist_autoencoder": "autoencoder"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.files import FileError, make_folder, read_json, write_array, write_json, write_text
-from dfc.summary import Frame
+from dfc.measures.summary import Frame
 
 TRAINING_IMAGES = {"mnist": 60000, "mnist_autoencoder": 60000, "fashion_mnist": 60000, "cifar10": 50000}
 VALIDATION = 5000  # of them, unless no_val_set
@@ -63,7 +63,7 @@ class PipelineFolder:
 def recorded(run, settings):
     """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what is measured for its results.
 
-    run, settings  core.sweeps.Run and dfc.settings.Settings
+    run, settings  sweeps.processes.Run and dfc.settings.Settings
     """
     measures = [flag for flag in settings.args if flag.startswith("save_") and flag != "save_logs"]
     return run.settings | {flag: settings.args[flag] for flag in ("log_interval", *measures)}

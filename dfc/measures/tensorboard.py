@@ -3,7 +3,7 @@
 from core.backend import to_host
 from core.options import UsageError
 
-ANGLE_TAGS = {  # table of dfc.watchers -> tag within "layer i/"
+ANGLE_TAGS = {  # table of dfc.measures.watchers -> tag within "layer i/"
     "bp_angles": "weight_bp_angle",
     "bp_bias_angles": "bias_bp_angle",
     "gn_angles": "weight_gn_angle",
@@ -44,7 +44,7 @@ class Log:
     """What a run writes for TensorBoard.
 
     writer    of open_writer
-    watchers  dfc.watchers.Watchers; their last rows are written after every logged batch
+    watchers  dfc.measures.watchers.Watchers; their last rows are written after every logged batch
     every     --log_interval
     """
 

@@ -1,4 +1,4 @@
-"""core.sweeps with a stand-in for main.py that does as it is told by --do."""
+"""sweeps.processes with a stand-in for main.py that does as it is told by --do."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from core import sweeps
 from core.files import FileError
 from core.options import UsageError
-from core.sweeps import Interrupted, Run, run_all
+from sweeps import processes as sweeps
+from sweeps.processes import Interrupted, Run, run_all
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = r"""
@@ -242,7 +242,7 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from core import sweeps
+from sweeps import processes as sweeps
 sweeps.MAIN = Path(sys.argv[2])
 folder = Path(sys.argv[3])
 sweeps.run_all([sweeps.Run("a", folder / "a", ["--do=wait", "--leave=1"], {}, 1)], folder, print)

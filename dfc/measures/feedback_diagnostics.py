@@ -7,14 +7,14 @@ from typing import Any
 from core.backend import array_module
 from dfc.feedback_learning import squared_norm
 from dfc.jacobian import blocks_below, rows_product, slopes_at
-from dfc.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram, reachable_outputs, seen_from
+from dfc.measures.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram, reachable_outputs, seen_from
 
 MEASURES = ("condition_gn", "jac_transpose", "jac_pinv")
 
 
 @dataclass
 class Beyond:
-    """What the output directions that no hidden layer reaches add, in which J is the identity (see dfc.least_squares).
+    """What the output directions that no hidden layer reaches add, in which J is the identity (see dfc.measures.least_squares).
 
     count    number of them
     squared  |X|_F^2 of X, the part of Q_{L-1} that lies there
@@ -33,9 +33,9 @@ def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
         jac_transpose  angle(J^T, Qbar) in degrees
         jac_pinv       angle(J^+, Qbar) in degrees,   J^+ = pinv(J), or with damping J^T (J J^T + gamma I)^-1
 
-    All three follow from n_L x n_L matrices, J' Qbar and J' J'^T (see dfc.least_squares), which are sums over layers.  The angles
-    are arccosines: near 0 and 180 degrees they are rounded by 1e-6 degrees in float64, 0.03 in float32.  An output of slope zero
-    takes its row out of J.
+    All three follow from n_L x n_L matrices, J' Qbar and J' J'^T, which are sums over layers (dfc.measures.least_squares).
+    The angles are arccosines: near 0 and 180 degrees they are rounded by 1e-6 degrees in float64, 0.03 in float32.
+    An output of slope zero takes its row out of J.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass of n samples

@@ -1,31 +1,12 @@
-"""How far two updates point apart, and the probe that measures it between a learning rule and a reference, say backpropagation."""
+"""The probe that measures how far the updates of a learning rule and of a reference, say backpropagation, point apart."""
 
 import math
 
 import numpy as np
 
+from core.angles import joint_angle
 from core.backend import array_module, to_host
-from core.clipping import joint_norm
 from core.gradients import add_weight_gradient, bias_gradient
-
-
-def angle(a, b):
-    """The angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero (dfc.md G.2).
-
-        arccos(<a, b> / (|a| |b|)) = 2 atan2(|a' - b'|, |a' + b'|),   a' = a / |a|, b' = b / |b|
-
-    The second form loses no digits at 0 and 180 degrees, where an arccosine is wrong by 1e-6 degrees in float64, 0.03 in float32.
-    """
-    return joint_angle([a], [b])
-
-
-def joint_angle(first, second):
-    """The angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
-    xp = array_module(*first)
-    one, other = joint_norm(first), joint_norm(second)
-    pairs = [(a / one, b / other) for a, b in zip(first, second, strict=True)]
-    apart, together = joint_norm([a - b for a, b in pairs]), joint_norm([a + b for a, b in pairs])
-    return xp.arctan2(apart, together) * (360.0 / math.pi)
 
 
 def batch_update(net, rule, options, trace, target):

@@ -4,10 +4,10 @@ import numpy as np
 
 from core.files import write_text
 from dfc.build import SIMULATED
-from dfc.measures import SUMMARY_FRAMES, search_damping
-from dfc.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
-from dfc.summary import NOT_YET, Frame
-from dfc.tensorboard import Log, open_writer
+from dfc.measures.measures import SUMMARY_FRAMES, search_damping
+from dfc.measures.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
+from dfc.measures.summary import NOT_YET, Frame
+from dfc.measures.tensorboard import Log, open_writer
 
 VECTORS = tuple(f"{name}_{moment}" for name in ("max_eig", "max_eig_bcn", "norm_r", "dev_r") for moment in ("mean", "std"))
 
@@ -44,7 +44,7 @@ def attach_reports(settings, run, draws, folder):
 
     run     dfc.build.Run
     draws   dfc.draws.Draws
-    folder  dfc.summary.SummaryFolder
+    folder  dfc.measures.summary.SummaryFolder
     """
     folder.extra = lambda: summary_entries(settings, run.watchers) | folder.further
     if settings.save_logs:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.backend import to_host
-from dfc.measures import FIT, AngleMeasure, before_correction, eigenvalue_measure, fit_measure, joined, norm_measure
-from dfc.stability import MATRICES, distance_to_ssa, norm_names
+from dfc.measures.measures import FIT, AngleMeasure, before_correction, eigenvalue_measure, fit_measure, joined, norm_measure
+from dfc.measures.stability import MATRICES, distance_to_ssa, norm_names
 
 NOT_MEASURED = -1
 
@@ -106,7 +106,7 @@ class MeanWatcher(Watcher):
 
 
 class DistanceWatcher(Watcher):
-    """The mean of dfc.stability.distance_to_ssa over all batches of an epoch: column dist_to_NDI of the series."""
+    """The mean of dfc.measures.stability.distance_to_ssa over all batches of an epoch: column dist_to_NDI of the series."""
 
     def __init__(self, net, options, alpha):
         super().__init__(self._distance, {}, 1)

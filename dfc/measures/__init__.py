@@ -1,0 +1,1 @@
+"""What system 2 measures in addition to loss and accuracy, and where it is written."""

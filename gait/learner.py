@@ -1,0 +1,108 @@
+"""One learning rule at work on one network."""
+
+from functools import partial
+
+from core.backend import array_module
+from core.gradients import add_weight_gradient, bias_gradient
+from core.learner import BaseLearner
+from core.workers import shares
+
+
+class Learner(BaseLearner):
+    """A network, the rule that teaches it and the optimiser that follows: one batch in, one update out.
+
+        grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
+
+    with the errors delta_l of the rule (gait.md 2).  What does not depend on each other is computed side by side by the
+    workers: Gram matrices beside the forward pass, the regulariser beside the rule.
+
+    net          InvNet
+    rule         rules.Rule
+    options      the rule's Options
+    regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to add
+    optimiser    of net.parameters
+    workers      core.workers.Workers
+    block        entries of a matrix that one pass should handle (core/backend.py)
+    """
+
+    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=150_000):
+        super().__init__(net, optimiser)
+        self.rule, self.options = rule, options
+        self.regulariser, self.workers = regulariser, workers
+        self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
+        self._blocks = [
+            (index, rows)
+            for index, layer in enumerate(net.layers)
+            for rows in shares(layer.size, workers.count * max(1, round(layer.size**2 / (block * workers.count))))
+        ]
+
+    def step(self, inputs, target, place=None):
+        """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule plays no part."""
+        trace, errors = self.propagate(inputs, target)
+        self.optimiser.advance()
+
+        def finish(block):
+            # the optimiser takes each block of the gradient while it is still in the cache
+            self._finish_gradient(trace, errors, *block)
+            self.optimiser.update(2 * block[0], block[1], self.gradients[2 * block[0]])
+
+        self.workers.map(finish, self._blocks)
+        self._finish_biases(errors)
+        for index in range(1, len(self.gradients), 2):
+            self.optimiser.update(index, slice(None), self.gradients[index])
+        self.net.weights_changed()
+
+    def compute_gradients(self, inputs, target):
+        """The gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
+        trace, errors = self.propagate(inputs, target)
+        for block in self._blocks:
+            self._finish_gradient(trace, errors, *block)
+        self._finish_biases(errors)
+        return self.gradients
+
+    def propagate(self, inputs, target):
+        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; on the way `gradients` gets the regulariser's part."""
+        if self.regulariser:
+            return self._propagate_beside_the_regulariser(inputs, target)
+
+        def share(part):
+            trace = self._forward(inputs[part])
+            return trace, self._errors(trace, target[part])
+
+        traces, errors = zip(*self.workers.map(share, shares(len(inputs), self.workers.count)), strict=True)
+        return _join(traces), _join(errors)
+
+    def _propagate_beside_the_regulariser(self, inputs, target):
+        """The same where the regulariser, whose work is the larger, keeps the other workers busy."""
+        jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
+        trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
+        jobs = [partial(self._regularise, *block) for block in self._blocks]
+        return trace, self.workers.map(_call, [partial(self._errors, trace, target), *jobs])[0]
+
+    def _forward(self, inputs):
+        return self.net.forward(inputs, auxiliary=False)
+
+    def _errors(self, trace, target):
+        return self.rule.layer_errors(self.net, trace, target, self.options)
+
+    def _regularise(self, index, rows):
+        self.regulariser.gradient(self.net.layers[index], rows, self.gradients[2 * index][..., rows, :])
+
+    def _finish_gradient(self, trace, errors, index, rows):
+        out = self.gradients[2 * index][..., rows, :]
+        add_weight_gradient(trace[index], errors[index], rows, out, start_from_zero=not self.regulariser)
+
+    def _finish_biases(self, errors):
+        for delta, out in zip(errors, self.gradients[1::2], strict=True):
+            bias_gradient(delta, out)
+
+
+def _call(job):
+    return job()
+
+
+def _join(parts):
+    """Lists of arrays of some of the samples each -> one list of arrays of all samples."""
+    if len(parts) == 1:
+        return parts[0]
+    return [array_module(*arrays).concatenate(arrays) for arrays in zip(*parts, strict=True)]
