@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from core import kernels
 from core.backend import array_module
 from core.workers import shares
 
@@ -49,12 +50,13 @@ class Optimiser:
 
     def update(self, index, rows, gradient):
         """Update the rows `rows` (a slice) of parameter `index` by those of its gradient, an array like the parameter."""
-        p = self.parameters[index][rows]
-        self._update(index, rows, gradient, [array_module(p).empty_like(p) for _ in self._scratch])
+        self._update(index, rows, gradient)
 
-    def _update(self, index, rows, gradient, scratch):
+    def _update(self, index, rows, gradient, scratch=None):
         p, g = self.parameters[index][rows], gradient[rows]
-        out, xp = scratch[0], array_module(p)
+        xp = array_module(p)
+        scratch = scratch or [xp.empty_like(p) for _ in self._scratch]
+        out = scratch[0]
         if self.weight_decay:
             g = xp.multiply(p, self.weight_decay, out=scratch[1])
             g += gradient[rows]
@@ -169,6 +171,14 @@ class Adam(Optimiser):
         out += epsilon
         xp.divide(m, out, out=out)
         out *= rate
+
+    def _update(self, index, rows, gradient, scratch=None):
+        p, g, (m, v) = self.parameters[index][rows], gradient[rows], (moment[rows] for moment in self._moments[index])
+        if kernels.fuses(p) and g.flags.c_contiguous:
+            rate, epsilon = self._constants(index)
+            kernels.adam(p, g, m, v, self.beta1, self.beta2, epsilon, rate, self.weight_decay)
+        else:
+            super()._update(index, rows, gradient, scratch)
 
     def _constants(self, index):
         """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 THIRD_PARTY = {"numpy", "cupy", "tqdm"}
-OPTIONAL = {"threadpoolctl", "matplotlib", "tensorboardX", "torch"}
+OPTIONAL = {"numba", "threadpoolctl", "matplotlib", "tensorboardX", "torch"}
 LOCAL = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("*/"))}
 ALLOWED = {
     "rules": {"rules", "utils", "core.backend", "core.options", "core.gradients", "core.clipping", "dfc"},

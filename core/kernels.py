@@ -1,0 +1,61 @@
+"""Elementwise passes over large arrays, each in one loop over memory where numba is installed, and the same bits without it.
+
+A numpy expression of nine operations reads and writes its arrays nine times; compiled, they are read and written once.  The
+loops contain only sums, products, quotients and square roots, which IEEE 754 rounds to the same bits in any form, and the
+compiler is not allowed to reorder or contract them.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+# Below so many entries the operands stay in the cache anyway, and small runs need not wait for the compiler.
+SMALLEST = 20_000
+
+
+def fuses(array):
+    """Whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host."""
+    large = type(array) is np.ndarray and array.size >= SMALLEST and array.flags.c_contiguous
+    return large and _numba() is not None
+
+
+def adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
+    """One step of Adam in place, for arrays of one shape that satisfy `fuses`:
+
+    g' = g + decay p,   m <- beta1 m + g',   v <- beta2 v + g'^2,   p <- p - rate m / (sqrt(v) + epsilon)
+    """
+    numbers = map(p.dtype.type, (beta1, beta2, epsilon, rate, decay))
+    _compiled(_adam)(p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), *numbers)
+
+
+def _adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
+    for i in range(p.size):
+        gradient = g[i]
+        if decay != 0.0:
+            gradient += p[i] * decay
+        moment = m[i] * beta1 + gradient
+        square = v[i] * beta2 + gradient * gradient
+        m[i], v[i] = moment, square
+        p[i] -= moment / (math.sqrt(square) + epsilon) * rate
+
+
+@functools.cache
+def _numba():
+    """The module numba; None where it is not installed or refuses the installed numpy."""
+    try:
+        import numba
+    except Exception:  # beside ImportError, errors of several kinds about versions
+        return None
+    return numba
+
+
+@functools.cache
+def _compiled(function):
+    """`function` compiled at its first call for each float type, and kept on disk for later processes where there is a place."""
+    # error_model: a loop that must raise ZeroDivisionError is not vectorised
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return _numba().njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no folder that numba could write to
+        return _numba().njit(**options)(function)
