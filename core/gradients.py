@@ -57,6 +57,7 @@ class Teaching:
     counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
     converged, diverged  (n,) bool at the last time point; None likewise
     clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
+    feedback   [dQ_0 …], the same for the feedback weights, of a rule that teaches both at once; else None
     """
 
     gradients: list
@@ -65,3 +66,4 @@ class Teaching:
     converged: Any = None
     diverged: Any = None
     clipped: bool = False
+    feedback: list | None = None

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 
 from core.backend import array_module
+from dfc.jacobian import pull_back
+from dfc.losses import log_softmax, softmax
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Controller:
     inst_system_dynamics  somatic voltages follow their drive at once; implies inst_transmission
     proactive             layers feel the control signal of the same time step, not of the one before
     sigma, sigma_output   standard deviation of the noise on apical voltages of hidden and output layers; None: no noise
+    error                 what the controller feeds back: "mse", r* - r_L, or "ce", r* - softmax(r_L)
+    tau_noise             time constant of coloured (Ornstein-Uhlenbeck) noise; None: the noise is white
+    tau_f                 time constant of the low-pass filter between control signal and layers; None: no filter
+    ideal_feedback        layers feel J^T u, with the Jacobian at the voltages of the time step, in place of Q u
     """
 
     alpha: float
@@ -37,6 +43,10 @@ class Controller:
     proactive: bool = False
     sigma: float | None = None
     sigma_output: float | None = None
+    error: str = "mse"
+    tau_noise: float | None = None
+    tau_f: float | None = None
+    ideal_feedback: bool = False
 
     @property
     def layerwise(self):
@@ -57,9 +67,12 @@ class ControlledNetwork:
         xp = array_module(target)
         self.net, self.controller = net, controller
         self.activities, self.target = activities, target
-        self.u, self.u_int = xp.zeros_like(target), xp.zeros_like(target)
+        self.u, self.u_int, self._steps = xp.zeros_like(target), xp.zeros_like(target), 0
         self._next_u, self._error, self._change = (xp.empty_like(target) for _ in range(3))
         self._xp = xp
+        self._filtered = [xp.zeros_like(target) for _ in range(2)] if controller.tau_f is not None else None
+        self._coloured = controller.sigma is not None and controller.tau_noise is not None
+        self._decay = 1.0 - controller.dt / controller.tau_noise if self._coloured else 0.0
         self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
         self._allocate()
 
@@ -71,6 +84,7 @@ class ControlledNetwork:
         self.vs = [v.copy() for v in activities.v]
         self.r = [r.copy() for r in activities.r]
         self._scratch = [xp.empty_like(v) for v in activities.v]
+        self._noise = [xp.zeros_like(v) for v in activities.v] if self._coloured else None
         self._biases = net.biases or [None] * len(net.weights)
         # copied, not views: a product with a transposed view takes longer, in float32 by an eighth (128 rows) to a quarter (64)
         self._transposed = [
@@ -79,12 +93,12 @@ class ControlledNetwork:
         ]
 
     def step(self, noise=None):
-        """One Euler step, in place (dfc.md B.4).
+        """One Euler step, in place (dfc.md B.4; strong_dfc.md 4).
 
         noise  what `arrange` made of standard normals, where the controller has noise
         """
         c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
-        xp.subtract(self.target, self.r[-1], out=error)
+        xp.subtract(self.target, self.r[-1] if c.error == "mse" else softmax(self.r[-1]), out=error)
         xp.multiply(before, -c.alpha, out=change)
         change += error
         change *= c.dt
@@ -95,13 +109,35 @@ class ControlledNetwork:
             xp.add(self.u_int, error, out=self.u)
         else:
             xp.add(before, change, out=self.u)
-        self._step_layers(self.u if c.proactive else before, noise)
+        signal = self.u if c.proactive else before
+        self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
+
+    def _low_passed(self):
+        """The filtered control signal of this time step, or where control is not proactive of the one before.
+
+            w[1] = u[1],   w[t + 1] = (dt / tau_f) u[t + 1] + (1 - dt / tau_f) w[t]
+        """
+        rate, (before, now) = self.controller.dt / self.controller.tau_f, self._filtered
+        if self._steps == 0:
+            now[...] = self.u
+        else:
+            self._xp.multiply(before, 1.0 - rate, out=now)
+            now += rate * self.u
+        self._steps += 1
+        self._filtered = [now, before]
+        return now if self.controller.proactive else before
 
     def _step_layers(self, signal, noise):
+        ideal = self._pulled_back(signal) if self.controller.ideal_feedback else None
         for l in self._layers:
-            self._step_layer(l, signal, None if noise is None else noise[l])
+            self._step_layer(l, signal, None if noise is None else noise[l], ideal and ideal[l])
 
-    def _step_layer(self, l, signal, noise):
+    def _pulled_back(self, signal):
+        """J_l^T u of every layer, L arrays (n, n_l), at the voltages of this time step."""
+        slopes = [a.slope(v, r) for a, v, r in zip(self.net.activations, self.vs, self.r, strict=True)]
+        return pull_back(self.net, slopes, signal * slopes[-1])
+
+    def _step_layer(self, l, signal, noise, ideal):
         c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
         weights, feedback = self._transposed[l]
         if l:
@@ -109,16 +145,18 @@ class ControlledNetwork:
             xp.matmul(self.r[l - 1], weights, out=vb)
             if self._biases[l] is not None:
                 vb += self._biases[l]
-        if c.tau_a == c.dt:
-            xp.matmul(signal, feedback, out=va)
+        drive = va if c.tau_a == c.dt else scratch
+        if ideal is None:
+            xp.matmul(signal, feedback, out=drive)
         else:
-            xp.matmul(signal, feedback, out=scratch)
+            drive[...] = ideal
+        if drive is scratch:
             scratch -= va
             scratch *= c.dt / c.tau_a
             va += scratch
         if noise is not None:
             xp.multiply(noise, self.noise_scale(l), out=scratch)
-            va += scratch
+            va += self._colour(self._noise[l], scratch) if self._coloured else scratch
         if c.inst_system_dynamics:
             xp.add(va, vb, out=vs)
         else:
@@ -128,14 +166,21 @@ class ControlledNetwork:
             vs += scratch
         self.net.activations[l].apply(vs, out=self.r[l])
 
+    def _colour(self, noise, fresh):
+        """The coloured noise of this time step, from that of the one before, which it overwrites, and a `fresh` draw."""
+        noise *= self._decay
+        noise += fresh
+        return noise
+
     def arrange(self, block):
         """L arrays (steps, n, n_l) of standard normals -> what `step` takes, of one step after the other."""
         return [[layer[t] for layer in block] for t in range(len(block[0]))]
 
     def noise_scale(self, l):
-        """The standard deviation of what a step adds to the apical voltages of layer l."""
+        """The standard deviation of what a step adds to the noise of layer l: to its apical voltages if the noise is white."""
         c = self.controller
-        return (c.sigma_output if l == len(self.vs) - 1 else c.sigma) * math.sqrt(c.dt) / c.tau_a
+        sigma = c.sigma_output if l == len(self.vs) - 1 else c.sigma
+        return sigma * math.sqrt(c.dt) / (c.tau_noise if self._coloured else c.tau_a)
 
     @property
     def apical(self):
@@ -143,8 +188,18 @@ class ControlledNetwork:
         return self.va
 
     def output_distance(self):
-        """|r* - r_L| of every sample (n,)."""
-        return norms(self.target - self.r[-1])
+        """The distance of the output from its target, of every sample (n,): see `distance`."""
+        return distance(self.controller.error, self.target, self.r[-1])
+
+
+def distance(error, target, output):
+    """How far `output` is from `target` (n, n_L), of every sample (n,): |target - output|, or for "ce" the cross-entropy.
+
+        "ce"   -sum_c target_c log softmax(output)_c
+    """
+    if error == "mse":
+        return norms(target - output)
+    return -(target * log_softmax(output)).sum(axis=-1)
 
 
 def norms(rows):

@@ -1,7 +1,7 @@
 """How feedback weights learn from noise (dfc.md D): three published rules by name.
 
-Each takes (net, activities, settings, noise) and returns [dQ_0 … dQ_{L-1}], gradients to be descended, the share of the given rows
-in the mean over the batch; labels play no part.
+Each takes (net, activities, settings, noise, target) and returns [dQ_0 … dQ_{L-1}], gradients to be descended, the share of the
+given rows in the mean over the batch; labels play no part unless the output is driven to them.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from core.backend import array_module
 from dfc.controller import Controller
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
+from dfc.teaching import output_target
 
 SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
 
@@ -18,57 +19,104 @@ SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
 class FeedbackSettings:
     """What the rules need to know.
 
-    controller  dfc.controller.Controller of the feedback phase, noise included (normal_controller)
-    sigma       standard deviation of the noise, which also scales the gradient
-    alpha_di    leak for the analytical steady state (old_learning_rule)
+    controller       dfc.controller.Controller of the feedback phase, noise included (normal_controller)
+    sigma            standard deviation of the noise, which also scales the gradient
+    alpha_di         leak for the analytical steady state (old_learning_rule)
+    sigma_output     what scales the gradient of the output layer; None: sigma
+    growth           factor between the gradients of a layer and of the layer above it
+    rate             dt / tau of the high-pass filter on the control signal; None: the signal itself teaches
+    aim              what the output is driven to (normal_controller), a name of dfc.teaching.output_target
+    target_stepsize  lambda, where the aim is a nudge
     """
 
     controller: Controller | None
     sigma: float
     alpha_di: float = 0.001
+    sigma_output: float | None = None
+    growth: float = 1.0
+    rate: float | None = None
+    aim: str = "output"
+    target_stepsize: float = 0.001
 
 
-def normal_controller(net, activities, settings, noise):
-    """Noisy dynamics held at the feedforward output; the control signal of a time point is paired with the apical voltage before.
+class Fluctuations:
+    """Sums over time of products of apical voltages with the control signal of the next time point (strong_dfc.md 5).
+
+        S_l = sum_t v^A_l[t]^T h[t+1],   h = u, or high-passed h = u - l,   l[1] = u[1],   l[t] = rate u[t] + (1 - rate) l[t-1]
+
+    rate  None: h = u
+    """
+
+    def __init__(self, net, rate=None):
+        self.net, self.rate = net, rate
+        self._sums, self._before, self._slow = [], [], None
+
+    def observe(self, t, state):
+        """Take in time point t."""
+        if t == 0:
+            xp = array_module(state.u)
+            self._before = [va.copy("K") for va in state.apical]
+            self._sums = [xp.zeros((va.shape[-1], state.u.shape[-1]), dtype=va.dtype) for va in self._before]
+            return
+        signal = state.u if self.rate is None else self._high_passed(state.u)
+        for total, waiting, va in zip(self._sums, self._before, state.apical, strict=True):
+            total += waiting.swapaxes(-1, -2) @ signal
+            waiting[...] = va
+
+    def _high_passed(self, u):
+        if self._slow is None:
+            self._slow = u.copy("K")
+        else:
+            self._slow *= 1.0 - self.rate
+            self._slow += self.rate * u
+        return u - self._slow
+
+    def take_out(self, other):
+        """Subtract the sums of another Fluctuations, that of some rows of this one."""
+        for total, part in zip(self._sums, other._sums, strict=True):
+            total -= part
+
+    def gradients(self, count, settings, steps):
+        """[dQ_0 … dQ_{L-1}], the share in the mean over `count` samples and steps - 1 products.
+
+            dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
+        """
+        sums = self._sums or [array_module(q).zeros_like(q) for q in self.net.feedback]
+        of_layers = self.net.split(array_module(*sums).concatenate(sums))
+        return _scaled(of_layers, count, settings, 1.0 / (steps - 1))
+
+
+def normal_controller(net, activities, settings, noise, target=None):
+    """Noisy dynamics, where each control signal is paired with the apical voltages of the time point before.
 
         dQ_l = 1 / (s^2 (T-1) n) sum_t v^A_l[t]^T u[t+1],   t = 0 … T-2,   s = max(sigma, 0.01)
 
-    (dfc.md D.2; Meulemans et al. 2021, eq. for the feedback weights.)
+    (dfc.md D.2; Meulemans et al. 2021, eq. for the feedback weights.)  The output is held where it is, unless settings.aim names
+    something else; for layer scaling and the high-pass filter see Fluctuations.
     """
-    xp, sums, before = array_module(activities.x), [], []
-
-    def pair(t, state):
-        if t == 0:
-            before.extend(va.copy("K") for va in state.apical)
-            sums.extend(xp.zeros((va.shape[-1], state.u.shape[-1]), dtype=va.dtype) for va in before)
-            return
-        for total, waiting, va in zip(sums, before, state.apical, strict=True):
-            total += waiting.swapaxes(-1, -2) @ state.u
-            waiting[...] = va
-
-    simulate(net, activities, activities.r[-1], settings.controller, noise, pair)
-    of_layers = net.split(xp.concatenate(sums))
-    return _scaled(of_layers, activities, settings, 1.0 / (settings.controller.steps - 1))
+    total, controller = Fluctuations(net, settings.rate), settings.controller
+    simulate(net, activities, output_target(net, activities, target, settings), controller, noise, total.observe)
+    return total.gradients(activities.count, settings, controller.steps)
 
 
-def special_controller(net, activities, settings, noise):
+def special_controller(net, activities, settings, noise, target=None):
     """Noise on all layers of one forward pass is paired with the change of the output.
 
         dQ_l = -1 / (s^2 n) eps_l^T (h_L - r_L)
     """
     steps, moved = _noisy_pass(net, activities, settings, noise)
     error = activities.r[-1] - moved
-    return _scaled([step.swapaxes(-1, -2) @ error for step in steps], activities, settings)
+    return _scaled([step.swapaxes(-1, -2) @ error for step in steps], activities.count, settings)
 
 
-def old_learning_rule(net, activities, settings, noise):
+def old_learning_rule(net, activities, settings, noise, target=None):
     """The noisy output as target of the analytical steady state (legacy).
 
         dQ_l = 1 / (s^2 n) delta_v_l^T u
     """
     _, moved = _noisy_pass(net, activities, settings, noise)
     steady = analytical_steady_state(net, activities, moved - activities.r[-1], settings.alpha_di)
-    return _scaled([delta_v.swapaxes(-1, -2) @ steady.u for delta_v in steady.delta_v], activities, settings)
+    return _scaled([delta_v.swapaxes(-1, -2) @ steady.u for delta_v in steady.delta_v], activities.count, settings)
 
 
 def _noisy_pass(net, activities, settings, noise):
@@ -80,10 +128,11 @@ def _noisy_pass(net, activities, settings, noise):
     return steps, h
 
 
-def _scaled(sums, activities, settings, factor=1.0):
-    factor /= max(settings.sigma, SMALLEST_SIGMA) ** 2 * activities.count
-    for total in sums:
-        total *= factor
+def _scaled(sums, count, settings, factor=1.0):
+    last = len(sums) - 1
+    for l, total in enumerate(sums):
+        sigma = settings.sigma if l < last or settings.sigma_output is None else settings.sigma_output
+        total *= settings.growth ** (last - l) * factor / (max(sigma, SMALLEST_SIGMA) ** 2 * count)
     return sums
 
 

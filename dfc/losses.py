@@ -12,13 +12,21 @@ class Loss:
 
     value  (output, target) -> the mean over the samples, a 0-d array
     error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples n
+    goal   (output, target) -> the target as an array like the output (n, n_L)
     """
 
     value: Callable
     error: Callable
+    goal: Callable
 
 
-def _log_softmax(output):
+def softmax(output):
+    """The probabilities that logits (n, n_L) stand for."""
+    return array_module(output).exp(log_softmax(output))
+
+
+def log_softmax(output):
+    """The logarithm of `softmax`."""
     xp = array_module(output)
     shifted = output - output.max(axis=-1, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
@@ -27,15 +35,41 @@ def _log_softmax(output):
 def _cross_entropy(output, labels):
     """Mean of -log softmax(output) at the label."""
     rows = array_module(output).arange(len(labels))
-    return -_log_softmax(output)[rows, labels].mean()
+    return -log_softmax(output)[rows, labels].mean()
 
 
 def _cross_entropy_error(output, labels):
     """softmax(output) - onehot(label)."""
     xp = array_module(output)
-    error = xp.exp(_log_softmax(output))
+    error = softmax(output)
     error[xp.arange(len(labels)), labels] -= 1.0
     return error
+
+
+def _one_hot(output, labels, value=1.0):
+    """`value` for the class that the label names, the rest shared by the other classes."""
+    xp = array_module(output)
+    goal = xp.full_like(output, (1.0 - value) / (output.shape[-1] - 1))
+    goal[xp.arange(len(labels)), labels] = value
+    return goal
+
+
+def soft_cross_entropy(value):
+    """The Loss of labels that stand for vectors (strong_dfc.md 2): `value` in (0, 1) for the right class, the rest for the others.
+
+        -sum_c y_c log softmax(r_L)_c,   y as `goal` returns it
+    """
+
+    def goal(output, labels):
+        return _one_hot(output, labels, value)
+
+    def mean(output, labels):
+        return -(goal(output, labels) * log_softmax(output)).sum(axis=-1).mean()
+
+    def error(output, labels):
+        return softmax(output) - goal(output, labels)
+
+    return Loss(mean, error, goal)
 
 
 def _squared_error(output, target):
@@ -49,5 +83,5 @@ def _squared_error_error(output, target):
     return (output - target) * (2.0 / output.shape[-1])
 
 
-CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error)  # labels (n,) of integers; the output is the logits
-SQUARED_ERROR = Loss(_squared_error, _squared_error_error)  # targets (n, n_L)
+CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error, _one_hot)  # labels (n,) of integers; the output is the logits
+SQUARED_ERROR = Loss(_squared_error, _squared_error_error, lambda output, target: target)  # targets (n, n_L)

@@ -13,7 +13,7 @@ def is_small(net):
 
 def stackable(net, controller):
     """Whether a StackedNetwork is the faster form, and can be used."""
-    return is_small(net) and not controller.inst_system_dynamics
+    return is_small(net) and not controller.inst_system_dynamics and not controller.ideal_feedback
 
 
 class StackedNetwork(ControlledNetwork):
@@ -31,6 +31,7 @@ class StackedNetwork(ControlledNetwork):
         self._voltages = _turned(xp.concatenate(activities.v, axis=-1))
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
+        self._noise = xp.zeros_like(self._voltages) if self._coloured else None
         self._feedback = xp.concatenate(net.feedback)
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
@@ -60,7 +61,7 @@ class StackedNetwork(ControlledNetwork):
             scratch *= c.dt / c.tau_a
             va += scratch
         if noise is not None:
-            va += noise
+            va += self._colour(self._noise, noise) if self._coloured else noise
         xp.subtract(va, vs, out=scratch)
         scratch *= self._rate
         vs += scratch

@@ -2,14 +2,44 @@
 
 from core.backend import array_module
 from core.gradients import layer_gradients
-from dfc.controller import norms
+from dfc.controller import distance, norms
+from dfc.losses import softmax
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
 
 
-def nudge(net, activities, target, target_stepsize):
-    """r* - r_L = -lambda dLoss/dr_L (n, n_L); the loss is the mean over the whole batch (dfc.md A.6)."""
-    return net.output_error(activities, target) * (-target_stepsize / activities.count)
+def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
+    """r* - r_L = -lambda dLoss/dr_L (n, n_L) (dfc.md A.6).
+
+    aim  whether the loss is the mean over the whole batch, "mean_loss", or that of each sample, "own_loss" (strong_dfc.md 2)
+    """
+    share = {"mean_loss": activities.count, "own_loss": 1}[aim]
+    return net.output_error(activities, target) * (-target_stepsize / share)
+
+
+def output_target(net, activities, target, options):
+    """What the controller drives the output to, r* (n, n_L).
+
+        mean_loss, own_loss  r_L - lambda dLoss/dr_L, see `nudge`
+        label                the target itself: the vector of a label, or the values of a regression (strong feedback)
+        output               r_L, the output of the feedforward pass
+
+    target   labels (n,) or targets (n, n_L)
+    options  has `aim`, one of these names, and `target_stepsize`, lambda
+    """
+    if options.aim == "label":
+        return net.loss.goal(activities.r[-1], target)
+    if options.aim == "output":
+        return activities.r[-1]
+    return activities.r[-1] + nudge(net, activities, target, options.target_stepsize, options.aim)
+
+
+def initial_error(net, activities, target, options, error="mse"):
+    """The error (n, n_L) that the controller begins with: what `output_target` gives minus r_L, or for "ce" minus softmax(r_L)."""
+    if options.aim == "label":
+        output = activities.r[-1]
+        return net.loss.goal(output, target) - (output if error == "mse" else softmax(output))
+    return nudge(net, activities, target, options.target_stepsize, options.aim)
 
 
 def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
@@ -65,17 +95,18 @@ def of_layer(net, arrays, l):
 def convergence(activities, state, first_error, epsilon):
     """(converged, diverged), (n,) bool each (dfc.md B.6).
 
-        d = |r_L - (r* - alpha u)| / |r_L^-|;   converged: d < 1e-5 and |e| < epsilon^2 |e_first|;   diverged: d > 1
+        d = |r* - alpha u - r_L| / |r_L^-|;   converged: d < 1e-5 and |e| < epsilon^2 |e_first|;   diverged: d > 1
 
+    Distances |…| between target and output are those of the controller's error (dfc.controller.distance; strong_dfc.md 4).
     Samples that are not a number are neither.
 
     state        dfc.controller.ControlledNetwork
     first_error  |e_first| (n,)
     """
-    rest = norms(state.r[-1] - (state.target - state.controller.alpha * state.u))
-    distance = rest / norms(activities.r[-1])
-    converged = (distance < 1e-5) & (state.output_distance() < epsilon * epsilon * first_error)
-    return converged, distance > 1.0
+    controller = state.controller
+    rest = distance(controller.error, state.target - controller.alpha * state.u, state.r[-1]) / norms(activities.r[-1])
+    converged = (rest < 1e-5) & (state.output_distance() < epsilon * epsilon * first_error)
+    return converged, rest > 1.0
 
 
 def counts(converged, diverged):

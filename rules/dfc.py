@@ -4,7 +4,7 @@ from core.backend import array_module
 from core.clipping import clip_each
 from core.gradients import Teaching, layer_gradients
 from dfc.simulation import simulate
-from dfc.teaching import convergence, counts, empty_gradients, nudge, of_layer, voltage_errors
+from dfc.teaching import convergence, counts, empty_gradients, of_layer, output_target, voltage_errors
 from rules._rule import Rule
 from rules.dfc_ss import Options, first_error, noisy, settle
 
@@ -19,40 +19,49 @@ def teach(net, activities, target, options, gradients, noise=None):
     Arguments and result as in rules.dfc_ss.teach.  Samples that did not converge count as if they had stayed at the feedforward
     state: where there are any, they or the others are simulated once more, which needs no memory for trajectories.
     """
-    output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)
+    wanted = output_target(net, activities, target, options)
     if options.efficient:
-        return _teach_step_by_step(net, activities, output_target, options, gradients, noise)
-    total = TimeSum(net, activities, options, gradients)
-    state = simulate(net, activities, output_target, options.controller, noise, total.observe)
+        return _teach_step_by_step(net, activities, wanted, options, gradients, noise)
+    return teach_along(TimeSum(net, activities, options, gradients), wanted, noise)
+
+
+def teach_along(total, wanted, noise):
+    """The Teaching that a TimeSum collects along one simulation.
+
+    total   TimeSum, or what extends it
+    wanted  output target (n, n_L)
+    noise   see dfc.simulation.simulate
+    """
+    net, activities, options = total.net, total.activities, total.options
+    state = simulate(net, activities, wanted, options.controller, noise, total.observe)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     if not options.include_non_converged_samples and not bool(converged.all()):
-        total = _without_others(net, activities, output_target, options, total, noise, converged, diverged, state)
-    return Teaching(total.finish(), steady, counts(converged, diverged), converged, diverged)
+        wild = diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
+        total = _without_others(total, wanted, noise, converged, wild)
+    return Teaching(total.finish(), steady, counts(converged, diverged), converged, diverged, feedback=total.feedback())
 
 
-def _without_others(net, activities, output_target, options, total, noise, converged, diverged, state):
+def _without_others(total, wanted, noise, converged, wild):
     """The TimeSum of the converged samples alone.
 
     A few tame samples are simulated once more and taken out; what has blown up would leave its rounding behind.
     """
-    kept, wild = converged.nonzero()[0], diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
-    if 2 * len(kept) < len(converged) or len(wild.nonzero()[0]):
-        return _simulate_again(net, activities, output_target, options, total.sums, noise, converged)
-    others = _simulate_again(net, activities, output_target, options, empty_gradients(net), noise, ~converged)
+    if 2 * len(converged.nonzero()[0]) < len(converged) or len(wild.nonzero()[0]):
+        return _simulate_again(total, wanted, noise, converged, total.sums)
+    others = _simulate_again(total, wanted, noise, ~converged, empty_gradients(total.net))
     total.take_out(others, ~converged)
     return total
 
 
-def _simulate_again(net, activities, output_target, options, gradients, noise, chosen):
+def _simulate_again(total, wanted, noise, chosen, gradients):
     """The TimeSum of the `chosen` rows (n,) bool alone."""
     rows = chosen.nonzero()[0]
-    some = activities.part(rows)
-    total = TimeSum(net, some, options, gradients)
+    again = type(total)(total.net, total.activities.part(rows), total.options, gradients)
     if len(rows):
         noise = noise and noise.again(rows)
-        simulate(net, some, output_target[rows], options.controller, noise, total.observe)
-    return total
+        simulate(total.net, again.activities, wanted[rows], total.options.controller, noise, again.observe)
+    return again
 
 
 class TimeBlock:
@@ -153,8 +162,12 @@ class TimeSum:
         layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self.sums, 0))
         return self.sums
 
+    def feedback(self):
+        """The gradients of the feedback weights; here there are none, whose learning is another pass."""
+        return None
 
-def _teach_step_by_step(net, activities, output_target, options, gradients, noise):
+
+def _teach_step_by_step(net, activities, wanted, options, gradients, noise):
     """The published memory-saving variant (dfc.md C.3): gradients summed while the simulation runs, clipped after every step.
 
     Samples count as diverged step by step, and the divisor is T - 1.
@@ -185,7 +198,7 @@ def _teach_step_by_step(net, activities, output_target, options, gradients, nois
         if options.clip_grad_norm > 0.0:
             clip_each(gradients, options.clip_grad_norm)
 
-    state = simulate(net, activities, output_target, options.controller, noise, observe)
+    state = simulate(net, activities, wanted, options.controller, noise, observe)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     return Teaching(gradients, steady, total + counts(converged, diverged), converged, diverged, clipped=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 from core.gradients import Teaching
-from dfc.controller import Controller, norms
+from dfc.controller import Controller, distance
 from dfc.simulation import simulate
 from dfc.steady_state import SteadyState
-from dfc.teaching import convergence, counts, nudge, steady_gradients
+from dfc.teaching import convergence, counts, output_target, steady_gradients
 from rules._rule import Rule
 
 
@@ -17,6 +17,7 @@ class Options:
 
     controller                      dfc.controller.Controller of the forward phase
     target_stepsize                 lambda
+    aim                             what the output is driven to, a name of dfc.teaching.output_target
     learning_rule                   dfc.md C.1
     epsilon                         factor of the convergence test
     include_non_converged_samples   learn from samples that did not converge too
@@ -36,6 +37,7 @@ class Options:
     efficient: bool = False
     sample0_error: bool = False
     clip_grad_norm: float = -1.0
+    aim: str = "mean_loss"
 
 
 def teach(net, activities, target, options, gradients, noise=None):
@@ -49,8 +51,8 @@ def teach(net, activities, target, options, gradients, noise=None):
     noise       see dfc.simulation.simulate
     Returns     Teaching; samples that did not converge add nothing unless they are included
     """
-    output_target = activities.r[-1] + nudge(net, activities, target, options.target_stepsize)
-    state = simulate(net, activities, output_target, options.controller, noise)
+    wanted = output_target(net, activities, target, options)
+    state = simulate(net, activities, wanted, options.controller, noise)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     steady_gradients(net, activities, steady, options, gradients)
@@ -58,8 +60,9 @@ def teach(net, activities, target, options, gradients, noise=None):
 
 
 def first_error(activities, state, options):
-    """|r* - r_L| at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
-    return norms(state.target - (activities.first_output if options.sample0_error else activities.r[-1]))
+    """The distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
+    output = activities.first_output if options.sample0_error else activities.r[-1]
+    return distance(state.controller.error, state.target, output)
 
 
 def noisy(options):

@@ -10,12 +10,19 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options:
-    """target_stepsize, lambda; alpha_di, leak of the controller; learning_rule and use_initial_activations of dfc.md C."""
+    """The options of DFC-SSA.
+
+    target_stepsize                          lambda
+    alpha_di                                 leak of the controller
+    learning_rule, use_initial_activations   dfc.md C
+    aim                                      "mean_loss" or "own_loss" of dfc.teaching.nudge
+    """
 
     target_stepsize: float = 0.001
     alpha_di: float = 0.001
     learning_rule: str = "nonlinear_difference"
     use_initial_activations: bool = False
+    aim: str = "mean_loss"
 
 
 def teach(net, activities, target, options, gradients, noise=None):
@@ -30,7 +37,7 @@ def teach(net, activities, target, options, gradients, noise=None):
     gradients   arrays like net.parameters, overwritten
     Returns     Teaching
     """
-    difference = nudge(net, activities, target, options.target_stepsize)
+    difference = nudge(net, activities, target, options.target_stepsize, options.aim)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)
     steady_gradients(net, activities, steady, options, gradients)
     return Teaching(gradients, steady)

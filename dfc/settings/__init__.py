@@ -44,6 +44,7 @@ class Settings(Options):
     task: str = ""
     sizes: tuple = ()
     activations: tuple = ()
+    aim: str = "mean_loss"
     precision: str = "float64"
     steps: int = 0
     steps_fb: int = 0

@@ -65,9 +65,9 @@ def _fixed(array):
 
 
 @cache
-def read(file, kind=None):
+def read(file, kind=None, folder=FOLDER):
     """All cases of a file, of one kind where a file has several."""
-    with np.load(FOLDER / file) as archive:
+    with np.load(folder / file) as archive:
         arrays = {name: _fixed(archive[name]) for name in archive.files}
     cases = []
     for name in map(str, arrays.pop("cases")):
