@@ -22,10 +22,10 @@ from core.optimisers import Adam
 from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
 from core.recording import RunFolder, provenance
-from core.samples import Samples
 from core.streams import stream
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
+from datasets.samples import Images, divided_table
 from gait.alignment import alignment_probe
 from gait.evaluation import evaluate
 from gait.learner import Learner
@@ -43,7 +43,7 @@ class Options:
     """The options of run.py; those of a rule stand with the rule."""
 
     algorithm: str = option("BP", "learning rule", choices=tuple(RULES), group="experiment")
-    dataset: str = option("MNIST", "images to learn", choices=("MNIST", "KMNIST", "FMNIST"), group="experiment")
+    dataset: str = option("MNIST", "images to learn", choices=tuple(datasets.CATALOGUE), group="experiment")
     seed: int = option(1, "seed of the initial weights", bounds="[0, inf)", group="experiment")
     nb_epochs: int = option(100, "passes over the training images, in all", bounds="[1, inf)", group="experiment")
     learning_rate: float = option(1e-4, "step size of Adam", bounds="(0, inf)", group="experiment")
@@ -89,7 +89,7 @@ class Options:
         "first batch of the training images",
         group="files",
     )
-    data_dir: str = option("", "folder with MNIST/, FMNIST/, KMNIST/; default: datasets/ beside this program", group="files")
+    data_dir: str = option("", "folder of the data sets' folders, such as MNIST/; default: this program's datasets/", group="files")
     results_dir: str = option("results", "folder for the run folders", group="files")
     load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
     load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
@@ -187,9 +187,9 @@ def load_samples(options, backend):
             f"--eval_interval={options.eval_interval}: must be below {batches}, the number of batches of an epoch "
             "(leave it out to measure after every epoch)"
         )
-    scale = data.train_images.max()
-    train = Samples(data.train_images[:chosen], data.train_labels[:chosen], data.classes, scale, backend)
-    return train, Samples(data.test_images, data.test_labels, data.classes, scale, backend)
+    table = divided_table(data.train_images.max(), backend.dtype)
+    train = Images(data.train_images[:chosen], data.train_labels[:chosen], table, backend, "one_hot", data.classes)
+    return train, Images(data.test_images, data.test_labels, table, backend, "one_hot", data.classes)
 
 
 def build_net(options, inputs, classes, backend):
@@ -203,7 +203,7 @@ def build_net(options, inputs, classes, backend):
 
 
 def build_learner(options, rule_options, samples, backend, workers):
-    net = build_net(options, samples.images.shape[-1], samples.classes, backend)
+    net = build_net(options, samples.pixels.shape[-1], samples.classes, backend)
     optimiser = Adam(net.parameters, options.learning_rate)
     regulariser = OrthogonalRegulariser(options.orthogonal_reg)
     return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)

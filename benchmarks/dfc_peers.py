@@ -66,7 +66,8 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
 
     import configs
     from core.backend import select_backend
-    from core.batches import Images, published_table
+    from datasets.catalogue import BY_FLAG
+    from datasets.samples import Images, published_table
     from dfc.build import build_run
     from dfc.draws import Draws
     from dfc.settings import parse
@@ -79,8 +80,9 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     pixels[random.random(pixels.shape) < 0.8] = 0  # about as many as in a picture of a digit
-    labels, reconstruct = random.integers(0, CLASSES, IMAGES), settings.task == "autoencoder"
-    data = Images(pixels, labels, published_table(settings.dataset), backend, reconstruct)
+    labels, about = random.integers(0, CLASSES, IMAGES), BY_FLAG[settings.dataset]
+    targets = "inputs" if about.task == "autoencoder" else "labels"
+    data = Images(pixels, labels, published_table(about.mean, about.spread), backend, targets)
     order = random.permutation(IMAGES).reshape(-1, batch)
     return Work(settings, run, data, order, run.learner if case.phase == "forward" else run.feedback)
 
@@ -243,7 +245,7 @@ def torch_step(peer, work, i):
     mean, spread = (0.1307, 0.3081)
     chosen = torch.from_numpy(work.order[i % len(work.order)])
     x = torch.from_numpy(work.data.pixels)[chosen].float().div_(255).sub_(mean).div_(spread).to(peer.weights[0].dtype)
-    target = x if work.data.reconstruct else torch.from_numpy(work.data.labels)[chosen]
+    target = x if work.data.targets == "inputs" else torch.from_numpy(work.data.labels)[chosen]
     getattr(peer, f"{peer.phase}_step")(x, target)
 
 

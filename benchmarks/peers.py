@@ -43,13 +43,13 @@ def suite(algorithm, strength, precision, threads, batches):
 
     import run
     from core.backend import select_backend
-    from core.samples import Samples
     from core.workers import Workers
+    from datasets.samples import Images, divided_table
     from rules import RULES
 
     backend = select_backend("numpy", 0, precision)
     pixels, labels = images(batches)
-    samples = Samples(pixels, labels, CLASSES, 255, backend)
+    samples = Images(pixels, labels, divided_table(255, backend.dtype), backend, "one_hot", CLASSES)
     large = np.random.default_rng(1).standard_normal((LARGE, LARGE)).astype(precision)
     product = np.empty_like(large)
     matmul = median_seconds(lambda _: np.matmul(large, large, out=product), 5, 1)

@@ -102,7 +102,7 @@ class Loop:
     """A learner on its way through a schedule, with its record.
 
     learner   gait.learner.Learner, the one whose network is measured
-    samples   core.samples.Samples to learn from
+    samples   datasets.samples.Images to learn from
     schedule  Schedule
     probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss stay below
               LARGEST_LOSS, or the run has diverged

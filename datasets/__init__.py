@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.catalogue import DATA_SETS, ROLES
 from datasets.download import DownloadError, fetch
-from datasets.idx import IdxError, IdxFile, read
-
-ROLES = ("train_images", "train_labels", "test_images", "test_labels")
+from datasets.idx import IdxError, read
 
 
 class DataError(Exception):
@@ -30,56 +29,7 @@ class Dataset:
     classes: int = 10
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where one image set comes from: its four files, the URL they lie under, further folders that may hold them."""
-
-    train_images: IdxFile
-    train_labels: IdxFile
-    test_images: IdxFile
-    test_labels: IdxFile
-    url: str
-    folders: tuple = ()
-    classes: int = 10
-
-
-def _source(train_images, train_labels, test_images, test_labels, url, folders=()):
-    """The Source of a set in MNIST's layout, from the keyword arguments that give each file's checksum."""
-    return Source(
-        IdxFile("train-images-idx3-ubyte", (60000, 28, 28), **train_images),
-        IdxFile("train-labels-idx1-ubyte", (60000,), **train_labels),
-        IdxFile("t10k-images-idx3-ubyte", (10000, 28, 28), **test_images),
-        IdxFile("t10k-labels-idx1-ubyte", (10000,), **test_labels),
-        url,
-        folders,
-    )
-
-
-CATALOGUE = {
-    "MNIST": _source(
-        {"sha256": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"},
-        {"sha256": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"},
-        {"sha256": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"},
-        {"sha256": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"},
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    ),
-    "FMNIST": _source(
-        {"sha256": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"},
-        {"sha256": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"},
-        {"sha256": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"},
-        {"sha256": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
-    ),
-    "KMNIST": _source(
-        # Of the training files only the MD5 of the packed file is published.
-        {"gz_md5": "bdb82020997e1d708af4cf47b453dcf7"},
-        {"gz_md5": "e144d726b3acfaa3e44228e80efcd344"},
-        {"sha256": "76fbd229ce87db80dd281af5e6670de4ad0e42fb30a7bd643972994c47c1f42e"},
-        {"sha256": "a11dc742be8e781a40a92f53d6a4957e7b7d36df2faa097659131ebfd8fd60c6"},
-        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-    ),
-}
+CATALOGUE = {row.name: row.source for row in DATA_SETS if row.source}  # what `load` finds by name
 
 
 def load(name, data_dir=None, quiet=False, catalogue=None):

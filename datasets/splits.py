@@ -5,7 +5,7 @@ import numpy as np
 SEED = 67280421310721 % 2**32  # what the published program's generator starts from when nobody seeds it
 
 
-def train_validation_split(count, validation=5000):
+def train_validation_split(count, validation):
     """Splits `count` training images at random, but always alike: the published program never seeds this draw.
 
     The images are permuted by r = 0..count-1; for i = 0..count-2: swap r[i] with r[i + z_i mod (count - i)], z_i the 32-bit

@@ -11,7 +11,7 @@ def evaluate(net, samples, batch_size, workers, classification, tick=None):
     """(loss, accuracy) as the published program has them: means over the batches, a short last one counting as much as the others.
 
     net             FeedbackNetwork
-    samples         core.batches Images or Arrays
+    samples         datasets.samples Images or Arrays
     batch_size      samples in a batch, in file order
     workers         core.workers.Workers
     classification  whether targets are labels; else the accuracy is None

@@ -1,10 +1,9 @@
 """When a run of system 2 ends before its last epoch (dfc.md I.6)."""
 
 from core.backend import array_module
+from datasets.catalogue import BY_FLAG
 
 LARGEST_WEIGHT = 1000.0
-LEAST_ACCURACY = {"mnist": 0.3, "fashion_mnist": 0.3, "cifar10": 0.25}  # of the training samples, after PATIENCE epochs
-LEAST_ACCURACY_BP = {"mnist": 0.4, "fashion_mnist": 0.4, "cifar10": 0.25}
 PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test; before the test for a plateau; its length
 
 
@@ -17,10 +16,11 @@ def stop_condition(settings, net):
             return f"a weight is beyond {LARGEST_WEIGHT:g}"
         if epoch <= PATIENCE or (settings.evaluate and settings.rule != "BP"):
             return None
-        least = (LEAST_ACCURACY_BP if settings.rule == "BP" else LEAST_ACCURACY).get(settings.dataset)
+        about = BY_FLAG[settings.dataset]
+        least = about.least_bp if settings.rule == "BP" else about.least
         if least and series["acc_train"][-1] < least:
             return f"the training accuracy is below {least} after more than {PATIENCE} epochs"
-        if settings.dataset == "student_teacher" and settings.rule != "BP" and epoch > PLATEAU_PATIENCE:
+        if settings.task == "regression" and settings.rule != "BP" and epoch > PLATEAU_PATIENCE:
             losses = series["loss_train"]
             if min(losses[-PLATEAU:]) >= min(losses[:-PLATEAU]):
                 return f"the training loss has not fallen for {PLATEAU} epochs"

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import datasets
-from core.batches import Arrays, Images, published_table
 from core.options import UsageError
 from datasets import cifar10, student_teacher
+from datasets.catalogue import BY_FLAG
+from datasets.samples import Arrays, Images, published_table
 from datasets.splits import train_validation_split
 
-IDX_SETS = {"mnist": "MNIST", "mnist_autoencoder": "MNIST", "fashion_mnist": "FMNIST"}
 ARRAYS_FOLDER = "data"  # where the published program looks, under the current folder
 
 
 # Compared by identity, like the arrays it holds.
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a run learns from: three sets with `batch(chosen)` (core/batches.py) and the sizes of both ends.
+    """What a run learns from: three sets with `batch(chosen)` (datasets/samples.py) and the sizes of both ends.
 
     train, test  Images or Arrays
     validation   the same, or None without a validation set
@@ -34,35 +34,38 @@ class Task:
 def load_task(settings, backend, teacher_weights=None, quiet=False):
     """The task that the options ask for.
 
-    settings         has dataset (mnist, mnist_autoencoder, fashion_mnist, cifar10 or student_teacher), data_dir ("": the
-                     default), no_val_set, sizes (n_0, ..., n_L), for images train_samples (0: all); for student_teacher also
-                     load_ST_dataset, random_seed, num_train, num_test, num_val
+    settings         has dataset (a key of datasets.catalogue.BY_FLAG), data_dir ("": the default), no_val_set,
+                     sizes (n_0, ..., n_L); for images train_samples (0: all); for student_teacher load_ST_dataset,
+                     random_seed, num_train, num_test, num_val
     backend          core.backend.Backend
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
     quiet            no progress bar
     Raises           UsageError: data that do not fit the network, a seed that cannot draw them; datasets.DataError
     """
-    if settings.dataset == "student_teacher":
+    if BY_FLAG[settings.dataset].task == "regression":
         return _student_teacher(settings, backend, teacher_weights)
     return _images(settings, backend, quiet)
 
 
 def _images(settings, backend, quiet):
-    name, folder = settings.dataset, settings.data_dir or None
-    reconstruct = name == "mnist_autoencoder"
-    data = cifar10.load(folder) if name == "cifar10" else datasets.load(IDX_SETS[name], folder, quiet)
+    about, folder = BY_FLAG[settings.dataset], settings.data_dir or None
+    data = datasets.load(about.name, folder, quiet) if about.source else cifar10.load(folder)
     inputs = data.train_images.shape[1]
+    reconstruct = about.task == "autoencoder"
     outputs = inputs if reconstruct else data.classes
     _check_sizes(settings, inputs, outputs)
-    table = published_table(name)
+    table = published_table(about.mean, about.spread)
 
     def images(pixels, labels):
-        return Images(pixels, labels, table, backend, reconstruct)
+        return Images(pixels, labels, table, backend, "inputs" if reconstruct else "labels")
 
-    parts = [slice(None)] if settings.no_val_set else train_validation_split(len(data.train_labels))
+    whole = [slice(None)]
+    parts = whole if settings.no_val_set else train_validation_split(len(data.train_labels), about.validation)
     train, *validation = ((data.train_images[part], data.train_labels[part]) for part in parts)
     if settings.train_samples > len(train[0]):
-        raise UsageError(f"--train_samples={settings.train_samples}: must be in [0, {len(train[0])}] for --dataset={name}")
+        raise UsageError(
+            f"--train_samples={settings.train_samples}: must be in [0, {len(train[0])}] for --dataset={settings.dataset}"
+        )
     train = images(*(each[: settings.train_samples or None] for each in train))
     test = images(data.test_images, data.test_labels)
     return Task(train, images(*validation[0]) if validation else None, test, inputs, outputs)

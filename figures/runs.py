@@ -13,8 +13,8 @@ from core.files import FileError, read_json
 from core.options import UsageError
 from core.recording import RunFolder
 from core.training import LARGEST_LOSS
+from datasets import CATALOGUE
 
-ALL_SAMPLES = 60000  # what --train_samples=0 stands for: MNIST, KMNIST and FMNIST agree in it
 SELF_EXPLAINING = ("algorithm", "dataset")  # settings whose value is a name by itself
 
 
@@ -124,7 +124,8 @@ def _numbers(path, line, row, width):
 def _batches(run):
     """The number of batches of an epoch."""
     try:
-        return -(-(run.options["train_samples"] or ALL_SAMPLES) // run.options["batch_size"])
+        count = run.options["train_samples"] or CATALOGUE[run.options["dataset"]].train_images.shape[0]
+        return -(-count // run.options["batch_size"])
     except (KeyError, TypeError, ZeroDivisionError):
         raise FileError(f"{run.path / 'config.json'} is damaged: train_samples or batch_size is no number") from None
 

@@ -48,7 +48,7 @@ def alignment_probe(net, rule, reference, samples, size, name="bp_angle"):
     that ends a run only where the run itself needs it.
 
     rule, reference  (rules.Rule, its Options)
-    samples          core.samples.Samples
+    samples          datasets.samples.Images
     """
     columns = [*(f"{name}_{l}" for l in range(len(net.layers))), name]
 

@@ -12,7 +12,7 @@ def evaluate(net, samples, workers=None, tick=None):
     0.5 times the summed squared error of the class outputs, the quantity that backpropagation descends.
 
     net      InvNet
-    samples  core.samples.Samples
+    samples  datasets.samples.Images
     workers  core.workers.Workers that share the chunks
     tick     function of a number of samples, called when these are done
     Returns  two Python floats; the device is waited for once

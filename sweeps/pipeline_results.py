@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from core.files import FileError, make_folder, read_json, write_array, write_json, write_text
+from datasets.catalogue import BY_FLAG
 from dfc.measures.summary import Frame
 
-TRAINING_IMAGES = {"mnist": 60000, "mnist_autoencoder": 60000, "fashion_mnist": 60000, "cifar10": 50000}
-VALIDATION = 5000  # of them, unless no_val_set
 TABLE, RESULTS, RECORD = "results.csv", "result_dict", "pipeline.json"
 
 
@@ -71,9 +70,13 @@ def recorded(run, settings):
 
 def batches_in_a_pass(flags):
     """Number of batches in a pass over the training samples of an experiment that was `recorded`; None where that does not tell."""
-    count = flags.get("num_train") if flags.get("dataset") == "student_teacher" and not flags["load_ST_dataset"] else None
-    if flags.get("dataset") in TRAINING_IMAGES:
-        count = flags.get("train_samples") or TRAINING_IMAGES[flags["dataset"]] - (0 if flags["no_val_set"] else VALIDATION)
+    about = BY_FLAG.get(flags.get("dataset"))
+    if about is None:
+        return None
+    if about.task == "regression":
+        count = None if flags["load_ST_dataset"] else flags.get("num_train")
+    else:
+        count = flags.get("train_samples") or about.training - (0 if flags["no_val_set"] else about.validation)
     return count and math.ceil(count / flags["batch_size"])
 
 

@@ -4,13 +4,13 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from core.options import Parser, UsageError, add_arguments
+from datasets.catalogue import BY_FLAG
 from dfc.settings.checks import check_options, check_settings
-from dfc.settings.flags import ANGLES, CLASSIFICATION, DIRECT_RULES, OWN, Options
+from dfc.settings.flags import ANGLES, DIRECT_RULES, OWN, Options
 from dfc.settings.lists import activation_names, number, numbers, whole_numbers
 from dfc.settings.notes import notes_on
 
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
-TASKS = dict.fromkeys(CLASSIFICATION, "classification") | {"student_teacher": "regression", "mnist_autoencoder": "autoencoder"}
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _read_rates(values):
 def _derive(values):
     """Steps 1, 11 and 16 to 19: what follows from the flags together."""
     values["precision"] = "float32" if values["single_precision"] else "float64"
-    values["task"] = TASKS[values["dataset"]]
+    values["task"] = BY_FLAG[values["dataset"]].task
     values["angles_wanted"] = any(values[name] for name in ANGLES)
     if values["ndi"] and values["save_eigenvalues_bcn"]:  # no correction comes after the analytical steady state
         values |= {"save_eigenvalues_bcn": False, "save_eigenvalues": True}

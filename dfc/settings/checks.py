@@ -3,9 +3,8 @@
 import importlib.util
 
 from core.options import UsageError
-from dfc.settings.flags import ANGLES, CLASSIFICATION, DIRECT_RULES
-
-SIZES = {"mnist": (784, 10), "fashion_mnist": (784, 10), "cifar10": (3072, 10), "mnist_autoencoder": (784, 784)}
+from datasets.catalogue import BY_FLAG
+from dfc.settings.flags import ANGLES, DIRECT_RULES
 
 
 def check_options(options):
@@ -56,17 +55,18 @@ def check_settings(settings):
 
 def _check_data(settings):
     name, output = settings.dataset, settings.output_activation
-    if settings.train_samples and name == "student_teacher":
+    if settings.train_samples and settings.task == "regression":
         raise UsageError(f"--train_samples={settings.train_samples}: does not apply to --dataset={name}; see --num_train")
-    if name in CLASSIFICATION and output != "softmax":
+    if settings.task == "classification" and output != "softmax":
         raise UsageError(f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification")
-    if name not in CLASSIFICATION and output == "softmax":
+    if settings.task != "classification" and output == "softmax":
         raise UsageError(f"--output_activation=softmax: does not apply to --dataset={name}, which is no classification")
     if settings.rule == "DFA" and settings.activations[-1] not in ("linear", "sigmoid"):
         raise UsageError(f"--output_activation={output}: must be linear, sigmoid or softmax for --network_type=DFA")
-    ends = {"size_input": settings.size_input, "size_output": settings.size_output}
-    for (flag, size), right in zip(ends.items(), SIZES.get(name, ends.values()), strict=True):
-        if size != right:
+    ends = {"size_input": BY_FLAG[name].inputs, "size_output": BY_FLAG[name].outputs}
+    for flag, right in ends.items():
+        size = getattr(settings, flag)
+        if right not in (None, size):
             raise UsageError(f"--{flag}={size}: must be {right} for --dataset={name}")
 
 
@@ -85,5 +85,6 @@ def _check_measurements(settings):
     if settings.angles_wanted and not (settings.save_logs or settings.save_df):
         flag = next(name for name in ANGLES if getattr(settings, name))
         raise UsageError(f"--{flag}: needs --save_df or --save_logs, which say where its numbers go")
-    if settings.plot_autoencoder_images and settings.dataset != "mnist_autoencoder":
-        raise UsageError(f"--plot_autoencoder_images: does not apply to --dataset={settings.dataset}, only to mnist_autoencoder")
+    if settings.plot_autoencoder_images and settings.task != "autoencoder":
+        names = ", ".join(name for name, about in BY_FLAG.items() if about.task == "autoencoder")
+        raise UsageError(f"--plot_autoencoder_images: does not apply to --dataset={settings.dataset}, only to {names}")

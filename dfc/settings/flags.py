@@ -9,11 +9,10 @@ from functools import partial
 
 from core.backend import BACKENDS
 from core.options import option
+from datasets.catalogue import BY_FLAG
 from dfc.activations import ACTIVATIONS
 
-CLASSIFICATION = ("mnist", "fashion_mnist", "cifar10")
 DIRECT_RULES = ("DFC-SS", "DFC-SSA")  # learning rules that may be named without their published switches
-DATASETS = (*CLASSIFICATION, "student_teacher", "mnist_autoencoder")
 FEEDBACK_RULES = ("normal_controller", "special_controller", "old_learning_rule")
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
@@ -44,7 +43,7 @@ class Options:
     """The options of main.py as given, before `dfc.settings.resolve`."""
 
     # --data was the published abbreviation; --data_dir below would make it ambiguous
-    dataset: str = _data("student_teacher", "data set", choices=DATASETS, names=("--data",))
+    dataset: str = _data("student_teacher", "data set", choices=tuple(BY_FLAG), names=("--data",))
     num_train: int = _data(1000, "student-teacher: training samples", bounds=COUNT)
     num_test: int = _data(1000, "student-teacher: test samples", bounds=COUNT)
     num_val: int = _data(1000, "student-teacher: validation samples", bounds=COUNT)

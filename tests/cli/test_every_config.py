@@ -61,7 +61,7 @@ def few_samples(monkeypatch, tmp_path):
     )
     split = tasks.train_validation_split
     monkeypatch.setattr(tasks, "datasets", SimpleNamespace(load=lambda *_: data))
-    monkeypatch.setattr(tasks, "train_validation_split", lambda count: split(count, OTHERS))
+    monkeypatch.setattr(tasks, "train_validation_split", lambda count, *_: split(count, OTHERS))
     monkeypatch.setattr("datasets.student_teacher.TEACHER_HIDDEN", (20, 20))
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr(recording, "_git_commit", lambda: None)

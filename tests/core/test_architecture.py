@@ -14,12 +14,12 @@ ALLOWED = {
     "core": {"core", "utils"},
     "gait": {"gait", "core", "utils"},
     "dfc": {"dfc", "core", "utils", "datasets"},
-    "sweeps": {"sweeps", "core", "dfc.measures.summary"},
+    "sweeps": {"sweeps", "core", "datasets.catalogue", "dfc.measures.summary"},
     "configs": {"configs", "core.options", "dfc.settings.flags"},
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
     "utils.py": {"core.backend"},
-    "datasets": {"datasets"},
+    "datasets": {"datasets", "utils"},
 }
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import CATALOGUE, ROLES, DataError, Source, load
+from datasets import CATALOGUE, DataError, load
+from datasets.catalogue import ROLES, Source
 from datasets.idx import IdxFile
 
 ROOT = Path(__file__).resolve().parents[2]

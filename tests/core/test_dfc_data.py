@@ -10,9 +10,9 @@ import pytest
 import datasets
 import dfc.tasks
 from core.backend import Backend
-from core.batches import published_table
 from core.options import UsageError
 from datasets import DataError, cifar10, student_teacher
+from datasets.samples import published_table
 from datasets.splits import train_validation_split
 from dfc.tasks import load_task
 from tests.reference.published_stream import PublishedStream
@@ -42,7 +42,7 @@ def refused(error, words, function, *args):
 
 
 def test_the_published_split_of_mnist(recorded):
-    train, validation = train_validation_split(60000)
+    train, validation = train_validation_split(60000, 5000)
     assert train.shape == (55000,) and validation.shape == (5000,) and train.dtype == validation.dtype == np.int64
     assert train[:4].tolist() == [34710, 28543, 13689, 586]
     assert np.array_equal(train[:20], recorded["mnist_split__train_first20"])
@@ -72,11 +72,14 @@ def settings(dataset, sizes, **others):
     return SimpleNamespace(**{"dataset": dataset, "sizes": sizes, **common, **counts, **others})
 
 
+NORMAL = {"mnist": (0.1307, 0.3081), "mnist_autoencoder": (0.1307, 0.3081), "fashion_mnist": (0, 1)}
+
+
 @pytest.mark.parametrize("name, source", [("mnist", "MNIST"), ("fashion_mnist", "FMNIST"), ("mnist_autoencoder", "MNIST")])
 def test_image_tasks(name, source, recorded):
     sizes = (784, 5, 784 if name == "mnist_autoencoder" else 10)
     task = load_task(settings(name, sizes), FLOAT64)
-    data, table = datasets.load(source), published_table(name).astype(np.float64)
+    data, table = datasets.load(source), published_table(*NORMAL[name]).astype(np.float64)
     assert (task.inputs, task.outputs) == (sizes[0], sizes[-1])
     assert [len(part) for part in (task.train, task.validation, task.test)] == [55000, 5000, 10000]
     for part, at in ((task.train, "train"), (task.validation, "val")):
@@ -105,7 +108,7 @@ def test_without_validation_set_all_images_are_learned_from_in_their_order():
     data = datasets.load("MNIST")
     assert task.validation is None and len(task.train) == 60000
     inputs, labels = task.train.batch(slice(0, 30))
-    assert np.array_equal(inputs, published_table("mnist")[data.train_images[:30]]) and inputs.dtype == np.float32
+    assert np.array_equal(inputs, published_table(0.1307, 0.3081)[data.train_images[:30]]) and inputs.dtype == np.float32
     assert np.array_equal(labels, data.train_labels[:30])
 
 
@@ -168,7 +171,7 @@ def test_cifar10_task(tmp_path, monkeypatch):
     monkeypatch.setattr(dfc.tasks.cifar10, "load", lambda folder: data if folder == "here" else None)
     task = load_task(settings("cifar10", (3072, 10), data_dir="here"), FLOAT64)
     assert (task.inputs, task.outputs, len(task.train), len(task.validation)) == (3072, 10, 10, 5000)
-    chosen = train_validation_split(5010)[1][:3]
+    chosen = train_validation_split(5010, 5000)[1][:3]
     inputs, labels = task.validation.batch(slice(0, 3))
     assert np.abs(inputs - (pixels[chosen] / 127.5 - 1)).max() < 1e-6
     assert np.array_equal(labels, rows[chosen])

@@ -8,9 +8,9 @@ import pytest
 
 from core.backend import select_backend, to_host
 from core.initialisers import haar_orthogonal, xavier_normal
-from core.samples import Samples
 from core.streams import PURPOSES, stream
 from core.workers import Workers, default_count, shares
+from datasets.samples import Images, divided_table
 from gait.evaluation import evaluate
 from gait.regularisers import OrthogonalRegulariser
 from run import Options, build_net
@@ -150,9 +150,10 @@ def test_shares_cover_everything_once(total, count):
 
 def test_samples_are_scaled_and_one_hot():
     images = np.array([[0, 51], [255, 102]], dtype=np.uint8)
-    samples = Samples(images, np.array([2, 0]), 3, 255, select_backend("numpy", 0, "float32"))
+    backend = select_backend("numpy", 0, "float32")
+    samples = Images(images, np.array([2, 0]), divided_table(255, backend.dtype), backend, "one_hot", 3)
     inputs, target = samples.batch(slice(1, 2))
-    assert inputs.dtype == target.dtype == np.float32 and samples.images.dtype == np.uint8
+    assert inputs.dtype == target.dtype == np.float32 and samples.pixels.dtype == np.uint8
     np.testing.assert_array_equal(inputs, np.float32([[1.0, 0.4]]))
     np.testing.assert_array_equal(target, [[1, 0, 0]])
     assert len(samples) == 2
@@ -165,8 +166,9 @@ def test_evaluation_is_the_plain_average_over_samples(count, threads):
     random = np.random.default_rng(0)
     net = make_net((12, 12), classes=4)
     images, labels = random.integers(0, 256, (count, 12)).astype(np.uint8), random.integers(0, 4, count)
+    samples = Images(images, labels, divided_table(255, np.float64), select_backend("numpy"), "one_hot", 4)
     with Workers(threads) as workers:
-        accuracy, loss = evaluate(net, Samples(images, labels, 4, 255, select_backend("numpy")), workers)
+        accuracy, loss = evaluate(net, samples, workers)
     correct, total = 0, 0.0
     for image, label in zip(images, labels, strict=True):
         output = net.forward(image[None] / 255.0)[-1][0, :4]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend
-from core.batches import Arrays
 from core.files import FileError
 from core.learner import BaseLearner
 from core.optimisers import SGD
 from core.training import Loop, Plan, Schedule
+from datasets.samples import Arrays
 from tests.faults.tiny_loop import Memory, taken_without
 
 COUNT, SIZE, BATCHES = 7, 3, 3  # the last batch is a short one

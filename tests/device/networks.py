@@ -6,8 +6,8 @@ import numpy as np
 
 from core.initialisers import xavier_normal
 from core.optimisers import Adam
-from core.samples import Samples
 from core.workers import Workers
+from datasets.samples import Images, divided_table
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
 from inv_net import TowerInvNet
@@ -66,4 +66,4 @@ def host_images(count):
 
 
 def samples(backend, count=20):
-    return Samples(*host_images(count), CLASSES, 255, backend)
+    return Images(*host_images(count), divided_table(255, backend.dtype), backend, "one_hot", CLASSES)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend, to_host
-from core.batches import Arrays, Images, published_table
 from core.workers import Workers
+from datasets.samples import Arrays, Images, published_table
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import CHUNK, evaluate
@@ -238,7 +238,8 @@ def test_an_evaluation_agrees_with_numpy_and_waits_once(gpu, precision, task):
         else:
             random = np.random.default_rng(2)
             pixels, labels = random.integers(0, 256, (count, 784), dtype=np.uint8), random.integers(0, 10, count)
-            samples = Images(pixels, labels, published_table("mnist"), backend, reconstruct=task == "autoencoder")
+            targets = "inputs" if task == "autoencoder" else "labels"
+            samples = Images(pixels, labels, published_table(0.1307, 0.3081), backend, targets)
         gpu.synchronisations.clear()
         loss, accuracy = evaluate(net, samples, 8, Workers(1), task == "classification")
         assert len(gpu.synchronisations) == (name == "cupy")
@@ -266,7 +267,7 @@ def test_labels_and_images_of_a_batch_in_any_order(gpu, precision):
     found = []
     for name in ("cupy", "numpy"):
         backend = backend_of(gpu, name, precision)
-        images = Images(pixels, labels, published_table("mnist"), backend)
+        images = Images(pixels, labels, published_table(0.1307, 0.3081), backend)
         found.append([to_host(array) for array in images.batch(Draws(1, backend).order(3, 9)[2:6])])
     assert all(np.array_equal(mine, theirs) for mine, theirs in zip(*found, strict=True))
     assert found[0][0].dtype == precision
@@ -283,7 +284,7 @@ def test_classification_steps_agree_with_numpy(gpu, precision, rule):
     for name in ("cupy", "numpy"):
         backend = backend_of(gpu, name, precision)
         run = build(backend, settings_of(flags, precision))
-        images = Images(pixels, labels, published_table("mnist"), backend)
+        images = Images(pixels, labels, published_table(0.1307, 0.3081), backend)
         list(steps(run.learner, images, gpu, may_wait=True))
         rows.append(run.learner.end_epoch())
         nets.append(run.learner.net)

@@ -9,7 +9,7 @@ import pytest
 import run
 from core.backend import select_backend
 from core.files import read_arrays
-from core.samples import Samples
+from datasets.samples import Images
 from gait.learner import Learner
 from tests.device import networks
 
@@ -24,7 +24,7 @@ TOLERANCE = {TOWER: 1e-8, SQUARE: 1e-4}  # of the loss; Adam turns a rounding er
 @pytest.fixture
 def guarded_gpu(gpu, monkeypatch):
     """The stand-in, in an installation of run.py that may not wait for the device from the cutting of a batch to its update."""
-    for owner, name in ((Samples, "batch"), (Learner, "step")):
+    for owner, name in ((Images, "batch"), (Learner, "step")):
         monkeypatch.setattr(owner, name, guard(gpu, getattr(owner, name)))
     return gpu
 

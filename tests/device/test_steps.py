@@ -72,7 +72,7 @@ def test_a_step_changes_nothing_that_the_caller_holds(gpu, precision, case, name
     """A rule that worked in place on a batch would spoil the next one, and on the CPU the images themselves."""
     backend = backend_of(gpu, name, precision)
     learner, data = networks.build_learner(backend, **case), networks.samples(backend)
-    held = [*data.batch(BATCH), data.images, data.labels]
+    held = [*data.batch(BATCH), data.pixels, data.labels]
     before = [to_host(array).copy() for array in held]
     learner.step(*held[:2])
     learner.compute_gradients(*held[:2])

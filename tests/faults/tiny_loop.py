@@ -8,9 +8,9 @@ import numpy as np
 from core.backend import select_backend
 from core.files import FileError
 from core.optimisers import Adam
-from core.samples import Samples
 from core.training import Loop, Schedule
 from core.workers import Workers
+from datasets.samples import Images, divided_table
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
 from inv_net import SquareInvNet
@@ -47,7 +47,8 @@ def make_learner(events, at=None, surprise=None):
 def make_samples():
     random = np.random.default_rng(6)
     images = random.integers(0, 256, (COUNT, UNITS)).astype(np.uint8)
-    return Samples(images, np.arange(COUNT) % CLASSES, CLASSES, 255, select_backend("numpy"))
+    backend = select_backend("numpy")
+    return Images(images, np.arange(COUNT) % CLASSES, divided_table(255, backend.dtype), backend, "one_hot", CLASSES)
 
 
 class Memory:

@@ -44,6 +44,7 @@ def unpacked_files(name):
 def catalogue():
     """The made-up sets as datasets.CATALOGUE describes sets: they load only from files with their checksums."""
     import datasets
+    from datasets.catalogue import IdxFile, Source
 
     sources = {}
     for name, side in SIDES.items():
@@ -52,8 +53,8 @@ def catalogue():
         for role, content in unpacked_files(name).items():
             count = TRAIN if role.startswith("train") else TEST
             shape = (count, side, side) if role.endswith("images") else (count,)
-            records[role] = datasets.IdxFile(getattr(published, role).name, shape, hashlib.sha256(content).hexdigest())
-        sources[name] = datasets.Source(**records, url=CLOSED_PORT)
+            records[role] = IdxFile(getattr(published, role).name, shape, hashlib.sha256(content).hexdigest())
+        sources[name] = Source(**records, url=CLOSED_PORT)
     return sources
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend
-from core.samples import Samples
+from datasets.samples import Images, divided_table
 from gait.alignment import alignment, alignment_probe, batch_update
 from inv_net import TowerInvNet
 from rules import RULES
@@ -27,7 +27,8 @@ def degrees(net, rule, batch):
 def samples_for(net, count=7):
     random = np.random.default_rng(2)
     images = random.integers(0, 256, (count, net.layers[0].size)).astype(np.uint8)
-    return Samples(images, random.integers(0, net.classes, count), net.classes, 255, select_backend("numpy"))
+    labels, backend = random.integers(0, net.classes, count), select_backend("numpy")
+    return Images(images, labels, divided_table(255, backend.dtype), backend, "one_hot", net.classes)
 
 
 @pytest.mark.parametrize("rule", RULES)

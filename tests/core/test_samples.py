@@ -2,12 +2,14 @@
 
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from core.backend import Backend, to_host
-from core.batches import Arrays, Images, published_table
+from datasets.catalogue import BY_FLAG
+from datasets.samples import Arrays, Images, divided_table, published_table
 from tests.device.strict_cupy import StandIn
 
 RNG = np.random.default_rng(4)
@@ -45,7 +47,7 @@ def single(number):
     [("mnist", 0.1307, 0.3081), ("mnist_autoencoder", 0.1307, 0.3081), ("fashion_mnist", None, None), ("cifar10", 0.5, 0.5)],
 )
 def test_published_tables_are_float32_arithmetic(dataset, mean, spread):
-    table = published_table(dataset)
+    table = published_table(BY_FLAG[dataset].mean, BY_FLAG[dataset].spread)
     assert table.dtype == np.float32 and table.shape == (256,)
     for pixel in range(256):
         expected = single(pixel / 255)
@@ -56,20 +58,47 @@ def test_published_tables_are_float32_arithmetic(dataset, mean, spread):
 
 def test_black_and_white_of_the_published_tables():
     # The extremes of standardised MNIST as printed everywhere.
-    assert str(published_table("mnist")[0]) == "-0.42421296" and str(published_table("mnist")[255]) == "2.8214867"
-    assert published_table("fashion_mnist")[[0, 255]].tolist() == [0, 1]
-    assert published_table("cifar10")[[0, 255]].tolist() == [-1, 1]
+    assert str(published_table(0.1307, 0.3081)[0]) == "-0.42421296" and str(published_table(0.1307, 0.3081)[255]) == "2.8214867"
+    assert published_table(0, 1)[[0, 255]].tolist() == [0, 1]
+    assert published_table(0.5, 0.5)[[0, 255]].tolist() == [-1, 1]
 
 
-@pytest.mark.parametrize("reconstruct", [False, True])
-def test_a_batch_by_hand(reconstruct):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("largest", [*range(1, 256)])
+def test_divided_tables_hold_the_quotient_of_every_pixel_bit_for_bit(dtype, largest):
+    """A batch divided as a whole, by a largest pixel as numpy finds it, comes to the same bits as the tabulated quotients."""
+    pixels = np.arange(256, dtype=np.uint8)
+    divided = pixels.astype(dtype)
+    divided /= float(np.uint8(largest))
+    table = divided_table(np.uint8(largest), np.dtype(dtype))
+    assert table.dtype == dtype and table.tobytes() == divided.tobytes()
+    if dtype == "float32":
+        assert [float(each) for each in table] == [single(p / largest) for p in range(256)]
+    else:
+        assert table.tolist() == [p / largest for p in range(256)]
+
+
+TARGETS = {"labels": [7, 5], "one_hot": [[0] * 7 + [1], [0] * 5 + [1, 0, 0]], "inputs": [[3, 4, 5], [0, 1, 2]]}
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_a_batch_by_hand(targets):
     table = np.arange(256) / 8
     pixels = np.array([[0, 8, 16], [255, 1, 2], [24, 32, 40]], dtype=np.uint8)
-    images = Images(pixels, np.array([5, 6, 7]), table, Backend(np, np.dtype("float64")), reconstruct)
-    inputs, targets = images.batch(np.array([2, 0]))
+    images = Images(pixels, np.array([5, 6, 7]), table, Backend(np, np.dtype("float64")), targets, 8)
+    inputs, found = images.batch(np.array([2, 0]))
     assert len(images) == 3
     assert inputs.tolist() == [[3, 4, 5], [0, 1, 2]]
-    assert targets.tolist() == ([[3, 4, 5], [0, 1, 2]] if reconstruct else [7, 5])
+    assert found.tolist() == TARGETS[targets]
+
+
+def test_threads_do_not_share_the_scratch():
+    """Two threads look up batches of one set at once, as the workers of an evaluation do."""
+    pixels = np.arange(256, dtype=np.uint8).repeat(4000).reshape(256, 4000)
+    images = Images(pixels, np.zeros(256, int), np.arange(256.0), Backend(np, np.dtype("float64")))
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda i: images.inputs(slice(i, i + 1)), [*range(256)] * 4))
+    assert all((inputs == i % 256).all() for i, inputs in enumerate(found))
 
 
 def assert_is(found, expected, dtype):
@@ -78,7 +107,7 @@ def assert_is(found, expected, dtype):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_batches_of_images(choice, backend):
-    chosen, table = CHOICES[choice], published_table("mnist")
+    chosen, table = CHOICES[choice], published_table(0.1307, 0.3081)
     images = Images(PIXELS, LABELS, table, backend)
     inputs, targets = images.batch(chosen)
     # float32 to float64 changes no value, so that both float types see the same inputs.
@@ -99,12 +128,12 @@ def test_batches_of_numbers(choice, backend):
 
 
 def test_rebuilt_images_are_their_own_targets(backend):
-    inputs, targets = Images(PIXELS, LABELS, published_table("mnist"), backend, reconstruct=True).batch(slice(0, 5))
+    inputs, targets = Images(PIXELS, LABELS, published_table(0.1307, 0.3081), backend, "inputs").batch(slice(0, 5))
     assert targets is inputs
 
 
 def test_batches_do_not_share_memory(backend):
-    images = Images(PIXELS, LABELS, published_table("cifar10"), backend)
+    images = Images(PIXELS, LABELS, published_table(0.5, 0.5), backend)
     first = images.batch(slice(0, 8))[0]
     before = to_host(first).copy()
     first_of_next = to_host(images.batch(slice(8, 16))[0])[0]
@@ -116,7 +145,7 @@ def test_the_host_waits_for_no_batch(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", gpu.cupy)
     backend = Backend(gpu.cupy, np.dtype("float64"), 0)
     order = backend.bytes(CHOICES["shuffled"])  # the order of a whole pass, moved once
-    for samples in (Images(PIXELS, LABELS, published_table("mnist"), backend), Arrays(*NUMBERS, backend)):
+    for samples in (Images(PIXELS, LABELS, published_table(0.1307, 0.3081), backend), Arrays(*NUMBERS, backend)):
         uploads = gpu.uploads
         with gpu.no_synchronisation():
             found = samples.batch(order[2:7]) + samples.batch(slice(3, 9))
