@@ -48,7 +48,7 @@ MUTANTS = {
 
 # the same, and the tests that are run
 FEEDBACK_MUTANTS = {
-    "nudge without 1/batch": ("dfc/teaching.py", "(-target_stepsize / activities.count)", "-target_stepsize", RULES),
+    "nudge without 1/batch": ("dfc/teaching.py", "(-target_stepsize / share)", "-target_stepsize", RULES),
     "sign of a voltage difference": ("dfc/teaching.py", "return -2.0 * delta_v", "return 2.0 * delta_v", RULES),
     "error compared with epsilon": ("dfc/teaching.py", "epsilon * epsilon", "epsilon", RULES),
     "leak of the integral alone": ("dfc/controller.py", "xp.multiply(before, -c.alpha", "xp.multiply(self.u_int, -c.alpha", RULES),
