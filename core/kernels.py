@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 # Below so many entries the operands stay in the cache anyway, and small runs need not wait for the compiler.
-SMALLEST = 20_000
+SMALLEST = 8_000
 
 
 def fuses(array):
@@ -38,6 +38,25 @@ def _adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
         square = v[i] * beta2 + gradient * gradient
         m[i], v[i] = moment, square
         p[i] -= moment / (math.sqrt(square) + epsilon) * rate
+
+
+def leak(voltages, rate, apical, basal, biases):
+    """One Euler step of a leaky integrator in place, for contiguous arrays (n, units) and biases (units,) or None:
+
+    basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
+    """
+    biased = biases is not None
+    _compiled(_leak)(voltages, voltages.dtype.type(rate), apical, basal, biases if biased else basal[0], biased)
+
+
+def _leak(voltages, rate, apical, basal, biases, biased):
+    for i in range(voltages.shape[0]):
+        for j in range(voltages.shape[1]):
+            drive = basal[i, j]
+            if biased:
+                drive += biases[j]
+                basal[i, j] = drive
+            voltages[i, j] += ((apical[i, j] + drive) - voltages[i, j]) * rate
 
 
 @functools.cache

@@ -7,6 +7,11 @@ import pytest
 
 from core import kernels
 from core.optimisers import Adam
+from dfc.activations import ACTIVATIONS
+from dfc.controller import Controller
+from dfc.losses import SQUARED_ERROR
+from dfc.network import FeedbackNetwork
+from dfc.simulation import simulate
 
 ODD = (np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-42, 1e-320, 1e30)
 
@@ -72,3 +77,35 @@ def test_a_machine_without_a_place_for_compiled_code_compiles_anew(monkeypatch):
     kernels._compiled.__wrapped__(kernels._adam)(p, g, m, v, 0.5, 1.0, 2.0, 1.0, 0.0)
     # m = 1.5, v = 4, so p = 1 - 1.5 / (2 + 2)
     assert p.tolist() == [0.625] * 4
+
+
+def simulated(dtype, controller, biases):
+    """Voltages of all layers of a 5-100-100-3 network after ten time points, 100 samples."""
+    random = np.random.default_rng(1)
+    sizes = (5, 100, 100, 3)
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    weights = [random.standard_normal(s).astype(dtype) for s in shapes]
+    feedback = [random.standard_normal((n, 3)).astype(dtype) for n in sizes[1:]]
+    net = FeedbackNetwork(
+        weights,
+        [random.standard_normal(n).astype(dtype) for n in sizes[1:]] if biases else [],
+        feedback,
+        [ACTIVATIONS["tanh"]] * 3,
+        SQUARED_ERROR,
+    )
+    activities = net.forward(random.standard_normal((100, 5)).astype(dtype))
+    target = activities.r[-1] + random.standard_normal((100, 3)).astype(dtype)
+    state = simulate(net, activities, target, controller)
+    return [array for arrays in (state.va, state.vb, state.vs, state.r) for array in arrays]
+
+
+@pytest.mark.parametrize("biases", (True, False))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("tau_a, transmission", ((0.1, True), (0.3, False)))
+def test_a_controlled_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype, biases, tau_a, transmission):
+    pytest.importorskip("numba")
+    controller = Controller(alpha=0.1, dt=0.1, steps=10, k_p=0.7, tau_v=0.4, tau_a=tau_a, inst_transmission=transmission)
+    compiled = simulated(dtype, controller, biases)
+    monkeypatch.setattr(kernels, "SMALLEST", 1 << 62)
+    for one, other in zip(compiled, simulated(dtype, controller, biases), strict=True):
+        assert one.tobytes() == other.tobytes()
