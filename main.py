@@ -18,6 +18,7 @@ from core import backend as backends
 from core.files import FileError
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
+from core.paths import make_numbered
 from core.recording import provenance
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
@@ -105,12 +106,12 @@ def build_loop(settings, backend, task, workers, draws, folder):
 
 
 def run_folder(settings):
-    """The folder of a run; without --out_dir a new one named after the time."""
+    """The folder of a run; without --out_dir a new one named after the time, made at once.  Raises UsageError, FileError."""
     if settings.out_dir is not None:
         return Path(settings.out_dir)
-    name = datetime.datetime.now().strftime("run_%Y-%m-%d_%H-%M-%S")
-    paths = [Path("logs", "runs", name + suffix) for suffix in ("", *(f"_{k}" for k in range(2, 100)))]
-    return next(path for path in paths if not path.exists())
+    if settings.load:
+        raise UsageError("--load: needs --out_dir, the folder of the run")
+    return make_numbered(Path("logs", "runs", f"run_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"))
 
 
 def decisive(settings):

@@ -19,7 +19,7 @@ from core import backend as backends
 from core.files import FileError
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
-from core.options import Parser, UsageError, add_arguments, option
+from core.options import Parser, UsageError, add_arguments, as_path, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
 from core.recording import RunFolder, provenance
 from core.streams import stream
@@ -89,8 +89,10 @@ class Options:
         "first batch of the training images",
         group="files",
     )
-    data_dir: str = option("", "folder of the data sets' folders, such as MNIST/; default: this program's datasets/", group="files")
-    results_dir: str = option("results", "folder for the run folders", group="files")
+    data_dir: str = option(
+        "", "folder of the data sets' folders, such as MNIST/; default: this program's datasets/", kind=as_path, group="files"
+    )
+    results_dir: str = option("results", "folder for the run folders", kind=as_path, group="files")
     load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
     load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
     overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")

@@ -7,12 +7,13 @@ interrupted: finished runs are read, unfinished ones go on where they were.  So 
 import datetime
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs import load
 from core.files import FileError, make_folder
-from core.options import Parser, UsageError, option
+from core.options import Parser, UsageError, as_path, option
+from core.paths import INSIDE, check_room, entries, make_numbered
 from core.training import say
 from figures import fig_s1
 from figures import pipeline as generic
@@ -24,7 +25,7 @@ from sweeps.script import Sweep, carry_out
 PROG = "run_pipeline.py"
 CONFIG_MODULE = "configs.pipeline_configs.mnist"
 OWN_NAMES = (".", "..", RESULTS, generic.FOLDER, fig_s1.FOLDER, TABLE, RECORD)
-LONGEST_NAME = 150  # characters, so that <key>_<name>.npy is a legal file name
+LONGEST_NAME = 150  # bytes, so that <key>_<name>.npy is a legal file name
 CONTINUED = "runs in --folder are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED}
 RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
@@ -34,9 +35,9 @@ RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in
 class Options:
     """The options of run_pipeline.py itself."""
 
-    out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made")
+    out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path)
     experiment_name: str = option("experiment", "NAME of that folder", metavar="NAME")
-    folder: str = option("", "the pipeline's folder itself, in place of the two; what was interrupted in it goes on")
+    folder: str = option("", "the pipeline's folder itself, in place of the two; what was interrupted in it goes on", kind=as_path)
     config_module: str = option(CONFIG_MODULE, "module whose `config_collection` is run", metavar="MODULE")
     jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
     overwrite: bool = option(False, "delete earlier runs in --folder and start again")
@@ -57,6 +58,7 @@ class Pipeline(Sweep):
     def __init__(self, options, overrides):
         super().__init__(PROG, Path(options.folder) if options.folder else new_folder(options), [], options)
         self.results, self.record = PipelineFolder(self.folder, load(options.config_module, collection=True)), {}
+        check_room(self.folder, LONGEST_NAME + INSIDE)
         self._check_names()
         for name, config in self.results.collection.experiments.items():
             run, settings = plan(name, self.folder / name, config, overrides, f"{PROG}: {name}")
@@ -69,9 +71,9 @@ class Pipeline(Sweep):
         files = set()
         for name in self.results.collection.experiments:
             where = f"{self.options.config_module}.config_collection[{name!r}]"
-            if name in OWN_NAMES or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name:
+            if name in OWN_NAMES or "/" in name or not name.isprintable() or not 0 < len(name.encode()) <= LONGEST_NAME:
                 raise UsageError(
-                    f"{where}: must be the name of a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} characters"
+                    f"{where}: must be the name of a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} bytes"
                 )
             own = {f"{key}_{name}" for key in self.results.keys(name)}
             if own & files:
@@ -80,11 +82,7 @@ class Pipeline(Sweep):
 
     def _check_folder(self):
         """Raise UsageError if --folder holds anything but runs, or an earlier pipeline, of the same experiments; FileError."""
-        try:
-            names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
-        except OSError as error:
-            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
-        found = {name for name in names if not name.startswith(".")}
+        found = {name for name in entries(self.folder) if not name.startswith(".")}
         if RECORD not in found and not found <= set(self.record):
             raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
         if self.options.overwrite:
@@ -119,7 +117,11 @@ class Pipeline(Sweep):
 
     def _claim(self):
         """Make the folder and write down what it is for; of an earlier pipeline no result stays with --overwrite."""
-        make_folder(self.folder, new=not self.options.folder)
+        if self.options.folder:
+            make_folder(self.folder)
+        else:  # which another pipeline of this second may have, too
+            self.folder = self.results.path = make_numbered(self.folder)
+            self.runs = [replace(run, folder=self.folder / run.name) for run in self.runs]
         self.results.begin(self.options.config_module, self.record)
         if self.options.overwrite:
             self.results.write({})
@@ -163,9 +165,7 @@ def new_folder(options):
         raise UsageError(f"--experiment_name={name}: must be the name of a folder, without another one")
     if options.overwrite:
         raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
-    stamp = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S")
-    paths = [Path(options.out_dir, f"{name}__{stamp}{suffix}") for suffix in ("", *(f"_{k}" for k in range(2, 100)))]
-    return next(path for path in paths if not path.exists())
+    return Path(options.out_dir, f"{name}__{datetime.datetime.now():%Y_%m_%d__%H_%M_%S}")
 
 
 def main(argv=None):

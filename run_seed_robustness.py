@@ -14,7 +14,7 @@ import numpy as np
 
 from configs import load
 from core.files import write_text
-from core.options import Parser, UsageError, option
+from core.options import Parser, UsageError, as_path, option
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.processes import LOG
@@ -43,7 +43,7 @@ RESERVED = {
 class Options:
     """The options of run_seed_robustness.py itself."""
 
-    out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs")
+    out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path)
     name: str = option("default", "name of the table, NAME.csv, and of the folder of its runs", metavar="NAME")
     config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
     nb_seeds: int = option(5, "number of seeds; the first ones are those of a smaller number", bounds=f"[1, {SEEDS}]")

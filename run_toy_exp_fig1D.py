@@ -17,8 +17,9 @@ from configs import load, to_argv
 from core import backend as backends
 from core.backend import to_host
 from core.files import FileError, make_folder, read_json, replacing, write_arrays
-from core.options import Parser, UsageError, option
+from core.options import Parser, UsageError, as_path, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.paths import exists
 from dfc.build import build_network, build_rule_options
 from dfc.draws import Draws
 from dfc.measures.feedback_diagnostics import feedback_fit
@@ -54,7 +55,7 @@ class Options:
     """The options of run_toy_exp_fig1D.py itself."""
 
     config_module: str = option("configs.toy_experiments.config_fig1D", "module whose `config` is used", metavar="MODULE")
-    out_dir: str = option("", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    out_dir: str = option("", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
     seed: int = option(None, "seed; default: the module's", bounds="[0, inf)", kind=int, names=("--random_seed",))
     quick: bool = option(False, f"learn the feedback weights in {QUICK['epochs_fb']} passes only")
     overwrite: bool = option(False, "learn the feedback weights anew")
@@ -129,7 +130,7 @@ def read_feedback(path, sizes):
 def check_origin(folder, settings):
     """Raise UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
     config = folder / PRETRAINING / "config.json"
-    made = read_json(config, settings=dict)["settings"] if config.exists() else {}
+    made = read_json(config, settings=dict)["settings"] if exists(config) else {}
     for name, value in program.decisive(settings).items():
         if name not in FORWARD_PHASE and made.get(name, value) != value:
             raise UsageError(
@@ -141,7 +142,7 @@ def check_origin(folder, settings):
 def learned_feedback(argv, settings, folder, options):
     """[Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
     path = folder / FEEDBACK
-    if path.exists() and not options.overwrite:
+    if exists(path) and not options.overwrite:
         check_origin(folder, settings)
         return read_feedback(path, settings.sizes[1:])
     if settings.freeze_fb_weights or not settings.epochs_fb:

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.files import FileError, make_folder, write_arrays
 from core.initialisers import PUBLISHED_INITIALISERS
-from core.options import Parser, UsageError, add_arguments, option
+from core.options import Parser, UsageError, add_arguments, as_path, option
 from core.outcomes import EXIT_USAGE
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
@@ -36,7 +36,7 @@ COUNT, QUICK_COUNT = 2000, 300
 class Options:
     """The options of run_toy_exp_fig2.py."""
 
-    out_dir: str = option("", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    out_dir: str = option("", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
     seed: int = option(42, "seed of weights, input and feedback", bounds="[0, inf)", names=("--random_seed",))
     count: int = option(None, f"random Q; default {COUNT}, with --quick {QUICK_COUNT}", bounds="[1, 1000000]", kind=int)
     quick: bool = option(False, "fewer random Q")

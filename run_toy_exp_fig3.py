@@ -14,7 +14,8 @@ from pathlib import Path
 
 from configs import load
 from core.files import write_text
-from core.options import Parser, UsageError, option
+from core.options import Parser, UsageError, as_path, option
+from core.paths import entries, exists, is_folder
 from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
@@ -50,7 +51,7 @@ FRAMES = {  # column: frame of the summary
 class Options:
     """The options of run_toy_exp_fig3.py itself."""
 
-    out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick")
+    out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
     seed: int = option(None, "seed of all runs; default: the published 42", bounds="[0, inf)", kind=int, names=("--random_seed",))
     jobs: int = option(1, "runs at a time; each uses one core, unless --threads is given", bounds="[1, 64]")
     quick: bool = option(False, f"{QUICK['epochs']} epochs, {QUICK['num_train']} training samples, half the time points")
@@ -69,7 +70,7 @@ def method_of(name):
 
 def home(folder, method):
     """The folder of the runs of a method: the last one there is by name, or a new one."""
-    found = [path for path in sorted(folder.glob("*")) if method_of(path.name) == method and path.is_dir()]
+    found = [folder / name for name in entries(folder) if method_of(name) == method and is_folder(folder / name)]
     return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
 
 
@@ -114,7 +115,7 @@ class Experiment(Sweep):
         """Bring every run to an outcome, the data following; raises as sweeps.script.Sweep."""
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
-                if (pipeline.path / RECORD).exists():
+                if exists(pipeline.path / RECORD):
                     pipeline.write({})  # no result of an earlier run stays
         try:
             super().run()

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from core.files import FileError, write_text
-from core.options import Parser, UsageError
+from core.options import Parser, UsageError, as_output, as_path
 from figures.runs import group_by_setting, names, read_runs, read_series
 
 COLUMNS = ("test_acc", "training_acc")
@@ -119,8 +119,9 @@ def write_csv(path, found):
 def main(argv=None):
     """Print one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake in the command or a file."""
     parser = Parser(prog="summarise_seeds.py", description=__doc__, epilog="All runs: results/*/")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="folder of a run, with config.json and metrics.csv")
-    parser.add_argument("--csv", metavar="FILE", help="write the numbers to this file, too")
+    told = "folder of a run, with config.json and metrics.csv"
+    parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=told)
+    parser.add_argument("--csv", type=as_output, metavar="FILE", help="write the numbers to this file, too")
     options = parser.parse_args(argv)
     try:
         found, notes = summaries(read_runs(options.folders))

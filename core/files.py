@@ -15,13 +15,13 @@ class FileError(Exception):
     """A file could not be written or is damaged; the text names it and says why."""
 
 
-def make_folder(path, new=False):
-    """A folder and those above it, as a Path; it may be there already, unless it has to be `new`.  Raises FileError."""
+def make_folder(path):
+    """Make a folder and those above it, unless it is there already, and return it as a Path.  Raises FileError."""
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=not new)
-    except OSError as error:
-        raise FileError(f"cannot use the folder {path}: {error.strerror}") from error
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot use the folder {path}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 

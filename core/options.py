@@ -6,6 +6,8 @@ import dataclasses
 import math
 import re
 
+from core.paths import SPARE, expanded, shortened, unfit
+
 
 def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None):
     """A dataclass field that is a command-line option `--field_name`.
@@ -15,7 +17,8 @@ def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None
     bounds    interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
     sentinel  one more legal number, outside the bounds, that stands for something else
     choices   legal strings
-    kind      the option's type where the default is None, which then may be given as the word None
+    kind      the option's type where its default does not tell: that is None, which then may be given as the word None, or the
+              option is a path (`as_path`)
     metavar   what stands for the value in `--help`
     names     further spellings of the flag
     group     heading in `--help`; default: that of `add_arguments`
@@ -85,6 +88,23 @@ class UsageError(Exception):
     """A user's mistake, found before any work: one sentence that names the option, its value and what is legal."""
 
 
+def as_path(text):
+    """The path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shortened(text)!r} {error}") from None
+
+
+def as_output(text):
+    """As `as_path`, for a file to be written: its temporary name must be possible, too."""
+    path = as_path(text)
+    problem = unfit(path, spare=SPARE)
+    if problem:
+        raise argparse.ArgumentTypeError(f"{shortened(text)!r} {problem}")
+    return path
+
+
 def _converter(field):
     """A function from the text of an option to its value; argparse puts the option's name in front of its errors."""
     kind, bounds, choices = field.metadata["kind"], field.metadata["bounds"], field.metadata["choices"]
@@ -125,7 +145,7 @@ def _parse_bounds(bounds):
 
 def _metavar(field):
     choices, kind = field.metadata["choices"], field.metadata["kind"]
-    usual = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper().replace("STR", "PATH")
+    usual = "{" + ",".join(choices) + "}" if choices else "PATH" if kind in (str, as_path) else kind.__name__.upper()
     return field.metadata["metavar"] or usual
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import datetime
+import fnmatch
 import io
 import os
 import platform
@@ -15,6 +16,7 @@ import numpy as np
 from core.backend import to_host
 from core.files import FileError, read_arrays, read_json, write_array, write_arrays, write_json, write_text
 from core.options import UsageError
+from core.paths import check_room, entries, exists
 
 try:
     import fcntl
@@ -24,6 +26,9 @@ except ImportError:  # not on Windows, where two programs in one folder are not 
 RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
     "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz", "*_angles*.csv",
+)  # fmt: skip
+FURTHER_FILES = (  # which alone are no run: logs, pictures and texts of main.py
+    "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
 ENDS = ("diverged", "singular", "stopped")
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
@@ -46,7 +51,7 @@ class RunFolder:
     def outcome(self):
         """The content of DONE, a dict; None while the run is unfinished.  Raises FileError if it is damaged."""
         path = self.path / "DONE"
-        if not path.exists():
+        if not exists(path):
             return None
         outcome = read_json(path, outcome=str)
         if outcome["outcome"] == "finished":
@@ -55,11 +60,14 @@ class RunFolder:
             raise FileError(f"{path} is damaged: {outcome['outcome']!r} is no outcome")
         return read_json(path, epoch=int)
 
-    def _holds_a_run(self):
-        try:
-            return any(any(self.path.glob(pattern)) for pattern in RUN_FILES)
-        except OSError as error:
-            raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
+    def _files(self, patterns):
+        """The files of these names that lie in the folder.  Raises FileError."""
+        found = []
+        for folder in dict.fromkeys(pattern.rpartition("/")[0] for pattern in patterns):
+            names = entries(self.path / folder)
+            own = [pattern for pattern in patterns if pattern.rpartition("/")[0] == folder]
+            found += [self.path / folder / name for pattern in own for name in fnmatch.filter(names, pattern.rpartition("/")[2])]
+        return found
 
     def open(self, load=False, load_or_start=False, overwrite=False):
         """Take the folder for this process; create it, or continue in it.
@@ -69,16 +77,17 @@ class RunFolder:
         overwrite      delete what an earlier run left here
         Raises         UsageError, FileError
         """
-        exists = self._holds_a_run()
-        if load and not exists:
+        check_room(self.path)
+        holds = bool(self._files(RUN_FILES))
+        if load and not holds:
             raise UsageError(f"--load: there is no run to load in {self.path}; leave out --load to start one")
-        if exists and not (load or load_or_start or overwrite):
+        if holds and not (load or load_or_start or overwrite):
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
         self._take()
-        if exists and overwrite:
+        if overwrite:
             self._clear()
-        elif exists:
+        elif holds:
             self._compare(read_json(self.path / "config.json", settings=dict))
 
     def _compare(self, config):
@@ -90,7 +99,7 @@ class RunFolder:
     def checkpoint(self):
         """{name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
         path = self.path / "checkpoint.npz"
-        return read_arrays(path) if path.exists() else None
+        return read_arrays(path) if exists(path) else None
 
     def begin(self, record):
         """Write config.json before training: the settings and `record` (options, versions, device); earlier records stay.
@@ -99,7 +108,7 @@ class RunFolder:
         Returns  the names of what rounds differently and has changed since the run began: "threads", "versions", "device"
         """
         path, changed = self.path / "config.json", []
-        if path.exists():
+        if exists(path):
             config = read_json(path, settings=dict)
             changed = [name for name in ("threads", "versions", "device") if config.get(name) != record[name]]
             now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
@@ -126,9 +135,14 @@ class RunFolder:
                 self.close()  # a file system without locks: two programs in one folder are not noticed there
 
     def _clear(self):
-        for pattern in RUN_FILES:
-            for file in self.path.glob(pattern):
+        for file in self._files(RUN_FILES + FURTHER_FILES):
+            try:
                 file.unlink()
+            except OSError as error:
+                raise FileError(f"cannot delete {file}: {error.strerror}") from error
+        for folder in {pattern.rpartition("/")[0] for pattern in FURTHER_FILES} - {""}:
+            with contextlib.suppress(OSError):  # it is not there, or holds something else
+                (self.path / folder).rmdir()
 
     def close(self):
         """Let other processes use the folder."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from core.files import FileError, replacing
-from core.options import Parser, UsageError, add_arguments
+from core.options import Parser, UsageError, add_arguments, as_output, as_path
 from figures.runs import read_runs
 
 ENDINGS = (".png", ".pdf")
@@ -60,10 +60,9 @@ def draw_runs(script, description, folders, default, record, picture, argv):
     """
     name = Path(script).name
     parser = Parser(prog=name, description=description, epilog=f"Several runs: {folders[1]}")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help=folders[0])
-    parser.add_argument(
-        "--output", action="append", metavar="FILE", help=f"picture to write, PNG or PDF, repeatable; default {default}"
-    )
+    parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=folders[0])
+    told = f"picture to write, PNG or PDF, repeatable; default {default}"
+    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     add_arguments(parser, record)
     given = vars(parser.parse_args(argv))
     paths, outputs = given.pop("folders"), given.pop("output") or [default]

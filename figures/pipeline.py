@@ -14,7 +14,7 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from core.files import FileError, make_folder
-from core.options import Parser, UsageError, add_arguments, option
+from core.options import Parser, UsageError, add_arguments, as_path, option
 from dfc.measures.summary import Frame
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
@@ -285,8 +285,9 @@ def run(name, description, place, record, argv, draw_all):
     draw_all  function (folder, output, **those options) -> paths
     """
     parser = Parser(prog=name, description=description)
-    parser.add_argument("folder", metavar="FOLDER", help="folder of a pipeline, with result_dict and pipeline.json")
-    parser.add_argument("--output", metavar="FOLDER", help=f"folder of the pictures, PNG and PDF; default {place} in the first")
+    parser.add_argument("folder", type=as_path, metavar="FOLDER", help="folder of a pipeline, with result_dict and pipeline.json")
+    told = f"folder of the pictures, PNG and PDF; default {place} in the first"
+    parser.add_argument("--output", type=as_path, metavar="FOLDER", help=told)
     add_arguments(parser, record)
     given = vars(parser.parse_args(argv))
     folder, output = given.pop("folder"), given.pop("output")

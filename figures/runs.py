@@ -11,6 +11,7 @@ import numpy as np
 
 from core.files import FileError, read_json
 from core.options import UsageError
+from core.paths import exists, is_folder
 from core.recording import RunFolder
 from core.training import LARGEST_LOSS
 from datasets import CATALOGUE
@@ -73,9 +74,9 @@ def read_runs(folders):
 def read_run(folder):
     """The Run in a folder, its series not yet read.  Raises FileError if it is none or a file of it is damaged."""
     path = Path(folder)
-    if not path.is_dir():
-        raise FileError(f"{folder} is not a run folder: it is " + ("a file" if path.exists() else "not there"))
-    if not (path / "config.json").exists():
+    if not is_folder(path):
+        raise FileError(f"{folder} is not a run folder: it is " + ("a file" if exists(path) else "not there"))
+    if not exists(path / "config.json"):
         raise FileError(f"{folder} is not a run folder: it has no config.json")
     config = read_json(path / "config.json", settings=dict, options=dict)
     return Run(path, config["settings"], config["options"], RunFolder(path, config["settings"]).outcome)

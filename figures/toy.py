@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from core.files import FileError, read_arrays
-from core.options import Parser, UsageError
+from core.options import Parser, UsageError, as_output, as_path
 from figures.drawing import ENDINGS, ending, save
 
 
@@ -62,10 +62,9 @@ def run(script, description, write, default, argv=None):
     """
     name = Path(script).name
     parser = Parser(prog=name, description=description)
-    parser.add_argument("data", metavar="DATA", help="file that the experiment saved")
-    parser.add_argument(
-        "--output", action="append", metavar="FILE", help=f"picture, PNG or PDF, repeatable; default {default}.png beside DATA"
-    )
+    parser.add_argument("data", type=as_path, metavar="DATA", help="file that the experiment saved")
+    told = f"picture, PNG or PDF, repeatable; default {default}.png beside DATA"
+    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     given = parser.parse_args(argv)
     try:
         outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]

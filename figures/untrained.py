@@ -8,7 +8,7 @@ import numpy as np
 
 import datasets
 from core.files import FileError, write_arrays
-from core.options import Parser, UsageError, add_arguments, option
+from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
 from figures.drawing import COLOURS, DASHES, MARKERS, ending, save
 from figures.toy import read_data
 
@@ -19,7 +19,7 @@ class Options:
 
     seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
     hidden_layers: int = option(12, "hidden layers of the deepest network", bounds="[1, 30]")
-    data_dir: str = option("", "folder with MNIST/; default: datasets/ beside this program")
+    data_dir: str = option("", "folder with MNIST/; default: datasets/ beside this program", kind=as_path)
     quiet: bool = option(False, "no progress bar")
 
 
@@ -56,10 +56,10 @@ def run(script, description, shapes, measure, draw, argv=None):
     """
     name = Path(script).stem
     parser = Parser(prog=f"{name}.py", description=description, epilog="The measured numbers are saved beside the first picture.")
-    parser.add_argument("data", nargs="?", metavar="DATA", help="draw what was saved earlier; default: measure, and save it")
-    parser.add_argument(
-        "--output", action="append", metavar="FILE", help=f"picture, PNG or PDF, repeatable; default results/{name}.png"
-    )
+    told = "draw what was saved earlier; default: measure, and save it"
+    parser.add_argument("data", nargs="?", type=as_path, metavar="DATA", help=told)
+    told = f"picture, PNG or PDF, repeatable; default results/{name}.png"
+    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     add_arguments(parser, Options)
     given = vars(parser.parse_args(argv))
     data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]

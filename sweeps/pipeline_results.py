@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.files import FileError, make_folder, read_json, write_array, write_json, write_text
+from core.paths import exists
 from datasets.catalogue import BY_FLAG
 from dfc.measures.summary import Frame
 
@@ -195,7 +196,7 @@ def _reason(error):
 def read_record(folder):
     """{name: {flag: value}} of the experiments of a pipeline's folder, in their order.  Raises FileError."""
     path = Path(folder, RECORD)
-    if not path.exists():
+    if not exists(path):
         raise FileError(f"{folder} is not a folder of run_pipeline.py: it has no {RECORD}")
     experiments = read_json(path, experiments=dict)["experiments"]
     for name, flags in experiments.items():

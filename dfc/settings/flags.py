@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from core.backend import BACKENDS
-from core.options import option
+from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.activations import ACTIVATIONS
 
@@ -115,7 +115,7 @@ class Options:
     single_precision: bool = _misc(False, "float32 instead of float64")
     evaluate: bool = _misc(False, "do not stop early for a low accuracy or a loss that no longer falls (not BP)")
 
-    out_dir: str = _log(None, "folder of the results; default: ./logs/runs/run_<YYYY-mm-dd_HH-MM-SS>", kind=str)
+    out_dir: str = _log(None, "folder of the results; default: ./logs/runs/run_<YYYY-mm-dd_HH-MM-SS>", kind=as_path)
     save_logs: bool = _log(False, "log norms, losses and angles at every logged batch")
     save_BP_angle: bool = _log(False, "angles between the updates and those of BP")
     save_GN_angle: bool = _log(False, "angles with the Gauss-Newton updates (slow)")
@@ -180,7 +180,9 @@ class Options:
     backend: str = _own("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
     device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=NOT_NEGATIVE)
     threads: int = _own(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]")
-    data_dir: str = _own("", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset")
+    data_dir: str = _own(
+        "", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset", kind=as_path
+    )
     train_samples: int = _own(0, "images: learn from the first N training samples only; 0: all", bounds="[0, inf)")
     load: bool = _own(False, "continue the run in out_dir")
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")

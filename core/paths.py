@@ -1,0 +1,121 @@
+"""Paths as users give them: `~` is their home, names must fit the file system, and a look at a path never fails unheard."""
+
+import itertools
+import os
+import stat
+from pathlib import Path
+
+from core.files import FileError, make_folder
+
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on all usual file systems; a path ends with one more, the zero
+SPARE = 32  # bytes that a temporary name is longer than the final one
+INSIDE = 160  # bytes of the longest path below a run folder, its temporary name included
+
+
+def expanded(text):
+    """The path that `text` means, as text, its `~` or `~user` replaced by that home.
+
+    Raises  ValueError with a clause that follows the name of an option: an empty text, or what no file can be called
+    """
+    if not text:
+        raise ValueError("is empty: must be the name of a folder or of a file; . is the current folder")
+    path = os.path.expanduser(text)
+    problem = unfit(path)
+    if problem:
+        raise ValueError(problem)
+    return path
+
+
+def unfit(path, spare=0, inside=0):
+    """Why nothing can be written at a path, as a clause that follows its name; None if its names fit.
+
+    spare   bytes that its last name must leave free
+    inside  bytes that must be left for what is written below it
+    """
+    try:
+        data = os.fsencode(path)
+    except UnicodeEncodeError:
+        return "holds a character that no file name can have"
+    if b"\0" in data:
+        return "holds a zero byte, which no file name can have"
+    *parents, last = data.split(b"/")
+    longest = max([len(last) + spare, *map(len, parents)])
+    if longest > LONGEST_NAME:
+        own = f", {LONGEST_NAME - spare} for the last one" if spare else ""
+        return f"has a name of {max(map(len, (last, *parents)))} bytes, where {LONGEST_NAME} are the most{own}"
+    if len(data) + max(spare, inside) > LONGEST_PATH:
+        return f"has {len(data)} bytes, where {LONGEST_PATH - max(spare, inside)} are the most"
+    return None
+
+
+def check_room(path, inside=INSIDE):
+    """Raise FileError for a folder whose files would have names that are too long."""
+    problem = unfit(path, inside=inside)
+    if problem:
+        raise FileError(f"cannot use the folder {shortened(path)}: it {problem}")
+
+
+def check_output(path):
+    """Raise FileError for a file that could not be written because its name, or its temporary name, is too long."""
+    problem = unfit(path, spare=SPARE)
+    if problem:
+        raise FileError(f"cannot write {shortened(path)}: it {problem}")
+
+
+def shortened(path):
+    """A path for a sentence about it: of a very long one the two ends, and what cannot be printed escaped."""
+    text = str(path).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}"
+
+
+def exists(path):
+    """Whether something lies at a path, links followed.  Raises FileError where one cannot look."""
+    return _mode(path) is not None
+
+
+def is_folder(path):
+    """Whether a path is a folder, links followed.  Raises FileError where one cannot look."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def entries(folder):
+    """The names in a folder in alphabetical order; none where there is no such folder.  Raises FileError."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot use the folder {shortened(folder)}: {reason(error)}") from None
+
+
+def reason(error):
+    """What an OSError or another error says, without the path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def make_numbered(path):
+    """Make a new folder with the name of `path`, or with that and _2, _3, …, and return it; no two processes make the same one.
+
+    Raises  FileError
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    for number in itertools.count(1):
+        folder = path.with_name(path.name + (f"_{number}" if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+        except (OSError, ValueError) as error:
+            raise FileError(f"cannot use the folder {shortened(folder)}: {reason(error)}") from error
+
+
+def _mode(path):
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot look at {shortened(path)}: {reason(error)}") from None

@@ -1,0 +1,213 @@
+"""Paths as people give them: a home folder, an empty value, names that no disk can hold, folders that one must not search.
+
+Every option of every script that names a file or a folder is tried; whatever is wrong is told in one sentence, before any work.
+"""
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+import main
+import run
+import run_pipeline
+import run_seed_robustness
+import run_toy_exp_fig1D
+import run_toy_exp_fig2
+import run_toy_exp_fig3
+import summarise_seeds
+from core import paths
+from core.files import FileError
+from core.recording import RunFolder
+from figures import alignment, alignment_depth, fig1d, fig2, fig3, fig_s1, learning_curves, pipeline, precision
+from tests.faults import tiny_main, tiny_runs
+
+OPTIONS = {  # script: its options that name a path, "" for an argument
+    run: ("--results_dir=", "--data_dir="),
+    main: ("--out_dir=", "--data_dir="),
+    run_seed_robustness: ("--out_dir=", "--data_dir="),
+    run_pipeline: ("--out_dir=", "--folder=", "--data_dir="),
+    run_toy_exp_fig1D: ("--out_dir=", "--data_dir="),
+    run_toy_exp_fig2: ("--out_dir=",),
+    run_toy_exp_fig3: ("--out_dir=", "--data_dir="),
+    summarise_seeds: ("", "--csv="),
+    learning_curves: ("", "--output="),
+    alignment: ("", "--output="),
+    alignment_depth: ("", "--output=", "--data_dir="),
+    precision: ("", "--output=", "--data_dir="),
+    fig1d: ("", "--output="),
+    fig2: ("", "--output="),
+    fig3: ("", "--output="),
+    fig_s1: ("", "--output="),
+    pipeline: ("", "--output="),
+}
+NEEDED = {"--output=": ["here"], "--csv=": ["here"]}  # arguments that must stand beside an option
+PLACES = [pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own]
+IMPOSSIBLE = {
+    "empty": ("", "is empty"),
+    "a name too long": ("x" * 256 + ".png", "bytes"),
+    "a name too long in bytes": ("ä" * 128 + ".png", "bytes"),
+    "a path too long": ("a/" * 2100 + "b.png", "bytes"),
+    "a zero byte": ("a\0b.png", "zero byte"),
+}
+
+
+def status(script, *argv):
+    try:
+        return script.main(list(argv))
+    except SystemExit as stop:
+        return stop.code
+
+
+def sentence(capsys):
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert out == "" and "Traceback" not in line
+    return line
+
+
+@pytest.mark.parametrize("wrong", IMPOSSIBLE)
+@pytest.mark.parametrize("script, option", PLACES)
+def test_a_path_that_cannot_be_is_refused_before_any_work(script, option, wrong, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text, word = IMPOSSIBLE[wrong]
+    assert status(script, *NEEDED.get(option, []), option + text) == 2
+    line = sentence(capsys)
+    assert word in line and (option.rstrip("=") or script.__name__.rpartition(".")[2]) in line
+    assert not list(tmp_path.iterdir())
+
+
+FILES = [place for place in PLACES if place.values[1] in ("--output=", "--csv=") and place.values[0] not in (pipeline, fig_s1)]
+
+
+@pytest.mark.parametrize("script, option", FILES)
+def test_a_file_needs_room_for_its_temporary_name(script, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert status(script, "here", option + "x" * 246 + ".png") == 2
+    assert "250 bytes" in sentence(capsys)
+
+
+def test_home_is_expanded_in_the_options_of_both_programs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.in_process(tmp_path / "home", monkeypatch)
+    assert status(run, "--data_dir=~/data", "--results_dir=~/runs", "--nb_epochs=1", "--batch_size=60", "--quiet") == 0
+    assert (tiny_runs.only(tmp_path / "home/runs") / "DONE").exists()
+    tiny_main.in_process(tmp_path, monkeypatch)
+    assert status(main, *tiny_main.TINY, "--out_dir=~/a run", "--epochs=1") == 0
+    assert (tmp_path / "home/a run/DONE").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_home_of_figures_tables_and_sweeps(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run_seed_robustness.Options.__dataclass_fields__["out_dir"].metadata["kind"]("~/x") == f"{tmp_path}/x"
+    assert paths.expanded("~") == str(tmp_path) and paths.expanded("a~") == "a~" and paths.expanded("./~") == "./~"
+    assert status(run_toy_exp_fig2, "--out_dir=~/fig2", "--count=5") == 0
+    assert (tmp_path / "fig2/fig2.npz").exists()
+    assert status(fig2, "~/fig2/fig2.npz", "--output=~/again.pdf") == 0
+    assert (tmp_path / "again.pdf").exists()
+
+
+# ---- the folder of a run
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = main.parse(list(tiny_main.TINY))
+    made, go = [], threading.Barrier(8)
+
+    def start():
+        go.wait()
+        for _ in range(20):
+            made.append(main.run_folder(settings))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == len(made) == 160 and all(path.is_dir() for path in made)
+
+
+def test_load_without_a_folder_is_refused_and_makes_none(tmp_path, monkeypatch, capsys):
+    call = tiny_main.in_process(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    assert call("--out_dir=None", "--load") == 2
+    assert "--out_dir" in tiny_main.complaint(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_the_folder_of_new_runs_should_be(tmp_path, monkeypatch):
+    (tmp_path / "logs").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match="logs"):
+        main.run_folder(main.parse(list(tiny_main.TINY)))
+
+
+@pytest.mark.parametrize("length", [3900, 4090])
+def test_a_folder_whose_files_would_not_fit_is_refused_before_training(length, tmp_path):
+    path = Path(tmp_path, *["n" * 200] * 30)
+    path = Path(str(path)[: length - 5].rstrip("/"), "last")
+    folder = RunFolder(path, {})
+    if length < 3930:
+        folder.open()
+        folder.close()
+        assert path.is_dir()
+    else:
+        with pytest.raises(FileError, match="bytes"):
+            folder.open()
+        assert not list(tmp_path.iterdir())
+
+
+# ---- folders that must not be searched
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder in which nobody may look, the superuser included."""
+    place = tmp_path / "locked"
+    place.mkdir()
+
+    def refuse_below(name):
+        original = getattr(os, name)
+
+        def refuse(path=".", *arguments, **words):
+            if not isinstance(path, int) and str(place) + "/" in os.fspath(path) + "/" and (
+                name in ("listdir", "scandir") or os.fspath(path) != str(place)
+            ):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return original(path, *arguments, **words)
+
+        monkeypatch.setattr(os, name, refuse)
+
+    for name in ("stat", "lstat", "listdir", "scandir", "open", "mkdir"):
+        refuse_below(name)
+    return place
+
+
+@pytest.mark.parametrize("script", [summarise_seeds, learning_curves, alignment, fig1d, fig2, fig3, fig_s1, pipeline])
+def test_an_argument_in_a_folder_that_cannot_be_searched(script, locked, capsys):
+    output = [f"--output={locked.parent}/x.png"] if script is not summarise_seeds else []
+    assert status(script, f"{locked}/a", *output) == 2
+    assert str(locked) in sentence(capsys)
+
+
+@pytest.mark.parametrize("script, option", [
+    (run, "--results_dir="), (run, "--data_dir="), (main, "--out_dir="), (run_pipeline, "--folder="),
+    (run_toy_exp_fig1D, "--out_dir="), (run_toy_exp_fig2, "--out_dir="), (run_toy_exp_fig3, "--out_dir="),
+    (run_seed_robustness, "--out_dir="),
+])  # fmt: skip
+def test_an_option_in_a_folder_that_cannot_be_searched(script, option, locked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if script is run:
+        tiny_runs.in_process(tmp_path, monkeypatch)
+        more = [] if "data" in option else [f"--data_dir={tmp_path / 'data'}"]
+    else:
+        tiny_main.install(monkeypatch.setattr)
+        more = list(tiny_main.TINY) if script is main else []
+    assert status(script, option + f"{locked}/a", *more) == 2
+    line = sentence(capsys)
+    assert str(locked) in line and "ermission denied" in line
