@@ -13,7 +13,7 @@ from pathlib import Path
 from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, as_path, option
-from core.paths import INSIDE, check_room, entries, make_numbered
+from core.paths import INSIDE, check_room, entries, make_numbered, shortened
 from core.training import say
 from figures import fig_s1
 from figures import pipeline as generic
@@ -161,8 +161,8 @@ class Pipeline(Sweep):
 def new_folder(options):
     """The folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
     name = options.experiment_name
-    if "/" in name or "\\" in name:
-        raise UsageError(f"--experiment_name={name}: must be the name of a folder, without another one")
+    if not name.isprintable() or "/" in name or "\\" in name:
+        raise UsageError(f"--experiment_name={shortened(name)}: must be the name of a folder, without another one")
     if options.overwrite:
         raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
     return Path(options.out_dir, f"{name}__{datetime.datetime.now():%Y_%m_%d__%H_%M_%S}")

@@ -15,6 +15,7 @@ import numpy as np
 from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
+from core.paths import check_output, shortened
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.processes import LOG
@@ -75,9 +76,10 @@ class SeedSweep(Sweep):
 
     def __init__(self, options, overrides):
         name = options.name.removesuffix(".csv")
-        if name in ("", ".", "..") or "/" in name or "\\" in name:
-            raise UsageError(f"--name={options.name}: must be the name of a file, without a folder")
+        if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+            raise UsageError(f"--name={shortened(options.name)}: must be the name of a file, without a folder")
         folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
+        check_output(self.path)
         run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)
         self.seeds = {f"seed_{seed}": seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
         runs = [

@@ -42,9 +42,9 @@ def unfit(path, spare=0, inside=0):
     longest = max([len(last) + spare, *map(len, parents)])
     if longest > LONGEST_NAME:
         own = f", {LONGEST_NAME - spare} for the last one" if spare else ""
-        return f"has a name of {max(map(len, (last, *parents)))} bytes, where {LONGEST_NAME} are the most{own}"
+        return f"has a name too long: {max(map(len, (last, *parents)))} bytes, where {LONGEST_NAME} are the most{own}"
     if len(data) + max(spare, inside) > LONGEST_PATH:
-        return f"has {len(data)} bytes, where {LONGEST_PATH - max(spare, inside)} are the most"
+        return f"is too long: {len(data)} bytes, where {LONGEST_PATH - max(spare, inside)} are the most"
     return None
 
 
@@ -64,8 +64,8 @@ def check_output(path):
 
 def shortened(path):
     """A path for a sentence about it: of a very long one the two ends, and what cannot be printed escaped."""
-    text = str(path).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}"
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+    return text if len(text) <= 1000 else f"{text[:90]} ... {text[-90:]}"
 
 
 def exists(path):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from core.files import FileError
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.paths import check_room
 from dfc.measures.summary import DONE, read_summary
 from sweeps.processes import LOG, Interrupted, run_all
 
@@ -38,6 +39,8 @@ class Sweep:
     def run(self):
         """Bring every run to an outcome, what is written following.  Raises what run_all raises, and StoppedByError."""
         options = self.options
+        for run in self.runs:
+            check_room(run.folder)
         run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
 
     def write(self, run):

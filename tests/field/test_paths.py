@@ -211,3 +211,31 @@ def test_an_option_in_a_folder_that_cannot_be_searched(script, option, locked, t
     assert status(script, option + f"{locked}/a", *more) == 2
     line = sentence(capsys)
     assert str(locked) in line and "ermission denied" in line
+
+
+# ---- names that become those of files
+
+
+@pytest.mark.parametrize("name", ["n" * 240, "ü" * 120, "a\0b", "a\nb", "../up", ""])
+def test_a_name_of_a_sweep_that_cannot_be_that_of_a_file(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert status(run_seed_robustness, f"--name={name}") == 2
+    assert "name" in sentence(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["n" * 240, "ü" * 120, "a\0b", "a\nb", "../up"])
+def test_a_name_of_a_pipeline_that_cannot_be_that_of_a_folder(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert status(run_pipeline, f"--experiment_name={name}") == 2
+    assert "name" in sentence(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_name_is_too_long_is_refused(tmp_path, monkeypatch, capsys):
+    call = tiny_runs.in_process(tmp_path, monkeypatch)
+    before = tiny_runs.contents(tmp_path)
+    monkeypatch.setattr(run, "run_name", lambda *options: "r" * 256)
+    assert call("--nb_epochs=1") == 2
+    assert "256 bytes" in tiny_runs.complaint(capsys.readouterr().err)
+    assert tiny_runs.contents(tmp_path) == before
