@@ -1,8 +1,11 @@
 """One invertible layer: h (n, size) -> f(h W + b), and back.
 
 Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity
-below.  Matrices act on the last two axes.
+below.  Every array may have a leading axis of seeds: then W is (S, size, size), b (S, size) and h (S, n, size), and each seed
+gets the same bits as if it were alone.
 """
+
+from itertools import product
 
 import numpy as np
 
@@ -45,7 +48,7 @@ class InvLayer:
     def forward(self, h, units=None):
         """Activities f(h W + b) of the first `units` units (default all): h (n, >= size) -> (n, units)."""
         z = h[..., : self.size] @ self.weights[..., :units]
-        z += self.biases[..., :units]
+        z += self.biases[..., None, :units]
         return self.transfer.apply(z)
 
     def transpose_product(self, rows):
@@ -57,7 +60,7 @@ class InvLayer:
 
         Raises SingularWeights if W has no inverse.
         """
-        return self.solve(self.transfer.inverse(y) - self.biases)
+        return self.solve(self.transfer.inverse(y) - self.biases[..., None, :])
 
     def gram(self):
         """W W^T as (off, diagonal): the matrix with a diagonal of zeros (size, size), and its diagonal (size,).
@@ -88,12 +91,28 @@ class InvLayer:
         columns = rows.shape[-1]
         if columns < min(rows.shape[-2], self.size):
             xp = array_module(rows)
-            return rows @ self.solve(xp.eye(columns, self.size, dtype=rows.dtype))
+            unit = xp.eye(columns, self.size, dtype=rows.dtype)
+            return rows @ self.solve(xp.broadcast_to(unit, (*rows.shape[:-2], *unit.shape)))
         if self.gram_solve and self._gram_version == self.version:
-            solution = solve_gram(*self._gram, self.transpose_product(rows))
-            if solution is not None:
-                return solution
+            return self._solve_by_gram(rows)
         return self._solve_directly(rows)
+
+    def _solve_by_gram(self, rows):
+        """`solve_gram` of every seed on its own, because its number of products must not depend on the others."""
+        off, diagonal = self._gram
+        products = self.transpose_product(rows)
+        solution, hopeless = array_module(rows).empty_like(products), []
+        for seed in product(*map(range, rows.shape[:-2])):
+            found = solve_gram(off[seed], diagonal[seed], products[seed])
+            if found is None:
+                hopeless.append(seed)
+            else:
+                solution[seed] = found
+        if hopeless:
+            direct = self._solve_directly(rows)
+            for seed in hopeless:
+                solution[seed] = direct[seed]
+        return solution
 
     def _solve_directly(self, rows):
         xp = array_module(rows)
@@ -105,7 +124,7 @@ class InvLayer:
             solution = xp.linalg.solve(self.weights.swapaxes(-1, -2), rows.swapaxes(-1, -2)).swapaxes(-1, -2)
         except np.linalg.LinAlgError:
             raise self._singular() from None
-        unsolved = xp.isfinite(rows).all() & ~xp.isfinite(solution).all()
+        unsolved = xp.isfinite(rows).all(axis=(-2, -1)) & ~xp.isfinite(solution).all(axis=(-2, -1))
         self._unsolved = unsolved if self._unsolved is None else self._unsolved | unsolved
         return solution
 
@@ -115,8 +134,15 @@ class InvLayer:
         cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: once an evaluation.
         """
         failed, self._unsolved = self._unsolved, None
-        if failed is not None and bool(failed):
+        if failed is not None and bool(failed.any()):
             raise self._singular()
+
+    def hand_marks_to(self, layers):
+        """Give the mark that `check_solved` reads to one layer per seed, and forget it."""
+        marks, self._unsolved = self._unsolved, None
+        if marks is not None:
+            for layer, mark in zip(layers, marks, strict=True):
+                layer._unsolved = mark if layer._unsolved is None else layer._unsolved | mark
 
     def _singular(self):
         return SingularWeights(f"the weight matrix of {self.name} has no inverse")

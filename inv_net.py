@@ -4,6 +4,7 @@ Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l m
 the layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
 """
 
+from core.backend import array_module
 from inv_layer import InvLayer
 
 
@@ -28,6 +29,18 @@ class TowerInvNet:
         if sorted(sizes, reverse=True) != sizes or sizes[-1] < classes:
             raise ValueError(f"layer sizes {sizes} must not grow, nor end below the {classes} classes")
         self.active = [*sizes[1:], classes]  # of h_{l+1}: units that the layer above reads, or that stand for classes
+
+    @classmethod
+    def together(cls, nets):
+        """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
+        first, xp = nets[0], array_module(*nets[0].parameters)
+        arrays = [xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)]
+        return cls(arrays[::2], arrays[1::2], first.transfer, first.classes, first.layers[0].gram_solve)
+
+    @property
+    def seeds(self):
+        """The shape of the leading axis of seeds: (S,), or () for a network that stands alone."""
+        return self.layers[0].weights.shape[:-2]
 
     @property
     def parameters(self):
@@ -84,6 +97,11 @@ class TowerInvNet:
     def transpose_product(self, l, delta):
         """delta W_l^T: from errors on layer l (n, <= size) to what they mean for the activity below (n, size)."""
         return self.layers[l].transpose_product(delta)
+
+    def hand_marks_to(self, nets):
+        """Give what `check_solved` reads to the networks that this one was made of."""
+        for index, layer in enumerate(self.layers):
+            layer.hand_marks_to([net.layers[index] for net in nets])
 
     def check_solved(self):
         """Raise SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""

@@ -1,5 +1,7 @@
 """What every learner has in common: a network, its optimiser, and how both are saved."""
 
+import numpy as np
+
 from core.backend import array_module
 
 
@@ -32,6 +34,18 @@ class BaseLearner:
         self.optimiser.restore({name[len(prefix) :]: xp.asarray(a) for name, a in named.items() if name.startswith(prefix)})
         self.net.weights_changed()
 
+    def take(self, learners):
+        """Continue from the states of `learners`, one per seed, as the learner `together` of them."""
+        states = [learner.state() for learner in learners]
+        self.restore({name: _stacked([state[name] for state in states]) for name in states[0]})
+
+    def give(self, learners):
+        """Hand the state of each seed back to the learner that it came from."""
+        state = self.state()
+        for seed, learner in enumerate(learners):
+            learner.restore({name: a[seed] if hasattr(a, "shape") else np.asarray(a) for name, a in state.items()})
+        self.net.hand_marks_to([learner.net for learner in learners])
+
     def finite(self):
         """Whether everything trained is a finite number; waits for the device."""
         xp = array_module(*self.net.arrays)
@@ -40,3 +54,9 @@ class BaseLearner:
     def end_epoch(self):
         """{column: number} of what was seen during the epoch; counting starts again."""
         return {}
+
+
+def _stacked(values):
+    """What the learners of several seeds have under one name, with a leading axis of seeds; counters are the same for all."""
+    first = values[0]
+    return array_module(first).stack(values) if hasattr(first, "shape") else np.asarray(first)

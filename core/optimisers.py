@@ -1,5 +1,6 @@
 """Optimisers: they know lists of arrays and nothing else, and update them in place."""
 
+import copy
 import math
 
 import numpy as np
@@ -24,43 +25,51 @@ class Optimiser:
     """
 
     def __init__(self, parameters, learning_rate, weight_decay, moments):
-        xp = array_module(*parameters)
-        self.parameters = parameters
         self.learning_rate = per_array(learning_rate, parameters, "learning rates")
         self.weight_decay = weight_decay
-        self.steps = 0
         self._names = moments
-        self._moments = [[xp.zeros_like(p) for _ in moments] for p in parameters]
+        self._begin(parameters)
+
+    def _begin(self, parameters):
+        xp = array_module(*parameters)
+        self.parameters, self.steps = parameters, 0
+        self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
         block = BLOCK if xp is np else 1 << 62  # a GPU wants few and long passes
-        self._blocks = [shares(len(p), -(-p.size // block)) for p in parameters]
-        largest = max(p[rows].size for p, blocks in zip(parameters, self._blocks, strict=True) for rows in blocks)
-        self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(weight_decay))]
+        self._blocks = [_parts(p.shape, block) for p in parameters]
+        largest = max(p[part].size for p, parts in zip(parameters, self._blocks, strict=True) for part in parts)
+        self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
+
+    def like(self, parameters):
+        """An optimiser with the same settings for other parameters, as many, at its start."""
+        other = copy.copy(self)
+        other._begin(parameters)
+        return other
 
     def step(self, gradients):
         """Update every parameter by its gradient, arrays like the parameters."""
         self.advance()
         for index, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
-            for rows in self._blocks[index]:
-                part = p[rows]
-                self._update(index, rows, gradient, [s[: part.size].reshape(part.shape) for s in self._scratch])
+            for part in self._blocks[index]:
+                size, shape = p[part].size, p[part].shape
+                self._update(index, part, gradient, [s[:size].reshape(shape) for s in self._scratch])
 
     def advance(self):
         """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""
         self.steps += 1
 
-    def update(self, index, rows, gradient):
-        """Update the rows `rows` (a slice) of parameter `index` by those of its gradient, an array like the parameter."""
-        self._update(index, rows, gradient)
+    def update(self, index, part, gradient):
+        """Update the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient."""
+        self._update(index, part, gradient)
 
-    def _update(self, index, rows, gradient, scratch=None):
-        p, g = self.parameters[index][rows], gradient[rows]
+    def _update(self, index, part, gradient, scratch=None):
+        p, g = self.parameters[index][part], gradient[part]
         xp = array_module(p)
         scratch = scratch or [xp.empty_like(p) for _ in self._scratch]
         out = scratch[0]
         if self.weight_decay:
             g = xp.multiply(p, self.weight_decay, out=scratch[1])
-            g += gradient[rows]
-        self._change(xp, index, g, [moment[rows] for moment in self._moments[index]], out)
+            g += gradient[part]
+        self._change(xp, index, g, [moment[part] for moment in self._moments[index]], out)
         p -= out
 
     def _change(self, xp, index, g, moments, out):
@@ -172,13 +181,13 @@ class Adam(Optimiser):
         xp.divide(m, out, out=out)
         out *= rate
 
-    def _update(self, index, rows, gradient, scratch=None):
-        p, g, (m, v) = self.parameters[index][rows], gradient[rows], (moment[rows] for moment in self._moments[index])
+    def _update(self, index, part, gradient, scratch=None):
+        p, g, (m, v) = self.parameters[index][part], gradient[part], (moment[part] for moment in self._moments[index])
         if kernels.fuses(p) and g.flags.c_contiguous:
             rate, epsilon = self._constants(index)
             kernels.adam(p, g, m, v, self.beta1, self.beta2, epsilon, rate, self.weight_decay)
         else:
-            super()._update(index, rows, gradient, scratch)
+            super()._update(index, part, gradient, scratch)
 
     def _constants(self, index):
         """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
@@ -188,6 +197,13 @@ class Adam(Optimiser):
             root = math.sqrt(1.0 - self.beta2**self.steps)
             rate, epsilon = rate * root / (1.0 - self.beta1**self.steps), epsilon * root
         return rate, epsilon
+
+
+def _parts(shape, block):
+    """The indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows."""
+    if len(shape) < 3 or math.prod(shape) <= block:
+        return [(rows,) for rows in shares(shape[0], -(-math.prod(shape) // block))]
+    return [(np.s_[s : s + 1], *part) for s in range(shape[0]) for part in _parts(shape[1:], block)]
 
 
 def per_array(value, arrays, what):

@@ -30,11 +30,29 @@ class Learner(BaseLearner):
         self.rule, self.options = rule, options
         self.regulariser, self.workers = regulariser, workers
         self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
-        self._blocks = [
-            (index, rows)
-            for index, layer in enumerate(net.layers)
-            for rows in shares(layer.size, workers.count * max(1, round(layer.size**2 / (block * workers.count))))
-        ]
+        self.block = block
+        self._blocks = [(index, part) for index, layer in enumerate(net.layers) for part in self._parts(layer.size)]
+
+    @classmethod
+    def together(cls, learners):
+        """One learner for the networks of `learners`, which have the same settings; their states are not taken over."""
+        first = learners[0]
+        net = first.net.together([learner.net for learner in learners])
+        return cls(
+            net, first.rule, first.options, first.regulariser, first.optimiser.like(net.parameters), first.workers, first.block
+        )
+
+    def _parts(self, size):
+        """The indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
+
+        The rows of a part do not depend on the number of seeds, and with them the bits of its products.
+        """
+        count = self.workers.count
+        rows = shares(size, count * max(1, round(size**2 / (self.block * count))))
+        seeds = [()]
+        for total in self.net.seeds:
+            seeds = [(some,) for some in shares(total, -(-total * size**2 // (len(rows) * self.block)))]
+        return [(*some, each) for some in seeds for each in rows]
 
     def step(self, inputs, target, place=None):
         """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule plays no part."""
@@ -66,10 +84,10 @@ class Learner(BaseLearner):
             return self._propagate_beside_the_regulariser(inputs, target)
 
         def share(part):
-            trace = self._forward(inputs[part])
-            return trace, self._errors(trace, target[part])
+            trace = self._forward(inputs[..., part, :])
+            return trace, self._errors(trace, target[..., part, :])
 
-        traces, errors = zip(*self.workers.map(share, shares(len(inputs), self.workers.count)), strict=True)
+        traces, errors = zip(*self.workers.map(share, shares(inputs.shape[-2], self.workers.count)), strict=True)
         return _join(traces), _join(errors)
 
     def _propagate_beside_the_regulariser(self, inputs, target):
@@ -85,12 +103,13 @@ class Learner(BaseLearner):
     def _errors(self, trace, target):
         return self.rule.layer_errors(self.net, trace, target, self.options)
 
-    def _regularise(self, index, rows):
-        self.regulariser.gradient(self.net.layers[index], rows, self.gradients[2 * index][..., rows, :])
+    def _regularise(self, index, part):
+        self.regulariser.gradient(self.net.layers[index], part, self.gradients[2 * index][part])
 
-    def _finish_gradient(self, trace, errors, index, rows):
-        out = self.gradients[2 * index][..., rows, :]
-        add_weight_gradient(trace[index], errors[index], rows, out, start_from_zero=not self.regulariser)
+    def _finish_gradient(self, trace, errors, index, part):
+        *seeds, rows = part
+        out, seeds = self.gradients[2 * index][part], tuple(seeds)
+        add_weight_gradient(trace[index][seeds], errors[index][seeds], rows, out, start_from_zero=not self.regulariser)
 
     def _finish_biases(self, errors):
         for delta, out in zip(errors, self.gradients[1::2], strict=True):
@@ -105,4 +124,4 @@ def _join(parts):
     """Lists of arrays of some of the samples each -> one list of arrays of all samples."""
     if len(parts) == 1:
         return parts[0]
-    return [array_module(*arrays).concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

@@ -22,13 +22,13 @@ class OrthogonalRegulariser:
         layer.gram()
 
     def penalty(self, layer):
-        """strength * sum over i != j of G_ij^2, a scalar."""
+        """strength * sum over i != j of G_ij^2, a scalar for each seed."""
         off, _ = layer.gram()
-        return self.strength * (off * off).sum()
+        return self.strength * (off * off).sum(axis=(-2, -1))
 
-    def gradient(self, layer, rows, out):
-        """Write rows `rows` of strength * R(W) into `out` (rows, size)."""
+    def gradient(self, layer, part, out):
+        """Write the part `part` of strength * R(W) into `out` (rows, size): an index tuple of rows, or of seeds and rows."""
         off, _ = layer.gram()
-        array_module(off).matmul(off[..., rows, :], layer.weights, out=out)
+        array_module(off).matmul(off[part], layer.weights[part[:-1]], out=out)
         out *= 4.0 * self.strength
 

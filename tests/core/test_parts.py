@@ -76,7 +76,7 @@ def test_the_regularisers_gradient_is_the_central_difference_of_its_penalty():
     regulariser = OrthogonalRegulariser(0.7)
     found = np.empty((6, 6))
     for rows in (slice(0, 2), slice(2, 6)):
-        regulariser.gradient(layer, rows, found[rows])
+        regulariser.gradient(layer, (rows,), found[rows])
     for entry in np.ndindex(6, 6):
         values = []
         for step in (1e-6, -2e-6, 1e-6):
@@ -92,7 +92,7 @@ def test_the_regulariser_by_hand_and_the_length_of_rows_is_free():
     layer.weights_changed()
     regulariser, out = OrthogonalRegulariser(0.5), np.empty((2, 2))
     assert regulariser.penalty(layer) == 1.0
-    regulariser.gradient(layer, slice(None), out)
+    regulariser.gradient(layer, (slice(None),), out)
     np.testing.assert_array_equal(out, [[2.0, 4.0], [2.0, 0.0]])
     layer.weights[:] = [[0.0, 3.0], [5.0, 0.0]]
     layer.weights_changed()
