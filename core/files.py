@@ -1,14 +1,23 @@
 """Writing files so that a crash at any moment leaves the old content or the new, never a part."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import shutil
+import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
+
+NOT_FINITE = "not_finite"
+MOST_LINKS = 40  # that lead from one to the next, as in Linux
 
 
 class FileError(Exception):
@@ -27,29 +36,163 @@ def make_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Open a temporary file beside `path` for writing bytes; flush it to the disk and rename it when the block ends well."""
+    """Open a temporary file for writing bytes; when the block ends well, flush it to the disk and give it the name `path`.
+
+    A link stays: what it leads to is replaced.  A device, a pipe or an open file such as /dev/stdout is written into, at the end.
+    Raises FileError.
+    """
     path = Path(path)
+    try:
+        if is_stream(path):
+            content = io.BytesIO()
+            yield content
+            _pour(content.getvalue(), path)
+        else:
+            with _replacing(_end_of_links(path)) as file:
+                yield file
+    except OSError as error:
+        kept = "" if is_stream(path) else "; what was there is unchanged"
+        raise FileError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """As `replacing`, for a path that is no link and leads to a regular file or to nothing yet; raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path.parent, glob.escape(path.name))
     try:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}; what was there is unchanged") from error
+            sync(file.fileno())
+        _rename(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
+def _end_of_links(path):
+    end = Path(os.path.realpath(path))
+    if end.is_symlink():  # they lead in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return end
+
+
+def _rename(temporary, path):
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # a single file that was mounted into a container can be written, but not replaced
+        with open(temporary, "rb") as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+def remove_leftovers(folder, name="*"):
+    """Delete what processes that were killed while they wrote a file of this name, "*" of any name, left in a folder."""
+    with contextlib.suppress(OSError):
+        for file in Path(folder).glob(f".{name}.*.tmp"):
+            process = file.name.split(".")[-2]
+            if process.isdecimal() and not _is_another(int(process)):
+                file.unlink()
+
+
+def _is_another(process):
+    """Whether there is a process of this number, this one excepted."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's
+        return True
+    return process != os.getpid()
+
+
+def sync(descriptor):
+    """Wait until an open file is on the disk, on file systems that can tell.  Raises OSError if it cannot be written there."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+
+
+def is_stream(path):
+    """Whether writing to a path means writing into what is open or connected there: a device, a pipe, /dev/stdout."""
+    if _descriptor(path) is not None:
+        return True
+    try:
+        kind = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
+def _descriptor(path):
+    """The number of this process's open file that a path like /dev/stdout or /dev/fd/63 stands for; None for other paths."""
+    path = os.path.abspath(path)
+    for _ in range(MOST_LINKS):
+        named = re.fullmatch(rf"(?:/dev|/proc/(?:self|{os.getpid()}))/fd/(\d+)", path)
+        if named:
+            return int(named[1])
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except (OSError, ValueError):  # no link
+            return None
+    return None
+
+
+def _pour(content, path):
+    """Write bytes into a stream, behind what was printed so far.  Raises OSError."""
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        print(end="", flush=True)
+    with open(path if descriptor is None else os.dup(descriptor), "wb") as file:
+        file.write(content)
+
+
 def write_text(path, text):
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="surrogateescape"))  # the names of files may be any bytes
 
 
 def write_json(path, content):
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write a dict as strict JSON, which has no word for a number that is not finite; raises FileError.
+
+    null stands for such a number, and one more key tells what it was: "not_finite": {"loss_test": "nan", "losses/3": "inf"}, where
+    losses/3 is entry 3 of the list losses.  `read_json` puts the numbers back.
+    """
+    write_text(path, json_text(content) + "\n")
+
+
+def json_text(content, **settings):
+    """The text of `write_json`; settings of json.dumps."""
+    strange = {}
+    strict = _finite(content, "", strange)
+    return json.dumps(strict | ({NOT_FINITE: strange} if strange else {}), indent=2, allow_nan=False, **settings)
+
+
+def _finite(content, place, strange):
+    """A copy of nested dicts and lists with None for every number that is not finite, which goes to `strange` with its place."""
+    if isinstance(content, dict):
+        return {key: _finite(value, f"{place}/{key}", strange) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value, f"{place}/{index}", strange) for index, value in enumerate(content)]
+    if isinstance(content, float) and not math.isfinite(content):
+        strange[place[1:]] = repr(float(content))
+        return None
+    return content
+
+
+def _put_back(content):
+    """Set the numbers that `write_json` has left out; `content` is changed.  Raises LookupError, TypeError or ValueError."""
+    for place, word in content.pop(NOT_FINITE, {}).items():
+        *way, last = place.split("/")
+        inner = content
+        for step in way:
+            inner = inner[step if isinstance(inner, dict) else int(step)]
+        inner[last if isinstance(inner, dict) else int(last)] = float(word)
 
 
 def read_json(path, **expected):
@@ -59,7 +202,9 @@ def read_json(path, **expected):
     """
     try:
         content = json.loads(Path(path).read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(content, dict):
+            _put_back(content)
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise FileError(f"{path} is damaged or unreadable ({_first_line(error)})") from None
     for key, kind in expected.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):

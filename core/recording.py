@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.backend import to_host
-from core.files import FileError, read_arrays, read_json, write_array, write_arrays, write_json, write_text
+from core.files import FileError, read_arrays, read_json, remove_leftovers, write_array, write_arrays, write_json, write_text
 from core.options import UsageError
 from core.paths import check_room, entries, exists
 
@@ -85,6 +85,7 @@ class RunFolder:
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
         self._take()
+        remove_leftovers(self.path)
         if overwrite:
             self._clear()
         elif holds:

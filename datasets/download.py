@@ -1,5 +1,7 @@
 """Downloads one file: under its own name it either is not there or is right and complete."""
 
+import errno
+import glob
 import os
 from contextlib import closing, suppress
 
@@ -26,11 +28,12 @@ def fetch(url, target, limit, check, quiet=False):
     partial = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         with open(partial, "xb") as file, closing(_receive(url, limit, quiet)) as pieces:
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         checked = check(partial)
         # Whatever came to lie there meanwhile is not ours to replace.
         if not os.path.lexists(target):
@@ -40,6 +43,28 @@ def fetch(url, target, limit, check, quiet=False):
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _remove_leftovers(target):
+    """Deletes what downloads of this file left whose process was killed; those of others that are at work stay."""
+    with suppress(OSError):
+        for partial in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
+            process = partial.name.split(".")[-2].partition("-")[0]
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                partial.unlink()
+            except (OSError, ValueError, OverflowError):
+                continue
+
+
+def _sync(handle):
+    """Waits until a file is on the disk; some file systems cannot tell."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def _receive(url, limit, quiet):

@@ -4,7 +4,7 @@ import io
 import sys
 from pathlib import Path
 
-from core.files import FileError, replacing
+from core.files import FileError, is_stream, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
 from figures.runs import read_runs
 
@@ -42,11 +42,20 @@ def save(figure, path):
 
 
 def ending(path):
-    """The ending of a picture's name, in lower case.  Raises UsageError if it is not one of ENDINGS."""
+    """The ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one of ENDINGS."""
     kind = Path(path).suffix.lower()
+    if kind not in ENDINGS and is_stream(path):
+        return ENDINGS[0]
     if kind not in ENDINGS:
         raise UsageError(f"--output={path}: the name must end in {' or '.join(ENDINGS)}")
     return kind
+
+
+def tell(paths):
+    """Print the paths that were written, one a line; not those of devices and pipes, whose content may go the same way."""
+    for path in paths:
+        if not is_stream(path):
+            print(path)
 
 
 def draw_runs(script, description, folders, default, record, picture, argv):
@@ -72,7 +81,7 @@ def draw_runs(script, description, folders, default, record, picture, argv):
         figure, notes = picture(read_runs(paths), record(**given))
         for path in outputs:
             save(figure, path)
-            print(path)
+            tell([path])
     except (UsageError, FileError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError, as_output, as_path
-from figures.drawing import ENDINGS, ending, save
+from figures.drawing import ENDINGS, ending, save, tell
 
 
 def read_data(path, shapes):
@@ -49,7 +49,7 @@ def draw_or_note(prog, write, data, outputs):
     except UsageError as error:
         print(f"{prog}: note: {data} is complete but not drawn: {error}", file=sys.stderr)
         return False
-    print("\n".join(map(str, [data, *paths])))
+    tell([data, *paths])
     return True
 
 
@@ -70,7 +70,7 @@ def run(script, description, write, default, argv=None):
         outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]
         for path in outputs:
             ending(path)
-        print("\n".join(map(str, write(given.data, outputs))))
+        tell(write(given.data, outputs))
     except (UsageError, FileError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

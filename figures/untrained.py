@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 import datasets
-from core.files import FileError, write_arrays
+from core.files import FileError, is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
-from figures.drawing import COLOURS, DASHES, MARKERS, ending, save
+from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
 from figures.toy import read_data
 
 
@@ -69,13 +69,13 @@ def run(script, description, shapes, measure, draw, argv=None):
         if data and given:
             raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
         if not data:
-            data = Path(outputs[0]).with_suffix(".npz")
+            data = Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
             write_arrays(data, measure(Options(**given)))
-            print(data)
+            tell([data])
         figure = draw(read_data(data, shapes))
         for path in outputs:
             save(figure, path)
-            print(path)
+            tell([path])
     except (UsageError, FileError, datasets.DataError) as error:
         print(f"{name}.py: {error}", file=sys.stderr)
         return 2

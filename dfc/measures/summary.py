@@ -1,13 +1,12 @@
 """What a run of system 2 comes to: the published summary, kept in files without pickle (dfc.md I.7)."""
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, read_json, replacing, write_json, write_text
+from core.files import FileError, json_text, read_json, replacing, write_json, write_text
 from core.recording import RunFolder
 
 NOT_YET = -1
@@ -135,7 +134,7 @@ class SummaryFolder(RunFolder):
 
     def begin(self, record):
         changed = super().begin(record)  # first: without config.json nobody could go on
-        write_text(self.path / "args.txt", json.dumps(self.args, indent=2, sort_keys=True) + "\n")
+        write_text(self.path / "args.txt", json_text(self.args, sort_keys=True) + "\n")
         if self._checkpoint:  # what is known of the epochs done stays in the summary
             self._series |= {name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")}
             self.prelude_seconds = float(self._checkpoint["prelude_seconds"])
