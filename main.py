@@ -22,16 +22,21 @@ from core.paths import make_numbered
 from core.recording import provenance
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
+from dfc import settings as command_line
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import evaluate
 from dfc.measures.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
 from dfc.measures.summary import SummaryFolder
-from dfc.settings import parse
 from dfc.tasks import load_task
-from rules import FEEDBACK_RULES
+from rules import FEEDBACK_NET_RULES
 
 USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
+
+
+def parse(argv=None, prog="main.py"):
+    """The dfc.settings.Settings of a command line; exits with status 2 and one sentence on a mistake."""
+    return command_line.parse(argv, FEEDBACK_NET_RULES, prog)
 
 
 def evaluation_probe(net, task, settings, workers):
@@ -69,12 +74,12 @@ def _train(settings, backend, workers, draws):
     task = load_task(settings, backend, draws.teacher, settings.quiet)
     if settings.batch_size > len(task.train):
         raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
-    folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=settings.rule != "BP")
+    folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=not settings.rule.reference)
     try:
         folder.open(settings.load, settings.load_or_start, settings.overwrite)
         tell(settings, folder, backend, workers.count)
         loop = build_loop(settings, backend, task, workers, draws, folder)
-        own = {name: getattr(settings, name) for name in OWN_SETTINGS} | {"data_dir": settings.data_dir}
+        own = own_settings(settings) | {"data_dir": settings.data_dir}
         every = settings.args | own | {"backend": backend.name, "device": backend.device, "threads": workers.count}
         return run_unless_singular(loop, folder, provenance(backend, workers.count, every)), folder
     finally:
@@ -91,10 +96,10 @@ def run_unless_singular(loop, folder, record):
 
 def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
-    run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, draws)
+    run = build_run(settings, backend, workers, draws)
     attach_reports(settings, run, draws, folder)
     plan = run.plan
-    if settings.gn_damping_hpsearch and settings.rule != "BP":
+    if settings.gn_damping_hpsearch and not settings.rule.reference:
         plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
     ends_early = settings.train_only_feedback_parameters and plan.prelude
     schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size)
@@ -116,18 +121,23 @@ def run_folder(settings):
 
 def decisive(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
-    own = {name: getattr(settings, name) for name in OWN_SETTINGS}
+    own = own_settings(settings)
     if settings.load_ST_dataset:
         own["data_dir"] = settings.data_dir  # another folder, other data
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
 
 
+def own_settings(settings):
+    """{flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
+    return {name: getattr(settings, name) for name in OWN_SETTINGS} | settings.rule_flags
+
+
 def tell(settings, folder, backend, threads):
     """Say where the results go and what is special about the settings."""
     if not settings.quiet:
         note = f" ({backend.note})" if backend.note else ""
-        say(f"{folder.path}\n{settings.rule} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}")
+        say(f"{folder.path}\n{settings.rule.name} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}")
     for note in () if settings.quiet else settings.notes:
         print(f"main.py: note: {note}", file=sys.stderr)
 
@@ -135,7 +145,7 @@ def tell(settings, folder, backend, threads):
 def main(argv=None):
     """Run one command line; returns the exit status (README, "Exit status")."""
     try:
-        settings = parse(argv, rules=FEEDBACK_RULES)
+        settings = parse(argv)
         outcome, folder = train(settings)
         return conclude(outcome, folder.path)
     except USER_ERRORS as error:

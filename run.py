@@ -19,7 +19,7 @@ from core import backend as backends
 from core.files import FileError
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
-from core.options import Parser, UsageError, add_arguments, as_path, option
+from core.options import Parser, UsageError, add_arguments, add_rule_arguments, as_path, option, split_rule_arguments
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
 from core.recording import RunFolder, provenance
 from core.streams import stream
@@ -103,21 +103,16 @@ def parse(argv=None):
     """(Options, the rule's options) of a command line; exits with status 2 on a mistake."""
     parser = Parser(prog="run.py", description=__doc__.split("\n\n")[0], epilog="One run folder per setting; see README.md.")
     add_arguments(parser, Options)
-    for rule in RULES.values():
-        add_arguments(parser, rule.Options, f"only with --algorithm={rule.name}")
+    add_rule_arguments(parser, Options, RULES, "algorithm")
     given = vars(parser.parse_args(argv))
-    own = {field.name for field in dataclasses.fields(Options)}
-    options = Options(**{name: value for name, value in given.items() if name in own})
-    rule = RULES[options.algorithm]
+    rule = RULES[given.get("algorithm", Options.algorithm)]
     try:
-        for name in given.keys() - own:
-            if name not in {field.name for field in dataclasses.fields(rule.Options)}:
-                users = [r.name for r in RULES.values() if name in {f.name for f in dataclasses.fields(r.Options)}]
-                raise UsageError(f"--{name}: does not apply to --algorithm={rule.name}, only to {', '.join(users)}")
+        given, own = split_rule_arguments(given, Options, RULES, "algorithm", rule)
+        options = Options(**given)
         check(options)
     except UsageError as error:
         parser.error(str(error))
-    return options, rule.Options(**{name: value for name, value in given.items() if name not in own})
+    return options, rule.Options(**own)
 
 
 def check(options):

@@ -9,8 +9,8 @@ from configs import load, to_argv
 from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import EXIT_USAGE
 from dfc.measures.summary import read_summary
-from dfc.settings import parse
-from dfc.settings.flags import Options as ProgramOptions
+from dfc.settings import add_flags
+from rules import FEEDBACK_NET_RULES
 from sweeps.processes import Run
 
 CONFIG_MODULE = "configs.configs_mnist.mnist_dfc_ssa"
@@ -34,7 +34,7 @@ def run(config_module=CONFIG_MODULE, overrides=None):
     Raises     UsageError for a module that is none; the errors of main.train; SystemExit for flags that main.py refuses;
                KeyboardInterrupt if a signal stopped the run, after it has saved where it is
     """
-    settings = parse(to_argv(load(config_module) | (overrides or {})))
+    settings = program.parse(to_argv(load(config_module) | (overrides or {})))
     outcome, folder = program.train(settings)
     program.conclude(outcome, folder.path)
     if outcome["outcome"] == "interrupted":
@@ -52,7 +52,7 @@ def split(parser, record, argv, reserved=None):
     add_arguments(parser, record, "this script")
     own, rest = parser.parse_known_args(argv)
     others = Parser(prog=parser.prog, add_help=False, allow_abbrev=True)
-    add_arguments(others, ProgramOptions)
+    add_flags(others, FEEDBACK_NET_RULES)
     for name in vars(others.parse_args(rest)):
         if name in (reserved or {}):
             parser.error(f"--{name}: {reserved[name]}")
@@ -62,7 +62,7 @@ def split(parser, record, argv, reserved=None):
 def plan(name, folder, config, overrides, prog):
     """The Run and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
     argv = [*to_argv(config), *overrides]
-    settings = parse(argv, prog)
+    settings = program.parse(argv, prog)
     if settings.backend == "cupy":
         argv.append("--threads=1")  # more are refused there
     return Run(name, Path(folder), argv, program.decisive(settings), settings.epochs), settings

@@ -7,7 +7,7 @@ batch is simulated, and the first three samples of it are drawn.
 import io
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,15 @@ from core.files import FileError, make_folder, read_json, replacing, write_array
 from core.options import Parser, UsageError, as_path, option
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
 from core.paths import exists
-from dfc.build import build_network, build_rule_options
+from dfc.build import build_network
 from dfc.draws import Draws
 from dfc.measures.feedback_diagnostics import feedback_fit
-from dfc.settings import parse
+from dfc.simulated import controller_from_flags
 from dfc.simulation import record
 from dfc.tasks import load_task
 from dfc.teaching import nudge
 from figures import fig1d
 from figures.toy import both, draw_or_note
-from rules import FEEDBACK_RULES
 from run_config import split
 
 PROG = "run_toy_exp_fig1D.py"
@@ -79,8 +78,8 @@ def command_line(options, overrides):
 
 def check(settings):
     """Raise UsageError for settings of another kind of network."""
-    if settings.network_type != "DFC":
-        raise UsageError(f"--network_type={settings.network_type}: must be DFC, whose controller is drawn")
+    if not settings.rule.controlled:
+        raise UsageError(f"--network_type={settings.rule.name}: must be DFC, whose controller is drawn")
     if settings.sizes[-1] != 1:
         raise UsageError(f"--size_output={settings.sizes[-1]}: must be 1, the output that is drawn")
 
@@ -91,7 +90,7 @@ def pretrain(argv, folder, options):
     Raises  Ended, the errors of main.train
     """
     words = ["--train_only_feedback_parameters", f"--out_dir={folder}", "--overwrite" if options.overwrite else "--load_or_start"]
-    settings = parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
+    settings = program.parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
     try:
         outcome, run = program.train(settings)
     except UsageError as error:
@@ -170,8 +169,7 @@ def control(net, task, draws, settings):
     inputs, labels = task.train.batch(order[: settings.batch_size])
     activities = net.forward(inputs)
     target = activities.r[-1] + nudge(net, activities, labels, settings.target_stepsize)
-    steady = replace(settings, rule="DFC-SS", noisy_dynamics=False, inst_system_dynamics=False)
-    controller = build_rule_options(steady, FEEDBACK_RULES["DFC-SS"]).controller
+    controller = controller_from_flags(vars(settings) | {"noisy_dynamics": False, "inst_system_dynamics": False})
     few = slice(SAMPLES)
     trajectory = record(net, activities.part(few), target[few], controller)
     return {
@@ -205,7 +203,7 @@ def main(argv=None):
     options, overrides = split(parser, Options, argv, RESERVED)
     try:
         argv = command_line(options, overrides)
-        settings = parse(argv, PROG)
+        settings = program.parse(argv, PROG)
         check(settings)
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
         data = experiment(argv, settings, folder, options)

@@ -74,12 +74,12 @@ class Peer:
         weights, biases = trained
         s, x = self.settings, self._inputs(pixels)
         target = x if target is None else target
-        if s.rule == "BP":
+        if s.rule.reference:
             gradients = list(jax.grad(self._loss, argnums=(0, 1))(weights, biases, x, target))
             gradients = gradients[0] + gradients[1]
         else:
             v, r = self._forward(weights, biases, x)
-            rule = {"DFA": self._dfa, "DFC-SSA": self._ssa, "DFC-SS": self._ss, "DFC": self._dfc}[s.rule]
+            rule = {"DFA": self._dfa, "DFC-SSA": self._ssa, "DFC-SS": self._ss, "DFC": self._dfc}[s.rule.name]
             pairs = rule(weights, biases, feedback, x, v, r, self._nudge(r[-1], target))
             gradients = clipped([w for w, _ in pairs] + [b for _, b in pairs], together=False)
         options = (s.lr, s.beta1, s.beta2, s.epsilon, s.forward_wd)

@@ -70,13 +70,12 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     from datasets.samples import Images, published_table
     from dfc.build import build_run
     from dfc.draws import Draws
-    from dfc.settings import parse
-    from rules import FEEDBACK_RULES
+    from main import parse
 
     config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
     settings = parse(configs.to_argv(config))
     backend = select_backend("numpy", 0, settings.precision)
-    run = build_run(settings, backend, FEEDBACK_RULES[settings.rule], workers, Draws(0, backend))
+    run = build_run(settings, backend, workers, Draws(0, backend))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     pixels[random.random(pixels.shape) < 0.8] = 0  # about as many as in a picture of a digit
@@ -105,7 +104,7 @@ def products(work, phase, rows):
     What stands still is counted once: the drive of the first layer under control, its gradient.  Solves, reductions and everything
     elementwise are no products.
     """
-    from rules.dfc import TIME_BLOCK
+    from dfc.time_sums import TIME_BLOCK
 
     settings = work.settings
     below, sizes = settings.sizes[:-1], settings.sizes[1:]
@@ -120,13 +119,13 @@ def products(work, phase, rows):
     if phase == "feedback":
         pair = [(1, n, rows, out) for n in sizes]
         return drive + times(settings.steps_fb - 1, control + drive[1:] + pair)
-    if settings.rule == "BP":
+    if settings.rule.name == "BP":
         return drive + gradient + [(1, rows, sizes[l], below[l]) for l in layers[1:]]
-    if settings.rule == "DFA":
+    if settings.rule.name == "DFA":
         return drive + gradient + control[:-1]
-    if settings.rule == "DFC-SS":
+    if settings.rule.name == "DFC-SS":
         return drive + gradient + drive[1:] + times(steps, control + drive[1:])
-    if settings.rule == "DFC":
+    if settings.rule.name == "DFC":
         together = [(1 / TIME_BLOCK, n, TIME_BLOCK * rows, inputs) for _, n, _, inputs in gradient[1:]]
         return drive + gradient[:1] + times(steps, control + drive[1:] + together)
     few = work.run.learner.net.identity and below[-1] < out  # Woodbury's identity (dfc/steady_state.py)

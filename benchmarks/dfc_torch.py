@@ -39,27 +39,27 @@ class Peer:
         self.parameters = [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
         s, adam = settings, partial(torch.optim.Adam, fused=True)
         self.adam = adam(self.parameters, s.lr, (s.beta1, s.beta2), s.epsilon, s.forward_wd)
-        if s.rule.startswith("DFC") and not s.freeze_fb_weights:
+        if s.rule.learns_feedback and not s.freeze_fb_weights:
             self.adam_feedback = adam(self.feedback, s.lr_fb, (s.beta1_fb, s.beta2_fb), s.epsilon_fb, s.feedback_wd)
 
     def _reserve(self, rows):
         """The time points of u, va, vb, vs, r that are kept: memory that one minibatch after the other uses."""
         s, example = self.settings, self.weights[0].detach()
         self.steps = s.steps_fb if self.phase == "feedback" else s.steps
-        self.kept = 2 if s.rule == "DFC-SS" and self.phase == "forward" else self.steps
-        if s.rule not in ("DFC", "DFC-SS") and self.phase == "forward":
+        self.kept = 2 if s.rule.name == "DFC-SS" and self.phase == "forward" else self.steps
+        if not s.rule.simulates and self.phase == "forward":
             return None
         layers = [[example.new_zeros(self.kept, rows, n) for n in s.sizes[1:]] for _ in range(4)]
         return example.new_zeros(self.kept, rows, s.sizes[-1]), *layers
 
     def forward_step(self, x, target):
         """One update of the forward weights; returns loss and accuracy before it."""
-        if self.settings.rule == "BP":
+        if self.settings.rule.reference:
             return self._backprop_step(x, target)
         with torch.no_grad():
             v, r = self.forward(x)
             loss, nudge = self.nudge(r[-1], target)
-            {"DFA": self.dfa, "DFC-SSA": self.ssa, "DFC-SS": self.ss, "DFC": self.dfc}[self.settings.rule](x, v, r, nudge)
+            {"DFA": self.dfa, "DFC-SSA": self.ssa, "DFC-SS": self.ss, "DFC": self.dfc}[self.settings.rule.name](x, v, r, nudge)
             for p in self.parameters:
                 torch.nn.utils.clip_grad_norm_([p], 1.0)
         self.adam.step()

@@ -7,12 +7,14 @@ import importlib.util
 import pkgutil
 from dataclasses import dataclass, fields
 
-from core.options import UsageError
+from core.options import UsageError, options_of_rules
 from dfc.settings.flags import Options
+from rules import FEEDBACK_NET_RULES
 
 ALIASES = {"sigma_output": "sigma_output_fb"}  # a published abbreviation
 USERS = {"config": "which run_config.py runs", "config_collection": "which run_pipeline.py runs"}
 FLAGS = {field.name: field.default for field in fields(Options)}
+FLAGS |= {name: field.default for name, (field, _) in options_of_rules(Options, FEEDBACK_NET_RULES).items()}
 
 
 @dataclass(frozen=True)

@@ -49,19 +49,19 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
 
 
 @dataclass
-class Teaching:
-    """What a rule that brings its own presynaptic rates, or sums over time, returns for some rows of a batch.
+class RuleResult:
+    """What a rule finds for some rows of a batch; nothing has been updated by it.
 
     gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
-    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState)
+    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState); None without a controller
     counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
     converged, diverged  (n,) bool at the last time point; None likewise
     clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
-    feedback   [dQ_0 …], the same for the feedback weights, of a rule that teaches both at once; else None
+    feedback   [dQ_0 …], the same for the feedback weights, of a rule that learns both at once; else None
     """
 
     gradients: list
-    steady: Any
+    steady: Any = None
     counts: Any = None
     converged: Any = None
     diverged: Any = None

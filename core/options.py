@@ -43,23 +43,50 @@ def add_arguments(parser, record, heading="options", choices=None):
             legal = dict.fromkeys((*field.metadata["choices"], *choices[field.name]))
             field = copy.copy(field)
             field.metadata = {**field.metadata, "choices": tuple(legal)}
-        title = field.metadata["group"] or heading
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        flags = [f"--{field.name}", *field.metadata["names"]]
-        if isinstance(field.default, bool):
-            groups[title].add_argument(
-                *flags, dest=field.name, action="store_true", default=argparse.SUPPRESS, help=field.metadata["help"]
-            )
-        else:
-            groups[title].add_argument(
-                *flags,
-                dest=field.name,
-                default=argparse.SUPPRESS,
-                type=_converter(field),
-                metavar=_metavar(field),
-                help=_help(field),
-            )
+        _add_argument(parser, groups, field.metadata["group"] or heading, field)
+
+
+def _add_argument(parser, groups, title, field):
+    if title not in groups:
+        groups[title] = parser.add_argument_group(title)
+    how = {"action": "store_true", "help": field.metadata["help"]}
+    if not isinstance(field.default, bool):
+        how = {"type": _converter(field), "metavar": _metavar(field), "help": _help(field)}
+    groups[title].add_argument(f"--{field.name}", *field.metadata["names"], dest=field.name, default=argparse.SUPPRESS, **how)
+
+
+def add_rule_arguments(parser, record, rules, flag):
+    """Add the options that learning rules bring along to a parser that has those of the dataclass `record`.
+
+    rules  {name: rules.Rule}
+    flag   the option that names the rule
+    """
+    groups = {}
+    for field, users in options_of_rules(record, rules).values():
+        _add_argument(parser, groups, f"only with --{flag}={' or '.join(users)}", field)
+
+
+def split_rule_arguments(given, record, rules, flag, rule):
+    """Split {option: value} of the options given into those of `record` and all that `rule` brings along, defaults included.
+
+    Raises  UsageError for an option of another rule
+    """
+    of_rules = options_of_rules(record, rules)
+    own = {each.name: given.get(each.name, each.default) for each in dataclasses.fields(rule.Options) if each.name in of_rules}
+    for name in given:
+        if name in of_rules and name not in own:
+            raise UsageError(f"--{name}: does not apply to --{flag}={rule.name}, only to {', '.join(of_rules[name][1])}")
+    return {name: value for name, value in given.items() if name not in of_rules}, own
+
+
+def options_of_rules(record, rules):
+    """{name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
+    found, general = {}, {field.name for field in dataclasses.fields(record)}
+    for rule in rules.values():
+        for field in dataclasses.fields(rule.Options):
+            if "help" in field.metadata and field.name not in general:
+                found.setdefault(field.name, (field, []))[1].append(rule.name)
+    return found
 
 
 class Parser(argparse.ArgumentParser):

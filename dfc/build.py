@@ -8,7 +8,7 @@ from core.optimisers import SGD, Adam, RMSprop
 from core.training import Plan
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
-from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, squared_norm
+from dfc.feedback_learning import Q_RULES, FeedbackSettings, squared_norm
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.measures.watchers import Watchers, build_watchers
@@ -16,8 +16,6 @@ from dfc.network import FeedbackNetwork
 from dfc.stacked import is_small
 from dfc.stopping import stop_condition
 from utils import count_correct
-
-SIMULATED = ("DFC", "DFC-SS")  # rules that run the controller
 
 
 def build_network(settings, backend, draws):
@@ -34,23 +32,24 @@ def build_network(settings, backend, draws):
         identity=settings.freeze_fb_weights or settings.freeze_fb_weights_output,
         block=backend.block,
     )
-    if settings.rule != "BP":
+    if settings.rule.feedback != "none":
         net.feedback = initial_feedback(net, settings, backend, draws)
     return net
 
 
 def initial_feedback(net, settings, backend, draws, epoch=0):
-    """Q_l of all layers, the identity for the output layer; for DFA of the hidden layers, drawn as its W are."""
+    """Q_l of all layers, the identity for the output layer; or of the hidden layers alone, drawn as their W are."""
     hidden, outputs = net.sizes[:-1], net.sizes[-1]
+    all_layers = settings.rule.feedback == "all"
     if settings.initialization_K == "weight_product":
         feedback = _weight_products(net)
-        if settings.noise_K > 0.0 and settings.rule != "DFA":
+        if settings.noise_K > 0.0 and all_layers:
             for l, q in enumerate(feedback):
                 q += settings.noise_K * backend.floats(draws.feedback_noise(l, q.shape, epoch))
     else:
-        kind = settings.initialization if settings.rule == "DFA" else settings.initialization_K
+        kind = settings.initialization_K if all_layers else settings.initialization
         feedback = [backend.floats(draws.feedback(kind, l, n, outputs, epoch)) for l, n in enumerate(hidden)]
-    return feedback if settings.rule == "DFA" else [*feedback, backend.xp.eye(outputs, dtype=backend.dtype)]
+    return [*feedback, backend.xp.eye(outputs, dtype=backend.dtype)] if all_layers else feedback
 
 
 def _weight_products(net):
@@ -59,37 +58,6 @@ def _weight_products(net):
     for w in net.weights[-2:0:-1]:
         products.append(w.swapaxes(-1, -2) @ products[-1])
     return [product.copy() for product in products[::-1]] if len(net.weights) > 1 else []
-
-
-def build_rule_options(settings, rule):
-    """The rule's Options, from the settings of the same names."""
-    if settings.rule not in SIMULATED:
-        return rule.Options(**{name: getattr(settings, name) for name in rule.Options.__dataclass_fields__})
-    layerwise = settings.inst_transmission or settings.inst_system_dynamics or settings.simulate_layerwise
-    controller = Controller(
-        alpha=settings.alpha_di,
-        dt=settings.dt_di,
-        steps=settings.steps,
-        k_p=settings.k_p,
-        tau_v=settings.time_constant_ratio,
-        tau_a=settings.apical_time_constant,
-        inst_transmission=settings.inst_transmission,
-        inst_system_dynamics=settings.inst_system_dynamics,
-        proactive=settings.proactive_controller,
-        sigma=settings.sigma if settings.noisy_dynamics else None,
-        sigma_output=settings.sigma if settings.noisy_dynamics else None,
-    )
-    return rule.Options(
-        controller=controller,
-        target_stepsize=settings.target_stepsize,
-        learning_rule=settings.learning_rule,
-        epsilon=settings.epsilon_di,
-        include_non_converged_samples=settings.include_non_converged_samples,
-        use_initial_activations=settings.use_initial_activations,
-        efficient=settings.efficient_controller,
-        sample0_error=settings.efficient_controller and layerwise and settings.sample0_error == "published",
-        clip_grad_norm=settings.clip_grad_norm,
-    )
 
 
 def feedback_settings(settings):
@@ -147,12 +115,11 @@ class Run:
     watchers: Watchers
 
 
-def build_run(settings, backend, rule, workers, draws, part="by size"):
+def build_run(settings, backend, workers, draws, part="by size"):
     """Network, learners and plan.
 
     settings  dfc.settings.Settings
     backend   core.backend.Backend
-    rule      rules.Rule, the one that settings.rule names
     workers   core.workers.Workers
     draws     dfc.draws.Draws
     part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
@@ -162,11 +129,10 @@ def build_run(settings, backend, rule, workers, draws, part="by size"):
     if part == "by size":
         part = SMALL_PART if is_small(net) else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
-    options = build_rule_options(settings, rule)
-    watchers = build_watchers(settings, net, options, draws.noise)
-    learner = _forward_learner(settings, net, rule, options, shared | {"watchers": watchers.forward})
+    watchers = build_watchers(settings, net, settings.rule_options, draws.noise)
+    learner = _forward_learner(settings, net, shared | {"watchers": watchers.forward})
     feedback = pretraining = None
-    if settings.rule not in ("BP", "DFA") and not settings.freeze_fb_weights:
+    if settings.rule.learns_feedback and not settings.freeze_fb_weights:
         own = {"name": "feedback", "watchers": watchers.feedback}
         feedback = _feedback_learner(settings, net, settings.lr_fb, shared | own)
         own = {"name": "pretraining", "watchers": watchers.pretraining}
@@ -182,7 +148,7 @@ def build_run(settings, backend, rule, workers, draws, part="by size"):
     return Run(learner, feedback, pretraining, plan, watchers)
 
 
-def _forward_learner(settings, net, rule, options, shared):
+def _forward_learner(settings, net, shared):
     count, per_layer = len(net.parameters), 2 if net.biases else 1
     owned = range(count)
     if settings.only_train_first_layer:
@@ -191,8 +157,8 @@ def _forward_learner(settings, net, rule, options, shared):
         owned = range(count - per_layer, count)
     return ForwardLearner(
         net,
-        rule,
-        options,
+        settings.rule,
+        settings.rule_options,
         _forward_optimiser(settings, net, owned),
         owned=owned,
         clip=settings.clip_grad_norm,
@@ -212,7 +178,7 @@ def _feedback_learner(settings, net, learning_rate, shared):
         homeostatic = (settings.homeostatic, constant)
     return FeedbackLearner(
         net,
-        FEEDBACK_RULES[settings.fb_learning_rule],
+        Q_RULES[settings.fb_learning_rule],
         feedback_settings(settings),
         _feedback_optimiser(settings, net, owned, learning_rate),
         owned=owned,

@@ -146,4 +146,4 @@ def squared_norm(arrays):
     return sum((each * each).sum() for each in arrays)
 
 
-FEEDBACK_RULES = {rule.__name__: rule for rule in (normal_controller, special_controller, old_learning_rule)}
+Q_RULES = {rule.__name__: rule for rule in (normal_controller, special_controller, old_learning_rule)}

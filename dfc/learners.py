@@ -5,7 +5,7 @@ from typing import Any
 
 from core.backend import array_module, to_host
 from core.clipping import clip_each, clip_together, fix_norm
-from core.gradients import Teaching, layer_gradients
+from core.gradients import RuleResult, layer_gradients
 from core.learner import BaseLearner
 from core.workers import shares
 from dfc.feedback_learning import homeostatic_decay
@@ -24,14 +24,14 @@ class Batch:
     target      labels or targets
     activities  of the feedforward pass
     gradients   like net.parameters, clipped; of the feedback weights for a FeedbackLearner
-    teachings   what the rule returned for each part of the batch (ForwardLearner)
+    results     the RuleResult of each part of the batch (ForwardLearner)
     """
 
     place: tuple
     target: Any
     activities: Activities
     gradients: list
-    teachings: list
+    results: list
 
 
 def forward(net, inputs, workers):
@@ -122,14 +122,14 @@ class ForwardLearner(DfcLearner):
     def look(self, inputs, target, place):
         """The Batch with its gradients, without an update."""
         activities = forward(self.net, inputs, self.workers)
-        teachings = self.teach(activities, target, place)
-        gradients = self._sum(teachings)
+        results = self.results(activities, target, place)
+        gradients = self._sum(results)
         if self.fixed > 0.0:
             fix_norm([gradients[index] for index in self.owned], self.fixed)
-        return Batch(place, target, activities, gradients, teachings)
+        return Batch(place, target, activities, gradients, results)
 
-    def teach(self, activities, target, place):
-        """The rule's Teaching of every part of the batch."""
+    def results(self, activities, target, place):
+        """The RuleResult of every part of the batch."""
         noisy = self.rule.noisy(self.options)
         whole = self.rule.whole_batch(self.options)
         parts = [(0, slice(None))] if whole else self._parts(len(activities.x), noisy)
@@ -137,26 +137,26 @@ class ForwardLearner(DfcLearner):
         def work(part):
             number, rows = part
             noise = self._noise(place, number) if noisy else None
-            return self._teach(activities.part(rows), target[rows], self._gradients[number], noise)
+            return self._result(activities.part(rows), target[rows], self._gradients[number], noise)
 
         while len(self._gradients) < len(parts):
             self._gradients.append(empty_gradients(self.net))
         return self.workers.map(work, parts)
 
-    def _teach(self, activities, target, gradients, noise):
-        if self.rule.teach:
-            return self.rule.teach(self.net, activities, target, self.options, gradients, noise)
+    def _result(self, activities, target, gradients, noise):
+        if self.rule.gradients:
+            return self.rule.gradients(self.net, activities, target, self.options, gradients, noise)
         errors = self.rule.layer_errors(self.net, activities, target, self.options)
         for l, delta in enumerate(errors):
             layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *of_layer(self.net, gradients, l))
-        return Teaching(gradients, None)
+        return RuleResult(gradients)
 
-    def _sum(self, teachings):
-        gradients = teachings[0].gradients
-        for teaching in teachings[1:]:
-            for total, gradient in zip(gradients, teaching.gradients, strict=True):
+    def _sum(self, results):
+        gradients = results[0].gradients
+        for result in results[1:]:
+            for total, gradient in zip(gradients, result.gradients, strict=True):
                 total += gradient
-        if self.clip > 0.0 and not teachings[0].clipped:
+        if self.clip > 0.0 and not results[0].clipped:
             clip_each(gradients, self.clip)
         return gradients
 
@@ -166,7 +166,7 @@ class ForwardLearner(DfcLearner):
         loss = self.net.loss.value(output, batch.target)
         xp = array_module(output)
         right = self.correct(output, batch.target).astype(loss.dtype) / len(output) if self.correct else xp.zeros_like(loss)
-        counted = [t.counts for t in batch.teachings if t.counts is not None]
+        counted = [result.counts for result in batch.results if result.counts is not None]
         counted = sum(counted) if counted else xp.zeros(3, dtype=int)
         seen = xp.concatenate([xp.stack([loss, right]), counted.astype(loss.dtype)])
         self._totals = seen if self._totals is None else self._totals + seen
@@ -178,7 +178,7 @@ class ForwardLearner(DfcLearner):
         row = {"loss_train": loss / self._batches}
         if self.correct:
             row["acc_train"] = right / self._batches
-        if self.rule.teach and hasattr(self.options, "controller"):
+        if self.rule.simulates:
             row |= dict(zip(("converged", "diverged", "not_converged"), map(int, counted), strict=True))
         self._totals, self._batches = None, 0
         return row | super().end_epoch()
@@ -196,7 +196,7 @@ class ForwardLearner(DfcLearner):
 class FeedbackLearner(DfcLearner):
     """A feedback rule at work on the feedback weights; labels play no part.
 
-    rule         one of dfc.feedback_learning.FEEDBACK_RULES;  settings, its FeedbackSettings
+    rule         one of dfc.feedback_learning.Q_RULES;  settings, its FeedbackSettings
     owned        indices of net.feedback that the optimiser owns
     clip         bound on the joint norm of all gradients, those of weights that are not owned included; <= 0: none
     homeostatic  (strength, constant) of the homeostatic decay; None: none

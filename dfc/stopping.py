@@ -10,17 +10,19 @@ PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test;
 def stop_condition(settings, net):
     """The function of the series that the plan asks after every epoch: None, or why to stop, as a clause."""
 
+    reference = settings.rule.reference
+
     def stop(series):
         epoch = len(series["epoch"]) - 1
-        if settings.rule != "BP" and beyond_bounds(net, symmetric=settings.nan_test == "symmetric"):
+        if not reference and beyond_bounds(net, symmetric=settings.nan_test == "symmetric"):
             return f"a weight is beyond {LARGEST_WEIGHT:g}"
-        if epoch <= PATIENCE or (settings.evaluate and settings.rule != "BP"):
+        if epoch <= PATIENCE or (settings.evaluate and not reference):
             return None
         about = BY_FLAG[settings.dataset]
-        least = about.least_bp if settings.rule == "BP" else about.least
+        least = about.least_bp if reference else about.least
         if least and series["acc_train"][-1] < least:
             return f"the training accuracy is below {least} after more than {PATIENCE} epochs"
-        if settings.task == "regression" and settings.rule != "BP" and epoch > PLATEAU_PATIENCE:
+        if settings.task == "regression" and not reference and epoch > PLATEAU_PATIENCE:
             losses = series["loss_train"]
             if min(losses[-PLATEAU:]) >= min(losses[:-PLATEAU]):
                 return f"the training loss has not fallen for {PLATEAU} epochs"

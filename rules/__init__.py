@@ -3,6 +3,6 @@
 from rules import backprop, dfc, dfc_ss, dfc_ssa, direct_feedback, gait, target_prop
 
 RULES = {module.RULE.name: module.RULE for module in (backprop, gait, target_prop)}  # run.py: invertible networks
-FEEDBACK_RULES = {  # main.py: networks with direct feedback
-    module.RULE.name: module.RULE for module in (backprop, direct_feedback, dfc, dfc_ss, dfc_ssa)
+FEEDBACK_NET_RULES = {  # main.py: networks with direct feedback
+    module.RULE.name: module.RULE for module in (dfc, dfc_ss, dfc_ssa, direct_feedback, backprop)
 }

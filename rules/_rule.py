@@ -1,36 +1,62 @@
-"""What a learning rule is: a name, a pure function, and its options."""
+"""What a learning rule is: pure functions, their options, and traits that say what kind of rule it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One learning rule.
-
-    name          as on the command line
-    layer_errors  (net, trace, target, options) -> [delta_0 … delta_{L-1}]: the errors (n, k_l) on the pre-activations of the
-                  first k_l units of each layer; those of the others are zero.  No division by n.  A pure function; the gradients
-                  follow from the errors and the trace in the same way for every such rule (core/gradients.py)
-    Options       frozen dataclass of the rule's own options (core/options.py)
-    inverts       whether it needs the inverse of the weights, so that options of the solver apply
-    teach         (net, activities, target, options, gradients, noise) -> core.gradients.Teaching, in place of layer_errors for a
-                  rule that brings its own presynaptic rates or sums over time; for networks with feedback weights (main.py)
-    noisy         options -> whether it draws noise
-    whole_batch   options -> whether the rule must see a batch as one, not in parts that are worked on side by side
-    clips         what `--clip_grad_norm` means to it in main.py: "asked", "never", or "always", to norm 1
-    """
-
-    name: str
-    layer_errors: Callable | None
-    Options: type
-    inverts: bool = False
-    teach: Callable | None = None
-    noisy: Callable = lambda options: False
-    whole_batch: Callable = lambda options: False
-    clips: str = "asked"
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a rule that has none."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One learning rule.  Programs ask its traits, never its name, so that a new rule needs no change elsewhere.
+
+    name             as on the command line
+    layer_errors     (net, trace, target, options) -> [delta_0 … delta_{L-1}]: the errors (n, k_l) on the pre-activations of the
+                     first k_l units of each layer; those of the others are zero.  No division by n.  A pure function; the
+                     gradients follow from the errors and the trace in the same way for every such rule (core/gradients.py)
+    Options          frozen dataclass of the rule's options.  A field made by core.options.option is an option of the command line
+                     too; a field with the name of a flag of main.py takes that flag's value
+    inverts          whether it needs the inverse of the weights, so that options of the solver apply (run.py)
+
+    The others are for networks with feedback weights (main.py).
+
+    gradients        (net, activities, target, options, out, noise) -> core.gradients.RuleResult, in place of layer_errors, for a
+                     rule that brings its own presynaptic rates or sums over time; the gradients are written to `out`
+    feedback         layers whose feedback weights Q it uses: "none", "hidden" (drawn as W is drawn) or "all"
+    learns_feedback  whether Q learns, in passes of its own (dfc/feedback_learning.py); else it stays as drawn
+    controlled       whether a controller nudges the network, so that each RuleResult has a steady state
+    simulates        whether the controller is simulated in time, so that samples may fail to converge
+    reference        whether it is what other rules are compared with: nothing is measured of it, and it stops at other bounds
+    outputs          names of the output activations that it can work with; empty: all
+    published        {flag: value} of main.py that stand for the rule in the published program
+    from_flags       {flag: value} -> Options, where they are not the values of the flags of the same names
+    noisy            options -> whether it draws noise
+    whole_batch      options -> whether the rule must see a batch as one, not in parts that are worked on side by side
+    clips            what `--clip_grad_norm` means to it: "asked", "never", or "always", to norm 1
+    """
+
+    name: str
+    layer_errors: Callable | None = None
+    Options: type = NoOptions
+    inverts: bool = False
+    gradients: Callable | None = None
+    feedback: str = "none"
+    learns_feedback: bool = False
+    controlled: bool = False
+    simulates: bool = False
+    reference: bool = False
+    outputs: tuple = ()
+    published: dict = field(default_factory=dict)
+    from_flags: Callable | None = None
+    noisy: Callable = lambda options: False
+    whole_batch: Callable = lambda options: False
+    clips: str = "asked"
+
+    def options_from(self, flags):
+        """The rule's Options from {flag: value} of a command line, its own flags included."""
+        if self.from_flags:
+            return self.from_flags(flags)
+        return self.Options(**{option.name: flags[option.name] for option in fields(self.Options) if option.name in flags})

@@ -1,6 +1,6 @@
 """Backpropagation of error (BP)."""
 
-from rules._rule import NoOptions, Rule
+from rules._rule import Rule
 
 
 def layer_errors(net, trace, target, options):
@@ -24,4 +24,4 @@ def layer_errors(net, trace, target, options):
     return errors[::-1]
 
 
-RULE = Rule("BP", layer_errors, NoOptions, clips="never")
+RULE = Rule("BP", layer_errors, reference=True, clips="never")

@@ -1,207 +1,35 @@
 """DFC: Deep Feedback Control, learning all along the controlled trajectory (Meulemans et al., NeurIPS 2021)."""
 
-from core.backend import array_module
-from core.clipping import clip_each
-from core.gradients import Teaching, layer_gradients
-from dfc.simulation import simulate
-from dfc.teaching import convergence, counts, empty_gradients, of_layer, output_target, voltage_errors
+from dfc.simulated import Options, noisy, options_from_flags
+from dfc.teaching import output_target
+from dfc.time_sums import TimeSum, gradients_along, gradients_step_by_step
 from rules._rule import Rule
-from rules.dfc_ss import Options, first_error, noisy, settle
-
-TIME_BLOCK = 16  # time points whose products are summed by one matmul
 
 
-def teach(net, activities, target, options, gradients, noise=None):
+def gradients(net, activities, target, options, out, noise=None):
     """Gradients averaged over the trajectory of the controller for one batch (dfc.md B.4, B.6, C.3).
 
         dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))   (or as dfc.md C.1)
 
-    Arguments and result as in rules.dfc_ss.teach.  Samples that did not converge count as if they had stayed at the feedforward
+    Arguments and result as in rules.dfc_ss.gradients.  Samples that did not converge count as if they had stayed at the feedforward
     state: where there are any, they or the others are simulated once more, which needs no memory for trajectories.
     """
     wanted = output_target(net, activities, target, options)
     if options.efficient:
-        return _teach_step_by_step(net, activities, wanted, options, gradients, noise)
-    return teach_along(TimeSum(net, activities, options, gradients), wanted, noise)
+        return gradients_step_by_step(net, activities, wanted, options, out, noise)
+    return gradients_along(TimeSum(net, activities, options, out), wanted, noise)
 
 
-def teach_along(total, wanted, noise):
-    """The Teaching that a TimeSum collects along one simulation.
-
-    total   TimeSum, or what extends it
-    wanted  output target (n, n_L)
-    noise   see dfc.simulation.simulate
-    """
-    net, activities, options = total.net, total.activities, total.options
-    state = simulate(net, activities, wanted, options.controller, noise, total.observe)
-    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
-    steady = settle(activities, state, converged, options)
-    if not options.include_non_converged_samples and not bool(converged.all()):
-        wild = diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
-        total = _without_others(total, wanted, noise, converged, wild)
-    return Teaching(total.finish(), steady, counts(converged, diverged), converged, diverged, feedback=total.feedback())
-
-
-def _without_others(total, wanted, noise, converged, wild):
-    """The TimeSum of the converged samples alone.
-
-    A few tame samples are simulated once more and taken out; what has blown up would leave its rounding behind.
-    """
-    if 2 * len(converged.nonzero()[0]) < len(converged) or len(wild.nonzero()[0]):
-        return _simulate_again(total, wanted, noise, converged, total.sums)
-    others = _simulate_again(total, wanted, noise, ~converged, empty_gradients(total.net))
-    total.take_out(others, ~converged)
-    return total
-
-
-def _simulate_again(total, wanted, noise, chosen, gradients):
-    """The TimeSum of the `chosen` rows (n,) bool alone."""
-    rows = chosen.nonzero()[0]
-    again = type(total)(total.net, total.activities.part(rows), total.options, gradients)
-    if len(rows):
-        noise = noise and noise.again(rows)
-        simulate(total.net, again.activities, wanted[rows], total.options.controller, noise, again.observe)
-    return again
-
-
-class TimeBlock:
-    """Room for TIME_BLOCK arrays like `like` (n, k), each laid out in memory as that is, so that copying runs along it.
-
-    slots  the arrays, one after the other
-    """
-
-    def __init__(self, like):
-        xp, (n, k) = array_module(like), like.shape
-        if like.flags.c_contiguous:
-            block = xp.empty((TIME_BLOCK, n, k), dtype=like.dtype)
-            self.slots, self._flat = [block[t] for t in range(TIME_BLOCK)], block.reshape(-1, k)
-        else:
-            block = xp.empty((k, TIME_BLOCK, n), dtype=like.dtype)
-            self.slots = [block[:, t].swapaxes(-1, -2) for t in range(TIME_BLOCK)]
-            self._flat = block.reshape(k, -1).swapaxes(-1, -2)
-
-    def rows(self, filled):
-        """The first arrays, one below the other (filled * n, k)."""
-        return self._flat[: filled * len(self.slots[0])]
-
-
-class TimeSum:
-    """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t].
-
-    gradients  arrays like net.parameters, where the sums are kept
-    """
-
-    def __init__(self, net, activities, options, gradients):
-        self.net, self.activities, self.options = net, activities, options
-        self._nonlinear, weighted = (options.learning_rule == name for name in ("nonlinear_difference", "derivative_matrix"))
-        self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
-        self.sums = gradients
-        for total in gradients:
-            total[...] = 0.0
-        self._xp, self._filled = array_module(activities.x), 0
-        self._first = self._xp.zeros_like(activities.v[0])
-
-    def observe(self, t, state):
-        """Take in time point t; at the first one somatic and basal voltages are equal."""
-        if t == 0:
-            self._begin(state)
-            return
-        self._half_error(state, 0, out=self._scratch)
-        self._first += self._scratch
-        place, r = self._filled, state.r
-        for l, (errors, rates) in self._blocks:
-            self._half_error(state, l, out=errors.slots[place])
-            rates.slots[place][...] = r[l - 1]
-        self._filled += 1
-        if self._filled == TIME_BLOCK:
-            self._add_block()
-
-    def _begin(self, state):
-        self._rest = state.r[0].copy("K")
-        self._first, self._scratch = self._xp.zeros_like(self._rest), self._xp.empty_like(self._rest)
-        pairs = zip(state.vs[1:], state.r[:-1], strict=True)
-        self._blocks = [(l, (TimeBlock(v), TimeBlock(r))) for l, (v, r) in enumerate(pairs, start=1)]
-
-    def _half_error(self, state, l, out):
-        """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
-        if self._nonlinear:
-            # the basal voltage of the first layer stays that of the feedforward pass
-            basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest
-            self._xp.subtract(basal, state.r[l], out=out)
-            return
-        self._xp.subtract(state.vb[l], state.vs[l], out=out)
-        if self._slopes:
-            out *= self._slopes[l]
-
-    def _add_block(self):
-        filled, self._filled = self._filled, 0
-        for l, (errors, rates) in self._blocks:
-            errors, rates = errors.rows(filled), rates.rows(filled)
-            weights, *biases = of_layer(self.net, self.sums, l)
-            weights += errors.swapaxes(-1, -2) @ rates
-            for b in biases:
-                b += errors.sum(axis=0)
-
-    def take_out(self, other, rows):
-        """Subtract the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
-        for each in (self, other):
-            if each._filled:
-                each._add_block()
-        self._first[rows] = 0.0
-        first = 2 if self.net.biases else 1
-        for total, part in zip(self.sums[first:], other.sums[first:], strict=True):
-            total -= part
-
-    def finish(self):
-        """The gradients, means over the batch and all T time points."""
-        if self._filled:
-            self._add_block()
-        scale = 2.0 / (self.activities.count * self.options.controller.steps)
-        for total in self.sums:
-            total *= scale
-        layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self.sums, 0))
-        return self.sums
-
-    def feedback(self):
-        """The gradients of the feedback weights; here there are none, whose learning is another pass."""
-        return None
-
-
-def _teach_step_by_step(net, activities, wanted, options, gradients, noise):
-    """The published memory-saving variant (dfc.md C.3): gradients summed while the simulation runs, clipped after every step.
-
-    Samples count as diverged step by step, and the divisor is T - 1.
-    """
-    xp = array_module(activities.x)
-    step_gradients, total = empty_gradients(net), 0
-    for gradient in gradients:
-        gradient[...] = 0.0
-    scale = 1.0 / (activities.count * (options.controller.steps - 1))
-
-    def observe(t, state):
-        nonlocal total
-        if t == 0:
-            return
-        # the published program has 0.5 here whatever epsilon is
-        converged, diverged = convergence(activities, state, first_error(activities, state, options), 0.5)
-        total = total + counts(converged, diverged)
-        for l, (vs, vb) in enumerate(zip(state.vs, state.vb, strict=True)):
-            delta_v = vs - vb
-            if not options.include_non_converged_samples:
-                delta_v = xp.where(diverged[:, None], 0.0, delta_v)
-            below = state.r[l - 1] if l else activities.x
-            basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
-            errors = voltage_errors(net, activities, l, basal, delta_v, options.learning_rule)
-            layer_gradients(below, errors, scale, *of_layer(net, step_gradients, l))
-        for gradient, step in zip(gradients, step_gradients, strict=True):
-            gradient += step
-        if options.clip_grad_norm > 0.0:
-            clip_each(gradients, options.clip_grad_norm)
-
-    state = simulate(net, activities, wanted, options.controller, noise, observe)
-    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
-    steady = settle(activities, state, converged, options)
-    return Teaching(gradients, steady, total + counts(converged, diverged), converged, diverged, clipped=True)
-
-
-RULE = Rule("DFC", None, Options, teach=teach, noisy=noisy, whole_batch=lambda options: options.efficient)
+RULE = Rule(
+    "DFC",
+    Options=Options,
+    gradients=gradients,
+    feedback="all",
+    learns_feedback=True,
+    controlled=True,
+    simulates=True,
+    published={"network_type": "DFC", "ndi": False, "grad_deltav_cont": True},
+    from_flags=options_from_flags,
+    noisy=noisy,
+    whole_batch=lambda options: options.efficient,
+)

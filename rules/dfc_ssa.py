@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.gradients import Teaching
+from core.gradients import RuleResult
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import nudge, steady_gradients
 from rules._rule import Rule
@@ -25,7 +25,7 @@ class Options:
     aim: str = "mean_loss"
 
 
-def teach(net, activities, target, options, gradients, noise=None):
+def gradients(net, activities, target, options, out, noise=None):
     """Gradients from the analytical steady state for one batch (dfc.md B.8, C.2).
 
         u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l of dfc.md C.1
@@ -34,13 +34,21 @@ def teach(net, activities, target, options, gradients, noise=None):
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     Options
-    gradients   arrays like net.parameters, overwritten
-    Returns     Teaching
+    out         arrays like net.parameters, where the gradients are written
+    Returns     RuleResult
     """
     difference = nudge(net, activities, target, options.target_stepsize, options.aim)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)
-    steady_gradients(net, activities, steady, options, gradients)
-    return Teaching(gradients, steady)
+    steady_gradients(net, activities, steady, options, out)
+    return RuleResult(out, steady)
 
 
-RULE = Rule("DFC-SSA", None, Options, teach=teach)
+RULE = Rule(
+    "DFC-SSA",
+    Options=Options,
+    gradients=gradients,
+    feedback="all",
+    learns_feedback=True,
+    controlled=True,
+    published={"network_type": "DFC", "ndi": True, "grad_deltav_cont": False},
+)

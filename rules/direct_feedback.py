@@ -38,4 +38,12 @@ def layer_errors(net, activities, target, options):
     return hidden + errors
 
 
-RULE = Rule("DFA", layer_errors, Options, clips="always")
+RULE = Rule(
+    "DFA",
+    layer_errors,
+    Options,
+    feedback="hidden",
+    outputs=("linear", "sigmoid"),
+    published={"fb_activation": "linear"},
+    clips="always",
+)

@@ -1,7 +1,7 @@
 """Target propagation (TP) through exact inverses."""
 
 from core.backend import array_module
-from rules._rule import NoOptions, Rule
+from rules._rule import Rule
 
 
 def targets(net, trace, target):
@@ -44,4 +44,4 @@ def layer_errors(net, trace, target, options):
     ]
 
 
-RULE = Rule("TP", layer_errors, NoOptions, inverts=True)
+RULE = Rule("TP", layer_errors, inverts=True)

@@ -58,16 +58,16 @@ def gradients_of(net, activities, errors):
     return gradients
 
 
-def teach(rule, net, activities, target, options, noise=None):
-    """The Teaching of a rule that has one, written over what is not a number."""
+def result_of(rule, net, activities, target, options, noise=None):
+    """The RuleResult of a rule that has one, written over what is not a number."""
     gradients = [np.full_like(p, np.nan) for p in net.parameters]
-    return rule.teach(net, activities, target, options, gradients, noise)
+    return rule.gradients(net, activities, target, options, gradients, noise)
 
 
 def gradients_from(rule, net, activities, target, options, noise=None):
     """The gradients of any rule."""
-    if rule.teach:
-        return teach(rule, net, activities, target, options, noise).gradients
+    if rule.gradients:
+        return result_of(rule, net, activities, target, options, noise).gradients
     return gradients_of(net, activities, rule.layer_errors(net, activities, target, options))
 
 

@@ -36,9 +36,9 @@ LARGEST_MATRIX = 1 << 28  # entries, 2 GiB: what save_nullspace_norm_ratio may a
 DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)  # what gn_damping_hpsearch tries
 
 
-def joined(teachings, layers):
+def joined(results, layers):
     """Lists of arrays of the parts of a batch -> one list of arrays of the whole batch."""
-    arrays = zip(*(layers(teaching.steady) for teaching in teachings), strict=True)
+    arrays = zip(*(layers(result.steady) for result in results), strict=True)
     return [array_module(*each).concatenate(each) for each in arrays]
 
 
@@ -57,7 +57,7 @@ class AngleMeasure:
 
     def __init__(self, settings, net):
         self.net, self.gamma, self.nonlinear = net, settings.gn_damping, settings.use_nonlinear_gnt
-        controlled = settings.network_type == "DFC"
+        controlled = settings.rule.controlled
         only_controlled = ("save_NDI_angle", "save_GNT_ss_no_ss_angle")
         self._gnt = "gnt_ss" if settings.use_ss_gnt and controlled else "gnt_no_ss"
         self._settings = settings
@@ -100,7 +100,7 @@ class AngleMeasure:
         """{name: update} of all that is compared."""
         net, activities, target = self.net, batch.activities, batch.target
         needed = {which for pair in self._compared.values() for which in pair}
-        rates = joined(batch.teachings, lambda steady: steady.r) if needed & {"gnt_ss", "ndi"} else None
+        rates = joined(batch.results, lambda steady: steady.r) if needed & {"gnt_ss", "ndi"} else None
         make = {
             "own": lambda: batch.gradients,
             "bp": lambda: bp_update(net, activities, target),
@@ -162,9 +162,9 @@ def before_correction(net, batch, options, noise):
     The rule does not keep them: where any may have fallen back, the batch is simulated once more, with the same noise.
     """
     if options.include_non_converged_samples:
-        return joined(batch.teachings, lambda steady: steady.v)
+        return joined(batch.results, lambda steady: steady.v)
     found = []
-    for number, rows in enumerate(shares(batch.activities.count, len(batch.teachings))):
+    for number, rows in enumerate(shares(batch.activities.count, len(batch.results))):
         part = batch.activities.part(rows)
         target = part.r[-1] + nudge(net, part, batch.target[rows], options.target_stepsize)
         found.append(simulate(net, part, target, options.controller, noise and noise(batch.place, number)).vs)

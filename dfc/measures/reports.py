@@ -3,7 +3,6 @@
 import numpy as np
 
 from core.files import write_text
-from dfc.build import SIMULATED
 from dfc.measures.measures import SUMMARY_FRAMES, search_damping
 from dfc.measures.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
 from dfc.measures.summary import NOT_YET, Frame
@@ -15,14 +14,14 @@ VECTORS = tuple(f"{name}_{moment}" for name in ("max_eig", "max_eig_bcn", "norm_
 def summary_entries(settings, watchers):
     """The measurements' part of the published summary (dfc.md I.7): arrays, lists of keys, numbers, and with save_df the frames."""
     entries = {"log_interval": settings.log_interval}
-    if settings.network_type == "DFC":
+    if settings.rule.controlled:
         entries |= {name: np.zeros(1) for name in (*VECTORS, "dist_to_NDI")}
     for name, values in watchers.vectors().items():
         entries[name] = values if name.endswith("_keys") else np.array(values)
-    if settings.network_type == "DFC" and settings.epochs_fb and not settings.freeze_fb_weights:
+    if settings.rule.learns_feedback and settings.epochs_fb and not settings.freeze_fb_weights:
         entries["gn_condition_init"] = NOT_YET
     entries |= watchers.numbers()
-    if settings.save_df and settings.rule != "BP":
+    if settings.save_df and not settings.rule.reference:
         for name, (steps, columns, values) in watchers.frames().items():
             if name in SUMMARY_FRAMES:
                 entries[name] = Frame(steps, columns, values)
@@ -33,7 +32,7 @@ def check_reports(settings):
     """Raise UsageError where a flag asks for what needs a package that is not installed."""
     if settings.save_logs:
         open_writer(None)
-    if settings.make_dynamics_plot and settings.rule in SIMULATED:
+    if settings.make_dynamics_plot and settings.rule.simulates:
         require_matplotlib("--make_dynamics_plot")
     if settings.plot_autoencoder_images:
         require_matplotlib("--plot_autoencoder_images")
@@ -54,7 +53,7 @@ def attach_reports(settings, run, draws, folder):
         for learner in (run.feedback, run.pretraining):
             if learner:
                 learner.watchers.append(log.watch_feedback(learner))
-    if settings.make_dynamics_plot and settings.rule in SIMULATED:
+    if settings.make_dynamics_plot and settings.rule.simulates:
         prelude, epoch = len(run.plan.prelude), len(run.plan.epoch)
         plot = DynamicsPlot(
             run.learner.net,

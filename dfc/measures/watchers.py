@@ -118,7 +118,7 @@ class DistanceWatcher(Watcher):
         self._batches += 1
 
     def _distance(self, batch):
-        output = joined(batch.teachings, lambda steady: steady.r[-1:])[0]
+        output = joined(batch.results, lambda steady: steady.r[-1:])[0]
         return distance_to_ssa(self.net, batch.activities, batch.target, output, self.options.target_stepsize, self.alpha)
 
     def end_epoch(self):
@@ -166,15 +166,17 @@ def build_watchers(settings, net, options, noise=None):
     Raises    UsageError where save_nullspace_norm_ratio cannot be measured
     """
     watchers = Watchers([], [], [])
-    if settings.rule == "BP":
+    rule = settings.rule
+    if rule.reference:
         return watchers
     kept = settings.save_df or settings.save_logs
     if kept and (angles := AngleMeasure(settings, net)).tables:
         watchers.forward.append(FrameWatcher(angles, angles.tables, settings.log_interval))
-    if settings.network_type == "DFC":
+    if rule.feedback == "all":
         _watch_feedback(watchers, settings, net, [name for flag, name in FIT.items() if kept and getattr(settings, flag)])
+    if rule.controlled:
         watchers.forward += _vector_watchers(settings, net, options, noise)
-        if settings.compare_with_ndi and settings.rule != "DFC-SSA":
+        if settings.compare_with_ndi and rule.simulates:
             watchers.forward.append(DistanceWatcher(net, options, settings.alpha_di))
     return watchers
 
@@ -199,7 +201,7 @@ def _vector_watchers(settings, net, options, noise):
     """Watchers of the eigenvalues and of the activities."""
     every, chosen = settings.log_interval, []
     if settings.save_eigenvalues:
-        chosen.append(("max_eig", lambda batch: joined(batch.teachings, lambda steady: steady.v)))
+        chosen.append(("max_eig", lambda batch: joined(batch.results, lambda steady: steady.v)))
     if settings.save_eigenvalues_bcn:
         chosen.append(("max_eig_bcn", lambda batch: before_correction(net, batch, options, noise)))
     for name, voltages in chosen:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
-from core.options import Parser, UsageError, add_arguments
+from core.options import Parser, UsageError, add_arguments, add_rule_arguments, split_rule_arguments
 from datasets.catalogue import BY_FLAG
 from dfc.settings.checks import check_options, check_settings
-from dfc.settings.flags import ANGLES, DIRECT_RULES, OWN, Options
+from dfc.settings.flags import ANGLES, OWN, Options
 from dfc.settings.lists import activation_names, number, numbers, whole_numbers
 from dfc.settings.notes import notes_on
 
@@ -23,11 +24,10 @@ class Settings(Options):
         lr_fb, lr_fb_init, epsilon_fb, gn_damping  float
         epochs_fb, extra_fb_epochs        int
         size_hidden, hidden_activation    tuple, one entry a hidden layer; num_hidden is their number
-        network_type                      "DFC", "DFA" or "BP"; ndi and grad_deltav_cont tell the DFC rules apart
         feedback_wd                       0.0 with use_homeostatic_wd_fb; its value is then `homeostatic`
         out_dir                           None where the folder's name is to be made from the time
 
-    rule         "BP", "DFA", "DFC", "DFC-SS" or "DFC-SSA"
+    rule         rules.Rule;  rule_options, its Options;  rule_flags, {flag: value} of those that it brings along
     task         "classification", "regression" or "autoencoder"
     sizes        (n_0, ..., n_L)
     activations  names of phi_1 ... phi_L; that of logits is "linear"
@@ -40,7 +40,9 @@ class Settings(Options):
     args         {flag: value} for args.txt: as given, completed, lists and lr still as text
     """
 
-    rule: str = ""
+    rule: Any = None
+    rule_options: Any = None
+    rule_flags: dict = field(default_factory=dict)
     task: str = ""
     sizes: tuple = ()
     activations: tuple = ()
@@ -54,52 +56,61 @@ class Settings(Options):
     args: dict = field(default_factory=dict)
 
 
-def parse(argv=None, prog="main.py", rules=()):
+def add_flags(parser, rules):
+    """Add every flag of main.py to a parser, those of the rules {name: rules.Rule} included."""
+    add_arguments(parser, Options, choices={"network_type": rules})
+    add_rule_arguments(parser, Options, rules, "network_type")
+
+
+def parse(argv, rules, prog="main.py"):
     """The Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
 
     A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
 
-    rules  names of learning rules that --network_type may name beside the published types
+    argv   list of words; None: those of this process
+    rules  {name: rules.Rule} that --network_type may name
+    prog   what errors begin with
     """
     parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
-    add_arguments(parser, Options, choices={"network_type": rules})
-    given = vars(parser.parse_args(argv))
+    add_flags(parser, rules)
     try:
-        return resolve(Options(**given), frozenset(given))
+        return resolve(vars(parser.parse_args(argv)), rules)
     except UsageError as error:
         parser.error(str(error))
 
 
-def resolve(options, given=None):
-    """The Settings that follow from Options.
+def resolve(given, rules):
+    """The Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
 
-    given   names of the options that were asked for; None: those that differ from their defaults
-    Raises  UsageError where options contradict each other or cannot be read
+    rules   {name: rules.Rule}
+    Raises  UsageError where flags contradict each other or cannot be read
     """
-    if given is None:
-        given = frozenset(f.name for f in dataclasses.fields(Options) if getattr(options, f.name) != f.default)
-    check_options(options)
+    options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})
+    check_options(options, rules)
     values = dict(vars(options))
-    values["rule"] = _name_rule(values)
+    rule = values["rule"] = _find_rule(values, rules)
+    _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)
     _complete(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] != OWN]
     values["args"] = {name: values[name] for name in published}
     _read_layers(values, "num_hidden" in given)
     _read_rates(values)
     _derive(values)
+    values["rule_options"] = rule.options_from(values | values["rule_flags"])
     settings = Settings(**values)
     check_settings(settings)
     return dataclasses.replace(settings, notes=notes_on(options, settings, given))
 
 
-def _name_rule(values):
-    """The learning rule; a network type that is a rule is replaced by its published switches."""
-    if values["network_type"] == "DFC-SSA":
-        values["ndi"] = True
-    if values["network_type"] in ("DFC", *DIRECT_RULES):
-        values["network_type"] = "DFC"
-        return "DFC-SSA" if values["ndi"] else "DFC" if values["grad_deltav_cont"] else "DFC-SS"
-    return values["network_type"]
+def _find_rule(values, rules):
+    """The Rule that is meant, by its published flags or by its name, which its published flags then replace."""
+    kind = values["network_type"]
+    published = [each for each in rules.values() if each.published.get("network_type") == kind]
+    rule = next((each for each in published if each.published.items() <= values.items()), None) or rules[kind]
+    values |= rule.published
+    if rule.feedback != "none" and not rule.learns_feedback:
+        values["freeze_fb_weights"] = True
+    return rule
 
 
 def _complete(values):
@@ -126,8 +137,6 @@ def _complete(values):
         values["lr_fb_init"] = values["lr_fb"]
     if values["k_p_fb"] is None:
         values["k_p_fb"] = values["k_p"]
-    if values["rule"] == "DFA":
-        values |= {"freeze_fb_weights": True, "fb_activation": "linear"}
 
 
 def _read_layers(values, num_hidden_given):

@@ -4,29 +4,33 @@ import importlib.util
 
 from core.options import UsageError
 from datasets.catalogue import BY_FLAG
-from dfc.settings.flags import ANGLES, DIRECT_RULES
+from dfc.settings.flags import ANGLES
+
+CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "which learns from the steady state alone"}
 
 
-def check_options(options):
-    """Raise UsageError for options that contradict each other as they were given."""
-    _check_rule(options)
+def check_options(options, rules):
+    """Raise UsageError for options that contradict each other as they were given; rules, {name: rules.Rule}."""
+    _check_rule(options, rules)
     _check_machine(options)
     if options.out_dir == "":
         raise UsageError("--out_dir=: must be the name of a folder")
 
 
-def _check_rule(options):
+def _check_rule(options, rules):
     kind = options.network_type
-    if kind == "DTP":
-        raise UsageError("--network_type=DTP: not part of this suite; use DFC, DFC-SS, DFC-SSA, DFA or BP")
-    if kind == "DFC-SS" and options.ndi:
-        raise UsageError("--ndi: contradicts --network_type=DFC-SS, which simulates the steady state")
-    if kind in DIRECT_RULES and options.grad_deltav_cont:
-        raise UsageError(f"--grad_deltav_cont: contradicts --network_type={kind}, which learns from the steady state alone")
-    if kind == "DFC" and options.ndi and options.grad_deltav_cont:
+    if kind not in rules:
+        *others, last = rules
+        raise UsageError(f"--network_type={kind}: not part of this suite; use {', '.join(others)} or {last}")
+    by_flags = any(rule.published.get("network_type") == kind for rule in rules.values())
+    for flag, why in CONTRADICTED.items():
+        if getattr(options, flag) and rules[kind].published.get(flag) is False and not by_flags:
+            raise UsageError(f"--{flag}: contradicts --network_type={kind}, {why}")
+    if by_flags and options.ndi and options.grad_deltav_cont:
         raise UsageError("--grad_deltav_cont: contradicts --ndi, which simulates nothing")
-    if options.shallow_training and kind != "BP":
-        raise UsageError(f"--shallow_training: does not apply to --network_type={kind}, only to BP")
+    if options.shallow_training and not rules[kind].reference:
+        of = ", ".join(rule.name for rule in rules.values() if rule.reference)
+        raise UsageError(f"--shallow_training: does not apply to --network_type={kind}, only to {of}")
     if options.shallow_training and options.only_train_first_layer:
         raise UsageError("--shallow_training: contradicts --only_train_first_layer, as it learns the last layer only")
 
@@ -61,8 +65,11 @@ def _check_data(settings):
         raise UsageError(f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification")
     if settings.task != "classification" and output == "softmax":
         raise UsageError(f"--output_activation=softmax: does not apply to --dataset={name}, which is no classification")
-    if settings.rule == "DFA" and settings.activations[-1] not in ("linear", "sigmoid"):
-        raise UsageError(f"--output_activation={output}: must be linear, sigmoid or softmax for --network_type=DFA")
+    rule = settings.rule
+    if rule.outputs and settings.activations[-1] not in rule.outputs:
+        raise UsageError(
+            f"--output_activation={output}: must be {', '.join(rule.outputs)} or softmax for --network_type={rule.name}"
+        )
     ends = {"size_input": BY_FLAG[name].inputs, "size_output": BY_FLAG[name].outputs}
     for flag, right in ends.items():
         size = getattr(settings, flag)
@@ -72,9 +79,9 @@ def _check_data(settings):
 
 def _check_dynamics(settings):
     """A simulation divides by its number of steps, one less than its time points."""
-    if settings.rule in ("DFC", "DFC-SS") and settings.steps < 2:
+    if settings.rule.simulates and settings.steps < 2:
         raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
-    learns_feedback = settings.network_type == "DFC" and not settings.freeze_fb_weights
+    learns_feedback = settings.rule.learns_feedback and not settings.freeze_fb_weights
     if learns_feedback and settings.fb_learning_rule == "normal_controller" and settings.steps_fb < 2:
         raise UsageError(f"--tmax_di_fb={settings.tmax_di_fb}: must be at least 2 time points, truncated")
     if learns_feedback and settings.fb_learning_rule == "old_learning_rule" and not settings.ndi:

@@ -11,13 +11,12 @@ from core.backend import BACKENDS
 from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.activations import ACTIVATIONS
+from dfc.feedback_learning import Q_RULES
+from dfc.teaching import LEARNING_RULES
 
-DIRECT_RULES = ("DFC-SS", "DFC-SSA")  # learning rules that may be named without their published switches
-FEEDBACK_RULES = ("normal_controller", "special_controller", "old_learning_rule")
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
-LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
-NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA", *DIRECT_RULES)
+NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")  # as published
 OPTIMISERS = ("SGD", "RMSprop", "Adam")
 ANGLES = (  # what is measured as an angle or beside one, and needs --save_df or --save_logs
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
@@ -163,7 +162,7 @@ class Options:
     inst_system_dynamics: bool = _dfc(False, "no somatic time constant; implies inst_transmission")
     alpha_fb: float = _dfc(0.5, "leak of the controller while Q learns", bounds=NOT_NEGATIVE)
     noisy_dynamics: bool = _dfc(False, "noise in the forward phase too")
-    fb_learning_rule: str = _dfc("special_controller", "how Q learns; old_learning_rule needs --ndi", choices=FEEDBACK_RULES)
+    fb_learning_rule: str = _dfc("special_controller", "how Q learns; old_learning_rule needs --ndi", choices=tuple(Q_RULES))
     inst_transmission: bool = _dfc(False, "no delay from layer to layer in the forward phase")
     inst_transmission_fb: bool = _dfc(False, "no delay from layer to layer while Q learns")
     time_constant_ratio: float = _dfc(1.0, "tau_v, time constant of the soma; raised to dt_di", bounds=POSITIVE)

@@ -26,11 +26,10 @@ CONTROLLED = (  # measurements of a controlled network
     "save_NDI_angle", "save_condition_gn", "save_jac_t_angle", "save_jac_pinv_angle", "save_eigenvalues", "save_eigenvalues_bcn",
     "save_norm_r", "use_ss_gnt", "save_GNT_ss_no_ss_angle", "make_dynamics_plot", "make_dynamics_plot_interval",
 )  # fmt: skip
-DFA_USES = ("initialization_K", "reset_K", "learning_rule")
 
 
 def notes_on(options, settings, given):
-    """The sentences on Options that became Settings; `given` are the names of the options that were asked for."""
+    """The sentences on Options that became Settings; `given` has the names of the options that were asked for."""
     found = []
     for reason, names in _idle(settings):
         flags = [f"--{f.name}" for f in dataclasses.fields(Options) if f.name in given and f.name in names]
@@ -46,11 +45,12 @@ def _idle(settings):
         yield f"with --dataset={settings.dataset}", STUDENT_TEACHER
     if settings.optimizer != "Adam":
         yield f"with --optimizer={settings.optimizer}", ADAM
-    if settings.network_type in ("BP", "DFA"):
-        yield f"for {settings.rule}", _idle_without_controller(settings.rule)
+    rule = settings.rule
+    if not rule.controlled:
+        yield f"for {rule.name}", _idle_without_controller(rule)
         return
-    if settings.rule == "DFC-SSA":
-        yield "for DFC-SSA, which simulates nothing in the forward phase", SIMULATION
+    if not rule.simulates:
+        yield f"for {rule.name}, which simulates nothing in the forward phase", SIMULATION
     elif not settings.efficient_controller:
         yield "without --efficient_controller", ("sample0_error",)
     if settings.freeze_fb_weights:
@@ -65,18 +65,25 @@ def _idle(settings):
 
 
 def _idle_without_controller(rule):
-    """What BP or DFA does not use: its feedback is fixed or none, and neither has a controller."""
+    """What a rule without a controller does not use."""
     groups = {f.name for f in dataclasses.fields(Options) if f.metadata["group"] in ("dynamical_inversion", "dfc")}
-    names = {*groups, *FEEDBACK, *CONTROLLED, "sigma", "clip_grad_norm", "grad_deltav_cont", "sample0_error"}
-    names |= {"train_only_feedback_parameters"}
-    if rule == "DFA":
-        return names.difference(DEAD, DFA_USES)
-    return names.union(ANGLES, ("freeze_fb_weights", "evaluate", "nan_test", "gn_damping", "save_df")).difference(DEAD)
+    names = {*groups, *FEEDBACK, *CONTROLLED, "sigma", "grad_deltav_cont", "sample0_error", "train_only_feedback_parameters"}
+    if rule.clips != "asked":
+        names.add("clip_grad_norm")
+    if rule.feedback == "none":
+        names.add("freeze_fb_weights")
+    else:
+        names -= {"initialization_K", "reset_K"}
+    if rule.reference:
+        names.update(ANGLES, ("evaluate", "nan_test", "gn_damping", "save_df"))
+    else:
+        names.remove("learning_rule")
+    return names.difference(DEAD, rule.Options.__dataclass_fields__)
 
 
 def _changed(options, settings):
     """Values other than those given."""
-    if settings.network_type != "DFC":
+    if not settings.rule.controlled:
         return
     if settings.time_constant_ratio > options.time_constant_ratio:
         yield f"--time_constant_ratio is raised to {settings.time_constant_ratio}, the --dt_di"
@@ -92,7 +99,7 @@ def _changed(options, settings):
 
 def _surprising(settings, given):
     """Combinations that do less than their flags say."""
-    if settings.network_type != "DFC":
+    if not settings.rule.controlled:
         return
     if settings.ndi and settings.save_NDI_angle:
         yield "--save_NDI_angle compares DFC-SSA with itself, up to clipping"

@@ -15,7 +15,7 @@ from configs import load, module_names, to_argv
 from core import recording
 from core.options import UsageError
 from dfc import tasks
-from dfc.settings import parse
+from main import parse
 
 BATCH, TRAIN, OTHERS = 4, 6, 4  # two batches an epoch, the second a short one
 POINTS = 3
@@ -70,7 +70,7 @@ def few_samples(monkeypatch, tmp_path):
 
 def test_all_published_experiments_are_here():
     """dfc.md K.10: 85 of DFC, 11 of DFA, 4 of BP."""
-    rules = [parse(to_argv(config)).rule for config in EXPERIMENTS.values()]
+    rules = [parse(to_argv(config)).rule.name for config in EXPERIMENTS.values()]
     assert (len(rules), rules.count("DFA"), rules.count("BP")) == (100, 11, 4)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import dfc.learners
-from dfc.settings import parse
 from dfc.stopping import beyond_bounds, stop_condition
+from main import parse
 from tests.faults.tiny_main import RULES, checkpoint, complaint, contents, finish, in_process, read_metrics, results
 
 IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10")

@@ -14,7 +14,7 @@ import pytest
 
 import main
 from dfc.activations import ACTIVATIONS
-from dfc.settings.flags import FEEDBACK_RULES, INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Options
+from dfc.settings.flags import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES, Options
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics
 
 FLAGS = tuple(field.name for field in dataclasses.fields(Options))
@@ -324,7 +324,7 @@ CHOICES = {
     "learning_rule": LEARNING_RULES,
     "initialization": INITIAL_W,
     "initialization_K": INITIAL_Q,
-    "fb_learning_rule": FEEDBACK_RULES,
+    "fb_learning_rule": Q_RULES,
     "optimizer": OPTIMISERS,
     "optimizer_fb": OPTIMISERS,
 }

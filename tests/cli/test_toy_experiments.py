@@ -75,8 +75,8 @@ def training_samples():
     """Inputs and targets of the training samples, in the order of the pass after the two that learn Q."""
     from core.backend import select_backend
     from dfc.draws import Draws
-    from dfc.settings import parse
     from dfc.tasks import load_task
+    from main import parse
 
     options = script_1d.Options(quick=True)
     settings = parse(script_1d.command_line(options, [*SMALL, "--epochs_fb=2"]))

@@ -10,7 +10,7 @@ import pytest
 import configs
 from configs import load, module_names, to_argv
 from core.options import UsageError
-from dfc.settings import parse
+from main import parse
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 PUBLISHED = json.loads((REFERENCE / "dfc_configs.json").read_text())
@@ -100,11 +100,11 @@ def test_mended_flags_differ_from_the_published_ones(name):
 def test_the_experiments_take_the_published_code_paths():
     """The table of dfc.md K.10."""
     settings = [parse(to_argv(config)) for _, config in EFFECTIVE]
-    assert Counter(s.rule for s in settings) == {"DFC-SSA": 16, "DFC": 16, "DFC-SS": 53, "DFA": 11, "BP": 4}
+    assert Counter(s.rule.name for s in settings) == {"DFC-SSA": 16, "DFC": 16, "DFC-SS": 53, "DFA": 11, "BP": 4}
     paths = Counter(
-        (s.rule, s.efficient_controller, s.proactive_controller, s.include_non_converged_samples)
+        (s.rule.name, s.efficient_controller, s.proactive_controller, s.include_non_converged_samples)
         for s in settings
-        if s.rule in ("DFC", "DFC-SS")
+        if s.rule.simulates
     )
     assert paths == {
         ("DFC", False, True, False): 4,
@@ -117,7 +117,7 @@ def test_the_experiments_take_the_published_code_paths():
         ("DFC-SS", False, False, False): 37,
         ("DFC-SS", False, False, True): 3,
     }
-    assert Counter(s.freeze_fb_weights for s in settings if s.rule == "DFC-SSA") == {True: 8, False: 8}
+    assert Counter(s.freeze_fb_weights for s in settings if s.rule.name == "DFC-SSA") == {True: 8, False: 8}
     assert {(s.clip_grad_norm, s.normalize_lr, s.batch_size, s.random_seed) for s in settings} == {(1.0, True, 128, 42)}
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.options import Parser, UsageError, add_arguments, as_path
-from dfc.settings import parse, resolve
+from dfc.settings import resolve
 from dfc.settings.flags import OWN, Options
+from main import parse
+from rules import FEEDBACK_NET_RULES
 
 PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())}
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
@@ -42,7 +44,7 @@ def test_flag_is_as_published(name):
 
 def test_a_run_without_flags_resolves():
     found = parse([])
-    assert (found.rule, found.task, found.precision) == ("DFC-SS", "regression", "float64")
+    assert (found.rule.name, found.task, found.precision) == ("DFC-SS", "regression", "float64")
     assert (found.sizes, found.activations) == ((10, 5, 5, 5, 2), ("tanh", "tanh", "tanh", "linear"))
     assert (found.lr, found.lr_fb, found.lr_fb_init, found.epsilon, found.epsilon_fb) == (0.1, 0.1, 0.1, 1e-8, 1e-8)
     assert (found.gn_damping, found.steps, found.steps_fb, found.homeostatic) == (0.0, 300, 300, None)
@@ -187,7 +189,7 @@ def test_lr_is_divided_by_the_nudge_once():
 )
 def test_rule(argv, rule, network_type):
     found = parse(argv.split())
-    assert (found.rule, found.network_type) == (rule, network_type)
+    assert (found.rule.name, found.args["network_type"]) == (rule, network_type)
     if network_type == "DFC":
         assert (found.ndi, found.grad_deltav_cont) == (rule == "DFC-SSA", rule == "DFC")
 
@@ -441,8 +443,8 @@ def test_what_can_run_is_accepted(argv):
 def test_resolve_raises_rather_than_exits():
     """Scripts that make their own Options must be able to say more."""
     with pytest.raises(UsageError, match="--lr=x: 'x' is not a number"):
-        resolve(Options(lr="x"))
-    assert resolve(Options(size_hidden=[4, 3], lr=0.5)).sizes == (10, 4, 3, 2)
+        resolve({"lr": "x"}, FEEDBACK_NET_RULES)
+    assert resolve({"size_hidden": [4, 3], "lr": 0.5}, FEEDBACK_NET_RULES).sizes == (10, 4, 3, 2)
 
 
 # ---- notes

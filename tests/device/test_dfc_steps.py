@@ -12,9 +12,8 @@ from datasets.samples import Arrays, Images, published_table
 from dfc.build import build_run
 from dfc.draws import Draws
 from dfc.evaluation import CHUNK, evaluate
-from dfc.settings import parse
 from dfc.stopping import beyond_bounds
-from rules import FEEDBACK_RULES
+from main import parse
 from tests.faults.tiny_main import RULES, arrays, checkpoint, in_process, results
 
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}  # of the largest entry; differences of rates lose what the rates have in common
@@ -44,7 +43,7 @@ CASES = {  # a run: its flags beside COMMON
     "DFC, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
     "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
 }
-LOOKS = ("DFC", "DFC, noisy")  # rules/dfc.py asks once a batch whether all samples converged
+LOOKS = ("DFC", "DFC, noisy")  # dfc/time_sums.py asks once a batch whether all samples converged
 NOISY = ("DFC-SS, noisy", "DFC, noisy")
 FEEDBACK = {  # feedback learning: its flags
     "normal": "--fb_learning_rule=normal_controller --inst_transmission_fb --optimizer_fb=Adam",
@@ -66,7 +65,7 @@ def settings_of(flags, precision="float64"):
 
 
 def build(backend, settings):
-    return build_run(settings, backend, FEEDBACK_RULES[settings.rule], Workers(1), Draws(3, backend))
+    return build_run(settings, backend, Workers(1), Draws(3, backend))
 
 
 def samples_of(backend, count=SAMPLES):

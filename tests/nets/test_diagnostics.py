@@ -26,8 +26,8 @@ from dfc.measures.least_squares import damped_pseudo_inverse, reachable_outputs
 from dfc.measures.measures import DAMPINGS, search_damping
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from dfc.network import Activities, FeedbackNetwork
-from rules import FEEDBACK_RULES, dfc_ssa
-from tests.feedback_nets_for_tests import gradients_from, make_batch, make_net, teach
+from rules import FEEDBACK_NET_RULES, dfc_ssa
+from tests.feedback_nets_for_tests import gradients_from, make_batch, make_net, result_of
 from tests.nets_for_tests import difference
 
 RANDOM = np.random.default_rng(7)
@@ -240,9 +240,9 @@ def test_update_of_the_analytical_steady_state_is_the_rules_own_with_its_own_rat
     net = make_net()
     activities, target = problem(net)
     options = dfc_ssa.Options(0.1, 0.01, learning_rule, initial)
-    teaching = teach(dfc_ssa, net, activities, target, options)
-    found = ssa_update(net, activities, target, options, teaching.steady.r)
-    for one, other in zip(found, teaching.gradients, strict=True):
+    result = result_of(dfc_ssa, net, activities, target, options)
+    found = ssa_update(net, activities, target, options, result.steady.r)
+    for one, other in zip(found, result.gradients, strict=True):
         assert difference(one, other) < 1e-10
 
 
@@ -458,7 +458,7 @@ def test_any_rules_updates_can_be_compared():
     net = make_net()
     activities, target = problem(net)
     for name in ("BP", "DFA", "DFC-SSA"):
-        rule = FEEDBACK_RULES[name]
+        rule = FEEDBACK_NET_RULES[name]
         update = gradients_from(rule, net, activities, target, rule.Options())
         assert 0.0 <= joint_angle(update, gn_update(net, activities, target, 0.1)) < 90.0
         assert all(0.0 <= ratio <= 1.0 for ratio in nullspace_ratios(net, activities, update))

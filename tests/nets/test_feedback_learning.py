@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from dfc.controller import Controller
-from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, homeostatic_decay, squared_norm
+from dfc.feedback_learning import Q_RULES, FeedbackSettings, homeostatic_decay, squared_norm
 from dfc.jacobian import output_jacobian, stacked_feedback
 from dfc.simulation import NOISE_BLOCK, record
 from tests.feedback_nets_for_tests import central_differences, draw_noise, make_batch, make_net, weight_products
 from tests.nets_for_tests import difference
 
-normal_controller, special_controller, old_learning_rule = FEEDBACK_RULES.values()
+normal_controller, special_controller, old_learning_rule = Q_RULES.values()
 SIGMA = 0.05
 CONTROLLER = Controller(
     alpha=0.5, dt=0.02, steps=40, k_p=0.1, tau_v=0.04, tau_a=0.3, inst_transmission=True, sigma=SIGMA, sigma_output=SIGMA
@@ -20,7 +20,7 @@ CONTROLLER = Controller(
 
 pytestmark = pytest.mark.usefixtures("form")
 SETTINGS = FeedbackSettings(CONTROLLER, SIGMA, alpha_di=0.2)
-EVERY_RULE = pytest.mark.parametrize("rule", FEEDBACK_RULES.values(), ids=FEEDBACK_RULES)
+EVERY_RULE = pytest.mark.parametrize("rule", Q_RULES.values(), ids=Q_RULES)
 
 
 def with_sigma(sigma):
@@ -34,7 +34,7 @@ def gradients(rule, net, samples=6, settings=SETTINGS, seed=9):
 
 
 def test_the_published_names():
-    assert list(FEEDBACK_RULES) == ["normal_controller", "special_controller", "old_learning_rule"]
+    assert list(Q_RULES) == ["normal_controller", "special_controller", "old_learning_rule"]
 
 
 # ---- expectations ----

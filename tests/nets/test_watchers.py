@@ -15,10 +15,10 @@ from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.measures import SUMMARY_FRAMES, before_correction, joined
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.measures.watchers import NOT_MEASURED, Watcher
-from dfc.settings import parse
 from dfc.simulation import record
 from dfc.teaching import nudge
-from rules import FEEDBACK_RULES, dfc_ssa
+from main import parse
+from rules import dfc_ssa
 
 SMALL = ("--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3", "--target_stepsize=0.1",
          "--initialization_K=xavier_normal", "--gn_damping=0.1", "--log_interval=2", "--quiet")  # fmt: skip
@@ -35,7 +35,7 @@ def build(*flags, part=4):
     """(settings, dfc.build.Run) of a small network; noise is drawn for `part` rows together."""
     settings = parse([*SMALL, *STEPS, *flags])
     draws = Draws(settings.random_seed, select_backend("numpy"))
-    return settings, build_run(settings, draws.backend, FEEDBACK_RULES[settings.rule], Workers(), draws, part)
+    return settings, build_run(settings, draws.backend, Workers(), draws, part)
 
 
 def batch(seed, samples=7):
@@ -128,7 +128,7 @@ def test_angles_with_all_updates(rule, at_rest):
 
     def measure(seen):
         activities, target, own = seen.activities, seen.target, seen.gradients
-        rates = joined(seen.teachings, lambda steady: steady.r)
+        rates = joined(seen.results, lambda steady: steady.r)
         with_rates, without = (gnt_update(net, activities, target, 0.1, True, r) for r in (rates, None))
         gnt, bp = with_rates if at_rest else without, bp_update(net, activities, target)
         gn, ndi = gn_update(net, activities, target, 0.1), ssa_update(net, activities, target, options, rates)
@@ -192,7 +192,7 @@ def test_vectors_are_means_and_spreads_event_after_event(rule):
     net, found = run.learner.net, []
 
     def measure(seen):
-        at_rest = joined(seen.teachings, lambda steady: steady.v)
+        at_rest = joined(seen.results, lambda steady: steady.v)
         values = largest_eigenvalues(net, at_rest, settings.alpha_di, settings.time_constant_ratio, settings.k_p)
         return {"max_eig": list(values.values()), "norm_r": list(activity_norms(seen.activities).values()),
                 "dev_r": [deviation_of_norms(seen.activities)]}  # fmt: skip
@@ -227,7 +227,7 @@ def test_voltages_before_the_correction(rule, flags):
         before = before_correction(net, seen, learner.options, learner.noise)
         expected = [np.concatenate(layers) for layers in zip(*ends, strict=True)]
         values = largest_eigenvalues(net, before, settings.alpha_di, settings.time_constant_ratio, settings.k_p)
-        return before, expected, joined(seen.teachings, lambda steady: steady.v), seen.activities.v, values
+        return before, expected, joined(seen.results, lambda steady: steady.v), seen.activities.v, values
 
     spy = Spy(learner, measure)
     train(learner, (1,), batches=1)
@@ -247,7 +247,7 @@ def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_a
     net = run.learner.net
 
     def measure(seen):
-        output = joined(seen.teachings, lambda steady: steady.r[-1:])[0]
+        output = joined(seen.results, lambda steady: steady.r[-1:])[0]
         return float(distance_to_ssa(net, seen.activities, seen.target, output, 0.1, 0.01))
 
     spy = Spy(run.learner, measure)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dfc.simulated import Options, first_error
 from dfc.simulation import record, simulate
-from rules import dfc_ss
 from tests.reference.dfc_cases import (
     assert_close,
     assert_float_type,
@@ -84,5 +84,5 @@ def test_errors_of_the_memory_saving_variant(case):
     controller = forward_controller(case.meta)
     layerwise = controller.layerwise or case.meta["mode"] == "layerwise"
     state = simulate(net, activities, case["output_target"], controller)
-    first = dfc_ss.first_error(activities, state, dfc_ss.Options(controller, sample0_error=layerwise))
+    first = first_error(activities, state, Options(controller, sample0_error=layerwise))
     assert_close(np.stack([first, state.output_distance()]), case["eff_sample_error"])

@@ -29,7 +29,7 @@ from dfc.measures.stability import (
     stability_matrices,
 )
 from rules import dfc_ssa
-from tests.feedback_nets_for_tests import teach
+from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import (
     assert_close,
     assert_float_type,
@@ -66,7 +66,7 @@ def problem(case):
     meta, target = case.meta, case["target"]
     options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"])
     rule, own = (dfc_ssa, options) if meta["method"] == "ssa" else update_options(meta)
-    rest = teach(rule, net, activities, target, own).steady
+    rest = result_of(rule, net, activities, target, own).steady
     gamma, nonlinear = meta["gn_damping"], meta["use_nonlinear_gnt"]
     updates = {
         "bp": bp_update(net, activities, target),

@@ -5,7 +5,7 @@ import pytest
 
 from core.clipping import clip_together
 from dfc import feedback_learning
-from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings, homeostatic_decay, squared_norm
+from dfc.feedback_learning import Q_RULES, FeedbackSettings, homeostatic_decay, squared_norm
 from dfc.simulation import record
 from tests.reference.dfc_cases import (
     assert_close,
@@ -33,7 +33,7 @@ def settings(case):
 def feedback_gradients(case, settings):
     """The gradient of the rule, and of the homeostatic term where there is one."""
     net, activities = start(case)
-    gradients = FEEDBACK_RULES[case.meta["fb_learning_rule"]](net, activities, settings, noise(case))
+    gradients = Q_RULES[case.meta["fb_learning_rule"]](net, activities, settings, noise(case))
     strength = case.meta["homeostatic_wd_fb"]
     if strength > 0.0:
         beta = homeostatic_decay(net, strength, case.meta["homeostatic_constant"])

@@ -5,7 +5,7 @@ import numpy as np
 from core.clipping import clip_each
 from dfc.jacobian import output_jacobian, stacked_feedback
 from rules import dfc_ssa
-from tests.feedback_nets_for_tests import teach
+from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import (
     ROUNDED,
     assert_close,
@@ -23,14 +23,14 @@ AT_KINKS = read("extra.npz", "zero")
 
 
 def taught(case):
-    """The Teaching of a case, gradients clipped as asked."""
+    """The RuleResult of a case, gradients clipped as asked."""
     net, activities = start(case)
     meta = case.meta
     options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"])
-    teaching = teach(dfc_ssa, net, activities, case["target"], options)
+    result = result_of(dfc_ssa, net, activities, case["target"], options)
     if meta["clip_grad_norm"] > 0.0:
-        clip_each(teaching.gradients, meta["clip_grad_norm"])
-    return teaching
+        clip_each(result.gradients, meta["clip_grad_norm"])
+    return result
 
 
 def test_all_recordings_are_here():
@@ -46,14 +46,14 @@ def test_loss_and_output_target(case):
 
 @every(*CASES, *AT_KINKS)
 def test_steady_state_and_gradients(case):
-    teaching = taught(case)
-    assert_close(teaching.steady.u, case["u_ndi"])
-    assert_layers_close(teaching.steady.delta_v, case.layers("delta_v"))
-    assert_layers_close(teaching.steady.v, case.layers("v_target"))
-    assert_layers_close(teaching.steady.r, case.layers("r_target"))
-    assert_gradients_close(case, teaching.gradients)
-    assert not teaching.clipped
-    assert teaching.counts is teaching.converged is teaching.diverged is None
+    result = taught(case)
+    assert_close(result.steady.u, case["u_ndi"])
+    assert_layers_close(result.steady.delta_v, case.layers("delta_v"))
+    assert_layers_close(result.steady.v, case.layers("v_target"))
+    assert_layers_close(result.steady.r, case.layers("r_target"))
+    assert_gradients_close(case, result.gradients)
+    assert not result.clipped
+    assert result.counts is result.converged is result.diverged is None
 
 
 def test_the_clip_of_the_recordings_bites_in_some_and_not_in_others():
@@ -71,10 +71,10 @@ def amplification(case):
 
 @every(*CASES, *AT_KINKS)
 def test_float32(case):
-    teaching = taught(case.rounded("float32"))
-    steady = teaching.steady
-    assert_float_type([*teaching.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
+    result = taught(case.rounded("float32"))
+    steady = result.steady
+    assert_float_type([*result.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
     limit = ROUNDED * amplification(case)
     assert_close(steady.u, case["u_ndi"], limit)
     assert_layers_close(steady.v, case.layers("v_target"), limit, scale=1.0)
-    assert_gradients_close(case, teaching.gradients, limit, scale=1.0)
+    assert_gradients_close(case, result.gradients, limit, scale=1.0)

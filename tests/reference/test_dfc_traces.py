@@ -10,7 +10,7 @@ import pytest
 from core.clipping import joint_norm
 from core.optimisers import SGD, Adam
 from core.workers import Workers
-from dfc.feedback_learning import FEEDBACK_RULES, FeedbackSettings
+from dfc.feedback_learning import Q_RULES, FeedbackSettings
 from dfc.learners import FeedbackLearner, ForwardLearner
 from dfc.network import FeedbackNetwork
 from rules import dfc_ssa
@@ -61,7 +61,7 @@ class Trace:
         strength = meta["homeostatic_wd_fb"]
         return FeedbackLearner(
             self.net,
-            FEEDBACK_RULES[meta["fb_learning_rule"]],
+            Q_RULES[meta["fb_learning_rule"]],
             FeedbackSettings(feedback_controller(meta), meta["sigma_fb"], meta["alpha"]),
             optimiser,
             owned=owned,
@@ -124,7 +124,7 @@ def compare_forward(case, step, net, batch):
             assert_close(gradient, case[f"d{name}"][step], 1e-8)
     for flag in ("converged", "diverged"):
         if flag in case:
-            np.testing.assert_array_equal(getattr(batch.teachings[0], flag), case[flag][step])
+            np.testing.assert_array_equal(getattr(batch.results[0], flag), case[flag][step])
 
 
 @pytest.mark.parametrize("name", PILED_UP)

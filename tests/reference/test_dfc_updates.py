@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from core.clipping import clip_each
+from dfc.simulated import first_error
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import nudge
-from rules import dfc_ss
-from tests.feedback_nets_for_tests import teach
+from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import (
     ROUNDED,
     assert_close,
@@ -34,14 +34,14 @@ ROUNDABLE = [case for case in CASES if case.meta["include_non_converged_samples"
 
 
 def taught(case):
-    """(Teaching, the network, its feedforward pass); gradients are clipped as asked."""
+    """(RuleResult, the network, its feedforward pass); gradients are clipped as asked."""
     net, activities = start(case)
     rule, options = update_options(case.meta)
     with np.errstate(over="ignore", invalid="ignore"):  # as in training; the nan_ cases blow up on purpose
-        teaching = teach(rule, net, activities, case["target"], options)
-    if options.clip_grad_norm > 0.0 and not teaching.clipped:
-        clip_each(teaching.gradients, options.clip_grad_norm)
-    return teaching, net, activities
+        result = result_of(rule, net, activities, case["target"], options)
+    if options.clip_grad_norm > 0.0 and not result.clipped:
+        clip_each(result.gradients, options.clip_grad_norm)
+    return result, net, activities
 
 
 def test_all_recordings_are_here():
@@ -51,25 +51,25 @@ def test_all_recordings_are_here():
 
 @every(*CASES, *EXTRA)
 def test_gradients_counts_and_flags(case):
-    teaching, *_ = taught(case)
-    assert_gradients_close(case, teaching.gradients)
+    result, *_ = taught(case)
+    assert_gradients_close(case, result.gradients)
     recorded = [case[f"count_{name}"] for name in ("converged", "diverged", "not_converged")]
-    np.testing.assert_array_equal(teaching.counts, recorded)
+    np.testing.assert_array_equal(result.counts, recorded)
     suffix = "_last" if case in WITH_LAST else ""
-    np.testing.assert_array_equal(teaching.converged, case[f"converged{suffix}"])
-    np.testing.assert_array_equal(teaching.diverged, case[f"diverged{suffix}"])
+    np.testing.assert_array_equal(result.converged, case[f"converged{suffix}"])
+    np.testing.assert_array_equal(result.diverged, case[f"diverged{suffix}"])
 
 
 @every(*STORED)
 def test_state_at_the_end(case):
-    teaching, *_ = taught(case)
-    steady = teaching.steady
+    result, *_ = taught(case)
+    steady = result.steady
     assert_close(steady.u, case["u_ss"])
     assert_layers_close(steady.v, case.layers("v_ss"))
     assert_layers_close(steady.r, case.layers("r_ss"))
     assert_layers_close(steady.delta_v, case.layers("delta_v"))
-    np.testing.assert_array_equal(teaching.converged, case["converged"])
-    np.testing.assert_array_equal(teaching.diverged, case["diverged"])
+    np.testing.assert_array_equal(result.converged, case["converged"])
+    np.testing.assert_array_equal(result.diverged, case["diverged"])
 
 
 @every(*CASES, *EXTRA)
@@ -87,27 +87,27 @@ def test_errors_of_the_convergence_test(case):
     with np.errstate(over="ignore", invalid="ignore"):
         state = simulate(net, activities, case["output_target"], options.controller)
         assert_close(state.output_distance(), case["error_last"], scale=outputs)
-    assert_close(dfc_ss.first_error(activities, state, options), case["error_first"])
+    assert_close(first_error(activities, state, options), case["error_first"])
 
 
 @every(*TOY)
 def test_distance_to_the_analytical_steady_state(case):
-    teaching, net, activities = taught(case)
+    result, net, activities = taught(case)
     difference = nudge(net, activities, case["target"], case.meta["target_stepsize"])
     analytical = analytical_steady_state(net, activities, difference, case.meta["alpha"])
 
     def distance(output):
         return np.linalg.norm(output - analytical.r[-1], axis=-1)
 
-    assert_close((distance(teaching.steady.r[-1]) / distance(activities.r[-1])).mean(), case["rel_dist_to_ndi"])
+    assert_close((distance(result.steady.r[-1]) / distance(activities.r[-1])).mean(), case["rel_dist_to_ndi"])
 
 
 @every(*ROUNDABLE)
 def test_float32(case):
-    teaching, *_ = taught(case.rounded("float32"))
-    steady = teaching.steady
-    assert_float_type([*teaching.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
-    assert_gradients_close(case, teaching.gradients, ROUNDED, scale=1.0)
+    result, *_ = taught(case.rounded("float32"))
+    steady = result.steady
+    assert_float_type([*result.gradients, steady.u, *steady.delta_v, *steady.v, *steady.r], "float32")
+    assert_gradients_close(case, result.gradients, ROUNDED, scale=1.0)
     if case in STORED:
         assert_layers_close(steady.v, case.layers("v_ss"), ROUNDED, scale=1.0)
 

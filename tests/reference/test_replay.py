@@ -16,8 +16,8 @@ import main
 from core.backend import select_backend
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.workers import Workers
-from dfc.settings import parse
 from dfc.tasks import load_task
+from main import parse
 from tests.reference.published_stream import PublishedStream
 
 FILE = np.load(Path(__file__).parent / "dfc" / "replay.npz")
@@ -46,15 +46,15 @@ class PublishedDraws:
         settings, found = self.settings, {}
         outputs = settings.sizes[-1]
         for layer, (n_in, n_out) in enumerate(pairwise(settings.sizes)):
-            if settings.rule == "BP":
+            if settings.rule.name == "BP":
                 self.stream.random(n_out * n_in + n_out)  # the default of a linear map, overwritten at once
             found["W", layer] = self._draw(settings.initialization, n_out, n_in)
-            if settings.rule == "DFA":
+            if settings.rule.name == "DFA":
                 self._draw("xavier_normal", n_in, n_out)
                 if layer < len(settings.sizes) - 2:
                     self.stream.random(n_out * outputs + n_out)
                     found["Q", layer] = self._draw(settings.initialization, n_out, outputs)
-        if settings.rule.startswith("DFC") and settings.initialization_K != "weight_product":
+        if settings.rule.name.startswith("DFC") and settings.initialization_K != "weight_product":
             for layer, n_out in enumerate(settings.sizes[1:-1]):
                 found["Q", layer] = self._draw(settings.initialization_K, n_out, outputs)
         return found
@@ -67,7 +67,7 @@ class PublishedDraws:
 
     def order(self, passed, count):
         settings = self.settings
-        trains_feedback = settings.rule.startswith("DFC")
+        trains_feedback = settings.rule.name.startswith("DFC")
         prelude = settings.epochs_fb if trains_feedback else 0
         an_epoch = 2 + settings.extra_fb_epochs if trains_feedback else 1
         if passed > prelude and (passed - prelude) % an_epoch == 0:

@@ -8,7 +8,7 @@ from dfc.feedback_learning import normal_controller
 from dfc.simulation import record
 from dfc.teaching import of_layer, output_target
 from rules import dfc, dfc_ss, dfc_ssa
-from tests.feedback_nets_for_tests import teach
+from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import assert_close, assert_float_type, assert_layers_close, every, noise
 from tests.reference.strong_cases import (
     EXACT,
@@ -40,10 +40,10 @@ def given(case):
 
 
 def taught(case):
-    """(Teaching, network) of a forward phase."""
+    """(RuleResult, network) of a forward phase."""
     meta, (net, activities, target) = case.meta, start(case)
     rule = dfc_ssa if meta["ssa"] else dfc_ss if meta["ss"] else dfc
-    return teach(rule, net, activities, target, rule_options(case), given(case)), net
+    return result_of(rule, net, activities, target, rule_options(case), given(case)), net
 
 
 def test_all_recordings_are_here():
@@ -70,16 +70,16 @@ def test_trajectories(case):
 
 @every(*FORWARD)
 def test_gradients(case):
-    teaching, _ = taught(case)
-    assert_gradients_close(case, teaching.gradients, sign=-0.5 if case.name == ASCENDING else 1.0)
-    assert_close(teaching.steady.u, case["u_ss"], EXACT)
+    result, _ = taught(case)
+    assert_gradients_close(case, result.gradients, sign=-0.5 if case.name == ASCENDING else 1.0)
+    assert_close(result.steady.u, case["u_ss"], EXACT)
     if "counts" in case:
-        np.testing.assert_array_equal(teaching.counts, case["counts"])
-        np.testing.assert_array_equal(teaching.converged, case["converged"])
-        np.testing.assert_array_equal(teaching.diverged, case["diverged"])
-    assert (teaching.feedback is not None) == ("dQ0" in case)
-    if teaching.feedback:
-        assert_feedback_close(case, teaching.feedback)
+        np.testing.assert_array_equal(result.counts, case["counts"])
+        np.testing.assert_array_equal(result.converged, case["converged"])
+        np.testing.assert_array_equal(result.diverged, case["diverged"])
+    assert (result.feedback is not None) == ("dQ0" in case)
+    if result.feedback:
+        assert_feedback_close(case, result.feedback)
 
 
 @every(*FEEDBACK)
@@ -95,25 +95,25 @@ def test_gradients_of_passes_that_teach_feedback_alone(case):
 @every(*CLIPPED)
 def test_clipping(case):
     """W_l and b_l of a layer are clipped by their joint norm, every Q_l by its own; one that is frozen is left alone."""
-    teaching, net = taught(case)
+    result, net = taught(case)
     bound = case.meta["clip_grad_norm"]
     for l in range(len(net.weights)):
-        clip_together(of_layer(net, teaching.gradients, l), bound)
-    assert_gradients_close(case, teaching.gradients, suffix="_clipped")
-    if teaching.feedback:
+        clip_together(of_layer(net, result.gradients, l), bound)
+    assert_gradients_close(case, result.gradients, suffix="_clipped")
+    if result.feedback:
         frozen = "--freeze_fb_weights_output" in case.meta["flags"]
-        clip_each(teaching.feedback[: len(teaching.feedback) - frozen], bound)
-        assert_feedback_close(case, teaching.feedback, "_clipped")
+        clip_each(result.feedback[: len(result.feedback) - frozen], bound)
+        assert_feedback_close(case, result.feedback, "_clipped")
 
 
 # Whether a sample converged is decided by differences of 1e-5, which float32 rounds.
 @every(*(case for case in FORWARD if case.name != ASCENDING and not case.meta["include_only_converged_samples"]))
 def test_gradients_in_float32(case):
     rounded, tolerance = in_float32(case)
-    teaching, _ = taught(rounded)
-    assert_float_type([*teaching.gradients, *(teaching.feedback or [])], np.float32)
+    result, _ = taught(rounded)
+    assert_float_type([*result.gradients, *(result.feedback or [])], np.float32)
     step = 2 if case.meta["bias"] else 1
     # gradients are sums of small differences of rates of order one
-    assert_layers_close(teaching.gradients[::step], case.layers("dW"), 10 * tolerance)
-    if teaching.feedback:
-        assert_layers_close(teaching.feedback, case.layers("dQ"), 10 * tolerance)
+    assert_layers_close(result.gradients[::step], case.layers("dW"), 10 * tolerance)
+    if result.feedback:
+        assert_layers_close(result.feedback, case.layers("dQ"), 10 * tolerance)

@@ -7,11 +7,13 @@ import pytest
 
 from dfc.controller import ControlledNetwork
 from dfc.jacobian import output_jacobian
+from dfc.simulated import first_error
 from dfc.simulation import record
 from dfc.teaching import LEARNING_RULES
+from dfc.time_sums import TIME_BLOCK
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._rule import NoOptions
-from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, teach, weight_products
+from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, result_of, weight_products
 from tests.nets_for_tests import difference
 
 pytestmark = pytest.mark.usefixtures("form")
@@ -42,8 +44,8 @@ def test_in_a_linear_network_the_simulation_ends_at_the_closed_form(bias, learni
     net = make_net(hidden="linear", bias=bias)
     activities, target = problem(net)
     shared = {"target_stepsize": 1.0, "learning_rule": learning_rule, "use_initial_activations": initial}
-    closed = teach(dfc_ssa, net, activities, target, dfc_ssa.Options(alpha_di=STABLE.alpha, **shared))
-    simulated = teach(dfc_ss, net, activities, target, dfc_ss.Options(STABLE, **shared))
+    closed = result_of(dfc_ssa, net, activities, target, dfc_ssa.Options(alpha_di=STABLE.alpha, **shared))
+    simulated = result_of(dfc_ss, net, activities, target, dfc_ss.Options(STABLE, **shared))
     assert simulated.converged.all()
     np.testing.assert_array_equal(simulated.counts, [6, 0, 0])
     assert difference(simulated.steady.u, closed.steady.u) < 1e-8
@@ -59,9 +61,9 @@ def test_a_small_nudge_makes_every_network_linear():
         net = make_net()
         activities, target = problem(net)
         shared = {"target_stepsize": size, "learning_rule": "voltage_difference"}
-        closed = teach(dfc_ssa, net, activities, target, dfc_ssa.Options(alpha_di=STABLE.alpha, **shared))
+        closed = result_of(dfc_ssa, net, activities, target, dfc_ssa.Options(alpha_di=STABLE.alpha, **shared))
         options = dfc_ss.Options(STABLE, include_non_converged_samples=True, **shared)
-        simulated = teach(dfc_ss, net, activities, target, options)
+        simulated = result_of(dfc_ss, net, activities, target, options)
         distances.append(max(map(difference, simulated.gradients, closed.gradients)))
     assert 8.0 < distances[0] / distances[1] < 12.0
 
@@ -78,7 +80,7 @@ def test_with_feedback_in_the_row_space_and_rates_of_one_length_dfc_ssa_is_gauss
     mixture = np.random.default_rng(4).standard_normal((3, 3)) + 2.0 * np.eye(3)
     net.feedback[:] = np.split(jacobian.T @ mixture, np.cumsum(net.sizes)[:-1])  # condition 2
     options = dfc_ssa.Options(1.0, 0.0, "voltage_difference", use_initial_activations=True)
-    found = teach(dfc_ssa, net, activities, target, options).gradients
+    found = result_of(dfc_ssa, net, activities, target, options).gradients
     blocks = np.split(jacobian, np.cumsum(net.sizes)[:-1], axis=1)
     by_weights = np.concatenate([np.kron(block, activities.presynaptic(l)) for l, block in enumerate(blocks)], axis=1)
     nudge = -net.output_error(activities, target)[0]
@@ -93,7 +95,7 @@ def test_with_transposed_feedback_and_a_strong_leak_dfc_ssa_is_backpropagation(a
     activities, target = problem(net, 1)
     net.feedback[:] = np.split(output_jacobian(net, activities.v)[0].T, np.cumsum(net.sizes)[:-1])
     options = dfc_ssa.Options(0.7, alpha, "voltage_difference", use_initial_activations=True)
-    found = teach(dfc_ssa, net, activities, target, options).gradients
+    found = result_of(dfc_ssa, net, activities, target, options).gradients
     expected = gradients_from(backprop.RULE, net, activities, target, NoOptions())
     assert_all_close([alpha / 1.4 * gradient for gradient in found], expected, 20.0 / alpha)
 
@@ -121,7 +123,7 @@ def plain_gradients(net, activities, seen, learning_rule, rows=slice(None)):
     return found
 
 
-@pytest.mark.parametrize("steps", (2, 3, dfc.TIME_BLOCK, dfc.TIME_BLOCK + 1, dfc.TIME_BLOCK + 2, 40))
+@pytest.mark.parametrize("steps", (2, 3, TIME_BLOCK, TIME_BLOCK + 1, TIME_BLOCK + 2, 40))
 @pytest.mark.parametrize("instant, bias", ((True, True), (True, False), (False, True)))
 @EVERY_LEARNING_RULE
 def test_sums_over_blocks_of_time_are_plain_sums(learning_rule, instant, bias, steps):
@@ -131,7 +133,7 @@ def test_sums_over_blocks_of_time_are_plain_sums(learning_rule, instant, bias, s
     options = dfc.Options(controller, 1.0, learning_rule, include_non_converged_samples=True)
     seen = record(net, activities, activities.r[-1] - net.output_error(activities, target) / 6, controller)
     expected = plain_gradients(net, activities, seen, learning_rule)
-    found = teach(dfc, net, activities, target, options).gradients
+    found = result_of(dfc, net, activities, target, options).gradients
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0.0, atol=1e-13 * max(np.abs(g).max() for g in expected))
 
@@ -151,28 +153,30 @@ def test_samples_that_did_not_converge_count_as_if_they_had_stayed(learning_rule
     activities, target = unequal_problem(net)
     controller = replace(STABLE, steps=100, sigma=sigma, sigma_output=sigma)
     noise = draw_noise(net, 99, 6) if sigma else None
-    teaching = teach(dfc, net, activities, target, dfc.Options(controller, 1.0, learning_rule), noise and noise.again(slice(None)))
-    kept = teaching.converged
+    options, again = dfc.Options(controller, 1.0, learning_rule), noise and noise.again(slice(None))
+    result = result_of(dfc, net, activities, target, options, again)
+    kept = result.converged
     assert 1 < kept.sum() < 5
-    np.testing.assert_array_equal(teaching.counts, [kept.sum(), 0, 6 - kept.sum()])
+    np.testing.assert_array_equal(result.counts, [kept.sum(), 0, 6 - kept.sum()])
     seen = record(net, activities, activities.r[-1] - net.output_error(activities, target) / 6, controller, noise)
-    assert_all_close(teaching.gradients, plain_gradients(net, activities, seen, learning_rule, kept), 1e-10)
-    assert (teaching.steady.u[~kept] == 0.0).all()
+    assert_all_close(result.gradients, plain_gradients(net, activities, seen, learning_rule, kept), 1e-10)
+    assert (result.steady.u[~kept] == 0.0).all()
     for l in range(3):
-        assert (teaching.steady.delta_v[l][~kept] == 0.0).all()
-        np.testing.assert_array_equal(teaching.steady.v[l][~kept], activities.v[l][~kept])
-        np.testing.assert_array_equal(teaching.steady.r[l][~kept], activities.r[l][~kept])
-        np.testing.assert_array_equal(teaching.steady.v[l][kept], seen.vs[l][-1][kept])
+        assert (result.steady.delta_v[l][~kept] == 0.0).all()
+        np.testing.assert_array_equal(result.steady.v[l][~kept], activities.v[l][~kept])
+        np.testing.assert_array_equal(result.steady.r[l][~kept], activities.r[l][~kept])
+        np.testing.assert_array_equal(result.steady.v[l][kept], seen.vs[l][-1][kept])
 
 
 @pytest.mark.parametrize("rule", (dfc.RULE, dfc_ss.RULE), ids=lambda rule: rule.name)
 def test_where_none_or_all_converge(rule):
     net = make_net()
     activities, target = problem(net)
-    nothing = teach(rule, net, activities, target, rule.Options(replace(STABLE, steps=20), 1.0))
+    nothing = result_of(rule, net, activities, target, rule.Options(replace(STABLE, steps=20), 1.0))
     np.testing.assert_array_equal(nothing.counts, [0, 0, 6])
     assert all((gradient == 0.0).all() for gradient in nothing.gradients)
-    some, every = (teach(rule, net, activities, target, rule.Options(STABLE, 1.0, include_non_converged_samples=i)) for i in (0, 1))
+    both = (rule.Options(STABLE, 1.0, include_non_converged_samples=included) for included in (False, True))
+    some, every = (result_of(rule, net, activities, target, options) for options in both)
     np.testing.assert_array_equal(some.counts, [6, 0, 0])
     assert_all_close(some.gradients, every.gradients, 1e-14)
 
@@ -187,8 +191,8 @@ def test_the_parts_of_a_batch_converge_as_the_batch_does(rule):
     seen = []
     for sample0 in (False, True):
         options = replace(options, sample0_error=sample0)
-        whole = teach(rule, net, activities, target, options)
-        parts = [teach(rule, net, activities.part(rows), target[rows], options) for rows in (slice(0, 2), slice(2, 6))]
+        whole = result_of(rule, net, activities, target, options)
+        parts = [result_of(rule, net, activities.part(rows), target[rows], options) for rows in (slice(0, 2), slice(2, 6))]
         np.testing.assert_array_equal(np.concatenate([part.converged for part in parts]), whole.converged)
         np.testing.assert_array_equal(sum(part.counts for part in parts), whole.counts)
         for expected, *shares in zip(whole.gradients, *(part.gradients for part in parts), strict=True):
@@ -206,7 +210,7 @@ def test_the_first_error_of_a_part():
         part = activities.part(rows)
         state = ControlledNetwork(net, part, target[rows], SHORT)
         for sample0, expected in ((False, own), (True, first)):
-            found = dfc_ss.first_error(part, state, dfc_ss.Options(SHORT, sample0_error=sample0))
+            found = first_error(part, state, dfc_ss.Options(SHORT, sample0_error=sample0))
             np.testing.assert_allclose(found, expected[rows], rtol=1e-14)
 
 
@@ -217,10 +221,10 @@ def test_the_late_part_of_the_mean_over_time_is_the_steady_state(learning_rule):
     activities, target = problem(net)
     options = dfc.Options(STABLE, 1.0, learning_rule)
     once, twice = (
-        teach(dfc, net, activities, target, replace(options, controller=replace(STABLE, steps=steps)))
+        result_of(dfc, net, activities, target, replace(options, controller=replace(STABLE, steps=steps)))
         for steps in (STABLE.steps, 2 * STABLE.steps)
     )
-    at_rest = teach(dfc_ss, net, activities, target, options)
+    at_rest = result_of(dfc_ss, net, activities, target, options)
     found = [2.0 * late - early for late, early in zip(twice.gradients, once.gradients, strict=True)]
     assert_all_close(found, at_rest.gradients, 1e-8)
 
@@ -231,8 +235,8 @@ def test_the_memory_saving_variant_leaves_the_first_time_point_out_of_the_mean(l
     net = make_net()
     activities, target = problem(net)
     options = dfc.Options(SHORT, 1.0, learning_rule, include_non_converged_samples=True)
-    stored = teach(dfc, net, activities, target, options)
-    saving = teach(dfc, net, activities, target, replace(options, efficient=True))
+    stored = result_of(dfc, net, activities, target, options)
+    saving = result_of(dfc, net, activities, target, replace(options, efficient=True))
     assert_all_close(saving.gradients, [40.0 / 39.0 * gradient for gradient in stored.gradients], 1e-12)
     assert saving.counts.sum() == 6 * 40
     assert saving.clipped

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfc.teaching import LEARNING_RULES
-from rules import FEEDBACK_RULES, backprop, direct_feedback
+from rules import FEEDBACK_NET_RULES, backprop, direct_feedback
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net
 from tests.nets_for_tests import difference
@@ -17,7 +17,7 @@ SHORT = replace(STABLE, steps=40)
 def variants():
     """{name: (rule, options)}: every rule, once for each way to learn and to simulate; nudges of order 0.1."""
     found = {}
-    for name, rule in FEEDBACK_RULES.items():
+    for name, rule in FEEDBACK_NET_RULES.items():
         known = {field.name for field in fields(rule.Options)}
         shared = {"target_stepsize": 1.0} if "target_stepsize" in known else {}
         if "controller" in known:

@@ -1,0 +1,99 @@
+"""What rules share that simulate the controller of the forward phase: their options, and how a simulation ends (dfc.md B)."""
+
+from dataclasses import dataclass
+
+from core.backend import array_module
+from dfc.controller import Controller, distance
+from dfc.steady_state import SteadyState
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of DFC-SS and DFC.
+
+    controller                      dfc.controller.Controller of the forward phase
+    target_stepsize                 lambda
+    aim                             what the output is driven to, a name of dfc.teaching.output_target
+    learning_rule                   dfc.md C.1
+    epsilon                         factor of the convergence test
+    include_non_converged_samples   learn from samples that did not converge too
+    use_initial_activations         presynaptic rates of the feedforward pass (no effect on DFC)
+    efficient                       the published memory-saving variant; it differs in the convergence test, and for DFC in the sum
+    sample0_error                   compare every sample's target, for the first error, with the output of the batch's first
+                                    sample, as the published memory-saving variant does when it simulates layer by layer
+    clip_grad_norm                  with `efficient`, DFC: bound on the running sum of each tensor; <= 0: none
+    """
+
+    controller: Controller
+    target_stepsize: float = 0.001
+    learning_rule: str = "nonlinear_difference"
+    epsilon: float = 0.5
+    include_non_converged_samples: bool = False
+    use_initial_activations: bool = False
+    efficient: bool = False
+    sample0_error: bool = False
+    clip_grad_norm: float = -1.0
+    aim: str = "mean_loss"
+
+
+def controller_from_flags(flags):
+    """The Controller of the forward phase from {flag: value} of main.py."""
+    sigma = flags["sigma"] if flags["noisy_dynamics"] else None
+    return Controller(
+        alpha=flags["alpha_di"],
+        dt=flags["dt_di"],
+        steps=flags["steps"],
+        k_p=flags["k_p"],
+        tau_v=flags["time_constant_ratio"],
+        tau_a=flags["apical_time_constant"],
+        inst_transmission=flags["inst_transmission"],
+        inst_system_dynamics=flags["inst_system_dynamics"],
+        proactive=flags["proactive_controller"],
+        sigma=sigma,
+        sigma_output=sigma,
+    )
+
+
+def options_from_flags(flags):
+    """The Options from {flag: value} of main.py."""
+    layerwise = flags["inst_transmission"] or flags["inst_system_dynamics"] or flags["simulate_layerwise"]
+    return Options(
+        controller=controller_from_flags(flags),
+        target_stepsize=flags["target_stepsize"],
+        learning_rule=flags["learning_rule"],
+        epsilon=flags["epsilon_di"],
+        include_non_converged_samples=flags["include_non_converged_samples"],
+        use_initial_activations=flags["use_initial_activations"],
+        efficient=flags["efficient_controller"],
+        sample0_error=flags["efficient_controller"] and layerwise and flags["sample0_error"] == "published",
+        clip_grad_norm=flags["clip_grad_norm"],
+    )
+
+
+def first_error(activities, state, options):
+    """The distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
+    output = activities.first_output if options.sample0_error else activities.r[-1]
+    return distance(state.controller.error, state.target, output)
+
+
+def noisy(options):
+    """Whether the controller of the forward phase has noise."""
+    return options.controller.sigma is not None
+
+
+def settle(activities, state, converged, options):
+    """The SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
+    delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
+    if options.include_non_converged_samples:
+        return SteadyState(state.u, delta_v, state.vs, state.r)
+    xp, keep = array_module(state.u), converged[:, None]
+
+    def choose(ours, otherwise):
+        return [xp.where(keep, a, b) for a, b in zip(ours, otherwise, strict=True)]
+
+    return SteadyState(
+        xp.where(keep, state.u, 0.0),
+        [xp.where(keep, each, 0.0) for each in delta_v],
+        choose(state.vs, activities.v),
+        choose(state.r, activities.r),
+    )
