@@ -4,7 +4,6 @@ Ahmad, van Gerven, Ambrogioni, "GAIT-prop: A biologically plausible learning rul
 NeurIPS 2020, arXiv:2006.06438.
 """
 
-import dataclasses
 import importlib.util
 import shlex
 import signal
@@ -30,6 +29,7 @@ from gait.alignment import alignment_probe
 from gait.evaluation import evaluate
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
+from gait.settings import decisive, initialiser, resolved, run_name
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
@@ -134,39 +134,11 @@ def check(options):
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
 
 
-def initialiser(options):
-    """The name in INITIALISERS that the options ask for."""
-    if options.init != "auto":
-        return options.init
-    return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
-
-
 def solver(options, backend):
     """The solver that the options ask for; looking at the device after every product is free on a CPU alone."""
     if options.solver != "auto":
         return options.solver
     return "gram" if backend.device is None else "direct"
-
-
-def run_name(options, rule_options):
-    """The folder's published name; options that it does not carry are appended where they differ from their default."""
-    named = [options.dataset, options.algorithm]
-    named += ["Linear"] * options.linear
-    named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
-    named += [f"{options.orthogonal_reg}OrthoReg", f"{options.seed}Seed", f"{options.learning_rate}LR"]
-    named += [f"{options.nb_layers}{'TOWER' if options.tower else 'L'}"]
-    named += ["XavierInit"] * (options.init == "xavier" and options.orthogonal_reg == 0.0)
-    for field in dataclasses.fields(rule_options):
-        value = getattr(rule_options, field.name)
-        if value != field.default:
-            named.append(value if isinstance(value, str) else f"{value}{field.name}")
-    named += [options.precision] * (options.precision != "float64")
-    named += [f"{options.batch_size}batch"] * (options.batch_size != 60)
-    named += [f"{options.train_samples}samples"] * (options.train_samples != 0)
-    named += [f"{options.eval_interval}interval"] * (options.eval_interval != 0)
-    named += [options.solver] * (options.solver != "auto")
-    named += ["alignment"] * options.alignment
-    return "_".join(named)
 
 
 def load_samples(options, backend):
@@ -227,10 +199,9 @@ def train(options, rule_options):
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
     samples, test = load_samples(options, backend)
-    every = dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
-    settings = {name: value for name, value in every.items() if name not in NOT_SETTINGS}
+    every = resolved(options, rule_options)
     every |= {"backend": backend.name, "threads": threads, "solver": solver(options, backend), "train_samples": len(samples)}
-    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), settings)
+    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), decisive(options, rule_options))
     try:
         folder.open(options.load, options.load_or_start, options.overwrite)
         if not options.quiet:
@@ -299,11 +270,6 @@ next:
   draw its curves          python figures/learning_curves.py {quoted}
   load its weights         numpy.load({array!r})
   all options              python run.py --help"""
-
-NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
-    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
-    "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver",
-)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from core.outcomes import EXIT_USAGE
 from dfc.measures.summary import read_summary
 from dfc.settings import add_flags
 from rules import FEEDBACK_NET_RULES
-from sweeps.processes import Run
+from sweeps.processes import Job
 
 CONFIG_MODULE = "configs.configs_mnist.mnist_dfc_ssa"
 EPILOG = (
@@ -60,12 +60,12 @@ def split(parser, record, argv, reserved=None):
 
 
 def plan(name, folder, config, overrides, prog):
-    """The Run and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
+    """The Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
     if settings.backend == "cupy":
         argv.append("--threads=1")  # more are refused there
-    return Run(name, Path(folder), argv, program.decisive(settings), settings.epochs), settings
+    return Job(name, Path(folder), argv, program.decisive(settings), settings.epochs), settings
 
 
 def main(argv=None):

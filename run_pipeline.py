@@ -18,6 +18,7 @@ from core.training import say
 from figures import fig_s1
 from figures import pipeline as generic
 from run_config import EPILOG, plan, split
+from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
 from sweeps.processes import LOG, is_over
 from sweeps.script import Sweep, carry_out
@@ -32,7 +33,7 @@ RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ListOptions):
     """The options of run_pipeline.py itself."""
 
     out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path)
@@ -165,6 +166,8 @@ def new_folder(options):
         raise UsageError(f"--experiment_name={shortened(name)}: must be the name of a folder, without another one")
     if options.overwrite:
         raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
+    if options.list or options.status:
+        raise UsageError(f"--{'list' if options.list else 'status'}: needs --folder; without it every pipeline has a new folder")
     return Path(options.out_dir, f"{name}__{datetime.datetime.now():%Y_%m_%d__%H_%M_%S}")
 
 

@@ -18,6 +18,7 @@ from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
+from sweeps.listing import ListOptions
 from sweeps.processes import LOG
 from sweeps.script import Sweep, carry_out
 
@@ -41,7 +42,7 @@ RESERVED = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ListOptions):
     """The options of run_seed_robustness.py itself."""
 
     out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path)

@@ -20,6 +20,7 @@ from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
 from run_config import plan, split
+from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, PipelineFolder, recorded
 from sweeps.processes import LOG
 from sweeps.script import Sweep, carry_out
@@ -48,7 +49,7 @@ FRAMES = {  # column: frame of the summary
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ListOptions):
     """The options of run_toy_exp_fig3.py itself."""
 
     out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)

@@ -89,10 +89,13 @@ class RunFolder:
         if overwrite:
             self._clear()
         elif holds:
-            self._compare(read_json(self.path / "config.json", settings=dict))
+            self.check()
 
-    def _compare(self, config):
-        """Raise UsageError if the folder's run had other settings."""
+    def check(self):
+        """Raise UsageError if the folder holds a run of other settings, FileError if that is damaged; nothing is written."""
+        if not self._files(RUN_FILES):
+            return
+        config = read_json(self.path / "config.json", settings=dict)
         for name, value in self.settings.items():
             if config["settings"].get(name, value) != value:
                 raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")

@@ -63,7 +63,7 @@ class PipelineFolder:
 def recorded(run, settings):
     """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what is measured for its results.
 
-    run, settings  sweeps.processes.Run and dfc.settings.Settings
+    run, settings  sweeps.processes.Job and dfc.settings.Settings
     """
     measures = [flag for flag in settings.args if flag.startswith("save_") and flag != "save_logs"]
     return run.settings | {flag: settings.args[flag] for flag in ("log_interval", *measures)}

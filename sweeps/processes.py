@@ -1,8 +1,9 @@
-"""Several runs of main.py, each a process of its own, some of them at a time; what is done already is not done again."""
+"""Several runs, each a process of its own, some of them at a time; what is done already is not done again."""
 
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,14 +11,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from core.files import FileError
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
 from core.recording import RunFolder
 from core.training import StopRequest, say
 from core.workers import default_count
+from sweeps.progress import Progress
 
 try:
     import fcntl
@@ -40,14 +40,17 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a sweep.
+class Job:
+    """One run of a sweep: what is to be done, of which its folder tells how much is done.
 
     name      what it is called in what is printed
     folder    its own run folder
-    argv      the command line of main.py, without what says where the results go and what becomes of an earlier run
+    argv      the command line of the program, without what says where the results go and what becomes of an earlier run
     settings  {flag: value} that an earlier run in the folder must have had, as in its config.json
     epochs    number of epochs in all
+    program   main.py, or another script beside it
+    place     words that make the program write into `folder`; None: --out_dir=folder
+    cost      seconds that an epoch takes; only the ratios between jobs matter
     """
 
     name: str
@@ -55,14 +58,35 @@ class Run:
     argv: list
     settings: dict
     epochs: int
+    program: str = MAIN.name
+    place: tuple | None = None
+    cost: float = 1.0
+
+
+def command(job, threads, overwrite=False):
+    """The words of the command that does a job, runnable in the current folder; what is below it is named relative to it.
+
+    threads    number of threads on the CPU, unless the job's own words tell another one
+    overwrite  start anew; otherwise an earlier run goes on
+    """
+    program = MAIN.with_name(job.program)
+    place = (f"--out_dir={job.folder}",) if job.place is None else job.place
+    own = any(word.startswith("--threads=") for word in job.argv)
+    words = [_nearby(sys.executable), _nearby(program), *([] if own else [f"--threads={threads}"]), *job.argv, *place, "--quiet"]
+    return [*words, "--overwrite" if overwrite else "--load_or_start"]
+
+
+def _nearby(path):
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
     """Bring every run to an outcome; one that fails does not stop the others.
 
-    runs       list of Run
+    runs       list of Job
     folder     of the sweep; no two sweeps work in it at a time, the second one waits
-    ended      function (run, error), called as soon as a run has ended, those that had ended earlier first; error: None after
+    ended      function (job, error), called as soon as a run has ended, those that had ended earlier first; error: None after
                an outcome (finished, stopped, diverged), else one sentence
     jobs       number of processes at a time; the cores are divided among them
     quiet      no progress bar and none of what the runs print; it is in LOG anyway
@@ -71,33 +95,33 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
                when the runs have saved where they are, so that the same call goes on there
     """
     with _alone(Path(folder)) as lock:
-        over = [] if overwrite else [run for run in runs if is_over(run)]
-        waiting = [run for run in runs if run not in over]
-        for run in over:
-            ended(run, None)
-        with tqdm(total=len(runs), initial=len(over), unit="run", disable=quiet or None) as bar:
-            _work_off(waiting, lock, jobs, overwrite, None if quiet else say, bar, ended)
+        over = [] if overwrite else [job for job in runs if is_over(job)]
+        waiting = [job for job in runs if job not in over]
+        for job in over:
+            ended(job, None)
+        with Progress(runs, over, overwrite, quiet) as progress:
+            _work_off(waiting, lock, jobs, overwrite, None if quiet else say, progress, ended)
 
 
-def _work_off(waiting, lock, jobs, overwrite, tell, bar, ended):
+def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
     """Start the waiting runs, `jobs` at a time, until all have ended or a signal asks to stop."""
     live, told, cut_short = [], False, False
     with StopRequest() as stop:
         try:
             while live or (waiting and not stop.signal):
                 while waiting and len(live) < jobs and not stop.signal:
-                    live.append(_Process(waiting.pop(0), jobs, lock, overwrite, tell))
+                    live.append(_Process(waiting.pop(0), jobs, lock, overwrite, tell, progress))
                 if stop.signal and not told:
                     told = True
                     _signal(live, stop.signal)
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
-                    bar.update()
+                    progress.end(process.job)
                     if process.error and told:
                         cut_short = True
                     else:
-                        ended(process.run, process.error)
+                        ended(process.job, process.error)
         finally:
             _signal(live, signal.SIGTERM)
             for process in live:
@@ -111,21 +135,22 @@ def _signal(processes, number):
         process.send_signal(number)
 
 
-def is_over(run):
-    """Whether the run in the run's folder has nothing left to do.  Raises UsageError if its settings are others; FileError."""
-    folder = RunFolder(run.folder, run.settings, measures=())
+def is_over(job):
+    """Whether nothing is left to do of a job.  Nothing is written.
+
+    Raises  UsageError if the folder's run has other settings, or more epochs; FileError
+    """
+    folder = RunFolder(job.folder, job.settings, measures=())
     try:
-        folder.open(load_or_start=True)
+        folder.check()
         outcome = folder.outcome
     except UsageError as error:
         raise UsageError(str(error).removeprefix("--load: ")) from None
-    finally:
-        folder.close()
     if outcome is None or outcome["outcome"] != "finished":
         return outcome is not None
-    if outcome["epochs"] > run.epochs:
-        raise UsageError(f"--epochs={run.epochs}: {run.folder} holds a run of {outcome['epochs']} epochs already")
-    return outcome["epochs"] == run.epochs
+    if outcome["epochs"] > job.epochs:
+        raise UsageError(f"--epochs={job.epochs}: {job.folder} holds a run of {outcome['epochs']} epochs already")
+    return outcome["epochs"] == job.epochs
 
 
 @contextlib.contextmanager
@@ -161,20 +186,18 @@ def threads_each(jobs):
 
 
 class _Process:
-    """main.py at work on one run, what it prints going to LOG and, with a prefix, to `tell` (None: nowhere else)."""
+    """The process of a job, what it prints going to LOG and, with a prefix, to `tell` (None: nowhere else)."""
 
-    def __init__(self, run, jobs, lock, overwrite, tell):
-        self.run, self.error, self._tell = run, None, tell
+    def __init__(self, job, jobs, lock, overwrite, tell, progress):
+        self.job, self.error, self._tell, self._progress = job, None, tell, progress
         threads = str(threads_each(jobs))
-        words = [f"--threads={threads}", *run.argv, f"--out_dir={run.folder}", "--quiet"]
-        words.append("--overwrite" if overwrite else "--load_or_start")
         try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            with open(run.folder / LOG, "wb" if overwrite else "ab") as log:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with open(job.folder / LOG, "wb" if overwrite else "ab") as log:
                 begin = log.tell()
                 # a session of its own, else a Ctrl-C at the terminal would reach it twice and end it before it has saved
                 self._process = subprocess.Popen(
-                    [sys.executable, str(MAIN), *words],
+                    command(job, threads, overwrite),
                     env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -184,8 +207,8 @@ class _Process:
                     preexec_fn=_follower(),
                 )
         except OSError as error:
-            raise FileError(f"cannot start {run.name} in {run.folder}: {error.strerror}") from error
-        self._printed = open(run.folder / LOG, encoding="utf-8", errors="replace")
+            raise FileError(f"cannot start {job.name} in {job.folder}: {error.strerror}") from error
+        self._printed = open(job.folder / LOG, encoding="utf-8", errors="replace")
         self._printed.seek(begin)
         self._rest, self._last = "", ""
 
@@ -198,15 +221,17 @@ class _Process:
         *lines, self._rest = (self._rest + self._printed.read()).split("\n")
         for line in filter(str.strip, lines):
             self._last = line
+            if epoch := re.match(r"epoch (\d+)/", line):
+                self._progress.reached(self.job, int(epoch[1]))
             if self._tell:
-                self._tell(f"{self.run.name}: {line}")
+                self._tell(f"{self.job.name}: {line}")
         if status is None:
             return False
         self._printed.close()
         if status < 0:
             self.error = f"ended by {signal.Signals(-status).name}"
         elif status not in (0, EXIT_DIVERGED):
-            self.error = self._last.removeprefix(f"{MAIN.name}: ") or f"exit status {status}"
+            self.error = self._last.removeprefix(f"{self.job.program}: ") or f"exit status {status}"
         return True
 
     def wait(self):

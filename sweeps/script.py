@@ -11,6 +11,7 @@ from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
 from core.paths import check_room
 from dfc.measures.summary import DONE, read_summary
+from sweeps import listing
 from sweeps.processes import LOG, Interrupted, run_all
 
 
@@ -21,8 +22,8 @@ class Sweep:
 
     prog       name of the script
     folder     of the sweep
-    runs       list of sweeps.processes.Run
-    options    with jobs, quiet, overwrite
+    runs       list of sweeps.processes.Job
+    options    sweeps.listing.ListOptions with jobs, quiet, overwrite
     summaries  {name of a run: its summary}, as runs end
     failed     names of the runs that failed
     """
@@ -35,6 +36,10 @@ class Sweep:
     def __init__(self, prog, folder, runs, options):
         self.prog, self.folder, self.runs, self.options = prog, folder, runs, options
         self.summaries, self.failed = {}, []
+
+    def look(self):
+        """The lines that --list or --status ask for; None where the runs are to be done."""
+        return listing.look(self.runs, self.options)
 
     def run(self):
         """Bring every run to an outcome, what is written following.  Raises what run_all raises, and StoppedByError."""
@@ -90,7 +95,7 @@ def complain(prog, line):
 
 
 def carry_out(prog, argv, make, conclude):
-    """Make a sweep, run it and conclude it; returns the exit status.
+    """Make a sweep, run it and conclude it, or only look at it where its options say so; returns the exit status.
 
     It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 130 or 143 after a signal.
 
@@ -100,6 +105,10 @@ def carry_out(prog, argv, make, conclude):
     """
     try:
         sweep = make()
+        lines = sweep.look()
+        if lines is not None:
+            print(*lines, sep="\n", end="\n" if lines else "")
+            return 0
         sweep.run()
         conclude(sweep)
     except (UsageError, FileError) as error:

@@ -15,6 +15,7 @@ ALLOWED = {
     "gait": {"gait", "core", "utils"},
     "dfc": {"dfc", "core", "utils", "datasets"},
     "sweeps": {"sweeps", "core", "datasets.catalogue", "dfc.measures.summary"},
+    "tables": {"tables", "core", "sweeps", "datasets.catalogue"},
     "configs": {"configs", "core.options", "dfc.settings.flags", "rules"},
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},

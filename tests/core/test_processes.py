@@ -14,7 +14,7 @@ import pytest
 from core.files import FileError
 from core.options import UsageError
 from sweeps import processes as sweeps
-from sweeps.processes import Interrupted, Run, run_all
+from sweeps.processes import Interrupted, Job, run_all
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = r"""
@@ -77,7 +77,7 @@ class Sweep:
         self.folder, self.ends = folder, []
 
     def make(self, name, do="nothing", *argv, epochs=5, **settings):
-        return Run(name, self.folder / name, [f"--do={do}", *argv], {"lr": 0.1} | settings, epochs)
+        return Job(name, self.folder / name, [f"--do={do}", *argv], {"lr": 0.1} | settings, epochs)
 
     def __call__(self, *runs, **how):
         self.ends.clear()
@@ -245,7 +245,7 @@ sys.path.insert(0, sys.argv[1])
 from sweeps import processes as sweeps
 sweeps.MAIN = Path(sys.argv[2])
 folder = Path(sys.argv[3])
-sweeps.run_all([sweeps.Run("a", folder / "a", ["--do=wait", "--leave=1"], {}, 1)], folder, print)
+sweeps.run_all([sweeps.Job("a", folder / "a", ["--do=wait", "--leave=1"], {}, 1)], folder, print)
 """
 
 

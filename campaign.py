@@ -1,0 +1,173 @@
+"""Bring the cells of the published tables (docs/published/tables.csv) to their numbers: list their runs, look at them, run them.
+
+The cheapest cells come first.  The same command continues a campaign that was interrupted: finished runs are left alone.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import list_seeds
+import run_seed_robustness
+from configs import to_argv
+from core import backend as backends
+from core.files import FileError
+from core.options import Parser, UsageError, add_arguments, option
+from run_config import split
+from sweeps import listing
+from sweeps.processes import LOG, run_all
+from sweeps.script import carry_out
+from tables.published import read_cells
+
+PROG = "campaign.py"
+LOCK = Path("logs", "campaign")
+EPILOG = "README, \"From runs to a report\", shows a campaign from its first run to its page."
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cells, and how their runs are made."""
+
+    table: str = option("", "tables, as dfc,gait; default: all", metavar="NAMES", group="cells")
+    task: str = option("", "tasks, as MNIST,Fashion-MNIST; default: all", metavar="NAMES", group="cells")
+    method: str = option("", "methods, as BP,GAIT or 'DFC-SSA fixed'; default: all", metavar="NAMES", group="cells")
+    seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
+    epochs: int = option(0, "epochs of each run, for a look; 0: as many as published", bounds="[0, inf)", group="runs")
+    train_samples: int = option(0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs")
+    precision: str = option("float32", "float type of all arithmetic", choices=backends.PRECISIONS, group="runs")
+
+
+@dataclass(frozen=True)
+class Options(Selection, listing.ListOptions):
+    """The options of campaign.py."""
+
+    jobs: int = option(1, "runs at a time, each on one core", bounds="[1, 64]")
+    quiet: bool = option(False, f"print only what went wrong and the cells at the end; each run writes {LOG} anyway")
+    overwrite = False  # there is no such option: a campaign goes on
+
+
+def chosen(cells, selection):
+    """The cells that a Selection names, the cheapest first.  Raises UsageError for a name that none of them has."""
+    for name in ("table", "task", "method"):
+        wanted = [word.strip() for word in getattr(selection, name).split(",") if word.strip()]
+        known = {getattr(cell, name).lower(): getattr(cell, name) for cell in cells}
+        for word in wanted:
+            if word.lower() not in known:
+                raise UsageError(f"--{name}={word}: is not one of {', '.join(known.values())}")
+        cells = [cell for cell in cells if not wanted or getattr(cell, name).lower() in map(str.lower, wanted)]
+    return sorted(cells, key=lambda cell: cell.seconds * cell.epochs)
+
+
+def words_of(cell, selection):
+    """The words of the command that makes a cell, with the choices of a Selection, for a shell in the suite's folder."""
+    script, *words = shlex.split(cell.command)
+    seeds = selection.seeds or cell.n
+    if script == "run.py":
+        further = {"nb_epochs": selection.epochs or cell.epochs, "train_samples": selection.train_samples}
+        words += [f"--{name}={value}" for name, value in further.items() if value]
+        words += [f"--precision={selection.precision}"] * (selection.precision != "float64") + ["--threads=1"]
+        return ["./sweep_seeds.sh", f"1-{seeds}", *words]
+    words = [f"{word}{_suffix(selection)}" if word.startswith("--name=") else word for word in words]
+    words += [f"--nb_seeds={seeds}"] * (seeds != run_seed_robustness.Options.nb_seeds)
+    words += to_argv({"epochs": selection.epochs} if selection.epochs else {})
+    words += to_argv({"train_samples": selection.train_samples} if selection.train_samples else {})
+    return ["python", script, *words, *["--single_precision"] * (selection.precision == "float32"), "--threads=1"]
+
+
+def _suffix(selection):
+    """What keeps the folders of runs of another precision or number of samples apart; run.py's own names do."""
+    samples = f"_{selection.train_samples}samples" if selection.train_samples else ""
+    return samples + (f"_{selection.precision}" if selection.precision != "float32" else "")
+
+
+def jobs_of(cell, selection):
+    """The Jobs of a cell, one per seed, named after it; empty if no command makes it.
+
+    Raises  FileError, which names the line, if its command is none of this suite
+    """
+    if not cell.command:
+        return []
+    try:
+        _, *words = words_of(cell, selection)
+        if cell.command.startswith("run.py "):
+            seeds = range(1, (selection.seeds or cell.n) + 1)
+            jobs = [list_seeds.plan(words[1:], seed) for seed in seeds]
+        elif cell.command.startswith("run_seed_robustness.py "):
+            options, overrides = split(Parser(prog=PROG), run_seed_robustness.Options, words[1:], run_seed_robustness.RESERVED)
+            jobs = run_seed_robustness.SeedSweep(options, overrides).runs
+        else:
+            raise UsageError(f"{cell.command.split()[0]} is neither run.py nor run_seed_robustness.py")
+    except (UsageError, SystemExit) as error:
+        reason = "its options are refused" if isinstance(error, SystemExit) else error
+        raise FileError(f"docs/published/tables.csv, line {cell.line}: {reason}") from None
+    return [replace(job, name=f"{cell.name}, {job.name}", cost=cell.seconds or 1.0) for job in jobs]
+
+
+class Campaign:
+    """The runs of the chosen cells.
+
+    options  Options
+    runs     list of sweeps.processes.Job, in the order of cost
+    failed   names of the runs that failed
+    """
+
+    def __init__(self, options):
+        self.options, self.failed = options, []
+        self.cells = {cell: jobs_of(cell, options) for cell in chosen(read_cells(), options)}
+        self.runs = [job for jobs in self.cells.values() for job in jobs]
+
+    def look(self):
+        """The lines of --list or --status, None without them."""
+        listing.check(self.options)
+        return listing.listed(self.runs) if self.options.list else self.standings() if self.options.status else None
+
+    def standings(self):
+        """One line for each cell, the runs of each that failed, and one of counts."""
+        width = max(len(cell.name) for cell in self.cells)
+        lines, states, complete = [], [], 0
+        for cell, jobs in self.cells.items():
+            found = [listing.standing(job) for job in jobs]
+            own = [state for state, _ in found]
+            complete += own.count(listing.FINISHED) == len(jobs) > 0
+            lines.append(f"{cell.name:<{width}}  {_told(own, [text for _, text in found])}")
+            states += own
+        return [*lines, f"{complete} of {len(self.cells)} cells complete; runs: {listing.counts(states)}"]
+
+    def run(self):
+        run_all(self.runs, LOCK, self._take, self.options.jobs, self.options.quiet)
+
+    def _take(self, job, error):
+        if error is not None:
+            self.failed.append(job.name)
+            print(f"{PROG}: {job.name} failed: {error} (see {job.folder / LOG})", file=sys.stderr)
+
+    def words_to_continue(self):
+        return []
+
+    @property
+    def status(self):
+        states = [listing.standing(job)[0] for job in self.runs]
+        return 1 if self.failed else 0 if set(states) <= {listing.FINISHED} else 3
+
+
+def _told(states, texts):
+    if not states:
+        return "no command makes it yet"
+    if set(states) == {listing.FINISHED}:
+        return f"complete ({len(states)} runs)"
+    others = [text for state, text in zip(states, texts, strict=True) if state in (listing.RUNNING, listing.FAILED)]
+    return "; ".join([listing.counts(states), *dict.fromkeys(others)])
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
+    add_arguments(parser, Options)
+    options = Options(**vars(parser.parse_args(argv)))
+    return carry_out(PROG, argv, lambda: Campaign(options), lambda campaign: print(*campaign.standings(), sep="\n"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What follows from the options of run.py: the initial weights, the settings that numbers depend on, the name of the run folder."""
+
+import dataclasses
+
+NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
+    "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver",
+)  # fmt: skip
+
+
+def initialiser(options):
+    """The name in INITIALISERS that the options ask for."""
+    if options.init != "auto":
+        return options.init
+    return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
+
+
+def run_name(options, rule_options):
+    """The folder's published name; options that it does not carry are appended where they differ from their default."""
+    named = [options.dataset, options.algorithm]
+    named += ["Linear"] * options.linear
+    named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
+    named += [f"{options.orthogonal_reg}OrthoReg", f"{options.seed}Seed", f"{options.learning_rate}LR"]
+    named += [f"{options.nb_layers}{'TOWER' if options.tower else 'L'}"]
+    named += ["XavierInit"] * (options.init == "xavier" and options.orthogonal_reg == 0.0)
+    for field in dataclasses.fields(rule_options):
+        value = getattr(rule_options, field.name)
+        if value != field.default:
+            named.append(value if isinstance(value, str) else f"{value}{field.name}")
+    named += [options.precision] * (options.precision != "float64")
+    named += [f"{options.batch_size}batch"] * (options.batch_size != 60)
+    named += [f"{options.train_samples}samples"] * (options.train_samples != 0)
+    named += [f"{options.eval_interval}interval"] * (options.eval_interval != 0)
+    named += [options.solver] * (options.solver != "auto")
+    named += ["alignment"] * options.alignment
+    return "_".join(named)
+
+
+def resolved(options, rule_options):
+    """{option: value} of all options, those of the rule included."""
+    return dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
+
+
+def decisive(options, rule_options):
+    """{option: value} of all that the numbers depend on, the number of epochs excepted."""
+    return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_SETTINGS}

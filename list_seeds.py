@@ -1,0 +1,58 @@
+"""Print what sweep_seeds.sh has yet to do, or how its seeds stand: the part of --list and --status, for runs of run.py."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import run as program
+from core.files import FileError
+from core.options import Parser, UsageError, add_arguments
+from gait.settings import decisive, run_name
+from sweeps.listing import ListOptions, look
+from sweeps.processes import Job
+
+PROG = "list_seeds.py"
+
+
+@dataclass(frozen=True)
+class Options(ListOptions):
+    """The options of list_seeds.py itself."""
+
+    overwrite = False
+
+
+def plan(argv, seed, cost=1.0):
+    """The Job of a command line of run.py and a seed; a mistake in it ends the program.
+
+    cost  seconds that an epoch takes
+    """
+    words = [*argv, f"--seed={seed}"]
+    options, rule_options = program.parse(words)
+    folder = Path(options.results_dir, run_name(options, rule_options))
+    settings = decisive(options, rule_options)
+    return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost)
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    parser = Parser(prog=PROG, description=__doc__, epilog="All other options are those of run.py (python run.py --help).")
+    parser.add_argument("seeds", metavar="SEEDS", help='whole numbers, as "1 2 5"')
+    add_arguments(parser, Options)
+    given, words = parser.parse_known_args(argv)
+    own = vars(given)
+    seeds = own.pop("seeds").split()
+    if not all(seed.isdecimal() for seed in seeds):
+        parser.error(f"SEEDS: {' '.join(seeds)!r} are not whole numbers")
+    try:
+        lines = look([plan(words, int(seed)) for seed in seeds], Options(**own))
+    except (UsageError, FileError) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return 2
+    if lines is None:
+        parser.error("give --list or --status; ./sweep_seeds.sh runs the seeds")
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

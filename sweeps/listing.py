@@ -1,0 +1,105 @@
+"""What a sweep has yet to do and how it stands, as text; read from the run folders, nothing is written or started."""
+
+import contextlib
+import os
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+
+from core.files import FileError
+from core.options import UsageError, option
+from core.recording import RunFolder
+from sweeps.processes import LOG, command, fcntl, is_over
+from sweeps.progress import epochs_done
+
+FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting", "failed")
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """The options of a script that looks at its sweep in place of running it."""
+
+    list: bool = option(
+        False, "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing"
+    )
+    status: bool = option(False, "print how each run stands, from its folder alone; write nothing")
+
+
+def check(options):
+    """Raise UsageError for ListOptions that contradict each other or --overwrite."""
+    if options.list and options.status:
+        raise UsageError("--list: contradicts --status; give one of them")
+    if options.overwrite and (options.list or options.status):
+        raise UsageError(f"--overwrite: contradicts --{'list' if options.list else 'status'}, which changes nothing")
+
+
+def look(runs, options):
+    """The lines that --list or --status print of a list of Job; None where neither was asked for.  Raises UsageError, FileError."""
+    check(options)
+    return listed(runs) if options.list else report(runs) if options.status else None
+
+
+def listed(runs):
+    """The commands of the jobs that are not over, quoted for a shell, runnable in the current folder."""
+    return [shlex.join(command(job, 1)) for job in runs if not is_over(job)]
+
+
+def report(runs):
+    """One line for each job and one of counts."""
+    width = max((len(job.name) for job in runs), default=0)
+    standings = [standing(job) for job in runs]
+    lines = [f"{job.name:<{width}}  {text}" for job, (_, text) in zip(runs, standings, strict=True)]
+    return [*lines, counts(state for state, _ in standings)]
+
+
+def counts(states):
+    """ "finished 3, running 1, waiting 1, failed 0"."""
+    found = Counter(states)
+    return ", ".join(f"{state} {found[state]}" for state in STATES)
+
+
+def standing(job):
+    """(one of STATES, the same with how far it is or why it failed) of a job, from its run folder alone."""
+    try:
+        folder = RunFolder(job.folder, job.settings, measures=())
+        folder.check()
+        outcome = folder.outcome
+    except (UsageError, FileError) as error:
+        return FAILED, f"failed ({str(error).removeprefix('--load: ')})"
+    epochs = outcome["epochs"] if outcome and outcome["outcome"] == "finished" else epochs_done(job)
+    where = f" (epoch {epochs}/{job.epochs})"
+    if outcome and outcome["outcome"] != "finished":
+        return FAILED, f"failed ({outcome['outcome']} in epoch {outcome['epoch']})"
+    if outcome and epochs >= job.epochs:
+        return FINISHED, FINISHED + (where if epochs > job.epochs else "")
+    if in_use(job.folder):
+        return RUNNING, RUNNING + where
+    reason = None if outcome else last_error(job)
+    if reason:
+        return FAILED, f"failed{where}: {reason}"
+    return WAITING, WAITING + (where if epochs else "")
+
+
+def last_error(job):
+    """The sentence with which the program ended a job's run, from its log; None if its log ends otherwise."""
+    with contextlib.suppress(OSError):
+        *_, last = (job.folder / LOG).read_text(errors="replace").splitlines() or [""]
+        prefix = f"{job.program}: "
+        if last.startswith(prefix) and not last.startswith(f"{prefix}note: "):
+            return last.removeprefix(prefix)
+    return None
+
+
+def in_use(folder):
+    """Whether a process has the run folder open; False where the file system or the operating system has no locks."""
+    if fcntl is None:
+        return False
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False

@@ -1,0 +1,248 @@
+"""Run folders of both systems, or archives of them, read into one vocabulary.  Nothing is written.
+
+A column acc_train of main.py and training_acc of run.py is train_acc here, and so on for train, val, test and acc, loss.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.files import FileError
+from datasets.catalogue import DATA_SETS
+from sweeps.listing import in_use
+from sweeps.processes import LOG
+
+ENDING = ".tar.gz"
+FILES = ("config.json", "DONE", "metrics.csv", "results.json")  # of a run, in a folder or in an archive
+ANGLES = re.compile(r"\w+_angles(_network)?\.csv")  # tables of main.py
+TAIL = 12  # last lines of a log that are kept
+DATASETS = {row.flag: row.name for row in DATA_SETS} | {row.autoencoder: f"{row.name} autoencoder" for row in DATA_SETS}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as its folder tells.
+
+    name      its folder, as it was given or found
+    config    the content of config.json, a dict
+    outcome   the content of DONE in the common vocabulary, a dict; None while the run is unfinished
+    series    {column in the common vocabulary: list of floats}, NaN where there is no number; empty before the first evaluation
+    frames    {name: (layers, steps, rows of floats)} of tables of angles
+    tail      last lines of the log, a str
+    running   whether a process has the folder open
+    files     {name: bytes} of FILES and tables of angles
+    """
+
+    name: str
+    config: dict
+    outcome: dict | None
+    series: dict
+    frames: dict
+    tail: str
+    running: bool
+    files: dict
+
+    @property
+    def options(self):
+        return self.config["options"]
+
+    @property
+    def settings(self):
+        return self.config["settings"]
+
+    @property
+    def program(self):
+        words = self.config.get("command") or [""]
+        name = Path(str(words[0])).name
+        return name if name.endswith(".py") else "run.py" if "algorithm" in self.options else "main.py"
+
+    @property
+    def rule(self):
+        """The name of the learning rule, as README calls it."""
+        options = self.options
+        if "algorithm" in options:
+            return str(options["algorithm"])
+        if options.get("network_type") != "DFC":
+            return str(options.get("network_type", ""))
+        return "DFC-SSA" if options.get("ndi") else "DFC" if options.get("grad_deltav_cont") else "DFC-SS"
+
+    @property
+    def dataset(self):
+        name = str(self.options.get("dataset", ""))
+        return DATASETS.get(name, name)
+
+    @property
+    def seed(self):
+        return self.options.get("seed", self.options.get("random_seed"))
+
+    @property
+    def precision(self):
+        return str(self.options.get("precision", "float32" if self.options.get("single_precision") else "float64"))
+
+    @property
+    def epochs_asked(self):
+        return self.options.get("nb_epochs", self.options.get("epochs"))
+
+    @property
+    def epochs(self):
+        """Whole epochs that have been measured."""
+        if self.finished and isinstance(self.outcome.get("epochs"), int):
+            return self.outcome["epochs"]
+        return int(max((epoch for epoch in self.series.get("epoch", ()) if epoch == epoch), default=0))
+
+    @property
+    def finished(self):
+        return self.outcome is not None and self.outcome["outcome"] == "finished"
+
+    @property
+    def state(self):
+        """One of finished, running, unfinished, or the outcome of a run that ended otherwise: diverged, stopped, singular."""
+        return self.outcome["outcome"] if self.outcome else "running" if self.running else "unfinished"
+
+    @property
+    def failed(self):
+        return self.state not in ("finished", "running", "unfinished")
+
+    @property
+    def identity(self):
+        """What tells a run from all others, whatever its folder is called."""
+        return json.dumps(self.settings | {"seed": self.seed}, sort_keys=True)
+
+
+def find(paths):
+    """The Records below several paths, and a sentence for whatever is left out.
+
+    paths   run folders, folders of run folders however deep or of archives, archives of `tables.packing`
+    Raises  FileError for a path that is not there, or an archive that cannot be read
+    """
+    records, notes = {}, []
+    for path in paths:
+        nothing = True
+        for name, files, running in _runs(Path(path)):
+            nothing = False
+            try:
+                record = _record(name, files, running)
+            except FileError as damage:
+                notes.append(f"left out: {damage}")
+                continue
+            earlier = records.get(record.identity)
+            if earlier is not None and earlier.config.get("time") != record.config.get("time"):
+                notes.append(f"{earlier.name} and {name} are the same setting and seed: the one with more epochs counts")
+            if earlier is None or (record.epochs, record.finished) > (earlier.epochs, earlier.finished):
+                records[record.identity] = record
+        if nothing:
+            notes.append(f"{path} holds no run")
+    return list(records.values()), notes
+
+
+def _runs(path):
+    """(name, {file: bytes}, whether in use) of every run in an archive, or below a folder and in the archives in it."""
+    if path.name.endswith(ENDING):
+        yield from _archived(path)
+        return
+    for archive in sorted(path.glob(f"*{ENDING}")):
+        yield from _archived(archive)
+    yield from _folders(path)
+
+
+def _folders(top):
+    """The same of every run folder below `top`."""
+    if not top.is_dir():
+        raise FileError(f"{top} is " + ("neither a folder nor an archive" if top.exists() else "not there"))
+    for place, inner, files in os.walk(top):
+        inner.sort()
+        if "config.json" in files:
+            inner.clear()
+            yield place, {name: _bytes(Path(place, name)) for name in sorted(files) if _of_use(name)}, in_use(place)
+
+
+def _of_use(name):
+    return name in (*FILES, LOG) or ANGLES.fullmatch(name)
+
+
+def _bytes(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}".encode()  # which is no JSON and no table
+
+
+def _archived(path):
+    """The same of every run in an archive."""
+    folders = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                folder, _, file = member.name.rpartition("/")
+                if member.isfile() and _of_use(file):
+                    folders.setdefault(folder, {})[file] = archive.extractfile(member).read()
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise FileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    yield from ((name, files, False) for name, files in sorted(folders.items()) if "config.json" in files)
+
+
+def _record(name, files, running):
+    config = _json(name, "config.json", files, settings=dict, options=dict)
+    outcome = _json(name, "DONE", files, outcome=str) if "DONE" in files else None
+    if outcome:
+        outcome = {common(key): value for key, value in outcome.items()}
+    log = b"" if outcome and outcome["outcome"] == "finished" else files.get(LOG, b"")
+    tail = "\n".join(log.decode(errors="replace").splitlines()[-TAIL:])
+    kept = {file: data for file, data in files.items() if file != LOG}
+    return Record(name, config, outcome, _series(name, files), _frames(files), tail, running and not outcome, kept)
+
+
+def _json(name, file, files, **expected):
+    try:
+        content = json.loads(files[file])
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{name}/{file} is damaged ({str(error).splitlines()[0]})") from None
+    for key, kind in expected.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise FileError(f"{name}/{file} is damaged: it says nothing of {key!r}")
+    return content
+
+
+def common(column):
+    """The name of a column of either system in the common vocabulary."""
+    if match := re.fullmatch(r"(acc|loss)_(train|val|test)", column):
+        return f"{match[2]}_{match[1]}"
+    return re.sub(r"^training_(acc|loss)$", r"train_\1", column)
+
+
+def _series(name, files):
+    if not files.get("metrics.csv"):
+        return {}
+    try:
+        header, *rows = csv.reader(io.StringIO(files["metrics.csv"].decode()))
+        columns = [list(column) for column in zip(*([_number(text) for text in row] for row in rows), strict=True)]
+        if (rows and len(columns) != len(header)) or "epoch" not in header:
+            raise ValueError("its rows and its header do not fit")
+    except (ValueError, csv.Error) as error:
+        raise FileError(f"{name}/metrics.csv is damaged ({error})") from None
+    return {common(column): values for column, values in zip(header, columns, strict=False)}
+
+
+def _number(text):
+    value = float(text)
+    return value if math.isfinite(value) else math.nan
+
+
+def _frames(files):
+    """{name: (layers, steps, rows)} of the tables of angles; what is damaged is left out."""
+    found = {}
+    for file in filter(ANGLES.fullmatch, files):
+        with contextlib.suppress(ValueError, csv.Error):
+            header, *rows = csv.reader(io.StringIO(files[file].decode()))
+            numbers = [[_number(text) for text in row] for row in rows]
+            if numbers and all(len(row) == len(header) for row in numbers):
+                found[file.removesuffix(".csv")] = (header[1:], [int(row[0]) for row in numbers], [row[1:] for row in numbers])
+    return found

@@ -1,0 +1,48 @@
+"""Read run folders of run.py and main.py into tidy tables, or pack their small files into an archive.
+
+Both tables read in pandas, R or a spreadsheet without options: numbers are strict, what is missing is empty.
+"""
+
+import sys
+
+from core.files import FileError, write_text
+from core.options import Parser, UsageError
+from tables.packing import pack
+from tables.records import ENDING, find
+from tables.tidy import runs_text, series_text
+
+PROG = "tidy.py"
+EPILOG = "All runs: python tidy.py results logs docs/results/runs.tar.gz"
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
+    parser.add_argument("runs", nargs="+", metavar="RUNS", help="run folders, folders of run folders however deep, archives")
+    parser.add_argument("--output", metavar="FILE", help="table to write, one row per run; default runs.csv, none with --pack")
+    parser.add_argument("--series", metavar="FILE", help="table to write, one row per epoch and quantity")
+    packed = "config.json, DONE, metrics.csv, results.json and angles"
+    parser.add_argument("--pack", metavar=f"FILE{ENDING}", help=f"archive to write, of the runs that ended: {packed}")
+    options = parser.parse_args(argv)
+    try:
+        if options.pack and not options.pack.endswith(ENDING):
+            raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
+        records, notes = find(options.runs)
+        for note in notes:
+            print(f"{PROG}: note: {note}", file=sys.stderr)
+        if not records:
+            raise UsageError(f"no run in {', '.join(options.runs)}")
+        if options.output or not options.pack:
+            write_text(options.output or "runs.csv", runs_text(records))
+        if options.series:
+            write_text(options.series, series_text(records))
+        told = f", {pack(records, options.pack)} of them in {options.pack}" if options.pack else ""
+    except (UsageError, FileError) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(records)} runs{told}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
