@@ -16,6 +16,7 @@ from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened
+from core.recording import RunFolder
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.listing import ListOptions
@@ -62,9 +63,9 @@ def draw_seeds(count, base_seed):
 
 
 def spread(values):
-    """(mean, sample standard deviation) of numbers; one has no deviation, nan."""
-    with np.errstate(invalid="ignore", over="ignore"):  # runs that diverged
-        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    """(mean, sample standard deviation) of numbers; nan for what too few have: of one the deviation, of none both."""
+    mean = float(np.mean(values)) if len(values) else math.nan
+    return mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 class SeedSweep(Sweep):
@@ -108,17 +109,32 @@ class SeedSweep(Sweep):
         write_text(self.path, self.table())
 
     def table(self):
-        """The published table as CSV: one row a seed in the order drawn, then mean and std; numbers with all digits."""
+        """The published table as CSV: one row per seed in the order drawn, then mean and std; numbers with all digits.
+
+        The column "outcome" tells how each seed ended; mean and std are those of the seeds that finished.
+        """
         columns = REGRESSION_COLUMNS if self.options.regression else CLASSIFICATION_COLUMNS
-        ended = [name for name in self.seeds if name in self.summaries]
-        rows = [[self.seeds[name], *(self.summaries[name].get(column, NOT_YET) for column in columns)] for name in ended]
-        means, stds = zip(*map(spread, zip(*rows, strict=True)), strict=True)
+        ended = [run for run in self.runs if run.name in self.summaries]
+        rows = [self._row(run.name, columns) for run in ended]
+        finished = [row for run, row in zip(ended, rows, strict=True) if self.finished(run)]
+        means, stds = zip(*(spread([row[column] for row in finished]) for column in range(len(columns) + 1)), strict=True)
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["", "seed", *columns])
-        lines.writerows([index, *row] for index, row in enumerate(rows))
-        lines.writerows([["mean", *means], ["std", *stds]])
+        lines.writerow(["", "seed", *columns, "outcome"])
+        lines.writerows([index, *row, self._outcome(run)] for index, (run, row) in enumerate(zip(ended, rows, strict=True)))
+        lines.writerows([["mean", *means, ""], ["std", *stds, ""]])
         return text.getvalue()
+
+    def _row(self, name, columns):
+        """The numbers of a seed: itself, and those of its summary."""
+        return [self.seeds[name], *(self.summaries[name].get(column, NOT_YET) for column in columns)]
+
+    def _outcome(self, run):
+        """How a run ended, in one word."""
+        if self.finished(run):
+            return "finished"
+        outcome = RunFolder(run.folder, run.settings, measures=()).outcome
+        return outcome["outcome"] if outcome else "stopped"
 
     def report(self):
         """Lines of text: what the paper tabulates, over the seeds that finished."""

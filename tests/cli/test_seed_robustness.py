@@ -127,22 +127,22 @@ def test_each_seed_has_a_folder_and_a_row_with_all_digits(whole):
     folder, out = whole
     seeds = script.draw_seeds(2, 0)
     header, *rows = read(folder / "default.csv")
-    assert header == ["", *REGRESSION]
+    assert header == ["", *REGRESSION, "outcome"]
     assert [row[0] for row in rows] == ["0", "1", "mean", "std"]
     for row, seed in zip(rows, seeds, strict=False):
         own = folder / "default" / f"seed_{seed}"
         assert json.loads((own / "config.json").read_text())["settings"]["random_seed"] == seed
-        assert row[1:] == [repr(value) for value in (seed, *(summary(own)[column] for column in REGRESSION[1:]))]
+        assert row[1:-1] == [repr(value) for value in (seed, *(summary(own)[column] for column in REGRESSION[1:]))]
         assert f"seed_{seed}: epoch 4/4" in out and "epoch 4/4" in (own / "log.txt").read_text()
-    for first, second, mean, std in zip(*(map(float, row[1:]) for row in rows), strict=True):
+    for first, second, mean, std in zip(*(map(float, row[1:-1]) for row in rows), strict=True):
         assert mean == pytest.approx((first + second) / 2, rel=1e-14)
         assert std == pytest.approx(abs(first - second) / 2**0.5, rel=1e-12)  # the sample deviation of two
-    assert rows[0][2] != rows[1][2]
+    assert rows[0][2] != rows[1][2] and [row[-1] for row in rows] == ["finished", "finished", "", ""]
 
 
 def test_the_end_tells_mean_and_deviation(whole):
     folder, out = whole
-    *_, mean, std = (dict(zip(REGRESSION, row[1:], strict=True)) for row in read(folder / "default.csv")[1:])
+    *_, mean, std = (dict(zip(REGRESSION, row[1:-1], strict=True)) for row in read(folder / "default.csv")[1:])
     *_, count, _, test, train = out.splitlines()
     assert count == "2 of 2 seeds finished; table: logs/seed_robustness/default.csv"
     for line, name in ((test, "test"), (train, "train")):
@@ -229,7 +229,7 @@ IMAGES = "--config_module=configs.configs_mnist.mnist_bp"
 def test_classification_table_by_hand(finish, capsys):
     assert finish([series(0.9, 0.8), series(0.9, 0.86), series(0.9, 0.89)], IMAGES) == 0
     header, *rows = read("logs/seed_robustness/default.csv")
-    assert header == ["", *CLASSIFICATION]
+    assert header == ["", *CLASSIFICATION, "outcome"]
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     assert columns[""] == ("0", "1", "2", "mean", "std")
     assert columns["seed"][:3] == tuple(map(str, script.draw_seeds(3, 0)))
@@ -254,8 +254,8 @@ def test_classification_table_by_hand(finish, capsys):
 def test_one_seed_has_no_deviation(finish, capsys):
     assert finish([series(0.5, 0.75)], IMAGES, "--regression") == 0
     header, row, mean, std = read("logs/seed_robustness/default.csv")
-    assert header == ["", *REGRESSION] and float(mean[2]) == float(row[2]) == 1.5
-    assert std == ["std", *["nan"] * len(REGRESSION)]
+    assert header == ["", *REGRESSION, "outcome"] and float(mean[2]) == float(row[2]) == 1.5
+    assert std == ["std", *["nan"] * len(REGRESSION), ""]
     assert capsys.readouterr().out.splitlines()[-1].split() == ["train", "loss", "0.5", "+-", "-"]
 
 
@@ -271,8 +271,10 @@ def test_a_seed_that_did_not_finish_keeps_its_row_and_is_told(finish, capsys):
     unstarted = {"epoch": [], "finished": -1}
     assert finish([series(0.9, 0.8), unstarted, series(0.9, 0.82)], IMAGES) == 3
     rows = read("logs/seed_robustness/default.csv")[1:]
-    assert rows[1][2:] == ["-1"] * len(CLASSIFICATION[1:])
-    assert float(rows[3][2]) == pytest.approx((0.8 - 1 + 0.82) / 3, rel=1e-12)  # as published, all rows
+    assert rows[1][2:] == [*["-1"] * len(CLASSIFICATION[1:]), "stopped"]
+    assert [row[-1] for row in rows] == ["finished", "stopped", "finished", "", ""]
+    assert float(rows[3][2]) == pytest.approx((0.8 + 0.82) / 2, rel=1e-12)  # of those that finished, as what is printed
+    assert float(rows[4][2]) == pytest.approx(0.02 / 2**0.5, rel=1e-12)
     out, err = capsys.readouterr()
     assert f"note: seed_{script.draw_seeds(2, 0)[1]} diverged or was stopped early" in err
     assert "2 of 3 seeds finished" in out and "81.00" in out  # of those that finished
@@ -315,7 +317,9 @@ def test_losses_without_the_flag_are_noted(finish, capsys):
 
 def test_diverged_runs_and_other_settings_of_real_runs(tiny, tmp_path):
     done = sweep(tiny, tmp_path, "--nb_seeds=1", "--lr=1e6", "--epochs=20")
-    assert done.returncode == 3 and "diverged" in done.stderr and len(read(tmp_path / "logs/seed_robustness/default.csv")) == 4
+    assert done.returncode == 3 and "diverged" in done.stderr
+    _, row, mean, std = read(tmp_path / "logs/seed_robustness/default.csv")
+    assert row[-1] == "diverged" and set(mean[1:-1]) == set(std[1:-1]) == {"nan"}
     other = sweep(tiny, tmp_path, "--nb_seeds=1", "--lr=0.01", "--epochs=20")
     own = f"logs/seed_robustness/default/seed_{script.draw_seeds(1, 0)[0]}"
     assert other.returncode == 2 and other.stderr.count("\n") == 1
