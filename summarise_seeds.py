@@ -79,13 +79,18 @@ def summaries(runs):
     found, notes = [], []
     groups = group_by_setting(runs)
     for group, name in zip(groups, names(groups), strict=True):
-        finished = [run for run in group if run.state == "finished"]
-        notes += [f"{run.path}: {run.state}, left out of the means" for run in group if run not in finished]
+        finished = [run for run in group if run.state == "finished" and run.outcome["epochs"] and "test_acc" in run.outcome]
+        notes += [f"{run.path}: {_lacks(run)}, left out of the means" for run in group if run not in finished]
         for epochs in sorted({run.outcome["epochs"] for run in finished}):
             found.append(summarise(name, [run for run in finished if run.outcome["epochs"] == epochs]))
         if not finished:
             found.append(summarise(name, []))
     return found, notes
+
+
+def _lacks(run):
+    """Why a run has no accuracy to average, in words."""
+    return run.state if run.state != "finished" else "finished without accuracies, as its data set has none or W was not trained"
 
 
 def table(found):

@@ -5,16 +5,16 @@ One panel a setting, one line a layer; folders that differ only in the seed beco
 
 import re
 import sys
-import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import legible
 from core.options import UsageError, option
 from figures.drawing import MARKERS, MARKS, draw_runs, new_figure
-from figures.runs import common_setting, group_by_setting, load_curves, read_series
+from figures.runs import common_setting, drawable, group_by_setting, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/alignment.png"
 NETWORK = "bp_angle"  # column of the whole network; those of the layers are bp_angle_0, bp_angle_1, …
@@ -42,12 +42,13 @@ def load(runs, start=0.0):
     for run in runs:
         if not run.settings.get("alignment"):
             raise UsageError(f"{run.path} has no angles to draw: it was trained without --alignment")
+    runs, left_out = drawable(runs, lambda run: (NETWORK,), start)
     named, notes = load_curves(runs, (NETWORK,), start)
     groups, curves = group_by_setting(runs), []
     for group, curve in zip(groups, named, strict=True):
         columns = [NETWORK, *layer_columns(read_series(group[0], (NETWORK,)))]
         curves += [replace(each, name=curve.name) for each in load_curves(group, columns, start)[0]]
-    return curves, notes
+    return curves, [*left_out, *notes]
 
 
 def layer_columns(columns):
@@ -90,7 +91,7 @@ def _draw_panel(axes, curve):
         marks = {"marker": MARKERS[l % len(MARKERS)], "markersize": 4, "markevery": (first, step)}
         _draw_line(axes, curve, column, label=f"layer {l}{place}", color=shade, linewidth=1.3, **marks)
     _draw_line(axes, curve, NETWORK, label="whole network", color="#D55E00", linewidth=2, linestyle=(0, (4, 1.2)))
-    axes.set_title(textwrap.fill(curve.name, TITLE), fontsize="medium")
+    axes.set_title(legible(curve.name, TITLE), fontsize="medium")
 
 
 def _draw_line(axes, curve, column, color, **style):

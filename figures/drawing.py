@@ -4,12 +4,13 @@ import io
 import sys
 from pathlib import Path
 
+from core import drawing
+from core.drawing import DPI, default_style
 from core.files import FileError, is_stream, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
 from figures.runs import read_runs
 
 ENDINGS = (".png", ".pdf")
-DPI = 150  # dots an inch
 MARKS = 8  # markers along a curve: enough to follow it, few enough to see the line
 # Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without colour.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -18,15 +19,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def new_figure(width, height):
-    """An empty matplotlib.figure.Figure, in inches; matplotlib's global state is left alone.
-
-    Raises  UsageError if matplotlib is missing
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(f"drawing needs matplotlib: pip install matplotlib ({error})") from None
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    """As core.drawing.new_figure, with a margin."""
+    figure = drawing.new_figure(width, height)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure
 
@@ -78,10 +72,12 @@ def draw_runs(script, description, folders, default, record, picture, argv):
     try:
         for path in outputs:
             ending(path)
-        figure, notes = picture(read_runs(paths), record(**given))
-        for path in outputs:
-            save(figure, path)
-            tell([path])
+        runs = read_runs(paths)
+        with default_style():
+            figure, notes = picture(runs, record(**given))
+            for path in outputs:
+                save(figure, path)
+                tell([path])
     except (UsageError, FileError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

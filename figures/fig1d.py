@@ -6,6 +6,7 @@ from pathlib import Path
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import default_style
 from figures.drawing import new_figure
 from figures.toy import read_data, run, save_all
 
@@ -54,6 +55,7 @@ def _narrow_ticks(axes):
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
+@default_style()
 def write(data, outputs):
     """Draw a data file of run_toy_exp_fig1D.py; returns the paths.
 

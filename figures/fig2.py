@@ -8,6 +8,7 @@ import numpy as np
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import default_style
 from figures.drawing import new_figure
 from figures.toy import read_data, run, save_all
 
@@ -117,6 +118,7 @@ def _draw_density(figure, axes, places, colours):
     figure.colorbar(bands, ax=axes, label="probability density", format="%.2f", shrink=0.8)
 
 
+@default_style()
 def write(data, outputs):
     """Draw a data file of run_toy_exp_fig2.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
     arrays = read_data(data, SHAPES)

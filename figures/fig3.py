@@ -10,6 +10,7 @@ import numpy as np
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import default_style
 from core.files import FileError
 from figures.drawing import new_figure
 from figures.pipeline import rolling
@@ -122,6 +123,7 @@ def _wider(span, limits):
     return span[0] - margin * (span[0] < limits[0]), span[1] + margin * (span[1] > limits[1])
 
 
+@default_style()
 def write(data, outputs):
     """Draw a data file of run_toy_exp_fig3.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
     runs = read(data)

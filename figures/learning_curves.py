@@ -12,9 +12,10 @@ import numpy as np
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import DPI, legible
 from core.options import option
-from figures.drawing import COLOURS, DASHES, DPI, MARKERS, MARKS, draw_runs, new_figure
-from figures.runs import common_setting, load_curves
+from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figure
+from figures.runs import common_setting, drawable, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/learning_curves.png"
 PANELS = (  # column of metrics.csv, label, factor
@@ -22,8 +23,10 @@ PANELS = (  # column of metrics.csv, label, factor
     (("training_loss", "training loss", 1), ("test_loss", "test loss", 1)),
 )
 COLUMNS = tuple(column for row in PANELS for column, _, _ in row)
+LOSSES = COLUMNS[2:]
 
 WIDTH, HEIGHT = 8.0, 5.8  # inches, without the legend
+NAME = 80  # letters in a line of the legend
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,17 @@ class Options:
 
 
 def draw(curves, title=""):
-    """A figure of four panels: accuracy and loss, on training and test images.
+    """A figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
 
-    curves   list of figures.runs.Curve with COLUMNS
+    curves   list of figures.runs.Curve with COLUMNS, or with LOSSES alone
     title    text above the panels
     Returns  matplotlib.figure.Figure; matplotlib's global state is left alone
     Raises   UsageError if matplotlib is missing
     """
     figure = new_figure(WIDTH, HEIGHT)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)  # measures the legend; attaches itself to the figure
-    panels = figure.subplots(2, 2, sharex=True, sharey="row")
-    for axes, (column, label, factor) in zip(panels.flat, (panel for row in PANELS for panel in row), strict=True):
+    shown = [panel for row in PANELS for panel in row if all(panel[0] in curve.mean for curve in curves)]
+    panels = figure.subplots(len(shown) // 2, 2, sharex=True, sharey="row", squeeze=False)
+    for axes, (column, label, factor) in zip(panels.flat, shown, strict=True):
         for index, curve in enumerate(curves):
             _draw_curve(axes, curve, column, factor, index, len(curves))
         axes.set_ylabel(label)
@@ -57,7 +58,7 @@ def draw(curves, title=""):
     _scale(panels)
     figure.align_ylabels(panels)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(legible(title, NAME))
     _add_legend(figure, panels[0, 0], any(curve.std for curve in curves))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it would move everything by a hair at each drawing; a picture is the same in all formats
@@ -78,7 +79,7 @@ def _draw_curve(axes, curve, column, factor, index, count):
         marker=MARKERS[index % len(MARKERS)],
         markersize=4.5,
         markevery=(min(first, len(mean) - 1), step),
-        label=curve.name,
+        label=legible(curve.name, NAME),
     )
     if curve.std:
         spread = factor * curve.std[column]
@@ -89,16 +90,16 @@ def _scale(panels):
     """Whole epochs along x, powers of ten for the loss with as many labels as its range needs."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    for axes in panels[1]:
+    for axes in panels[-1]:
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    low, high = panels[1, 0].get_ylim()
+    low, high = panels[-1, 0].get_ylim()
     decades = np.log10(high / low)
     # a logarithmic locator finds too few places for labels where the range is less than a factor of three
     digits = (1, 1.5, 2, 3, 4, 6, 8) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
     locator = MaxNLocator(5) if decades < 0.5 else LogLocator(subs=digits)
-    for axes in panels[1]:
+    for axes in panels[-1]:
         axes.yaxis.set_major_locator(locator)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -120,8 +121,12 @@ def _add_legend(figure, axes, bands):
 
 def picture(runs, options):
     """(Figure, notes) of runs: list of figures.runs.Run."""
-    curves, notes = load_curves(runs, COLUMNS, options.from_epoch)
-    return draw(curves, ", ".join(filter(None, (common_setting(runs, "dataset"), common_setting(runs, "algorithm"))))), notes
+    runs, left_out = drawable(runs, lambda run: COLUMNS if run.program == "run.py" else LOSSES, options.from_epoch)
+    with_accuracy = [run for run in runs if "test_acc" in read_series(run, LOSSES)]
+    notes = [f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy]
+    curves, more = load_curves(runs, LOSSES if notes else COLUMNS, options.from_epoch)
+    title = ", ".join(filter(None, (common_setting(runs, "dataset"), common_setting(runs, "algorithm"))))
+    return draw(curves, title), [*left_out, *notes[:1], *more]
 
 
 def main(argv=None):

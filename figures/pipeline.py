@@ -13,6 +13,7 @@ from tqdm import tqdm
 if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from core.drawing import default_style, legible
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, add_arguments, as_path, option
 from dfc.measures.summary import Frame
@@ -34,6 +35,7 @@ COUNTS = ("converged", "not_converged", "diverged")
 SMOOTH = 30  # logged batches
 FOLDER = "figures"  # of the pictures, in that of the pipeline
 LEGEND_ROWS = 18  # more are higher than a picture
+NAME = 32  # letters in a line of a legend
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Results:
             "marker": MARKERS[index % len(MARKERS)],
             "markersize": 4.5,
             "markevery": (min(first, points - 1), step),
-            "label": legible(name),
+            "label": legible(name, NAME),
         }
 
 
@@ -209,17 +211,6 @@ def finish(figure, panels, xlabel, every_row=None):
     figure.legend(curves.values(), curves.keys(), loc="outside right upper", ncols=columns, handlelength=4, frameon=False)
 
 
-def legible(name):
-    """The name of an experiment for a legend: LaTeX where it can be read as such, else the name as it is."""
-    from matplotlib.mathtext import MathTextParser
-
-    try:
-        MathTextParser("path").parse(name)
-    except ValueError:
-        name = name.replace("$", r"\$")
-    return f" {name}" if name.startswith("_") else name  # such labels are left out of legends
-
-
 def label(key):
     """The published label of the y axis for a key."""
     feedback = r"\bar{Q}_\mathrm{init}" if key.endswith("_init") else r"\bar{Q}"
@@ -256,6 +247,7 @@ def draw(results, smooth=SMOOTH):
             yield key, lambda key=key: draw_arrays(results, key)
 
 
+@default_style()
 def save_all(pictures, output, quiet):
     """Draw what `draw` yields, and write each as PNG and PDF into the folder `output`; returns the paths.
 

@@ -1,4 +1,4 @@
-"""Run folders read back, for figures and tables: settings, series, outcomes, groups over seeds.  Nothing here draws."""
+"""Run folders of both systems read back: settings, series, outcomes, groups over seeds.  Nothing here draws."""
 
 import csv
 import functools
@@ -17,6 +17,15 @@ from core.training import LARGEST_LOSS
 from datasets import CATALOGUE
 
 SELF_EXPLAINING = ("algorithm", "dataset")  # settings whose value is a name by itself
+COMPARABLE = {  # for what main.py calls otherwise: columns of the series, entries of DONE, settings
+    "acc_train": "training_acc", "loss_train": "training_loss", "acc_test": "test_acc", "loss_test": "test_loss",
+    "random_seed": "seed",
+}  # fmt: skip
+SWITCHES = ("network_type", "ndi", "grad_deltav_cont")  # which together tell the learning rule of main.py
+
+
+class NothingMeasured(FileError):
+    """A run has not got as far as what is asked of it; its folder is sound."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +33,17 @@ class Run:
     """One run folder.
 
     path      the folder
-    settings  {option: value} of all that the numbers depend on
+    settings  {option: value} of all that the numbers depend on; of a run of main.py with the rule's name as its "algorithm"
     options   {option: value} of all, those that the numbers do not depend on included
     outcome   the content of DONE, a dict; None while the run is unfinished
+    program   "run.py" or "main.py", whose names are replaced by those of run.py (COMPARABLE)
     """
 
     path: Path
     settings: dict
     options: dict
     outcome: dict | None
+    program: str = "run.py"
 
     @property
     def state(self):
@@ -79,38 +90,84 @@ def read_run(folder):
     if not exists(path / "config.json"):
         raise FileError(f"{folder} is not a run folder: it has no config.json")
     config = read_json(path / "config.json", settings=dict, options=dict)
-    return Run(path, config["settings"], config["options"], RunFolder(path, config["settings"]).outcome)
+    settings = config["settings"]
+    if SWITCHES[0] not in settings:
+        return Run(path, settings, config["options"], RunFolder(path, settings).outcome)
+    outcome = RunFolder(path, settings, measures=()).outcome
+    own = {"algorithm": _rule(settings)} | {name: value for name, value in settings.items() if name not in SWITCHES}
+    return Run(path, _renamed(own), config["options"], outcome and _renamed(outcome), "main.py")
+
+
+def _renamed(named):
+    return {COMPARABLE.get(name, name): value for name, value in named.items()}
+
+
+def _rule(settings):
+    """The name of the learning rule that settings of main.py stand for."""
+    kind, ndi, continuous = (settings.get(name) for name in SWITCHES)
+    return kind if kind != "DFC" else "DFC-SSA" if ndi else "DFC" if continuous else "DFC-SS"
 
 
 def read_series(run, columns):
     """The numbers of metrics.csv.
 
-    columns  names that must be there, beside epoch and batch
+    columns  names that must be there, besides epoch and batch
     Returns  {column: float array, one entry a row} of all columns there are, and "x": epochs, fractions of one included
-    Raises   FileError if the file is missing, empty or damaged
+    Raises   NothingMeasured if the run has not measured them, FileError if the file is missing, empty or damaged
     """
     path = run.path / "metrics.csv"
-    try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
-    except FileNotFoundError:
-        raise FileError(f"{run.path} has no metrics.csv: nothing has been measured yet") from None
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"{path} is damaged ({error})") from None
-    except ValueError:  # not even a header to unpack
-        raise FileError(f"{path} is empty") from None
+    header, rows = _read_table(run, path)
     missing = [name for name in ("epoch", "batch", *columns) if name not in header]
+    if missing and run.program == "main.py":
+        raise NothingMeasured(f"{run.path} has no {missing[0]}, as {run.settings.get('dataset')} is no classification")
     if missing:
         raise FileError(f"{path} is damaged: it has no column {missing[0]}")
-    if not rows:
-        raise FileError(f"{path} is empty: it has a header and no rows")
     values = np.array([_numbers(path, line, row, len(header)) for line, row in enumerate(rows, 2)])
     series = dict(zip(header, values.T, strict=True))
     series["x"] = series["epoch"] + (series["batch"] / _batches(run) if series["batch"].any() else 0.0)
     if not (np.diff(series["x"]) > 0).all():
         raise FileError(f"{path} is damaged: its epochs do not increase from row to row")
     return series
+
+
+def _read_table(run, path):
+    """(header, rows) of a run's metrics.csv, lists of text, with the names of run.py and at least one row."""
+    never = run.outcome is None or run.state != "finished" or not run.outcome["epochs"]
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_text()))
+    except FileNotFoundError:
+        kind = NothingMeasured if never else FileError
+        raise kind(f"{run.path} has no metrics.csv: nothing has been measured yet") from None
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{path} is damaged ({error})") from None
+    except ValueError:  # not even a header to unpack
+        raise FileError(f"{path} is empty") from None
+    if not rows:
+        raise (NothingMeasured if never else FileError)(f"{path} is empty: it has a header and no rows")
+    return [COMPARABLE.get(name, name) for name in header] if run.program == "main.py" else header, rows
+
+
+def drawable(runs, columns, start=0.0):
+    """(the runs that have measured these columns, sentences about the others); there is at least one.
+
+    columns  function of a Run -> names of columns in metrics.csv
+    start    epoch that they must have reached
+    Raises   FileError, NothingMeasured if no run is left
+    """
+    kept, left_out = [], []
+    for run in runs:
+        try:
+            reached = _while_finite(run, read_series(run, columns(run)))["x"][-1]
+            if not reached >= start:
+                raise NothingMeasured(f"{run.path} has nothing to draw from epoch {start:g} on")
+            kept.append(run)
+        except NothingMeasured as reason:
+            left_out.append(reason)
+    if not kept:
+        raise left_out[0]
+    return kept, [f"{reason}; left out" for reason in left_out]
 
 
 def _numbers(path, line, row, width):
@@ -125,7 +182,7 @@ def _numbers(path, line, row, width):
 def _batches(run):
     """The number of batches of an epoch."""
     try:
-        count = run.options["train_samples"] or CATALOGUE[run.options["dataset"]].train_images.shape[0]
+        count = run.options["train_samples"] or CATALOGUE[run.settings["dataset"]].train_images.shape[0]
         return -(-count // run.options["batch_size"])
     except (KeyError, TypeError, ZeroDivisionError):
         raise FileError(f"{run.path / 'config.json'} is damaged: train_samples or batch_size is no number") from None
@@ -222,5 +279,5 @@ def _while_finite(run, series):
     for name, values in series.items():
         good &= np.isfinite(values) & (values < LARGEST_LOSS if name.endswith("_loss") else True)
     if not good.any():
-        raise FileError(f"{run.path / 'metrics.csv'} has no row of finite numbers")
+        raise NothingMeasured(f"{run.path / 'metrics.csv'} has no row of finite numbers")
     return {name: values[good] for name, values in series.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import datasets
+from core.drawing import default_style
 from core.files import FileError, is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
 from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
@@ -72,10 +73,12 @@ def run(script, description, shapes, measure, draw, argv=None):
             data = Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
             write_arrays(data, measure(Options(**given)))
             tell([data])
-        figure = draw(read_data(data, shapes))
-        for path in outputs:
-            save(figure, path)
-            tell([path])
+        arrays = read_data(data, shapes)
+        with default_style():
+            figure = draw(arrays)
+            for path in outputs:
+                save(figure, path)
+                tell([path])
     except (UsageError, FileError, datasets.DataError) as error:
         print(f"{name}.py: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.drawing import legible
 from core.files import write_json
 from dfc.measures.summary import Frame
 from figures import fig_s1, pipeline
@@ -171,7 +172,7 @@ def test_labels_tell_what_is_compared(matplotlib):
     ]  # fmt: skip
     names = ("bp", "gn", "gnt", "ndi", "condition_gn", "jac_transpose", "jac_pinv", "nullspace_relative_norm")
     for label in (pipeline.label(f"{name}_angles{end}") for name in names for end in ("", "_init", "_network")):
-        assert pipeline.legible(label) == label and ("$" in label or label.endswith("_network"))
+        assert legible(label) == label and ("$" in label or label.endswith("_network"))
 
 
 def test_every_curve_is_named_beside_the_panels(matplotlib, folder):
