@@ -10,7 +10,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 APPLY = {"tanh": jnp.tanh, "linear": lambda v: v}
 SLOPE = {"tanh": lambda r: 1.0 - r * r, "linear": jnp.ones_like}
@@ -238,8 +237,3 @@ class Peer:
                 summed = error.sum(0)
                 pairs.append((summed.T @ x, summed.sum(0)))
         return pairs
-
-
-def host(arrays):
-    """numpy copies of a list of device arrays."""
-    return [np.asarray(a) for a in arrays]

@@ -1,11 +1,11 @@
 """Measurements of system 2 in a process of its own, printed as JSON.
 
     python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick CASE [CASE …]
-    python benchmarks/dfc_peers.py check
+    python benchmarks/dfc_peers.py check SIDE [SIDE …]
 
-SIDE is "suite" (this program) or "torch" (dfc_torch.py).  Both update the same network by the same minibatches of 128 images,
-from bytes to weights, with the settings of the shipped configs.  Random images: the arithmetic does not care.  `check` compares
-the gradients and the updated weights of both sides in float64, given the same noise.
+SIDE is "suite" (this program), "torch" (dfc_torch.py) or "jax" (dfc_jax.py).  All update the same network by the same minibatches
+of 128 images, from bytes to weights, with the settings of the shipped configs.  Random images: the arithmetic does not care.
+`check` compares the gradients and the updated weights of this program and of the sides in float64, given the same noise.
 """
 
 import json
@@ -248,6 +248,31 @@ def torch_step(peer, work, i):
     getattr(peer, f"{peer.phase}_step")(x, target)
 
 
+def jax_peer(names, precision, threads, quick):
+    """{case: {step, cpu: seconds}} of JAX; the processors that it may use are those of the process (see dfc_speed.child)."""
+    import jax
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    from benchmarks.dfc_jax import Peer
+    from core.workers import Workers
+
+    changed, batch, _ = _changed(quick)
+    found = {}
+    for name in names:
+        work = prepare(CASES[name], precision, Workers(1), batch, **changed)
+        peer = Peer(work.settings, work.run.learner.net, CASES[name].phase)
+        repeats, warm_up = _repeats(CASES[name], quick)
+        # at least one call compiles
+        found[name] = median_seconds(partial(jax_step, peer, work), repeats, max(1, warm_up))
+    return found
+
+
+def jax_step(peer, work, i):
+    """The minibatch i of a Work, by a Peer."""
+    chosen = work.order[i % len(work.order)]
+    peer.step(work.data.pixels[chosen], None if work.data.targets == "inputs" else work.data.labels[chosen])
+
+
 class GivenNoise:
     """The same noise for both sides: for this program block by block, for PyTorch by time point and layer."""
 
@@ -268,37 +293,67 @@ class GivenNoise:
         return torch.from_numpy(self.layers[l][t])
 
 
-def check(names=tuple(CASES), batch=8, bound=1e-8):
-    """{case: largest difference of gradients, in units of their largest entry}; raises SystemExit where it is not below `bound`."""
+# XLA contracts the division of pixels by 255 and by the spread, so its inputs differ by a rounding of float32.
+BOUNDS = {"torch": 1e-8, "jax": 2e-6}
+
+
+def check(side, names=tuple(CASES), batch=8):
+    """{case: largest difference of gradients, in units of their largest entry}; raises SystemExit where it is not below BOUNDS."""
     import numpy as np
 
-    from benchmarks.dfc_torch import Peer
     from core.workers import Workers
 
-    found = {}
+    found, bound = {}, BOUNDS[side]
     for name in names:
         phase, work, seen = CASES[name].phase, prepare(CASES[name], "float64", Workers(1), batch), []
         noise = GivenNoise(work, batch) if phase == "feedback" else None
         work.learner.noise = lambda place, part, noise=noise: noise
         work.learner.watchers = [lambda b, seen=seen: seen.extend(g.copy() for g in b.gradients)]
         net = work.run.learner.net
-        peer = Peer(work.settings, net, phase, batch, noise and noise.draw)
+        gradients, moved = {"torch": _torch_update, "jax": _jax_update}[side](work, net, phase, batch, noise)
         work.step(0)
-        torch_step(peer, work, 0)
-        theirs, ours = (peer.parameters, net.parameters) if phase == "forward" else (peer.feedback, net.feedback)
-        pairs = [(g, p.grad.numpy(), w, p.detach().numpy()) for g, p, w in zip(seen, theirs, ours, strict=True)]
-        found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b, _, _ in pairs)
-        moved = max(float(np.abs(a - b).max()) for *_, a, b in pairs)
-        if not (found[name] < bound and moved < bound):
-            raise SystemExit(f"{name}: this program and PyTorch differ by {found[name]:.1e} in gradients, {moved:.1e} in weights")
+        ours = net.parameters if phase == "forward" else net.feedback
+        found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(seen, gradients, strict=True))
+        apart = max(float(np.abs(a - b).max()) for a, b in zip(ours, moved, strict=True))
+        if not (found[name] < bound and apart < bound):
+            raise SystemExit(f"{name}: this program and {side} differ by {found[name]:.1e} in gradients, {apart:.1e} in weights")
     return found
 
 
-def main(side, precision="float64", threads="1", extent="full", *names):
+def _torch_update(work, net, phase, batch, noise):
+    """(gradients, updated arrays) of PyTorch after the first minibatch, in the order of net.parameters or net.feedback."""
+    from benchmarks.dfc_torch import Peer
+
+    peer = Peer(work.settings, net, phase, batch, noise and noise.draw)
+    torch_step(peer, work, 0)
+    moved = peer.parameters if phase == "forward" else peer.feedback
+    return [p.grad.numpy() for p in moved], [p.detach().numpy() for p in moved]
+
+
+def _jax_update(work, net, phase, batch, noise):
+    """The same of JAX, whose Peer keeps all weights before all biases."""
+    import jax
+    import numpy as np
+
+    jax.config.update("jax_enable_x64", True)
+    from benchmarks.dfc_jax import Peer
+
+    peer = Peer(work.settings, net, phase, noise and noise.layers)
+    jax_step(peer, work, 0)
+    gradients, moved = peer.gradients, peer.feedback
+    if phase == "forward":
+        half = len(peer.weights)
+        gradients = [g for pair in zip(gradients[:half], gradients[half:], strict=True) for g in pair]
+        moved = [p for pair in zip(peer.weights, peer.biases, strict=True) for p in pair]
+    return [np.asarray(g) for g in gradients], [np.asarray(p) for p in moved]
+
+
+def main(side, *arguments):
     if side == "check":
-        print(json.dumps(check()))
+        print(json.dumps({each: check(each) for each in arguments}))
         return
-    measure = {"suite": suite, "torch": torch_peer}[side]
+    precision, threads, extent, *names = arguments
+    measure = {"suite": suite, "torch": torch_peer, "jax": jax_peer}[side]
     print(json.dumps(measure(names, precision, int(threads), extent == "quick")))
 
 

@@ -1,20 +1,21 @@
-"""Speed of system 2's minibatches against PyTorch, the published program and this machine's own matmul.
+"""Speed of system 2's minibatches against PyTorch, JAX, the published program and this machine's own matmul.
 
     python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--json FILE]        (or: make bench)
 
-Every figure is the median over the rounds of medians over the minibatches of a process; this program and PyTorch take turns, so
-that both see the same weather on a shared machine.  Both use the same number of threads.  PyTorch is optional; where it is there,
-both sides must first agree on the gradients (dfc_peers.py check).
+Every figure is the median over the rounds of medians over the minibatches of a process; this program and its peers take turns,
+so that all see the same weather on a shared machine.  All use the same number of threads.  PyTorch and JAX are optional; those
+that are installed must first agree with this program on the gradients (dfc_peers.py check).
 """
 
 import argparse
-import importlib.util
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.sides import installed, machine, ratio_to_the_fastest, run_pinned
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
 PROCESSES = (  # the minibatches that are measured by one process, the fast ones together, and how many times at most
@@ -33,28 +34,24 @@ PUBLISHED = {  # seconds of the published program in float64, recorded on one th
     "DFC, feedback": 0.31,
     "DFC-SSA, autoencoder": 9.6,
 }
+PEER_SIDES = ("torch", "jax")
 HEAD = """\
-| precision | threads | minibatch | here, s | PyTorch, s | ratio | published, s | ratio | products | random numbers | rate |
-|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| precision | threads | minibatch | here, s | PyTorch, s | JAX, s | ratio | published, s | ratio | products | random | rate |
+|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
-Seconds a minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for DFC-SS and DFC.
-published: recorded on one thread of a similar machine, not in this run.  The last three columns are shares of this program's
-processor time.  products, random numbers: what exactly the same matrix products or normals take alone, in the same process.
-rate: what the products would take (2abc operations for (a, b) times (b, c)) at the rate of a product (128, 256) by (256, 256),
-whose rows the threads share; in brackets, of 2000 x 2000 matrices."""
+Seconds per minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for DFC-SS and DFC.
+The first ratio is to the faster of PyTorch and JAX.  published: recorded on one thread of a similar machine, not in this run.
+The last three columns are shares of this program's processor time.  products, random: what exactly the same matrix products or
+normals take alone, in the same process.  rate: what the products would take (2abc operations for (a, b) times (b, c)) at the rate
+of a product (128, 256) by (256, 256), whose rows the threads share; in brackets, of 2000 x 2000 matrices."""
 BUSY = 0.9  # of the time: with less of its processor a single thread was not alone on the machine
 
 
 def child(arguments, threads=1):
     """What a process of dfc_peers.py prints."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = os.environ | dict.fromkeys(names, str(threads))
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they would make BLAS take the machine for another one
-        environment.pop(name, None)
-    command = [sys.executable, str(PEERS), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_pinned([str(PEERS), *map(str, arguments)], threads)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        raise SystemExit(f"dfc_peers.py {' '.join(map(str, arguments))} failed:\n{done.stderr}")
     return json.loads(done.stdout)
 
 
@@ -68,9 +65,7 @@ def compare(cases, precision, threads, rounds, sides, extent):
     for name in cases:
         each = {side: [one[name] for one in runs] for side, runs in found.items()}
         rows[name] = {side: medians(runs) for side, runs in each.items()}
-        if "torch" in sides:
-            pairs = zip(each["suite"], each["torch"], strict=True)
-            rows[name]["ratio"] = statistics.median(ours["step"] / theirs["step"] for ours, theirs in pairs)
+        rows[name]["ratio"] = ratio_to_the_fastest(each)
     return rows
 
 
@@ -84,15 +79,15 @@ def medians(runs):
 
 def row_of(name, precision, threads, measured, comparable):
     """A row of the table as {column: number, or None where there is none}."""
-    ours, torch = measured["suite"], measured.get("torch")
+    ours = measured["suite"]
     published = PUBLISHED[name] if comparable and precision == "float64" and threads == 1 else None
     return {
         "precision": precision,
         "threads": threads,
         "minibatch": name,
         "here": ours["step"],
-        "torch": torch and torch["step"],
-        "ratio": measured.get("ratio"),
+        **{side: measured[side]["step"] if side in measured else None for side in PEER_SIDES},
+        "ratio": measured["ratio"],
         "published": published,
         "ratio_published": published and ours["step"] / published,
         "products": ours["products"] / ours["cpu"],
@@ -108,7 +103,7 @@ def line_of(row):
     def number(value, form):
         return format(value, form) if value is not None else "-"
 
-    seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("ratio", ".2f"))]
+    seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))]
     seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
     shares = [f"{row['products']:.2f}", f"{row['random']:.2f}", f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})"]
     return f"| {' | '.join([row['precision'], str(row['threads']), row['minibatch'], *seconds, *shares])} |"
@@ -116,10 +111,10 @@ def line_of(row):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of BLAS and PyTorch; default 1 2")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, for slow minibatches at most 2; default 3")
     parser.add_argument("--quick", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
-    parser.add_argument("--alone", action="store_true", help="without PyTorch, even if it is installed")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch and JAX, even if they are installed")
     parser.add_argument("--json", help="write all medians to this file")
     options = parser.parse_args(argv)
     if options.rounds < 1 or min(options.threads) < 1:
@@ -129,12 +124,11 @@ def parse(argv):
 
 def main(argv=None):
     options = parse(argv)
-    sides = ["suite"] + ["torch"] * (not options.alone and importlib.util.find_spec("torch") is not None)
-    if "torch" in sides:
-        worst = max(child(["check"]).values())
-        print(f"gradients of this program and PyTorch agree to {worst:.0e} of their largest entries", file=sys.stderr)
-    elif not options.alone:
-        print("PyTorch is not installed (pip install torch): this program alone", file=sys.stderr)
+    sides = ["suite", *(() if options.alone else installed(PEER_SIDES))]
+    for side, differences in (child(["check", *sides[1:]]) if sides[1:] else {}).items():
+        worst = max(differences.values())
+        print(f"gradients of this program and {side} agree to {worst:.0e} of their largest entries", file=sys.stderr)
+    print(machine(max(options.threads)), end="\n\n")
     print(HEAD, flush=True)
     rows, extent = [], "quick" if options.quick else "full"
     processes = ((tuple(PUBLISHED), 1),) if options.quick else PROCESSES

@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py SIDE ALGORITHM REG PRECISION THREADS BATCHES
 
-SIDE is "suite" (this program) or "torch" (the same training step, written as a PyTorch user would write it for speed).  Both
-train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; both start from bytes and build inputs and
+SIDE is "suite" (this program), "torch" or "jax" (the same training step as users of these write it for speed).  All
+train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; all start from bytes and build inputs and
 targets batch by batch.  Random images: the arithmetic does not care.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -114,8 +115,83 @@ def torch_gait(torch, weights, biases, x, target):
                 difference = torch.linalg.solve(weights[l].T, delta.T).T
 
 
+def jax_peer(algorithm, strength, precision, threads, batches):
+    """The same in JAX: one jitted step with donated weights and moments; the processors of the process set the threads."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    keys = iter(jax.random.split(jax.random.key(0), LAYERS + 1))
+    large = jax.random.normal(next(keys), (LARGE, LARGE), precision)
+    square = jax.jit(jnp.matmul)
+    matmul = median_seconds(lambda _: square(large, large).block_until_ready(), 5, 1)
+    pixels, labels = images(batches)
+    weights = [jnp.linalg.qr(jax.random.normal(key, (SIZE, SIZE), precision))[0] for key in keys]
+    state = (weights, [jnp.zeros(SIZE, precision) for _ in range(LAYERS)])
+    moments = jax.tree.map(lambda p: (jnp.zeros_like(p), jnp.zeros_like(p)), state)
+    step = jax.jit(partial(jax_step, {"BP": jax_backprop, "GAIT": jax_gait}[algorithm], strength), donate_argnums=(0, 1))
+
+    def one(index):
+        nonlocal state, moments
+        chosen = slice(index * BATCH, (index + 1) * BATCH)
+        state, moments = jax.block_until_ready(step(state, moments, pixels[chosen], labels[chosen]))
+
+    return median_seconds(one, batches), matmul
+
+
+def jax_step(rule, strength, state, moments, pixels, labels):
+    """(weights and biases, moments) after one step of Adam without bias correction."""
+    import jax
+    import jax.numpy as jnp
+
+    dtype = state[0][0].dtype
+    weights, biases = rule(*state, pixels.astype(dtype) / 255, jax.nn.one_hot(labels, CLASSES, dtype=dtype))
+    if strength:
+        hollow = [gram - jnp.diag(jnp.diag(gram)) for gram in (w @ w.T for w in state[0])]
+        weights = [g + 4 * strength * gram @ w for g, gram, w in zip(weights, hollow, state[0], strict=True)]
+
+    def move(p, g, both):
+        m, v = 0.9 * both[0] + 0.1 * g, 0.99 * both[1] + 0.01 * g * g
+        return p - RATE * m / (jnp.sqrt(v) + 1e-8), (m, v)
+
+    moved = [[move(*each) for each in zip(*parts, strict=True)] for parts in zip(state, (weights, biases), moments, strict=True)]
+    return tuple([p for p, _ in part] for part in moved), tuple([both for _, both in part] for part in moved)
+
+
+def jax_forward(weights, biases, h):
+    import jax
+
+    trace = [h]
+    for w, b in zip(weights, biases, strict=True):
+        trace.append(jax.nn.leaky_relu(trace[-1] @ w + b, 0.1))
+    return trace
+
+
+def jax_backprop(weights, biases, x, target):
+    import jax
+
+    def loss(weights, biases):
+        return 0.5 * ((jax_forward(weights, biases, x)[-1][:, :CLASSES] - target) ** 2).sum() / BATCH
+
+    return jax.grad(loss, argnums=(0, 1))(weights, biases)
+
+
+def jax_gait(weights, biases, x, target):
+    import jax.numpy as jnp
+
+    trace = jax_forward(weights, biases, x)
+    difference = jnp.zeros_like(trace[-1]).at[:, :CLASSES].set(trace[-1][:, :CLASSES] - target)
+    gradients = []
+    for l in range(LAYERS - 1, -1, -1):
+        delta = jnp.where(trace[l + 1] >= 0, difference, 0.1 * difference)
+        gradients.append((trace[l].T @ (delta / BATCH), delta.mean(0)))
+        if l:
+            difference = jnp.linalg.solve(weights[l].T, delta.T).T
+    return tuple(map(list, zip(*gradients[::-1], strict=True)))
+
+
 def main(side, algorithm, strength, precision, threads, batches):
-    measure = {"suite": suite, "torch": torch_peer}[side]
+    measure = {"suite": suite, "torch": torch_peer, "jax": jax_peer}[side]
     step, matmul = measure(algorithm, float(strength), precision, int(threads), int(batches))
     print(json.dumps({"step": step, "matmul_rate": 2 * LARGE**3 / matmul, "cores": len(os.sched_getaffinity(0))}))
 
