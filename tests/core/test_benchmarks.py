@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import dfc_peers, dfc_speed, peers
+from benchmarks import dfc_costs, dfc_peers, dfc_speed, peers
 from core.workers import Workers
 
 
@@ -64,7 +64,7 @@ def test_the_products_of_a_minibatch_are_those_that_the_program_computes(name, m
         monkeypatch.setattr("dfc.time_sums.array_module", lambda *arrays: CountedEmpty())
         monkeypatch.setattr(Counted, "flops", 0)
         work.step(0)
-    expected = sum(2 * times * m * k * n for times, m, k, n in dfc_peers.products(work, case.phase, rows))
+    expected = sum(2 * times * m * k * n for times, m, k, n in dfc_costs.products(work, case.phase, rows))
     assert Counted.flops == expected
 
 
