@@ -6,18 +6,15 @@ Feedback Control", NeurIPS 2021, arXiv:2106.07887.
 
 import dataclasses
 import datetime
-import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-import datasets
 from core import backend as backends
-from core.files import FileError
 from core.options import UsageError
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
+from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
 from core.paths import make_numbered
 from core.recording import provenance
 from core.training import Loop, Schedule, say
@@ -30,8 +27,6 @@ from dfc.measures.reports import attach_reports, check_reports, reconstruction_p
 from dfc.measures.summary import SummaryFolder
 from dfc.tasks import load_task
 from rules import FEEDBACK_NET_RULES
-
-USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
 
 
 def parse(argv=None, prog="main.py"):
@@ -60,7 +55,7 @@ def evaluation_probe(net, task, settings, workers):
 def train(settings):
     """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
 
-    Raises  USER_ERRORS before the first batch; StoppedByError afterwards
+    Raises  UserError before the first batch; StoppedByError afterwards
     """
     check_reports(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
@@ -144,22 +139,13 @@ def tell(settings, folder, backend, threads):
 
 def main(argv=None):
     """Run one command line; returns the exit status (README, "Exit status")."""
-    try:
+
+    def run():
         settings = parse(argv)
         outcome, folder = train(settings)
         return conclude(outcome, folder.path)
-    except USER_ERRORS as error:
-        print(f"main.py: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        print(f"main.py: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except MemoryError as error:
-        print(f"main.py: there is not enough memory ({error})", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("main.py: interrupted before training began; nothing was saved", file=sys.stderr)
-        return 128 + signal.SIGINT
+
+    return run_program("main.py", run)
 
 
 def conclude(outcome, path):

@@ -6,7 +6,6 @@ NeurIPS 2020, arXiv:2006.06438.
 
 import importlib.util
 import shlex
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from tqdm import tqdm
 
 import datasets
 from core import backend as backends
-from core.files import FileError
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, as_path, option, split_rule_arguments
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError, run_to_an_outcome
+from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
 from core.recording import RunFolder, provenance
 from core.streams import stream
 from core.training import Loop, Schedule, say
@@ -34,8 +32,6 @@ from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
 from utils import LEAKY_RELU, LINEAR
-
-USER_ERRORS = (UsageError, FileError, backends.BackendError, datasets.DataError)
 
 
 @dataclass(frozen=True)
@@ -194,7 +190,7 @@ def accuracy_probe(net, train, test, workers, quiet):
 def train(options, rule_options):
     """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
 
-    Raises  USER_ERRORS before the first batch; StoppedByError afterwards
+    Raises  UserError before the first batch; StoppedByError afterwards
     """
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
@@ -228,19 +224,13 @@ def _run_to_an_outcome(loop, folder, record):
 
 def main(argv=None):
     """Run one command line; returns the exit status (README, "Exit status")."""
-    try:
+
+    def run():
         options, rule_options = parse(argv)
         outcome, folder = train(options, rule_options)
         return conclude(options, outcome, folder.path)
-    except USER_ERRORS as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("run.py: interrupted before training began; nothing was saved", file=sys.stderr)
-        return 128 + signal.SIGINT
+
+    return run_program("run.py", run)
 
 
 def conclude(options, outcome, path):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import main as program
 from configs import load, to_argv
-from core.options import Parser, UsageError, add_arguments, option
-from core.outcomes import EXIT_USAGE
+from core.options import Parser, add_arguments, option
+from core.outcomes import run_program
 from dfc.measures.summary import read_summary
 from dfc.settings import add_flags
 from rules import FEEDBACK_NET_RULES
@@ -71,12 +71,7 @@ def plan(name, folder, config, overrides, prog):
 def main(argv=None):
     """Run one command line; returns the exit status, which is that of main.py."""
     options, overrides = split(Parser(prog="run_config.py", description=__doc__, epilog=EPILOG), Options, argv)
-    try:
-        config = load(options.config_module)
-    except UsageError as error:
-        print(f"run_config.py: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    return program.main([*to_argv(config), *overrides])
+    return run_program("run_config.py", lambda: program.main([*to_argv(load(options.config_module)), *overrides]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ batch is simulated, and the first three samples of it are drawn.
 """
 
 import io
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from core import backend as backends
 from core.backend import to_host
 from core.files import FileError, make_folder, read_json, replacing, write_arrays
 from core.options import Parser, UsageError, as_path, option
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.outcomes import EXIT_DIVERGED, StoppedByError, run_program
 from core.paths import exists
 from dfc.build import build_network
 from dfc.draws import Draws
@@ -61,14 +60,6 @@ class Options:
     quiet: bool = option(False, "no progress bar and no advice")
 
 
-class Ended(Exception):
-    """The feedback weights could not be learned to the end; `status` is the exit status."""
-
-    def __init__(self, text, status):
-        super().__init__(text)
-        self.status = status
-
-
 def command_line(options, overrides):
     """The command line of main.py that the experiment stands for."""
     seed = {} if options.seed is None else {"random_seed": options.seed}
@@ -87,7 +78,7 @@ def check(settings):
 def pretrain(argv, folder, options):
     """Learn the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
 
-    Raises  Ended, the errors of main.train
+    Raises  StoppedByError, the errors of main.train
     """
     words = ["--train_only_feedback_parameters", f"--out_dir={folder}", "--overwrite" if options.overwrite else "--load_or_start"]
     settings = program.parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
@@ -96,9 +87,9 @@ def pretrain(argv, folder, options):
     except UsageError as error:
         raise UsageError(f"{str(error).removeprefix('--load: ')}; give another --out_dir, or --overwrite to learn anew") from None
     if outcome["outcome"] == "interrupted":
-        raise Ended("interrupted and saved; the same command goes on", 128 + outcome["signal"])
+        raise StoppedByError("interrupted and saved; the same command goes on", 128 + outcome["signal"])
     if outcome["outcome"] != "finished":
-        raise Ended(f"the feedback weights could not be learned: {outcome['outcome']}", EXIT_DIVERGED)
+        raise StoppedByError(f"the feedback weights could not be learned: {outcome['outcome']}", EXIT_DIVERGED)
     return [np.load(run.path / f"{l}Lfeedback.npy", allow_pickle=False) for l in range(len(settings.sizes) - 1)]
 
 
@@ -201,27 +192,16 @@ def main(argv=None):
     """Run one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
     parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
-    try:
-        argv = command_line(options, overrides)
-        settings = program.parse(argv, PROG)
+
+    def run():
+        words = command_line(options, overrides)
+        settings = program.parse(words, PROG)
         check(settings)
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
-        data = experiment(argv, settings, folder, options)
-        draw_or_note(PROG, fig1d.write, data, both(folder / fig1d.NAME))
-    except program.USER_ERRORS as error:
-        return complain(error, EXIT_USAGE)
-    except StoppedByError as error:
-        return complain(error, EXIT_FAILED)
-    except Ended as end:
-        return complain(end, end.status)
-    except KeyboardInterrupt:
-        return complain("interrupted; the same command goes on", 128 + signal.SIGINT)
-    return 0
+        draw_or_note(PROG, fig1d.write, experiment(words, settings, folder, options), both(folder / fig1d.NAME))
+        return 0
 
-
-def complain(sentence, status):
-    print(f"{PROG}: {sentence}", file=sys.stderr)
-    return status
+    return run_program(PROG, run, "interrupted; the same command goes on")
 
 
 if __name__ == "__main__":

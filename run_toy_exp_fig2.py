@@ -4,17 +4,16 @@ Feedback weights Q = J^T P with a random P span the row space of the Jacobian J.
 with J^T (J J^T + gamma I)^-1, the pseudo-inverse and the transpose, all scaled to unit norm, in their two principal components.
 """
 
-import signal
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from core.files import FileError, make_folder, write_arrays
+from core.files import make_folder, write_arrays
 from core.initialisers import PUBLISHED_INITIALISERS
-from core.options import Parser, UsageError, add_arguments, as_path, option
-from core.outcomes import EXIT_USAGE
+from core.options import Parser, add_arguments, as_path, option
+from core.outcomes import run_program
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
 from dfc.jacobian import output_jacobian
@@ -108,17 +107,14 @@ def main(argv=None):
     parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0])
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))
-    try:
+
+    def run():
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
         write_arrays(folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT)))
         draw_or_note(PROG, fig2.write, folder / DATA, both(folder / fig2.NAME))
-    except (UsageError, FileError) as error:
-        print(f"{PROG}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
+        return 0
+
+    return run_program(PROG, run, "interrupted")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 
 from core.files import FileError, write_text
-from core.options import Parser, UsageError, as_output, as_path
+from core.options import Parser, as_output, as_path
+from core.outcomes import run_program
 from figures.runs import group_by_setting, names, read_runs, read_series
 
 COLUMNS = ("test_acc", "training_acc")
@@ -128,15 +129,15 @@ def main(argv=None):
     parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=told)
     parser.add_argument("--csv", type=as_output, metavar="FILE", help="write the numbers to this file, too")
     options = parser.parse_args(argv)
-    try:
+
+    def run():
         found, notes = summaries(read_runs(options.folders))
         if options.csv:
             write_csv(options.csv, found)
-    except (UsageError, FileError) as error:
-        print(f"summarise_seeds.py: {error}", file=sys.stderr)
-        return 2
-    print("\n".join([*table(found), *notes]))
-    return 0 if any(summary["seeds"] for summary in found) else 1
+        print("\n".join([*table(found), *notes]))
+        return 0 if any(summary["seeds"] for summary in found) else 1
+
+    return run_program(parser.prog, run, "interrupted")
 
 
 if __name__ == "__main__":

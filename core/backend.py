@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import UserError
+
 PRECISIONS = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "cupy")
+BLOCK = 150_000  # entries that an elementwise pass on a CPU handles at a time, see Backend.block
 
 
-class BackendError(Exception):
+class BackendError(UserError):
     """A device that was asked for by name cannot be used; the text says why."""
 
 
@@ -18,6 +21,15 @@ def array_module(*arrays):
     """numpy, or cupy if one of `arrays` lives on a GPU.  Never imports cupy itself."""
     cupy = sys.modules.get("cupy")  # no cupy array can exist before someone imported it
     return cupy.get_array_module(*arrays) if cupy else np
+
+
+def block_size(xp):
+    """Entries that an elementwise pass over arrays of the module `xp` should handle at a time.
+
+    A CPU gets few enough for the operands to stay in a core's cache, and enough for the calls to cost nothing. A GPU gets
+    all there are.
+    """
+    return BLOCK if xp is np else 1 << 62
 
 
 def to_host(array):
@@ -46,9 +58,8 @@ class Backend:
 
     @property
     def block(self):
-        """Entries that an elementwise pass should handle at a time: on a CPU few enough for the operands to stay in a core's
-        cache and enough for the calls to cost nothing, on a GPU as many as there are."""
-        return 150_000 if self.device is None else 1 << 62
+        """Entries that an elementwise pass should handle at a time, see `block_size`."""
+        return block_size(self.xp)
 
     def floats(self, host_array):
         """A copy of `host_array` on the device, in the run's float type."""

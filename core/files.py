@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
+
 NOT_FINITE = "not_finite"
 MOST_LINKS = 40  # that lead from one to the next, as in Linux
 
 
-class FileError(Exception):
+class FileError(UserError):
     """A file could not be written or is damaged; the text names it and says why."""
 
 

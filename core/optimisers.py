@@ -6,10 +6,8 @@ import math
 import numpy as np
 
 from core import kernels
-from core.backend import array_module
+from core.backend import array_module, block_size
 from core.workers import shares
-
-BLOCK = 150_000  # entries a pass of `step` on a CPU handles: few enough for a cache, enough for the calls to cost nothing
 
 
 class Optimiser:
@@ -34,8 +32,7 @@ class Optimiser:
         xp = array_module(*parameters)
         self.parameters, self.steps = parameters, 0
         self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
-        block = BLOCK if xp is np else 1 << 62  # a GPU wants few and long passes
-        self._blocks = [_parts(p.shape, block) for p in parameters]
+        self._blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
         largest = max(p[part].size for p, parts in zip(parameters, self._blocks, strict=True) for part in parts)
         self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 
+from core.errors import UserError
 from core.paths import SPARE, expanded, shortened, unfit
 
 
@@ -111,7 +112,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
 
-class UsageError(Exception):
+class UsageError(UserError):
     """A user's mistake, found before any work: one sentence that names the option, its value and what is legal."""
 
 

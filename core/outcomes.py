@@ -1,5 +1,11 @@
 """How a run of either system goes from its folder to its outcome, and what that means to the shell (README, "Exit status")."""
 
+import signal
+import sys
+
+from tqdm import tqdm
+
+from core.errors import UserError
 from core.files import FileError
 from core.training import say
 
@@ -7,7 +13,37 @@ EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
 
 
 class StoppedByError(Exception):
-    """Training had to stop through no fault of the command line; the text says why and how to go on."""
+    """Work had to stop through no fault of the command line; the text says why and how to go on, `status` is the exit status."""
+
+    def __init__(self, text, status=EXIT_FAILED):
+        super().__init__(text)
+        self.status = status
+
+
+def complain(prog, sentence):
+    """Print a sentence on stderr, above the progress bars."""
+    tqdm.write(f"{prog}: {sentence}", file=sys.stderr)
+
+
+def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
+    """Call `run` and end a program as every script does: returns the exit status, with one sentence on stderr if it went wrong.
+
+    prog         name of the script
+    run          function () -> exit status
+    interrupted  what to say if Ctrl-C arrives where nothing catches it
+    """
+    try:
+        return run()
+    except UserError as error:
+        status, sentence = EXIT_USAGE, error
+    except StoppedByError as error:
+        status, sentence = error.status, error
+    except MemoryError as error:
+        status, sentence = EXIT_FAILED, f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
+    except KeyboardInterrupt:
+        status, sentence = 128 + signal.SIGINT, interrupted
+    complain(prog, sentence)
+    return status
 
 
 def run_to_an_outcome(loop, folder, record):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from datasets.catalogue import DATA_SETS, ROLES
 from datasets.download import DownloadError, fetch
 from datasets.idx import IdxError, read
 
 
-class DataError(Exception):
+class DataError(UserError):
     """A data set cannot be had or is not what was published; the text is one sentence that says what to do."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
-from core.backend import array_module
+from core.backend import BLOCK, array_module
 from core.workers import shares
 
 
@@ -49,7 +49,7 @@ class FeedbackNetwork:
     block        entries that a pass over memory should handle at a time (core/backend.py)
     """
 
-    def __init__(self, weights, biases, feedback, activations, loss, identity=False, block=150_000):
+    def __init__(self, weights, biases, feedback, activations, loss, identity=False, block=BLOCK):
         self.weights, self.biases, self.feedback = weights, biases, feedback
         self.activations = activations
         self.loss = loss

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from core import drawing
 from core.drawing import DPI, default_style
-from core.files import FileError, is_stream, replacing
+from core.files import is_stream, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
+from core.outcomes import run_program
 from figures.runs import read_runs
 
 ENDINGS = (".png", ".pdf")
@@ -69,7 +70,8 @@ def draw_runs(script, description, folders, default, record, picture, argv):
     add_arguments(parser, record)
     given = vars(parser.parse_args(argv))
     paths, outputs = given.pop("folders"), given.pop("output") or [default]
-    try:
+
+    def run():
         for path in outputs:
             ending(path)
         runs = read_runs(paths)
@@ -78,9 +80,8 @@ def draw_runs(script, description, folders, default, record, picture, argv):
             for path in outputs:
                 save(figure, path)
                 tell([path])
-    except (UsageError, FileError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    for note in notes:
-        print(f"{name}: {note}", file=sys.stderr)
-    return 0
+        for note in notes:
+            print(f"{name}: {note}", file=sys.stderr)
+        return 0
+
+    return run_program(name, run, "interrupted")

@@ -14,8 +14,9 @@ if not __package__:  # started as a file: Python looks for modules beside it, no
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from core.drawing import default_style, legible
-from core.files import FileError, make_folder
-from core.options import Parser, UsageError, add_arguments, as_path, option
+from core.files import make_folder
+from core.options import Parser, add_arguments, as_path, option
+from core.outcomes import run_program
 from dfc.measures.summary import Frame
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
@@ -283,13 +284,13 @@ def run(name, description, place, record, argv, draw_all):
     add_arguments(parser, record)
     given = vars(parser.parse_args(argv))
     folder, output = given.pop("folder"), given.pop("output")
-    try:
+
+    def draw_them():
         paths = draw_all(folder, output or Path(folder, place), **vars(record(**given)))
-    except (UsageError, FileError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(map(str, paths)) or "nothing to draw")
-    return 0
+        print("\n".join(map(str, paths)) or "nothing to draw")
+        return 0
+
+    return run_program(name, draw_them, "interrupted")
 
 
 def main(argv=None):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError, as_output, as_path
+from core.outcomes import run_program
 from figures.drawing import ENDINGS, ending, save, tell
 
 
@@ -66,12 +67,12 @@ def run(script, description, write, default, argv=None):
     told = f"picture, PNG or PDF, repeatable; default {default}.png beside DATA"
     parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     given = parser.parse_args(argv)
-    try:
+
+    def draw():
         outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]
         for path in outputs:
             ending(path)
         tell(write(given.data, outputs))
-    except (UsageError, FileError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return run_program(name, draw, "interrupted")

@@ -1,6 +1,5 @@
 """What the figures of untrained networks share: their options, their images, and the way from a measurement to a picture."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import numpy as np
 
 import datasets
 from core.drawing import default_style
-from core.files import FileError, is_stream, write_arrays
+from core.files import is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
+from core.outcomes import run_program
 from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
 from figures.toy import read_data
 
@@ -64,22 +64,22 @@ def run(script, description, shapes, measure, draw, argv=None):
     add_arguments(parser, Options)
     given = vars(parser.parse_args(argv))
     data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]
-    try:
+
+    def make():
         for path in outputs:
             ending(path)
         if data and given:
             raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
+        source = data or Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
         if not data:
-            data = Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
-            write_arrays(data, measure(Options(**given)))
-            tell([data])
-        arrays = read_data(data, shapes)
+            write_arrays(source, measure(Options(**given)))
+            tell([source])
+        arrays = read_data(source, shapes)
         with default_style():
             figure = draw(arrays)
             for path in outputs:
                 save(figure, path)
                 tell([path])
-    except (UsageError, FileError, datasets.DataError) as error:
-        print(f"{name}.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return run_program(parser.prog, make, "interrupted")

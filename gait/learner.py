@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from core.backend import array_module
+from core.backend import BLOCK, array_module
 from core.gradients import add_weight_gradient, bias_gradient
 from core.learner import BaseLearner
 from core.workers import shares
@@ -25,7 +25,7 @@ class Learner(BaseLearner):
     block        entries of a matrix that one pass should handle (core/backend.py)
     """
 
-    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=150_000):
+    def __init__(self, net, rule, options, regulariser, optimiser, workers, block=BLOCK):
         super().__init__(net, optimiser)
         self.rule, self.options = rule, options
         self.regulariser, self.workers = regulariser, workers

@@ -1,14 +1,9 @@
 """What the scripts that train several runs of main.py have in common: what becomes of each run, and how the script ends."""
 
 import shlex
-import signal
-import sys
-
-from tqdm import tqdm
 
 from core.files import FileError
-from core.options import UsageError
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, EXIT_USAGE, StoppedByError
+from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
 from core.paths import check_room
 from dfc.measures.summary import DONE, read_summary
 from sweeps import listing
@@ -90,10 +85,6 @@ class Sweep:
         return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
 
 
-def complain(prog, line):
-    tqdm.write(f"{prog}: {line}", file=sys.stderr)
-
-
 def carry_out(prog, argv, make, conclude):
     """Make a sweep, run it and conclude it, or only look at it where its options say so; returns the exit status.
 
@@ -103,25 +94,20 @@ def carry_out(prog, argv, make, conclude):
     make      function () -> Sweep
     conclude  function of the Sweep whose runs have ended
     """
-    try:
+
+    def run():
         sweep = make()
         lines = sweep.look()
         if lines is not None:
             print(*lines, sep="\n", end="\n" if lines else "")
             return 0
-        sweep.run()
+        try:
+            sweep.run()
+        except Interrupted as stop:
+            words = [word for word in argv if word != "--overwrite"]
+            again = shlex.join(["python", prog, *words, *sweep.words_to_continue()])
+            raise StoppedByError(f"stopped and saved; this goes on: {again}", 128 + stop.signal) from None
         conclude(sweep)
-    except (UsageError, FileError) as error:
-        complain(prog, error)
-        return EXIT_USAGE
-    except StoppedByError as error:
-        complain(prog, error)
-        return EXIT_FAILED
-    except Interrupted as stop:
-        words = [word for word in argv if word != "--overwrite"]
-        complain(prog, f"stopped and saved; this goes on: {shlex.join(['python', prog, *words, *sweep.words_to_continue()])}")
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        complain(prog, "interrupted before the first run or after the last")
-        return 128 + signal.SIGINT
-    return sweep.status
+        return sweep.status
+
+    return run_program(prog, run, "interrupted before the first run or after the last")

@@ -20,7 +20,7 @@ ALLOWED = {
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
     "utils.py": {"core.backend"},
-    "datasets": {"datasets", "utils"},
+    "datasets": {"datasets", "utils", "core.errors"},
 }
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from core import optimisers
 from core.optimisers import SGD, Adam, RMSprop
 from core.workers import Workers, shares
 
@@ -185,7 +184,7 @@ def test_blocks_and_threads_make_no_difference(make, monkeypatch):
     start, gradients = draw(4, 3, shapes)
     whole, blocks, threads = ([p.copy() for p in start] for _ in range(3))
     one, three = make(whole), make(threads)
-    monkeypatch.setattr(optimisers, "BLOCK", 1000)
+    monkeypatch.setattr("core.backend.BLOCK", 1000)
     two = make(blocks)
     with Workers(2) as workers:
         for each in gradients:

@@ -1,0 +1,8 @@
+"""What a user can mend: the one kind of error that every script turns into a sentence and the exit status 2."""
+
+
+class UserError(Exception):
+    """Something on the command line, in a file, in a data set or about a device is not as it must be.
+
+    The text is one sentence for the user. It names what is wrong, its value, and what would be right.
+    """
