@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import run as program
-from core.files import FileError
 from core.options import Parser, UsageError, add_arguments
+from core.outcomes import run_program
 from gait.settings import decisive, run_name
 from sweeps.listing import ListOptions, look
 from sweeps.processes import Job
@@ -43,15 +43,15 @@ def main(argv=None):
     seeds = own.pop("seeds").split()
     if not all(seed.isdecimal() for seed in seeds):
         parser.error(f"SEEDS: {' '.join(seeds)!r} are not whole numbers")
-    try:
+
+    def run():
         lines = look([plan(words, int(seed)) for seed in seeds], Options(**own))
-    except (UsageError, FileError) as error:
-        print(f"{PROG}: {error}", file=sys.stderr)
-        return 2
-    if lines is None:
-        parser.error("give --list or --status; ./sweep_seeds.sh runs the seeds")
-    print(*lines, sep="\n", end="\n" if lines else "")
-    return 0
+        if lines is None:
+            raise UsageError("give --list or --status; ./sweep_seeds.sh runs the seeds")
+        print(*lines, sep="\n", end="\n" if lines else "")
+        return 0
+
+    return run_program(PROG, run, "interrupted")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ Both tables read in pandas, R or a spreadsheet without options: numbers are stri
 
 import sys
 
-from core.files import FileError, write_text
+from core.files import write_text
 from core.options import Parser, UsageError
+from core.outcomes import run_program
 from tables.packing import pack
 from tables.records import ENDING, find
 from tables.tidy import runs_text, series_text
@@ -24,7 +25,8 @@ def main(argv=None):
     packed = "config.json, DONE, metrics.csv, results.json and angles"
     parser.add_argument("--pack", metavar=f"FILE{ENDING}", help=f"archive to write, of the runs that ended: {packed}")
     options = parser.parse_args(argv)
-    try:
+
+    def run():
         if options.pack and not options.pack.endswith(ENDING):
             raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
         records, notes = find(options.runs)
@@ -37,11 +39,10 @@ def main(argv=None):
         if options.series:
             write_text(options.series, series_text(records))
         told = f", {pack(records, options.pack)} of them in {options.pack}" if options.pack else ""
-    except (UsageError, FileError) as error:
-        print(f"{PROG}: {error}", file=sys.stderr)
-        return 2
-    print(f"{len(records)} runs{told}")
-    return 0
+        print(f"{len(records)} runs{told}")
+        return 0
+
+    return run_program(PROG, run, "interrupted")
 
 
 if __name__ == "__main__":
