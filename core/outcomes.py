@@ -54,12 +54,17 @@ def run_to_an_outcome(loop, folder, record):
     record  of core.recording.provenance
     Raises  FileError before the first batch, StoppedByError afterwards
     """
-    ended = folder.outcome
+    net, ended = loop.learner.net, folder.outcome
     if ended and (ended["outcome"] != "finished" or ended["epochs"] >= loop.schedule.epochs):
+        if ended["outcome"] in ("finished", "stopped"):
+            folder.check_weights(net)
         return ended
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
+    folder.check_progress(net, loop.epoch, ended, bool(checkpoint))
+    if folder.note:
+        say(folder.note)
     changed = folder.begin(record)
     if checkpoint and changed:
         say(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")

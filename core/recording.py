@@ -13,15 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from core import machine
 from core.backend import to_host
 from core.files import FileError, read_arrays, read_json, remove_leftovers, write_array, write_arrays, write_json, write_text
+from core.locks import FolderLock
 from core.options import UsageError
 from core.paths import check_room, entries, exists
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two programs in one folder are not noticed
-    fcntl = None
 
 RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
@@ -31,6 +28,7 @@ FURTHER_FILES = (  # which alone are no run: logs, pictures and texts of main.py
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
 ENDS = ("diverged", "singular", "stopped")
+ROUNDING = ("threads", "versions", "device", "cpu", "blas")  # entries of config.json that the last digits depend on
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
@@ -84,7 +82,8 @@ class RunFolder:
         if holds and not (load or load_or_start or overwrite):
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
-        self._take()
+        self._lock = FolderLock(self.path)
+        self._lock.take()
         remove_leftovers(self.path)
         if overwrite:
             self._clear()
@@ -100,6 +99,46 @@ class RunFolder:
             if config["settings"].get(name, value) != value:
                 raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
 
+    @property
+    def note(self):
+        """A sentence if the folder could not be locked when it was opened; else ""."""
+        return self._lock.note if self._lock is not None else ""
+
+    def check_weights(self, net):
+        """Raise FileError if a file of `save_weights` is missing."""
+        for file in self._weight_files(net):
+            if not exists(file):
+                raise FileError(f"{self.path} holds a run that has ended, but its {file.name} is missing; --overwrite starts again")
+
+    def check_progress(self, net, epochs, outcome, saved):
+        """Raise FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.
+
+        A process that was killed may have measured the epoch after its last checkpoint, but no more.
+
+        net, epochs  where the run would go on
+        outcome      content of DONE, or None
+        saved        whether there is a checkpoint
+        """
+        shown = max(self._measured_epochs() - 1, outcome["epochs"] if outcome else 0)
+        interrupted = not outcome and any(map(exists, self._weight_files(net)))  # the checkpoint is saved before the weights
+        if shown <= epochs and (saved or not interrupted):
+            return
+        has = f"goes to epoch {epochs} only" if saved else "is missing"
+        raise FileError(
+            f"--load: {self.path} holds more than can go on: its checkpoint.npz {has}; nothing was changed; --overwrite starts anew"
+        )
+
+    def _measured_epochs(self):
+        """The epoch of the last row of metrics.csv; 0 where that does not tell."""
+        try:
+            rows = (self.path / "metrics.csv").read_text().splitlines()[1:]
+            return int(rows[-1].split(",")[0]) if rows else 0
+        except (OSError, ValueError):
+            return 0
+
+    def _weight_files(self, net):
+        return [self.path / f"{name}.npy" for name in net.named_arrays]
+
     def checkpoint(self):
         """{name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
         path = self.path / "checkpoint.npz"
@@ -109,34 +148,19 @@ class RunFolder:
         """Write config.json before training: the settings and `record` (options, versions, device); earlier records stay.
 
         From here on there is no outcome until the run ends again.
-        Returns  the names of what rounds differently and has changed since the run began: "threads", "versions", "device"
+        Returns  the names of what rounds differently and has changed since the run began, from ROUNDING
         """
         path, changed = self.path / "config.json", []
         if exists(path):
             config = read_json(path, settings=dict)
-            changed = [name for name in ("threads", "versions", "device") if config.get(name) != record[name]]
-            now = {name: record[name] for name in ("time", "versions", "device", "threads", "git_commit")}
+            changed = [name for name in ROUNDING if config.get(name, record.get(name)) != record.get(name)]
+            now = {name: record.get(name) for name in ("time", *ROUNDING, "host", "job", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
             config = {**record, "settings": self.settings}
         write_json(path, config)
         (self.path / "DONE").unlink(missing_ok=True)
         return changed
-
-    def _take(self):
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path, os.O_RDONLY) if fcntl else None  # the folder itself is what is locked
-        except OSError as error:
-            raise FileError(f"cannot use the results folder {self.path}: {error.strerror}") from error
-        if self._lock is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.close()
-                raise UsageError(f"{self.path} is in use by another process") from None
-            except OSError:
-                self.close()  # a file system without locks: two programs in one folder are not noticed there
 
     def _clear(self):
         for file in self._files(RUN_FILES + FURTHER_FILES):
@@ -151,7 +175,7 @@ class RunFolder:
     def close(self):
         """Let other processes use the folder."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def save_series(self, series):
@@ -174,8 +198,8 @@ class RunFolder:
 
     def save_weights(self, net):
         """Write the network's arrays, each to a file of its published name (run.py: {l}Lweights.npy and {l}Lbiases.npy)."""
-        for name, array in net.named_arrays.items():
-            write_array(self.path / f"{name}.npy", to_host(array))
+        for file, array in zip(self._weight_files(net), net.named_arrays.values(), strict=True):
+            write_array(file, to_host(array))
 
     def finish(self, outcome):
         """Write DONE, a dict with the key "outcome"; the last file of a run."""
@@ -195,17 +219,27 @@ def provenance(backend, threads, options):
         "device": backend.describe() + (f" ({backend.note})" if backend.note else ""),
         "threads": threads,
         "machine": platform.platform(),
+        "host": machine.host(),
+        "cpu": machine.processor(),
+        "blas": machine.blas(),
+        "job": machine.job(),
         "git_commit": _git_commit(),
     }
 
 
 def _git_commit():
-    """The commit of this program, with "+" if its files differ from it; None outside a repository."""
-    here = Path(__file__).parent.parent
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        ask = {"cwd": here, "capture_output": True, "text": True, "timeout": 5}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask)
-        if commit.returncode == 0:
-            changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **ask)
+    """The commit of this program, with "+" if its files differ from it; None outside a repository, or in one of something else.
+
+    Nothing is written, and whatever the environment says of another repository is left out.
+    """
+    here = Path(__file__).resolve().parent.parent
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    ask = {"cwd": here, "env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 5}
+    git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        own = subprocess.run([*git, "ls-files", "--error-unmatch", "core/recording.py"], **ask)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **ask)
+        if own.returncode == commit.returncode == 0:
+            changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "."], **ask)
             return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
     return None

@@ -1,7 +1,5 @@
 """The loop: epochs, batches, evaluations, checkpoints, stop conditions.  Written once; it never asks which rule it runs."""
 
-import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.files import FileError
+from core.signals import StopRequest
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
 LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
@@ -75,29 +74,6 @@ def say(line):
     sys.stdout.flush()
 
 
-class StopRequest:
-    """Turns SIGINT and SIGTERM into a wish that the loop looks at; a second signal ends the process at once."""
-
-    def __init__(self):
-        self.signal = None
-        self._previous = {}
-
-    def __enter__(self):
-        with contextlib.suppress(ValueError):  # outside the main thread signals stay with the caller
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *exception):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number, frame):
-        self.signal = number
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
-
-
 class Loop:
     """A learner on its way through a schedule, with its record.
 
@@ -156,10 +132,10 @@ class Loop:
                     return self._interrupted(stop)
                 if not (alive and self._end_pass(bar)):
                     return self.give_up("diverged")
-        if not reason:
-            return self._finished()
-        self.folder.save_weights(self.learner.net)
-        return self.give_up("stopped", reason=reason)
+            if not reason:
+                return self._finished()
+            self.folder.save_weights(self.learner.net)
+            return self.give_up("stopped", reason=reason)
 
     def _more(self):
         return self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude)

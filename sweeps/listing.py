@@ -1,15 +1,15 @@
 """What a sweep has yet to do and how it stands, as text; read from the run folders, nothing is written or started."""
 
 import contextlib
-import os
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 
 from core.files import FileError
+from core.locks import in_use
 from core.options import UsageError, option
 from core.recording import RunFolder
-from sweeps.processes import LOG, command, fcntl, is_over
+from sweeps.processes import LOG, command, is_over
 from sweeps.progress import epochs_done
 
 FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting", "failed")
@@ -88,18 +88,3 @@ def last_error(job):
         if last.startswith(prefix) and not last.startswith(f"{prefix}note: "):
             return last.removeprefix(prefix)
     return None
-
-
-def in_use(folder):
-    """Whether a process has the run folder open; False where the file system or the operating system has no locks."""
-    if fcntl is None:
-        return False
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-    return False

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import FileError
+from core.locks import FolderLock
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
 from core.recording import RunFolder
-from core.training import StopRequest, say
+from core.signals import StopRequest
+from core.training import say
 from core.workers import default_count
 from sweeps.progress import Progress
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two sweeps of one folder are not noticed
-    fcntl = None
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
 LOG = "log.txt"  # in the folder of each run: all that main.py printed
@@ -156,27 +153,14 @@ def is_over(job):
 @contextlib.contextmanager
 def _alone(folder):
     """Keep other sweeps out of the folder; the processes of this one inherit the lock, and hold it should they outlive it."""
+    lock = FolderLock(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY) if fcntl else None
-    except OSError as error:
-        raise FileError(f"cannot use the folder {folder}: {error.strerror}") from error
-    try:
-        if lock is not None:
-            _wait_for(lock, folder)
-        yield lock
+        lock.take(lambda sentence: print(sentence, file=sys.stderr, flush=True))
+        if lock.note:
+            print(lock.note, file=sys.stderr, flush=True)
+        yield lock.descriptor
     finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _wait_for(lock, folder):
-    with contextlib.suppress(OSError):  # a file system without locks
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another sweep in {folder}, or what is left of it, to end", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.close()
 
 
 def threads_each(jobs):

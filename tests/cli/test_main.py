@@ -34,7 +34,7 @@ SIZES = (6, 7, 5, 3)
 IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10")
 AUTOENCODER = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output=784", "--size_hidden=4", "--tmax_di=4")
 FILES = {"config.json", "args.txt", "metrics.csv", "results.json", "results.npz", "performance_overview.txt"}
-FILES |= {"checkpoint.npz", "DONE"}
+FILES |= {"checkpoint.npz", "DONE", ".lock"}
 INITIAL = (  # dfc.md I.7
     "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last", "acc_test_best", "acc_val_last",
     "acc_val_best", "acc_test_val_best", "acc_train_val_best", "loss_test_val_best", "loss_train_val_best", "loss_val_best",

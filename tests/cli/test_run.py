@@ -73,7 +73,7 @@ PUBLISHED = (  # command line, folder, sizes of the layers; 120 images and one e
 
 def check_files(folder, sizes, evaluations):
     """Assert that a finished run's folder holds the files of gait.md 5, that they load, and no others."""
-    names = {f"{name}.txt" for name in SERIES} | {"config.json", "metrics.csv", "checkpoint.npz", "DONE"}
+    names = {f"{name}.txt" for name in SERIES} | {"config.json", "metrics.csv", "checkpoint.npz", "DONE", ".lock"}
     names |= {f"{l}L{kind}.npy" for l in range(len(sizes)) for kind in ("weights", "biases")}
     assert {path.name for path in folder.iterdir()} == names
     for name in SERIES:

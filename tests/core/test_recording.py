@@ -150,11 +150,11 @@ def test_outcome_is_none_until_the_run_ends(path, take):
 # ---- who may write
 
 
-def test_new_folder_is_made_with_its_parents_and_closing_leaves_no_trace(path, take):
+def test_new_folder_is_made_with_its_parents_and_closing_leaves_an_empty_lock(path, take):
     folder = take(path)
     assert path.is_dir()
     folder.close()
-    assert os.listdir(path) == []
+    assert os.listdir(path) == [".lock"] and (path / ".lock").read_bytes() == b""
 
 
 @pytest.mark.parametrize("state", ["finished", "unfinished", "diverged"])

@@ -181,7 +181,7 @@ def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data
     assert (status, err) == (128 + number, "")
     folder = only(tmp_path)
     assert str(folder) in out.splitlines()[-1] and "--load" in out.splitlines()[-1]
-    assert not (folder / "DONE").exists() and not list(folder.glob(".*"))
+    assert not (folder / "DONE").exists() and not list(folder.glob(".*.tmp"))
     with np.load(folder / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["batch"]) == (step // 15, batch)
         assert np.load(folder / "0Lweights.npy").tobytes() == archive["p0"].tobytes()
@@ -211,7 +211,7 @@ def test_second_signal_ends_the_process_at_once(data, uninterrupted, tmp_path):
     """Somebody in a hurry loses the epoch, not the run."""
     options = [*SETTINGS, "--nb_epochs=3"]
     words = [data, f"--results_dir={tmp_path}", *options]
-    assert finish(*words, fault="step 22 SIGINT SIGINT")[0] == -signal.SIGINT
+    assert finish(*words, fault="step 22 SIGINT 1.2 SIGINT")[0] == -signal.SIGINT
     with np.load(only(tmp_path) / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["batch"]) == (1, 0)
     assert finish(*words, "--load")[0] == 0

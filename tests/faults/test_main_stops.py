@@ -72,7 +72,7 @@ def test_stopped_after_any_batch_and_loaded_equals_the_whole_run(name, call, tmp
 def check_stopped(place, step, batches, before, an_epoch):
     """Assert that a run which stopped after so many batches has saved exactly these, and the weights beside them."""
     passed, batch = divmod(step, batches)
-    assert not (place / "DONE").exists() and not list(place.glob(".*"))
+    assert not (place / "DONE").exists() and not list(place.glob(".*.tmp"))
     assert json.loads((place / "results.json").read_text())["finished"] == 0
     saved = arrays(place)
     with np.load(place / "checkpoint.npz", allow_pickle=False) as archive:
@@ -114,14 +114,14 @@ def test_signal_at_any_write(call, tmp_path, monkeypatch, capsys):
         status = interrupted(call, monkeypatch, f"replace {where} SIGINT", *options, f"--out_dir={place}")
         ends.append(status)
         assert status in (0, 130), where
-        assert not list(place.glob(".*"))
+        assert not list(place.glob(".*.tmp"))
         if status:
             load = ["--load"] if (place / "config.json").exists() else []
             assert call(*options, f"--out_dir={place}", *load) == 0, where
         assert results(place) == results(tmp_path / "run"), where
         if ends[-12:] == [0] * 12:  # the last writes and those that never came
             break
-    assert ends.count(130) >= 15
+    assert ends.count(130) >= 12  # a run whose last weights are being written is over
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -10,7 +10,6 @@ right before a temporary file takes its final name ("replace").
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,13 +152,14 @@ def complaint(err):
 
 def arrange(fault, set_attribute=setattr):
     """Patch the parts so that the fault "PLACE COUNT SIGNAL [SIGNAL…]" happens at the COUNT-th passage of PLACE."""
+    from tests.faults.tiny_runs import send
+
     place, count, *names = fault.split()
     passages = iter(range(1, 1 << 62))
 
     def pass_by():
         if next(passages) == int(count):
-            for name in names:
-                os.kill(os.getpid(), getattr(signal, name))
+            send(names)
 
     if place == "step":
         from dfc.learners import FeedbackLearner, ForwardLearner

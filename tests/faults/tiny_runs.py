@@ -5,7 +5,7 @@ Tests import the functions.  As a script it is run.py with these image sets in p
     TINY_FAULT="step 7 SIGKILL" python tests/faults/tiny_runs.py ARGUMENTS...
 
 where the optional fault makes the process send itself signals at an exact place: right after a batch ("step"), or right before
-a temporary file takes its final name ("replace").
+a temporary file takes its final name ("replace").  A number among the signals is a pause in seconds.
 """
 
 import functools
@@ -16,6 +16,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,15 +150,23 @@ def complaint(err):
     return lines[0]
 
 
+def send(names):
+    """Send this process signals of these names, one after the other; a number is a pause in seconds."""
+    for name in names:
+        if name[0].isdigit():
+            time.sleep(float(name))
+        else:
+            os.kill(os.getpid(), getattr(signal, name))
+
+
 def _arrange(fault):
-    """Patch the parts so that the fault "PLACE COUNT SIGNAL [SIGNAL…]" happens at the COUNT-th passage of PLACE."""
+    """Patch the parts so that the fault "PLACE COUNT SIGNAL [SIGNAL…]" happens at the COUNT-th passage of PLACE; see `send`."""
     place, count, *names = fault.split()
     passages = iter(range(1, 1 << 62))
 
     def pass_by():
         if next(passages) == int(count):
-            for name in names:
-                os.kill(os.getpid(), getattr(signal, name))
+            send(names)
 
     if place == "step":
         from gait.learner import Learner

@@ -1,0 +1,74 @@
+"""Printing that nobody may be able to read any more: a closed pipe, a full disk or a terminal that is gone ends no training."""
+
+import contextlib
+import io
+import os
+import sys
+
+
+@contextlib.contextmanager
+def lossless():
+    """Within this block what cannot be printed on stdout and stderr is dropped, and what cannot be encoded is escaped."""
+    _occupy_standard_files()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Dropping, before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, Dropping):
+                stream.give_up()
+        sys.stdout, sys.stderr = before
+
+
+class Dropping:
+    """A text stream like `stream`, None for none, whose `write` and `flush` never fail."""
+
+    def __init__(self, stream):
+        self._stream = _Nowhere() if stream is None else stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        try:
+            return self._stream.write(text)
+        except UnicodeError:
+            encoding = getattr(self._stream, "encoding", None) or "ascii"
+            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except (OSError, ValueError):  # the latter from a stream that was closed
+            return len(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def give_up(self):
+        """Flush; what is still stuck goes nowhere, else the interpreter would try again at its end and complain."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+                self._stream.flush()
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes the place of a stream that was closed before the program began."""
+
+    encoding = "utf-8"
+
+    def write(self, text):
+        return len(text)
+
+
+def _occupy_standard_files():
+    """Open the standard files that are closed, lest a file of results gets the number of one and all that libraries print."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -1,0 +1,104 @@
+"""Signals that ask a program to stop.
+
+Every script imports this module before those that take long, see `start`; it must not import them itself.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+STOP_SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+IMPATIENT = (signal.SIGINT, signal.SIGTERM)  # those that end a program at once when they come again
+SAME_WISH = 1.0  # seconds after the first signal in which another one is the same wish: launchers send it twice
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal arrived where there was nothing to save; `signal` is its number."""
+
+    def __init__(self, number):
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+class StopRequest:
+    """While it is entered, a signal that asks to stop is a wish: `signal` is its number, None before.
+
+    Further signals change nothing, except that SIGINT and SIGTERM end the process at once if they come more than SAME_WISH
+    later.  Requests may be nested; the outer one then knows what the inner one has heard, and the inner one starts with what the
+    outer one knows.  Signals that were ignored when the program began stay ignored, as with nohup, except for SIGINT and SIGTERM,
+    which shells ignore for programs in the background.  Signals that a host program handles outside of Python stay with the host.
+
+    answer  function of the number, called at the first signal; it may raise
+    """
+
+    def __init__(self, answer=None):
+        self.signal, self._since, self._answer = None, None, answer
+        self._outer, self._previous = None, {}
+
+    def __enter__(self):
+        with contextlib.suppress(ValueError):  # outside the main thread signals stay with the caller
+            for number in STOP_SIGNALS:
+                before = signal.getsignal(number)
+                if before is None or (before == signal.SIG_IGN and number not in IMPATIENT):
+                    continue
+                owner = getattr(before, "__self__", None)
+                if isinstance(owner, StopRequest):
+                    self._outer = owner
+                    self.signal, self._since = owner.signal, owner._since
+                signal.signal(number, self._hear)
+                self._previous[number] = before
+        return self
+
+    def __exit__(self, *exception):
+        if self._outer and self._outer.signal is None:
+            self._outer.signal, self._outer._since = self.signal, self._since
+        for number, before in self._previous.items():
+            signal.signal(number, before)
+
+    def _hear(self, number, frame):
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._since = number, now
+            if self._answer:
+                self._answer(number)
+        elif number in IMPATIENT and now - self._since > SAME_WISH:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+class _Start(StopRequest):
+    """Ends a program that has not begun; one that has ended is let go in peace."""
+
+    def __init__(self):
+        super().__init__(self._leave)
+        self.over = False
+
+    def _leave(self, number):
+        if not self.over:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{os.path.basename(sys.argv[0])}: interrupted before it began\n".encode(errors="replace"))
+            os._exit(128 + number)
+
+
+def start():
+    """What a script does first: from now on a signal that asks to stop ends it with one line and status 128 + its number."""
+    _Start().__enter__()
+
+
+@contextlib.contextmanager
+def stoppable():
+    """Within this block the first signal that asks to stop raises Stopped, unless a StopRequest inside takes it."""
+
+    def answer(number):
+        raise Stopped(number)
+
+    request = StopRequest(answer)
+    try:
+        with request:
+            yield
+    finally:
+        if isinstance(request._outer, _Start):
+            request._outer.over = True

@@ -1,0 +1,97 @@
+"""--load of a run whose checkpoint or weights are gone: status 2, one sentence, nothing changed; in both programs and in sweeps."""
+
+import shutil
+
+import pytest
+
+from tests.faults import tiny_main, tiny_runs
+
+EPOCHS = {"run.py": "--nb_epochs", "main.py": "--epochs"}
+
+
+@pytest.fixture(params=EPOCHS)
+def program(request):
+    return request.param
+
+
+@pytest.fixture
+def call(program, tmp_path, monkeypatch):
+    """A function (epochs, further options) -> exit status."""
+    made = (tiny_runs if program == "run.py" else tiny_main).in_process(tmp_path, monkeypatch)
+    return lambda epochs, *more: made(f"{EPOCHS[program]}={epochs}", "--quiet", *more)
+
+
+@pytest.fixture
+def folder(program, tmp_path):
+    """A function: the run folder."""
+    return lambda: tiny_runs.only(tmp_path / "results") if program == "run.py" else tmp_path / "run"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_refused(call, folder, capsys, epochs, *words, flags=("--load", "--load_or_start")):
+    before = contents(folder)
+    for flag in flags:
+        capsys.readouterr()
+        assert call(epochs, flag) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and str(folder) in err
+        for word in words:
+            assert word in err
+        assert contents(folder) == before
+
+
+@pytest.mark.parametrize("file", ["0Lweights.npy", "1Lbiases.npy"])
+def test_a_finished_run_without_its_weights_is_not_finished(file, call, folder, capsys):
+    assert call(1) == 0
+    (folder() / file).unlink()
+    assert_refused(call, folder(), capsys, 1, file)
+    assert call(1, "--overwrite") == 0 and (folder() / file).exists()
+
+
+def test_a_finished_run_without_its_checkpoint_cannot_go_on(call, folder, capsys):
+    assert call(2) == 0
+    (folder() / "checkpoint.npz").unlink()
+    assert call(2, "--load") == 0  # there is nothing to do
+    assert_refused(call, folder(), capsys, 3, "checkpoint.npz")
+
+
+def test_a_finished_run_with_an_older_checkpoint_cannot_go_on(call, folder, capsys, tmp_path):
+    assert call(1) == 0
+    shutil.copy(folder() / "checkpoint.npz", tmp_path / "old.npz")
+    assert call(3, "--load") == 0
+    shutil.copy(tmp_path / "old.npz", folder() / "checkpoint.npz")
+    assert_refused(call, folder(), capsys, 4, "checkpoint.npz")
+
+
+def test_series_that_show_more_than_the_checkpoint(call, folder, capsys, tmp_path):
+    """As a copy of a folder that left out large files, or one that was put together from two backups."""
+    assert call(1) == 0
+    shutil.copy(folder() / "checkpoint.npz", tmp_path / "old.npz")
+    assert call(3, "--load") == 0
+    (folder() / "DONE").unlink()
+    for path in folder().glob("*L*.npy"):
+        path.unlink()
+    shutil.copy(tmp_path / "old.npz", folder() / "checkpoint.npz")
+    assert_refused(call, folder(), capsys, 4, "checkpoint.npz")
+    (folder() / "checkpoint.npz").unlink()
+    assert_refused(call, folder(), capsys, 4, "checkpoint.npz")
+
+
+def test_an_interrupted_run_without_its_checkpoint(call, folder, capsys):
+    """Its weights show that it got somewhere, be it within the first epoch."""
+    assert call(1) == 0
+    for name in ("DONE", "checkpoint.npz"):
+        (folder() / name).unlink()
+    assert_refused(call, folder(), capsys, 2, "checkpoint.npz")
+
+
+def test_a_process_killed_between_the_measurement_and_the_checkpoint_goes_on(call, folder):
+    """That is not a lost checkpoint: the epoch in progress is trained again."""
+    assert call(1) == 0
+    for path in (folder() / "DONE", folder() / "checkpoint.npz", *folder().glob("*L*.npy")):
+        path.unlink()
+    assert call(1, "--load") == 0
+    assert (folder() / "DONE").exists()
