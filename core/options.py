@@ -9,8 +9,13 @@ import re
 from core.errors import UserError
 from core.paths import SPARE, expanded, shortened, unfit
 
+WORDS = {int: "a whole number", float: "a number"}
 
-def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None):
+
+def option(
+    default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None,
+    entries=None, one=False, follows=None, needs=None,
+):  # fmt: skip
     """A dataclass field that is a command-line option `--field_name`.
 
     default   its default; its type is the option's type (a False makes a flag)
@@ -23,11 +28,19 @@ def option(default, help, *, bounds=None, sentinel=None, choices=None, kind=None
     metavar   what stands for the value in `--help`
     names     further spellings of the flag
     group     heading in `--help`; default: that of `add_arguments`
+    entries   float, int or the legal names, of an option that is a list in text, which `read_lists` reads: one entry, or several
+              as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
+    one       whether the list must have one entry
+    follows   name of the option whose value is taken where this one has its default (`complete`)
+    needs     what this option acts only with; without it it has no effect
     """
     if bounds is not None:
         _parse_bounds(bounds)
+    if follows and default is not None:
+        sentinel = default
     metadata = {"help": help, "bounds": bounds, "sentinel": sentinel, "choices": choices, "kind": kind or type(default)}
-    metadata |= {"metavar": metavar, "names": tuple(names), "group": group}
+    metadata |= {"metavar": metavar, "names": tuple(names), "group": group, "follows": follows, "needs": needs}
+    metadata |= {"entries": entries, "one": one}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -50,7 +63,7 @@ def add_arguments(parser, record, heading="options", choices=None):
 def _add_argument(parser, groups, title, field):
     if title not in groups:
         groups[title] = parser.add_argument_group(title)
-    how = {"action": "store_true", "help": field.metadata["help"]}
+    how = {"action": "store_true", "help": _help(field)}
     if not isinstance(field.default, bool):
         how = {"type": _converter(field), "metavar": _metavar(field), "help": _help(field)}
     groups[title].add_argument(f"--{field.name}", *field.metadata["names"], dest=field.name, default=argparse.SUPPRESS, **how)
@@ -140,6 +153,8 @@ def _converter(field):
     def convert(text):
         if field.default is None and text == "None":
             return None
+        if field.metadata["entries"]:
+            return text
         if choices is not None:
             if text not in choices:
                 raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
@@ -147,13 +162,52 @@ def _converter(field):
         try:
             value = kind(text)
         except ValueError:
-            wanted = {int: "a whole number", float: "a number"}[kind]
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not {WORDS[kind]}") from None
         if bounds is not None and not within(value, bounds) and value != field.metadata["sentinel"]:
             raise argparse.ArgumentTypeError(f"{text} is out of range: must be in {_range(field)}")
         return value
 
     return convert
+
+
+def complete(record, values):
+    """Give the options of the dataclass `record` that follow others, and have their defaults, those others' `values`, in place."""
+    for field in dataclasses.fields(record):
+        if field.metadata["follows"] and values[field.name] == field.default:
+            values[field.name] = values[field.metadata["follows"]]
+
+
+def read_lists(record, values):
+    """{option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError."""
+    return {field.name: _read_list(field, values[field.name]) for field in dataclasses.fields(record) if field.metadata["entries"]}
+
+
+def _read_list(field, text):
+    inside = str(text).strip(" \"'")
+    if inside[:1] + inside[-1:] in ("[]", "()"):
+        inside = inside[1:-1].rstrip(" ").removesuffix(",")  # (256,) is how Python writes one
+    try:
+        found = tuple(_read_entry(field.metadata, entry.strip(" \"'")) for entry in inside.split(","))
+    except ValueError as error:
+        raise UsageError(f"--{field.name}={text}: {error}") from None
+    if field.metadata["one"] and len(found) > 1:
+        raise UsageError(f"--{field.name}={text}: takes one number, not {len(found)}")
+    return found[0] if field.metadata["one"] else found
+
+
+def _read_entry(metadata, entry):
+    kind, bounds = metadata["entries"], metadata["bounds"]
+    if kind not in WORDS:
+        if entry not in kind:
+            raise ValueError(f"{entry!r} is not one of {', '.join(kind)}")
+        return entry
+    try:
+        value = kind(entry)
+    except ValueError:
+        raise ValueError(f"{entry!r} is not {WORDS[kind]}") from None
+    if not within(value, bounds):
+        raise ValueError(f"{entry} is out of range: must be in {bounds}")
+    return value
 
 
 def within(value, bounds):
@@ -173,6 +227,7 @@ def _parse_bounds(bounds):
 
 def _metavar(field):
     choices, kind = field.metadata["choices"], field.metadata["kind"]
+    kind = float if field.metadata["one"] else kind
     usual = "{" + ",".join(choices) + "}" if choices else "PATH" if kind in (str, as_path) else kind.__name__.upper()
     return field.metadata["metavar"] or usual
 
@@ -183,6 +238,9 @@ def _range(field):
 
 
 def _help(field):
+    source, needs = field.metadata["follows"], field.metadata["needs"]
+    follows = f"; {'default' if field.default is None else f'{field.default:g}'}: {source}" if source else ""
     bounds = f", in {_range(field)}" if field.metadata["bounds"] else ""
-    shown = f"; default {field.default}" if field.default not in ("", None) else ""
-    return (field.metadata["help"] + bounds + shown).replace("%", "%%")
+    shown = f"; default {field.default}" if field.default not in ("", None) and field.default is not False else ""
+    needed = f"; only with {needs}" if needs else ""
+    return (field.metadata["help"] + follows + bounds + shown + needed).replace("%", "%%")

@@ -4,11 +4,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.options import Parser, UsageError, add_arguments, add_rule_arguments, split_rule_arguments
+from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
 from datasets.catalogue import BY_FLAG
 from dfc.settings.checks import check_options, check_settings
 from dfc.settings.flags import ANGLES, OWN, Options
-from dfc.settings.lists import activation_names, number, numbers, whole_numbers
 from dfc.settings.notes import notes_on
 
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
@@ -92,9 +91,10 @@ def resolve(given, rules):
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)
     _complete(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] != OWN]
-    values["args"] = {name: values[name] for name in published}
-    _read_layers(values, "num_hidden" in given)
-    _read_rates(values)
+    text = values["args"] = {name: values[name] for name in published}
+    values |= read_lists(Options, values)
+    _read_layers(values, text, "num_hidden" in given)
+    _read_rates(values, text)
     _derive(values)
     values["rule_options"] = rule.options_from(values | values["rule_flags"])
     settings = Settings(**values)
@@ -114,43 +114,27 @@ def _find_rule(values, rules):
 
 
 def _complete(values):
-    """Steps 2 to 9: what stands for another option becomes its value, in this order."""
-    standing_for = {  # the time constant of the dendrite follows dt_di in the feedback phase too, as published
-        "apical_time_constant": "dt_di",
-        "apical_time_constant_fb": "dt_di",
-        "time_constant_ratio_fb": "time_constant_ratio",
-        "tmax_di_fb": "tmax_di",
-        "dt_di_fb": "dt_di",
-        "sigma_fb": "sigma",
-        "sigma_output_fb": "sigma_fb",
-    }
-    for name, source in standing_for.items():
-        if values[name] == -1:
-            values[name] = values[source]
+    """Steps 2 to 9: what stands for another option becomes its value; times become whole numbers."""
+    complete(Options, values)
     for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
         values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
     values["steps"] = round(values["tmax_di"])
     for name in ("epochs_fb", "extra_fb_epochs", "tmax_di_fb"):
         values[name] = int(values[name])
     values["steps_fb"] = values["tmax_di_fb"]
-    if values["lr_fb_init"] is None:
-        values["lr_fb_init"] = values["lr_fb"]
-    if values["k_p_fb"] is None:
-        values["k_p_fb"] = values["k_p"]
 
 
-def _read_layers(values, num_hidden_given):
+def _read_layers(values, text, num_hidden_given):
     """Sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
-    sizes = whole_numbers("size_hidden", values["size_hidden"])
-    names = activation_names("hidden_activation", values["hidden_activation"])
+    sizes, names = values["size_hidden"], values["hidden_activation"]
     count = len(sizes) if len(sizes) > 1 else values["num_hidden"]
     if num_hidden_given and count != values["num_hidden"]:
         raise UsageError(
-            f"--size_hidden={values['size_hidden']}: {count} sizes for --num_hidden={values['num_hidden']} hidden layers"
+            f"--size_hidden={text['size_hidden']}: {count} sizes for --num_hidden={values['num_hidden']} hidden layers"
         )
     if len(names) > 1 and len(names) != count:
         raise UsageError(
-            f"--hidden_activation={values['hidden_activation']}: {len(names)} activations for {count} hidden layers "
+            f"--hidden_activation={text['hidden_activation']}: {len(names)} activations for {count} hidden layers "
             "(--num_hidden, --size_hidden)"
         )
     sizes, names = (entries * count if len(entries) == 1 else entries for entries in (sizes, names))
@@ -159,25 +143,19 @@ def _read_layers(values, num_hidden_given):
     values |= {"sizes": (values["size_input"], *sizes, values["size_output"]), "activations": (*names, output)}
 
 
-def _read_rates(values):
-    """Step sizes, epsilons and the damping, from text to numbers."""
-    layers = len(values["activations"])
-    rates, epsilons = numbers("lr", values["lr"], "(0, inf)"), numbers("epsilon", values["epsilon"], "[0, inf)")
+def _read_rates(values, text):
+    """Step sizes and epsilons of W: one number, or one per layer."""
+    layers, rates, epsilons = len(values["activations"]), values["lr"], values["epsilon"]
     for name, entries in (("lr", rates), ("epsilon", epsilons)):
         if len(entries) not in (1, layers):
-            raise UsageError(f"--{name}={values[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
+            raise UsageError(f"--{name}={text[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
     if len(epsilons) > 1 and len(rates) == 1:
-        raise UsageError(f"--epsilon={values['epsilon']}: one number a layer needs an --lr with one number a layer")
+        raise UsageError(f"--epsilon={text['epsilon']}: one number a layer needs an --lr with one number a layer")
     if values["normalize_lr"]:
-        rates = [rate / values["target_stepsize"] for rate in rates]
+        rates = tuple(rate / values["target_stepsize"] for rate in rates)
         if max(rates) == float("inf"):
             raise UsageError(f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)")
-    values["lr"] = rates[0] if len(rates) == 1 else tuple(rates)
-    values["epsilon"] = epsilons[0] if len(epsilons) == 1 else tuple(epsilons)
-    for name in ("lr_fb", "lr_fb_init"):
-        values[name] = number(name, values[name], "(0, inf)")
-    for name in ("epsilon_fb", "gn_damping"):
-        values[name] = number(name, values[name], "[0, inf)")
+    values |= {name: entries[0] if len(entries) == 1 else entries for name, entries in (("lr", rates), ("epsilon", epsilons))}
 
 
 def _derive(values):

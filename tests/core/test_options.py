@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.options import Parser, add_arguments, option, within
+from core.options import Parser, UsageError, add_arguments, complete, option, read_lists, within
 
 
 @dataclass(frozen=True)
@@ -171,3 +171,54 @@ def test_help_keeps_the_options_of_a_group_together():
     in_groups = [text.rindex(f"\n  --{name}") for name in ("rate", "kind", "count", "place")]
     assert in_groups == sorted(in_groups)
     assert text.index("first:") < text.rindex("  --kind ") < text.index("second:")
+
+
+# ---- options that follow others, lists, and what an option acts only with
+
+
+@dataclass(frozen=True)
+class Lists:
+    first: float = option(1.0, "the first", bounds="[0, inf)")
+    second: float = option(-1.0, "the second", bounds="[0, inf)", follows="first")
+    third: float = option(None, "the third", kind=float, follows="second", needs="--loud")
+    rates: str = option("0.5", "some", entries=float, bounds="(0, 1]")
+    sizes: str = option("3", "more", entries=int, bounds="[1, inf)")
+    colours: str = option("red", "paint", entries=("red", "blue"))
+    rate: str = option("0.1", "one", entries=float, one=True, bounds="(0, 1]")
+
+
+@pytest.mark.parametrize("asked, found", [({}, (1.0, 1.0, 1.0)), ({"first": 2}, (2.0, 2.0, 2.0)), ({"second": 3}, (1.0, 3.0, 3.0))])
+def test_an_option_follows_another_unless_it_is_given(asked, found):
+    values = vars(Lists(**asked)).copy()
+    complete(Lists, values)
+    assert (values["first"], values["second"], values["third"]) == found
+
+
+def test_lists_are_read_entry_by_entry():
+    values = vars(Lists(rates="[0.5, 1]", sizes="(4,)", colours="'red', \"blue\"")).copy()
+    assert read_lists(Lists, values) == {"rates": (0.5, 1.0), "sizes": (4,), "colours": ("red", "blue"), "rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    "name, text, problem",
+    [
+        ("rates", "[0.5, 2]", "2 is out of range: must be in (0, 1]"),
+        ("rates", "x", "'x' is not a number"),
+        ("sizes", "1.5", "'1.5' is not a whole number"),
+        ("colours", "[red, green]", "'green' is not one of red, blue"),
+        ("rate", "0.1, 0.2", "takes one number, not 2"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_name_text_and_bound(name, text, problem):
+    with pytest.raises(UsageError) as refused:
+        read_lists(Lists, vars(Lists(**{name: text})))
+    assert str(refused.value) == f"--{name}={text}: {problem}"
+
+
+def test_help_tells_what_an_option_follows_and_what_it_acts_only_with():
+    parser = Parser(prog="program")
+    add_arguments(parser, Lists)
+    text = " ".join(parser.format_help().split())
+    assert "--second FLOAT the second; -1: first, in [0, inf) or -1; default -1.0" in text
+    assert "--third FLOAT the third; default: second; only with --loud" in text
+    assert "--rate FLOAT one, in (0, 1]; default 0.1" in text

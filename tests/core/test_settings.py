@@ -10,6 +10,7 @@ import pytest
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
 from dfc.settings.flags import OWN, Options
+from dfc.settings.needs import MISSING
 from main import parse
 from rules import FEEDBACK_NET_RULES
 
@@ -99,8 +100,18 @@ def test_help_is_grouped_and_tells_meaning_range_and_default(capsys):
     flat = " ".join(text.split())
     assert "--dt_di_fb FLOAT Euler step while Q learns; -1: dt_di, in (0, inf) or -1; default -1.0" in flat
     assert "--k_p_fb FLOAT proportional gain while Q learns; default: k_p, in [0, inf)" in flat and "default None" not in flat
-    assert "--lr LIST step size of W, > 0: one number, or one a layer, e.g. [0.1, 0.01]; default 0.1" in flat
+    assert "--lr LIST step size of W: one number, or one per layer, e.g. [0.1, 0.01], in (0, inf); default 0.1" in flat
     assert [name for name in FIELDS if f"\n  --{name}" not in text] == []
+
+
+def test_help_tells_what_a_flag_acts_only_with(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    flat = " ".join(capsys.readouterr().out.split())
+    assert "--beta1_fb FLOAT Q: decay of the first moment, in [0, 1); default 0.99; only with --optimizer_fb=Adam" in flat
+    assert "no delay from layer to layer while Q learns; only with --fb_learning_rule=normal_controller" in flat
+    needed = {field.metadata["needs"] for field in FIELDS.values()} - {None}
+    assert needed == MISSING.keys() and all(f"; only with {need}" in flat for need in needed)
 
 
 # ---- what stands for what (J.post 2 to 9)
