@@ -179,7 +179,7 @@ def experiment(argv, settings, folder, options):
     feedback = learned_feedback(argv, settings, folder, options)
     draws = Draws(settings.random_seed, backend)
     task = load_task(settings, backend, draws.teacher, settings.quiet)
-    net = build_network(settings, backend, draws)
+    net = build_network(settings.network, backend, draws)
     if feedback is not None:
         net.feedback = [backend.floats(q) for q in feedback]
     ratio = condition(net, task, settings)

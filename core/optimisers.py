@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 
@@ -194,6 +195,14 @@ class Adam(Optimiser):
             root = math.sqrt(1.0 - self.beta2**self.steps)
             rate, epsilon = rate * root / (1.0 - self.beta1**self.steps), epsilon * root
         return rate, epsilon
+
+
+# what main.py offers: {name: (how to make it, which of its arguments the command line sets)}
+OPTIMISERS = {
+    "SGD": (SGD, ("momentum",)),
+    "RMSprop": (RMSprop, ("momentum",)),
+    "Adam": (partial(Adam, bias_correction=True), ("beta1", "beta2", "epsilon")),
+}
 
 
 def _parts(shape, block):

@@ -10,7 +10,7 @@ from core.learner import BaseLearner
 from core.workers import shares
 from dfc.feedback_learning import homeostatic_decay
 from dfc.network import Activities
-from dfc.teaching import empty_gradients, of_layer
+from dfc.teaching import empty_gradients
 
 PART = 64  # rows that share their noise, and are simulated together where there is noise
 SMALL_PART = 256  # the same in a network so small that more rows cost little
@@ -148,7 +148,7 @@ class ForwardLearner(DfcLearner):
             return self.rule.gradients(self.net, activities, target, self.options, gradients, noise)
         errors = self.rule.layer_errors(self.net, activities, target, self.options)
         for l, delta in enumerate(errors):
-            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *of_layer(self.net, gradients, l))
+            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *self.net.of_layer(gradients, l))
         return RuleResult(gradients)
 
     def _sum(self, results):

@@ -73,6 +73,15 @@ class FeedbackNetwork:
         return [array for pair in zip(self.weights, self.biases, strict=True) for array in pair]
 
     @property
+    def layers_of_parameters(self):
+        """The layer that each of `parameters` belongs to."""
+        return [l for l in range(len(self.weights)) for _ in range(2 if self.biases else 1)]
+
+    def of_layer(self, arrays, l):
+        """Of arrays like `parameters`: the weight and, if there are biases, the bias of layer l."""
+        return arrays[2 * l : 2 * l + 2] if self.biases else arrays[l : l + 1]
+
+    @property
     def arrays(self):
         """All that is trained: forward parameters, then feedback weights."""
         return [*self.parameters, *self.feedback]

@@ -79,17 +79,12 @@ def steady_gradients(net, activities, steady, options, gradients):
         else:
             basal = net.drive(l, below) if at_rest else activities.v[l]
             errors = rate_errors(net, l, basal, net.activations[l].apply(basal + delta_v))
-        layer_gradients(below, errors, 1.0 / activities.count, *of_layer(net, gradients, l))
+        layer_gradients(below, errors, 1.0 / activities.count, *net.of_layer(gradients, l))
 
 
 def empty_gradients(net):
     """Uninitialised arrays like net.parameters."""
     return [array_module(p).empty_like(p) for p in net.parameters]
-
-
-def of_layer(net, arrays, l):
-    """The weight and, if there are biases, the bias among arrays like net.parameters."""
-    return arrays[2 * l : 2 * l + 2] if net.biases else arrays[l : l + 1]
 
 
 def convergence(activities, state, first_error, epsilon):

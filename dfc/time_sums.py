@@ -5,7 +5,7 @@ from core.clipping import clip_each
 from core.gradients import RuleResult, layer_gradients
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import convergence, counts, empty_gradients, of_layer, voltage_errors
+from dfc.teaching import convergence, counts, empty_gradients, voltage_errors
 
 TIME_BLOCK = 16  # time points whose products are summed by one matmul
 
@@ -122,7 +122,7 @@ class TimeSum:
         filled, self._filled = self._filled, 0
         for l, (errors, rates) in self._blocks:
             errors, rates = errors.rows(filled), rates.rows(filled)
-            weights, *biases = of_layer(self.net, self.sums, l)
+            weights, *biases = self.net.of_layer(self.sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
             for b in biases:
                 b += errors.sum(axis=0)
@@ -144,7 +144,7 @@ class TimeSum:
         scale = 2.0 / (self.activities.count * self.options.controller.steps)
         for total in self.sums:
             total *= scale
-        layer_gradients(self.activities.x, self._first, scale, *of_layer(self.net, self.sums, 0))
+        layer_gradients(self.activities.x, self._first, scale, *self.net.of_layer(self.sums, 0))
         return self.sums
 
     def feedback(self):
@@ -177,7 +177,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
             below = state.r[l - 1] if l else activities.x
             basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
             errors = voltage_errors(net, activities, l, basal, delta_v, options.learning_rule)
-            layer_gradients(below, errors, scale, *of_layer(net, step_gradients, l))
+            layer_gradients(below, errors, scale, *net.of_layer(step_gradients, l))
         for gradient, step in zip(gradients, step_gradients, strict=True):
             gradient += step
         if options.clip_grad_norm > 0.0:

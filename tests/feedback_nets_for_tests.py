@@ -9,7 +9,7 @@ from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
-from dfc.teaching import empty_gradients, of_layer
+from dfc.teaching import empty_gradients
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
 SIZES = (7, 6, 5, 3)  # the input first
@@ -54,7 +54,7 @@ def gradients_of(net, activities, errors):
     """The mean over the batch of delta_l^T r_{l-1} and of delta_l, as for every rule that only has errors."""
     gradients = empty_gradients(net)
     for l, delta in enumerate(errors):
-        layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *of_layer(net, gradients, l))
+        layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *net.of_layer(gradients, l))
     return gradients
 
 

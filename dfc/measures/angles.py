@@ -8,7 +8,7 @@ from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
-from dfc.teaching import empty_gradients, nudge, of_layer, steady_gradients
+from dfc.teaching import empty_gradients, nudge, steady_gradients
 
 SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
 DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
@@ -79,7 +79,7 @@ def _outer_products(net, activities, errors, scale, rates=None):
     update = empty_gradients(net)
     for l, error in enumerate(errors):
         below = rates[l - 1] if l and rates else activities.presynaptic(l)
-        layer_gradients(below, error, scale, *of_layer(net, update, l))
+        layer_gradients(below, error, scale, *net.of_layer(update, l))
     return update
 
 

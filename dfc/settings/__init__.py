@@ -9,6 +9,7 @@ from datasets.catalogue import BY_FLAG
 from dfc.settings.checks import check_options, check_settings
 from dfc.settings.flags import ANGLES, OWN, Options
 from dfc.settings.notes import notes_on
+from dfc.settings.records import FeedbackPhase, ForwardSettings, NetworkSettings, feedback_phase, forward_settings, network_settings
 
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 
@@ -27,6 +28,7 @@ class Settings(Options):
         out_dir                           None where the folder's name is to be made from the time
 
     rule         rules.Rule;  rule_options, its Options;  rule_flags, {flag: value} of those that it brings along
+    network, forward, feedback  what the builders of dfc/build.py need to know (dfc/settings/records.py)
     task         "classification", "regression" or "autoencoder"
     sizes        (n_0, ..., n_L)
     activations  names of phi_1 ... phi_L; that of logits is "linear"
@@ -42,6 +44,9 @@ class Settings(Options):
     rule: Any = None
     rule_options: Any = None
     rule_flags: dict = field(default_factory=dict)
+    network: NetworkSettings | None = None
+    forward: ForwardSettings | None = None
+    feedback: FeedbackPhase | None = None
     task: str = ""
     sizes: tuple = ()
     activations: tuple = ()
@@ -96,7 +101,9 @@ def resolve(given, rules):
     _read_layers(values, text, "num_hidden" in given)
     _read_rates(values, text)
     _derive(values)
+    values["homeostatic"] = values.get("homeostatic")
     values["rule_options"] = rule.options_from(values | values["rule_flags"])
+    values |= {"network": network_settings(values), "forward": forward_settings(values), "feedback": feedback_phase(values)}
     settings = Settings(**values)
     check_settings(settings)
     return dataclasses.replace(settings, notes=notes_on(options, settings, given))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from core.backend import BACKENDS
+from core.optimisers import OPTIMISERS
 from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.activations import ACTIVATIONS
@@ -17,7 +18,6 @@ from dfc.teaching import LEARNING_RULES
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
 NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")  # as published
-OPTIMISERS = ("SGD", "RMSprop", "Adam")
 ANGLES = (  # what is measured as an angle or beside one, and needs --save_df or --save_logs
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
     "save_GNT_ss_no_ss_angle", "gn_damping_hpsearch", "save_nullspace_norm_ratio", "save_condition_gn",
@@ -67,8 +67,8 @@ class Options:
         None, "step size of Q before epoch 1", kind=str, entries=float, one=True, bounds=POSITIVE, follows="lr_fb", needs=LEARNED
     )
     target_stepsize: float = _training(0.001, "lambda: the output target is r_L - lambda dLoss/dr_L", bounds=POSITIVE)
-    optimizer: str = _training("SGD", "optimiser of W", choices=OPTIMISERS)
-    optimizer_fb: str = _training("SGD", "optimiser of Q; does not follow --optimizer", choices=OPTIMISERS, needs=LEARNED)
+    optimizer: str = _training("SGD", "optimiser of W", choices=tuple(OPTIMISERS))
+    optimizer_fb: str = _training("SGD", "optimiser of Q; does not follow --optimizer", choices=tuple(OPTIMISERS), needs=LEARNED)
     momentum: float = _training(0.0, "momentum of SGD (W) and of RMSprop (W and Q)", bounds="[0, 1)")
     sigma: float = _training(0.08, "std of the noise in the forward phase, with --noisy_dynamics", bounds=FROM_0, needs=CONTROL)
     sigma_fb: float = _training(-1.0, "std of the noise while Q learns", bounds=FROM_0, follows="sigma", needs=LEARNED)

@@ -1,10 +1,16 @@
 """Optimisers against their recurrences, written out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from core.optimisers import SGD, Adam, RMSprop
+from core.backend import select_backend
+from core.optimisers import OPTIMISERS, SGD, Adam, Optimiser, RMSprop
 from core.workers import Workers, shares
+from dfc.build import build_run
+from dfc.draws import Draws
+from main import parse
 
 
 def written_out(p, gradients, lr, beta1, beta2, epsilon, correct, decay=0.0):
@@ -241,3 +247,28 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(make):
 def test_names_in_checkpoints_stay():
     """A checkpoint of an earlier version is restored by these names."""
     assert list(Adam([np.zeros(2), np.zeros(3)], 0.1).state()) == ["steps", "m0", "v0", "m1", "v1"]
+
+
+class Signs(Optimiser):
+    """p <- p - lr momentum sign(g): made up, to be offered by its line in OPTIMISERS alone."""
+
+    def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay, ())
+        self.factor = momentum
+
+    def _change(self, xp, index, g, moments, out):
+        xp.multiply(xp.sign(g), self.learning_rate[index] * self.factor, out=out)
+
+
+def test_a_new_optimiser_is_a_class_and_a_line_of_the_table(monkeypatch):
+    """The builder reads the table: rates per layer and the arguments that the optimiser takes reach it."""
+    monkeypatch.setitem(OPTIMISERS, "Signs", (Signs, ("momentum",)))
+    settings = parse(["--num_hidden=1", "--lr=[0.5, 0.25]", "--momentum=0.5", "--network_type=BP", "--no_cuda"])
+    told = dataclasses.replace(settings.forward.optimiser, kind="Signs")
+    settings = dataclasses.replace(settings, forward=dataclasses.replace(settings.forward, optimiser=told))
+    backend = select_backend("numpy")
+    optimiser = build_run(settings, backend, Workers(1), Draws(1, backend)).learner.optimiser
+    before = [p.copy() for p in optimiser.parameters]
+    optimiser.step([np.ones_like(p) for p in before])
+    for old, p, rate in zip(before, optimiser.parameters, (0.5, 0.5, 0.25, 0.25), strict=True):
+        np.testing.assert_allclose(old - p, 0.5 * rate)

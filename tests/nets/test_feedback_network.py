@@ -202,3 +202,13 @@ def test_a_part_knows_the_whole():
     for l in range(3):
         np.testing.assert_array_equal(part.v[l], whole.v[l][4:])
         np.testing.assert_array_equal(part.r[l], whole.r[l][4:])
+
+
+@pytest.mark.parametrize("bias", (True, False))
+def test_parameters_are_handed_out_by_layer(bias):
+    net = make_net(bias=bias)
+    for l, w in enumerate(net.weights):
+        expected = [w, net.biases[l]] if bias else [w]
+        found = net.of_layer(net.parameters, l)
+        assert len(found) == len(expected) and all(one is other for one, other in zip(found, expected, strict=True))
+        assert net.layers_of_parameters.count(l) == len(found)

@@ -6,7 +6,7 @@ import pytest
 from core.clipping import clip_each, clip_together
 from dfc.feedback_learning import normal_controller
 from dfc.simulation import record
-from dfc.teaching import of_layer, output_target
+from dfc.teaching import output_target
 from rules import dfc, dfc_ss, dfc_ssa
 from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import assert_close, assert_float_type, assert_layers_close, every, noise
@@ -98,7 +98,7 @@ def test_clipping(case):
     result, net = taught(case)
     bound = case.meta["clip_grad_norm"]
     for l in range(len(net.weights)):
-        clip_together(of_layer(net, result.gradients, l), bound)
+        clip_together(net.of_layer(result.gradients, l), bound)
     assert_gradients_close(case, result.gradients, suffix="_clipped")
     if result.feedback:
         frozen = "--freeze_fb_weights_output" in case.meta["flags"]
