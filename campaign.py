@@ -3,10 +3,17 @@
 The cheapest cells come first.  The same command continues a campaign that was interrupted: finished runs are left alone.
 """
 
-import shlex
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+import shlex
+from dataclasses import dataclass, replace
 
 import list_seeds
 import run_seed_robustness

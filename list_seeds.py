@@ -1,8 +1,15 @@
 """Print what sweep_seeds.sh has yet to do, or how its seeds stand: the part of --list and --status, for runs of run.py."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+from dataclasses import dataclass
 
 import run as program
 from core.options import Parser, UsageError, add_arguments

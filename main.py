@@ -4,10 +4,18 @@ Meulemans, Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento, Grewe, "Cred
 Feedback Control", NeurIPS 2021, arXiv:2106.07887.
 """
 
-import dataclasses
-import datetime
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+import dataclasses
+import datetime
+import shlex
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +25,7 @@ from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
 from core.paths import make_numbered
 from core.recording import provenance
+from core.signals import StopRequest
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from dfc import settings as command_line
@@ -143,7 +152,8 @@ def main(argv=None):
     def run():
         settings = parse(argv)
         outcome, folder = train(settings)
-        return conclude(outcome, folder.path)
+        with StopRequest():  # the run is over: a signal changes nothing any more
+            return conclude(outcome, folder.path)
 
     return run_program("main.py", run)
 
@@ -160,7 +170,8 @@ def conclude(outcome, path):
         say(f"stopped after epoch {outcome['epoch']}: {outcome.get('reason')}; results in {path}")
         return 0
     if kind == "interrupted":
-        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; --out_dir={path} --load continues it")
+        again = shlex.quote(f"--out_dir={path}") + " --load"
+        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; {again} continues it")
         return 128 + outcome["signal"]
     what = {
         "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",

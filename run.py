@@ -4,11 +4,18 @@ Ahmad, van Gerven, Ambrogioni, "GAIT-prop: A biologically plausible learning rul
 NeurIPS 2020, arXiv:2006.06438.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
 import importlib.util
 import shlex
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -16,9 +23,19 @@ import datasets
 from core import backend as backends
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
-from core.options import Parser, UsageError, add_arguments, add_rule_arguments, as_path, option, split_rule_arguments
+from core.options import (
+    Parser,
+    UsageError,
+    add_arguments,
+    add_rule_arguments,
+    as_path,
+    first_paragraph,
+    option,
+    split_rule_arguments,
+)
 from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
 from core.recording import RunFolder, provenance
+from core.signals import StopRequest
 from core.streams import stream
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
@@ -97,7 +114,7 @@ class Options:
 
 def parse(argv=None):
     """(Options, the rule's options) of a command line; exits with status 2 on a mistake."""
-    parser = Parser(prog="run.py", description=__doc__.split("\n\n")[0], epilog="One run folder per setting; see README.md.")
+    parser = Parser(prog="run.py", description=first_paragraph(__doc__), epilog="One run folder per setting; see README.md.")
     add_arguments(parser, Options)
     add_rule_arguments(parser, Options, RULES, "algorithm")
     given = vars(parser.parse_args(argv))
@@ -228,7 +245,8 @@ def main(argv=None):
     def run():
         options, rule_options = parse(argv)
         outcome, folder = train(options, rule_options)
-        return conclude(options, outcome, folder.path)
+        with StopRequest():  # the run is over: a signal changes nothing any more
+            return conclude(options, outcome, folder.path)
 
     return run_program("run.py", run)
 

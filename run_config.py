@@ -1,8 +1,15 @@
 """Train one experiment: main.py with the options of a module in configs/, or of any other module that has a dict `config`."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+from dataclasses import dataclass
 
 import main as program
 from configs import load, to_argv

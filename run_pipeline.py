@@ -4,11 +4,18 @@ Each pipeline gets a folder of its own, OUT_DIR/NAME__<time>, or --folder.  The 
 interrupted: finished runs are read, unfinished ones go on where they were.  So are runs that run_toy_exp_fig3.py made.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
 import datetime
 import shlex
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from configs import load
 from core.files import FileError, make_folder
@@ -129,7 +136,7 @@ class Pipeline(Sweep):
 
     @property
     def continued(self):
-        return f"--folder={self.folder} goes on"
+        return shlex.quote(f"--folder={self.folder}") + " goes on"
 
     def words_to_continue(self):
         return [] if self.options.folder else [f"--folder={self.folder}"]

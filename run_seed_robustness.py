@@ -3,12 +3,19 @@
 The same command continues a sweep that was interrupted: finished runs are read, unfinished ones go on where they were.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
 import csv
 import io
 import math
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 

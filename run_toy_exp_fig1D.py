@@ -4,10 +4,17 @@ The feedback weights learn in passes over the training samples, unless OUT_DIR/t
 batch is simulated, and the first three samples of it are drawn.
 """
 
-import io
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+import io
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +23,7 @@ from configs import load, to_argv
 from core import backend as backends
 from core.backend import to_host
 from core.files import FileError, make_folder, read_json, replacing, write_arrays
-from core.options import Parser, UsageError, as_path, option
+from core.options import Parser, UsageError, as_path, first_paragraph, option
 from core.outcomes import EXIT_DIVERGED, StoppedByError, run_program
 from core.paths import exists
 from dfc.build import build_network
@@ -190,7 +197,7 @@ def experiment(argv, settings, folder, options):
 
 def main(argv=None):
     """Run one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
-    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
+    parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
 
     def run():

@@ -5,6 +5,14 @@ with J^T (J J^T + gamma I)^-1, the pseudo-inverse and the transpose, all scaled 
 """
 
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +20,7 @@ import numpy as np
 
 from core.files import make_folder, write_arrays
 from core.initialisers import PUBLISHED_INITIALISERS
-from core.options import Parser, add_arguments, as_path, option
+from core.options import Parser, add_arguments, as_path, first_paragraph, option
 from core.outcomes import run_program
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
@@ -104,7 +112,7 @@ def experiment(seed, count):
 
 def main(argv=None):
     """Run one command line; returns the exit status: 0, 2 for a mistake or a folder that cannot be written, 130."""
-    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0])
+    parser = Parser(prog=PROG, description=first_paragraph(__doc__))
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))
 

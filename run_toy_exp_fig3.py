@@ -4,17 +4,24 @@ Trains a 15-10-10-5 network by each of them, with feedback weights that are lear
 those of run_pipeline.py in the same folder too.  The same command continues what was interrupted.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
 import csv
 import io
 import math
-import sys
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 from configs import load
 from core.files import write_text
-from core.options import Parser, UsageError, as_path, option
+from core.options import Parser, UsageError, as_path, first_paragraph, option
 from core.paths import entries, exists, is_folder
 from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
@@ -182,7 +189,7 @@ def curves(summary):
 def main(argv=None):
     """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = Parser(prog=PROG, description=__doc__.split("\n\n")[0], epilog=EPILOG)
+    parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
     return carry_out(PROG, argv, lambda: Experiment(options, overrides), Experiment.conclude)
 

@@ -8,7 +8,7 @@ usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
   --status  print how each seed stands, from its folder alone
   PYTHON    environment variable: the interpreter; default .venv/bin/python beside this script, else python3
 example: ./sweep_seeds.sh 1-5 --algorithm=GAIT --orthogonal_reg=0.1 --nb_layers=4'
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1 # also where this is a link to it
 
 refuse() {
   echo "sweep_seeds.sh: $1" >&2
@@ -50,8 +50,18 @@ for option in "${@:2}"; do
     --list | --status) exec "$python" "$here/list_seeds.py" "$(echo $seeds)" "${@:2}" ;;
   esac
 done
-stopped=
-trap 'stopped=yes' INT TERM # run.py gets the Ctrl-C, too, and saves; the trap is for what comes after it
+stopped='' run=''
+# Hand a signal on to the run, which saves: pass_on NAME STATUS.  A terminal's Ctrl-C reaches it twice, which is the same wish.
+pass_on() {
+  stopped=${stopped:-$2}
+  [[ -z $run ]] || kill -s "$1" "$run" 2>/dev/null
+}
+trap 'pass_on INT 130' INT
+trap 'pass_on TERM 143' TERM
+trap 'pass_on TERM 129' HUP
+trap 'pass_on TERM 138' USR1
+trap 'pass_on TERM 140' USR2
+trap 'pass_on TERM 152' XCPU
 
 # Print what time is left, reckoned from the seeds that were not skipped at once.
 left() {
@@ -62,14 +72,18 @@ left() {
 done=0 failed=() ended=0 count=$(wc -w <<<"$seeds")
 for seed in $seeds; do
   echo "seed $seed ($((ended + 1)) of $count$(left))"
-  "$python" "$here/run.py" "${@:2}" --seed="$seed" --load_or_start
-  status=$?
+  # in the background, so that a signal is handed on at once; there a shell ignores SIGINT, which must not be inherited
+  (trap - INT && exec "$python" "$here/run.py" "${@:2}" --seed="$seed" --load_or_start) <&0 &
+  run=$!
+  until wait "$run"; status=$?; ! kill -0 "$run" 2>/dev/null; do :; done
+  run=''
   ended=$((ended + 1))
-  if [[ -n $stopped || $status -eq 130 || $status -eq 143 ]]; then
+  case $status in 129 | 130 | 138 | 140 | 143 | 152) stopped=${stopped:-$status} ;; esac
+  if [[ -n $stopped ]]; then
     printf 'sweep_seeds.sh: stopped at seed %s; the same command goes on:' "$seed" >&2
     printf ' %q' "$0" "$@" >&2
     echo >&2
-    exit 130
+    exit "$stopped"
   elif [[ $status -eq 0 ]]; then
     done=$((done + 1))
   else

@@ -4,6 +4,13 @@ Both tables read in pandas, R or a spreadsheet without options: numbers are stri
 """
 
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
 
 from core.files import write_text
 from core.options import Parser, UsageError

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.sides import installed, machine, ratio_to_the_fastest, run_pinned
+from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
 PROCESSES = (  # the minibatches that are measured by one process, the fast ones together, and how many times at most
@@ -110,7 +111,7 @@ def line_of(row):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, for slow minibatches at most 2; default 3")
     parser.add_argument("--quick", action="store_true", help="tiny minibatches and few time points: only to see that it runs")

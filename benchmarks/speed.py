@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.sides import NAMES, installed, machine, ratio_to_the_fastest, run_pinned
+from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("peers.py")
 SIZE, LAYERS, BATCH = 784, 5, 60
@@ -63,7 +64,7 @@ def show(case, precision, medians):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of every side")
     parser.add_argument("--rounds", type=int, default=5, help="processes of each side; default 5")
     parser.add_argument("--json", help="write all medians to this file")

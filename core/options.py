@@ -103,6 +103,11 @@ def options_of_rules(record, rules):
     return found
 
 
+def first_paragraph(text):
+    """The first paragraph of a docstring; nothing under python -OO, which drops them."""
+    return (text or "").split("\n\n")[0]
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, and which takes no abbreviated options unless asked to."""
 

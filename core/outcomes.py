@@ -5,8 +5,10 @@ import sys
 
 from tqdm import tqdm
 
+from core.console import lossless
 from core.errors import UserError
 from core.files import FileError
+from core.signals import stoppable
 from core.training import say
 
 EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
@@ -28,22 +30,36 @@ def complain(prog, sentence):
 def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
     """Call `run` and end a program as every script does: returns the exit status, with one sentence on stderr if it went wrong.
 
+    What cannot be printed meanwhile is dropped, and changes no exit status.
+
     prog         name of the script
     run          function () -> exit status
-    interrupted  what to say if Ctrl-C arrives where nothing catches it
+    interrupted  what to say if Ctrl-C or another signal that asks to stop arrives where nothing catches it
     """
-    try:
-        return run()
-    except UserError as error:
-        status, sentence = EXIT_USAGE, error
-    except StoppedByError as error:
-        status, sentence = error.status, error
-    except MemoryError as error:
-        status, sentence = EXIT_FAILED, f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
-    except KeyboardInterrupt:
-        status, sentence = 128 + signal.SIGINT, interrupted
-    complain(prog, sentence)
-    return status
+    with lossless(), stoppable():
+        try:
+            return run()
+        except UserError as error:
+            status, sentence = EXIT_USAGE, error
+        except StoppedByError as error:
+            status, sentence = error.status, error
+        except (MemoryError, RuntimeError) as error:
+            status, sentence = EXIT_FAILED, shortage(error)
+            if sentence is None:
+                raise
+        except KeyboardInterrupt as stop:
+            status, sentence = 128 + getattr(stop, "signal", signal.SIGINT), interrupted
+        complain(prog, sentence)
+        return status
+
+
+def shortage(error):
+    """What the machine has too little of, as a clause, where that is the reason of an error; None for other errors."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
+    if isinstance(error, RuntimeError) and "new thread" in str(error):
+        return f"no more threads can be started ({error}); --threads=1 needs none"
+    return None
 
 
 def run_to_an_outcome(loop, folder, record):
@@ -71,4 +87,11 @@ def run_to_an_outcome(loop, folder, record):
     try:
         return loop.run()
     except (FileError, OSError) as error:  # the latter from pictures and logs, which others write
-        raise StoppedByError(f"{error}. Training stopped in epoch {loop.epoch + 1}; --load continues it") from error
+        problem, status, cause = error, EXIT_FAILED, error
+    except (MemoryError, RuntimeError) as error:
+        problem, status, cause = shortage(error), EXIT_FAILED, error
+        if problem is None:
+            raise
+    except KeyboardInterrupt as error:  # where a host program, and not the loop, handles signals
+        problem, status, cause = "interrupted", 128 + signal.SIGINT, error
+    raise StoppedByError(f"{problem}. Training stopped in epoch {loop.epoch + 1}; --load continues it", status) from cause

@@ -3,16 +3,20 @@
 One panel a setting, one line a layer; folders that differ only in the seed become their mean and a band of one standard deviation.
 """
 
-import re
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
+import re
+from dataclasses import dataclass, replace
 
 from core.drawing import legible
-from core.options import UsageError, option
+from core.options import UsageError, first_paragraph, option
 from figures.drawing import MARKERS, MARKS, draw_runs, new_figure
 from figures.runs import common_setting, drawable, group_by_setting, load_curves, read_series
 
@@ -128,7 +132,7 @@ def picture(runs, options):
 def main(argv=None):
     """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
     folders = ("folder of a run of run.py with --alignment", "results/*_alignment/")
-    return draw_runs(__file__, __doc__.split("\n\n")[0], folders, DEFAULT_OUTPUT, Options, picture, argv)
+    return draw_runs(__file__, first_paragraph(__doc__), folders, DEFAULT_OUTPUT, Options, picture, argv)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ MNIST images, square networks as run.py starts them; the numbers are measured, s
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
 import numpy as np
 from tqdm import tqdm
 
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 from core.initialisers import INITIALISERS
+from core.options import first_paragraph
 from core.streams import stream
 from figures.drawing import new_figure
 from figures.untrained import draw_seeds, finish, first_images, run
@@ -79,7 +83,7 @@ def draw(arrays):
 
 def main(argv=None):
     """Measure and draw; returns the exit status."""
-    return run(__file__, __doc__.split("\n\n")[0], SHAPES, measure, draw, argv)
+    return run(__file__, first_paragraph(__doc__), SHAPES, measure, draw, argv)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 import sys
 from pathlib import Path
 
-import numpy as np
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
 
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    start()
+
+import numpy as np
 
 from core.drawing import default_style
 from figures.drawing import new_figure

@@ -1,11 +1,15 @@
 """Draw figure S1 from a pipeline of figure 3: how stable the controlled network is, and how far its two conditions hold."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
+from dataclasses import dataclass
 
 from core.options import option
 from figures.pipeline import Results, draw_frames, draw_vector, label, run, save_all

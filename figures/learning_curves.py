@@ -4,16 +4,20 @@ Folders that differ only in the seed become one curve: their mean, with a band o
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
+from dataclasses import dataclass
 
 import numpy as np
 
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 from core.drawing import DPI, legible
-from core.options import option
+from core.options import first_paragraph, option
 from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figure
 from figures.runs import common_setting, drawable, load_curves, read_series
 
@@ -132,7 +136,7 @@ def picture(runs, options):
 def main(argv=None):
     """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
     folders = ("folder of a run, with config.json and metrics.csv", "results/*/")
-    return draw_runs(__file__, __doc__.split("\n\n")[0], folders, DEFAULT_OUTPUT, Options, picture, argv)
+    return draw_runs(__file__, first_paragraph(__doc__), folders, DEFAULT_OUTPUT, Options, picture, argv)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@ Angles and the like are drawn layer by layer, as their rolling mean with a band 
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
+from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
-
-if not __package__:  # started as a file: Python looks for modules beside it, not in the root folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from core.drawing import default_style, legible
 from core.files import make_folder

@@ -16,7 +16,7 @@ from core.locks import FolderLock
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
 from core.recording import RunFolder
-from core.signals import StopRequest
+from core.signals import STOP_SIGNALS, StopRequest
 from core.training import say
 from core.workers import default_count
 from sweeps.progress import Progress
@@ -29,11 +29,15 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class Interrupted(Exception):
-    """A sweep was asked to stop, and its runs were; `signal` is the number of what asked."""
+    """A sweep was asked to stop, and its runs were.
 
-    def __init__(self, number):
+    signal  number of what asked
+    lost    for each run that ended without saving where it is, its name and why
+    """
+
+    def __init__(self, number, lost=()):
         super().__init__(signal.Signals(number).name)
-        self.signal = number
+        self.signal, self.lost = number, lost
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
     jobs       number of processes at a time; the cores are divided among them
     quiet      no progress bar and none of what the runs print; it is in LOG anyway
     overwrite  start every run anew
-    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after SIGINT or SIGTERM, by
-               when the runs have saved where they are, so that the same call goes on there
+    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks
+               to stop, by when the runs have saved where they are, so that the same call goes on there
     """
     with _alone(Path(folder)) as lock:
         over = [] if overwrite else [job for job in runs if is_over(job)]
@@ -102,7 +106,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
 
 def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
     """Start the waiting runs, `jobs` at a time, until all have ended or a signal asks to stop."""
-    live, told, cut_short = [], False, False
+    live, told, cut_short, lost = [], False, False, []
     with StopRequest() as stop:
         try:
             while live or (waiting and not stop.signal):
@@ -110,26 +114,28 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                     live.append(_Process(waiting.pop(0), jobs, lock, overwrite, tell, progress))
                 if stop.signal and not told:
                     told = True
-                    _signal(live, stop.signal)
+                    _ask_to_stop(live)
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
                     progress.end(process.job)
                     if process.error and told:
                         cut_short = True
+                        lost += [] if process.saved else [f"{process.job.name} ({process.error})"]
                     else:
                         ended(process.job, process.error)
         finally:
-            _signal(live, signal.SIGTERM)
+            if not told:  # else a run that is about to save would be told twice
+                _ask_to_stop(live)
             for process in live:
                 process.wait()
     if waiting or cut_short:
-        raise Interrupted(stop.signal)
+        raise Interrupted(stop.signal, lost)
 
 
-def _signal(processes, number):
+def _ask_to_stop(processes):
     for process in processes:
-        process.send_signal(number)
+        process.ask_to_stop()
 
 
 def is_over(job):
@@ -196,8 +202,13 @@ class _Process:
         self._printed.seek(begin)
         self._rest, self._last = "", ""
 
-    def send_signal(self, number):
-        self._process.send_signal(number)
+    def ask_to_stop(self):
+        self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def saved(self):
+        """Whether a process that has ended was stopped by a signal and could save."""
+        return self._process.returncode in {128 + number for number in STOP_SIGNALS}
 
     def has_ended(self):
         """Pass on what was printed; once the process has ended, `error` is None or the sentence that tells why."""

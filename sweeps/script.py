@@ -88,7 +88,7 @@ class Sweep:
 def carry_out(prog, argv, make, conclude):
     """Make a sweep, run it and conclude it, or only look at it where its options say so; returns the exit status.
 
-    It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 130 or 143 after a signal.
+    It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 128 + its number after a signal.
 
     argv      the command line, for what to do after an interruption
     make      function () -> Sweep
@@ -106,7 +106,8 @@ def carry_out(prog, argv, make, conclude):
         except Interrupted as stop:
             words = [word for word in argv if word != "--overwrite"]
             again = shlex.join(["python", prog, *words, *sweep.words_to_continue()])
-            raise StoppedByError(f"stopped and saved; this goes on: {again}", 128 + stop.signal) from None
+            lost = f", but without saving {', '.join(stop.lost)}" if stop.lost else " and saved"
+            raise StoppedByError(f"stopped{lost}; this goes on: {again}", 128 + stop.signal) from None
         conclude(sweep)
         return sweep.status
 
