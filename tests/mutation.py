@@ -64,7 +64,7 @@ FEEDBACK_MUTANTS = {
     "gradients of all outputs": ("dfc/losses.py", "(2.0 / output.shape[-1])", "2.0", RULES),
     "W before Q": ("dfc/build.py", "epoch=[feedback, learner,", "epoch=[learner, feedback,", REPLAY),
     "one step size of Q": ("dfc/settings/records.py", 'flags["lr_fb_init"]', 'flags["lr_fb"]', FLAGS),
-    "momentum for Q": ("dfc/settings/records.py", '== "RMSprop" else 0.0', '== "RMSprop" else 0.5', FLAGS),
+    "momentum for Q": ("dfc/settings/records.py", '== "RMSprop" else 0.0', '!= "Adam" else 0.0', FLAGS),
     "noise by threads": ("dfc/learners.py", "(self.part or count)) if noisy else", "(self.part or count)) if 0 else", PROGRAM),
     "totals of all epochs": ("dfc/learners.py", "self._totals, self._batches = None, 0\n        return", "return", PROGRAM),
     "one order for all passes": ("dfc/draws.py", '"shuffle", passed', '"shuffle"', PROGRAM),

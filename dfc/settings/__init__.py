@@ -18,14 +18,9 @@ DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), 
 class Settings(Options):
     """Every flag by its published name with the value that a run uses, and what follows from the flags together.
 
-    Differently from Options, no sentinel is left (of -1 only c_homeostatic, clip_grad_norm, fix_grad_norm keep theirs), and
-        lr                                float, or a tuple of L floats; already divided by target_stepsize with normalize_lr
-        epsilon                           float, or a tuple of L floats
-        lr_fb, lr_fb_init, epsilon_fb, gn_damping  float
-        epochs_fb, extra_fb_epochs        int
-        size_hidden, hidden_activation    tuple, one entry a hidden layer; num_hidden is their number
-        feedback_wd                       0.0 with use_homeostatic_wd_fb; its value is then `homeostatic`
-        out_dir                           None where the folder's name is to be made from the time
+    No option stands for another one any more: of -1 only c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are
+    divided by target_stepsize with normalize_lr; feedback_wd is 0.0 with use_homeostatic_wd_fb, and its value is `homeostatic`;
+    out_dir is None where the folder's name is to be made from the time.
 
     rule         rules.Rule;  rule_options, its Options;  rule_flags, {flag: value} of those that it brings along
     network, forward, feedback  what the builders of dfc/build.py need to know (dfc/settings/records.py)
@@ -41,6 +36,17 @@ class Settings(Options):
     args         {flag: value} for args.txt: as given, completed, lists and lr still as text
     """
 
+    # what arrived as text: numbers, tuples with one entry per layer; whole numbers of passes
+    lr: float | tuple = 0.1
+    lr_fb: float = 0.1
+    lr_fb_init: float = 0.1
+    epsilon: float | tuple = 1e-8
+    epsilon_fb: float = 1e-8
+    gn_damping: float = 0.0
+    size_hidden: tuple = ()
+    hidden_activation: tuple = ()
+    epochs_fb: int = 1
+    extra_fb_epochs: int = 0
     rule: Any = None
     rule_options: Any = None
     rule_flags: dict = field(default_factory=dict)

@@ -56,7 +56,7 @@ def refused(tmp_path, monkeypatch, capfd):
 def outside(name):
     """Numbers just outside the bounds of a flag, and far outside."""
     field = FIELDS[name]
-    bounds, whole = field.metadata["bounds"], field.metadata["kind"] is int
+    bounds, whole = field.metadata["bounds"], int in (field.metadata["kind"], field.metadata["entries"])
     opening, closing = bounds[0], bounds[-1]
     low, high = map(float, bounds[1:-1].split(", "))
     found = []
