@@ -37,7 +37,8 @@ def plan(argv, seed, cost=1.0):
     options, rule_options = program.parse(words)
     folder = Path(options.results_dir, run_name(options, rule_options))
     settings = decisive(options, rule_options)
-    return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost)
+    layers = 1  # which every network has
+    return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers)
 
 
 def main(argv=None):

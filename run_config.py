@@ -72,7 +72,8 @@ def plan(name, folder, config, overrides, prog):
     settings = program.parse(argv, prog)
     if settings.backend == "cupy":
         argv.append("--threads=1")  # more are refused there
-    return Job(name, Path(folder), argv, program.decisive(settings), settings.epochs), settings
+    layers = len(settings.sizes) - 1
+    return Job(name, Path(folder), argv, program.decisive(settings), settings.epochs, layers=layers), settings
 
 
 def main(argv=None):

@@ -73,7 +73,7 @@ def run_to_an_outcome(loop, folder, record):
     net, ended = loop.learner.net, folder.outcome
     if ended and (ended["outcome"] != "finished" or ended["epochs"] >= loop.schedule.epochs):
         if ended["outcome"] in ("finished", "stopped"):
-            folder.check_weights(net)
+            folder.check_weights(net.named_arrays)
         return ended
     checkpoint = folder.checkpoint()
     if checkpoint:

@@ -104,11 +104,11 @@ class RunFolder:
         """A sentence if the folder could not be locked when it was opened; else ""."""
         return self._lock.note if self._lock is not None else ""
 
-    def check_weights(self, net):
-        """Raise FileError if a file of `save_weights` is missing."""
-        for file in self._weight_files(net):
-            if not exists(file):
-                raise FileError(f"{self.path} holds a run that has ended, but its {file.name} is missing; --overwrite starts again")
+    def check_weights(self, names):
+        """Raise FileError if one of these arrays, which a run that has ended has saved, is missing."""
+        for name in names:
+            if not exists(self.path / f"{name}.npy"):
+                raise FileError(f"{self.path} holds a run that has ended, but its {name}.npy is missing; --overwrite starts again")
 
     def check_progress(self, net, epochs, outcome, saved):
         """Raise FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.

@@ -70,17 +70,20 @@ class StopRequest:
 
 
 class _Start(StopRequest):
-    """Ends a program that has not begun; one that has ended is let go in peace."""
+    """Ends a program that has not begun; one that is over is let go in peace."""
 
     def __init__(self):
         super().__init__(self._leave)
-        self.over = False
 
     def _leave(self, number):
-        if not self.over:
-            with contextlib.suppress(OSError):
-                os.write(2, f"{os.path.basename(sys.argv[0])}: interrupted before it began\n".encode(errors="replace"))
-            os._exit(128 + number)
+        with contextlib.suppress(OSError):
+            os.write(2, f"{os.path.basename(sys.argv[0])}: interrupted before it began\n".encode(errors="replace"))
+        os._exit(128 + number)
+
+    def let_go(self):
+        """Ignore these signals: the interpreter resets handlers at its end, where the second of two signals would kill it."""
+        for number in self._previous:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def start():
@@ -101,4 +104,4 @@ def stoppable():
             yield
     finally:
         if isinstance(request._outer, _Start):
-            request._outer.over = True
+            request._outer.let_go()

@@ -52,6 +52,7 @@ class Job:
     program   main.py, or another script beside it
     place     words that make the program write into `folder`; None: --out_dir=folder
     cost      seconds that an epoch takes; only the ratios between jobs matter
+    layers    number of layers whose weights a finished run must have saved
     """
 
     name: str
@@ -62,6 +63,7 @@ class Job:
     program: str = MAIN.name
     place: tuple | None = None
     cost: float = 1.0
+    layers: int = 0
 
 
 def command(job, threads, overwrite=False):
@@ -153,6 +155,7 @@ def is_over(job):
         return outcome is not None
     if outcome["epochs"] > job.epochs:
         raise UsageError(f"--epochs={job.epochs}: {job.folder} holds a run of {outcome['epochs']} epochs already")
+    folder.check_weights(f"{l}Lweights" for l in range(job.layers))
     return outcome["epochs"] == job.epochs
 
 

@@ -76,6 +76,24 @@ FEEDBACK_MUTANTS = {
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }
 
+SIGNALS, LOCKS, LOADING, STREAMS, FILES = (
+    f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files")
+)
+FEEDBACK_MUTANTS |= {
+    "a repeat is a second signal": ("core/signals.py", "now - self._since > SAME_WISH", "True", SIGNALS),
+    "the outer request hears nothing": ("core/signals.py", "self._outer and self._outer.signal is None", "False", SIGNALS),
+    "nohup undone": ("core/signals.py", "before == signal.SIG_IGN and number not in IMPATIENT", "False", SIGNALS),
+    "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
+    "lock opened for reading": ("core/locks.py", "os.O_RDWR | os.O_CREAT", "os.O_RDONLY | os.O_CREAT", LOCKS),
+    "no locks, no word": ("core/outcomes.py", "if folder.note:", "if False:", LOCKS),
+    "lost checkpoint trained anew": ("core/recording.py", "if shown <= epochs and", "if True or", LOADING),
+    "weights of a finished run not looked for": ("core/outcomes.py", 'in ("finished", "stopped")', "in ()", LOADING),
+    "broken pipe ends training": ("core/console.py", "except (OSError, ValueError):  #", "except ():  #", STREAMS),
+    "a link is replaced": ("core/files.py", "Path(os.path.realpath(path))", "Path(path)", FILES),
+    "a pipe is replaced": ("core/files.py", "not (stat.S_ISREG(kind) or", "not (kind or", FILES),
+    "NaN in JSON": ("core/files.py", "not math.isfinite(content)", "False", FILES),
+}  # fmt: skip
+
 
 def tests_pass(folder, tests):
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]

@@ -60,28 +60,37 @@ def same(folder, whole):
     assert all(path.name.startswith(".") for path in folder.iterdir() if path.name not in {p.name for p in whole.iterdir()})
 
 
+def kill_at_random(process, random):
+    """Kill a run at a moment that its own progress sets, however busy the machine is; nothing happens to one that is done.
+
+    It comes after some epochs that the run has told of, within the time that the last of them took, or before the first one.
+    """
+    epochs, times = random.integers(0, 6), [time.monotonic()]
+    while len(times) <= epochs and (line := process.stdout.readline()):
+        times += [time.monotonic()] * line.startswith("epoch ")
+    longest = times[-1] - times[-2] if len(times) > 1 else 0.5
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=random.uniform(0, longest))
+    process.kill()
+
+
 def test_kill_at_twenty_random_moments_and_resume(data, uninterrupted, tmp_path):
     """kill -9 loses at most the epoch in progress; often enough repeated, it hits every part of the program."""
     options = [*SETTINGS, "--nb_epochs=12", "--quiet"]
-    whole, seconds = uninterrupted(*options)
+    whole, _ = uninterrupted(*options)
     random = np.random.default_rng(20)
     kills, resumed, lives = 0, 0, 0
     while kills < 20:
         lives += 1
         place, load = tmp_path / str(lives), []
         while True:
-            begin = time.monotonic()
             process = start(data, f"--results_dir={place}", *options, *load)
             with process:
                 if kills < 20:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=random.uniform(0.3, 0.9) * seconds)
-                    process.kill()  # nothing happens to a process that is done
+                    kill_at_random(process, random)
                 _, err = process.communicate(timeout=60)
             assert process.returncode in (0, -signal.SIGKILL), err
             if process.returncode == 0:
-                if not load:  # then it took less than it was given: the first measurement met a busy moment
-                    seconds = min(seconds, time.monotonic() - begin)
                 break
             kills += 1
             started = list(place.glob("*/config.json"))

@@ -188,6 +188,9 @@ def _and_pass(step, pass_by):
 
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from core.signals import start as start_signals
+
+    start_signals()
     import main
 
     install(setattr)

@@ -192,6 +192,9 @@ def _arrange(fault):
 
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from core.signals import start as start_signals
+
+    start_signals()
     import datasets
     import run
 

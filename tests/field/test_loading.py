@@ -95,3 +95,27 @@ def test_a_process_killed_between_the_measurement_and_the_checkpoint_goes_on(cal
         path.unlink()
     assert call(1, "--load") == 0
     assert (folder() / "DONE").exists()
+
+
+@pytest.mark.parametrize("file", ["0Lweights.npy", "1Lweights.npy"])
+def test_a_sweep_does_not_pass_over_a_finished_run_without_its_weights(file, tmp_path, monkeypatch):
+    """Before it starts anything."""
+    from core.files import FileError
+    from sweeps import processes
+
+    assert tiny_main.in_process(tmp_path, monkeypatch)("--epochs=1") == 0
+    job = processes.Job("a", tmp_path / "run", [], {}, 1, layers=2)
+    assert processes.is_over(job)
+    (job.folder / file).unlink()
+    before = contents(job.folder)
+    with pytest.raises(FileError, match=file):
+        processes.run_all([job], tmp_path / "sweep", lambda *_: None, quiet=True)
+    assert contents(job.folder) == before
+
+
+def test_sweeps_know_how_many_layers_their_runs_have():
+    import run_config
+
+    config = {"size_input": 6, "num_hidden": 2, "size_hidden": "5", "size_output": 3}
+    job, settings = run_config.plan("a", "folder", config, [], "x.py")
+    assert job.layers == 3 and len(settings.sizes) == 4
