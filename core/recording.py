@@ -82,13 +82,15 @@ class RunFolder:
         if holds and not (load or load_or_start or overwrite):
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
+        if not overwrite:
+            self.check()  # before a file of this process is made in the folder of another run
         self._lock = FolderLock(self.path)
         self._lock.take()
         remove_leftovers(self.path)
         if overwrite:
             self._clear()
-        elif holds:
-            self.check()
+        else:
+            self.check()  # whoever had the folder meanwhile
 
     def check(self):
         """Raise UsageError if the folder holds a run of other settings, FileError if that is damaged; nothing is written."""

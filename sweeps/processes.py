@@ -116,7 +116,7 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                     live.append(_Process(waiting.pop(0), jobs, lock, overwrite, tell, progress))
                 if stop.signal and not told:
                     told = True
-                    _ask_to_stop(live)
+                    _ask_to_stop(live, stop.signal)
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
@@ -128,16 +128,17 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                         ended(process.job, process.error)
         finally:
             if not told:  # else a run that is about to save would be told twice
-                _ask_to_stop(live)
+                _ask_to_stop(live, signal.SIGTERM)
             for process in live:
                 process.wait()
     if waiting or cut_short:
         raise Interrupted(stop.signal, lost)
 
 
-def _ask_to_stop(processes):
+def _ask_to_stop(processes, number):
+    """Hand a signal on; all but SIGINT as SIGTERM, which every program knows."""
     for process in processes:
-        process.ask_to_stop()
+        process.send_signal(number if number == signal.SIGINT else signal.SIGTERM)
 
 
 def is_over(job):
@@ -205,8 +206,8 @@ class _Process:
         self._printed.seek(begin)
         self._rest, self._last = "", ""
 
-    def ask_to_stop(self):
-        self._process.send_signal(signal.SIGTERM)
+    def send_signal(self, number):
+        self._process.send_signal(number)
 
     @property
     def saved(self):

@@ -112,8 +112,9 @@ def finish(*argv, fault="", timeout=60):
 
 
 def contents(folder):
-    """{path: bytes, None for a folder} of all that lies below a folder."""
-    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+    """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at a run takes, left out."""
+    found = sorted(path for path in folder.rglob("*") if path.name != ".lock")
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 def read_metrics(folder):
