@@ -34,6 +34,8 @@ from dfc.draws import Draws
 from dfc.evaluation import evaluate
 from dfc.measures.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
 from dfc.measures.summary import SummaryFolder
+from dfc.network import load_weights
+from dfc.protocol import PROTOCOLS
 from dfc.tasks import load_task
 from rules import FEEDBACK_NET_RULES
 
@@ -45,7 +47,7 @@ def parse(argv=None, prog="main.py"):
 
 def evaluation_probe(net, task, settings, workers):
     """The probe of the published series: loss and accuracy on the validation samples, if there are any, and the test samples."""
-    sets = {"val": task.validation, "test": task.test}
+    sets, weighted = {"val": task.validation, "test": task.test}, PROTOCOLS[settings.protocol].weighted_evaluation
 
     def probe():
         row = {}
@@ -54,7 +56,8 @@ def evaluation_probe(net, task, settings, workers):
             for name, samples in sets.items():
                 if samples:
                     classification = settings.task == "classification"
-                    loss, accuracy = evaluate(net, samples, settings.batch_size, workers, classification, bar.update)
+                    how = (workers, classification, bar.update, weighted, settings.first_batches)
+                    loss, accuracy = evaluate(net, samples, settings.batch_size, *how)
                     row |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if classification else {})
         return row
 
@@ -75,7 +78,7 @@ def train(settings):
 
 
 def _train(settings, backend, workers, draws):
-    task = load_task(settings, backend, draws.teacher, settings.quiet)
+    task = load_task(settings, backend, draws.teacher, settings.quiet, split_of(settings, draws))
     if settings.batch_size > len(task.train):
         raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
     folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=not settings.rule.reference)
@@ -84,7 +87,8 @@ def _train(settings, backend, workers, draws):
         tell(settings, folder, backend, workers.count)
         loop = build_loop(settings, backend, task, workers, draws, folder)
         own = own_settings(settings) | {"data_dir": settings.data_dir}
-        every = settings.args | own | {"backend": backend.name, "device": backend.device, "threads": workers.count}
+        own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
+        every = settings.args | settings.successor_flags | own
         return run_unless_singular(loop, folder, provenance(backend, workers.count, every)), folder
     finally:
         folder.close()
@@ -98,6 +102,11 @@ def run_unless_singular(loop, folder, record):
         return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
 
 
+def split_of(settings, draws):
+    """What draws the validation set where it depends on the seed; None where it is always alike."""
+    return draws.split if PROTOCOLS[settings.protocol].seeded_split and "seeded_split" in settings.defects else None
+
+
 def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     run = build_run(settings, backend, workers, draws)
@@ -106,9 +115,13 @@ def build_loop(settings, backend, task, workers, draws, folder):
     if settings.gn_damping_hpsearch and not settings.rule.reference:
         plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
     ends_early = settings.train_only_feedback_parameters and plan.prelude
-    schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size)
+    schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size, first_batches=settings.first_batches)
     probes = [evaluation_probe(run.learner.net, task, settings, workers)]
+    if settings.start_from is not None:
+        load_weights(run.learner.net, settings.start_from)
     loop = Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=plan)
+    for watch in run.watchers.after:
+        watch.last = loop.batches - 1
     if settings.plot_autoencoder_images:
         loop.probes.append(reconstruction_probe(run.learner.net, task, folder.path, loop))
     return loop
@@ -134,7 +147,8 @@ def decisive(settings):
 
 def own_settings(settings):
     """{flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
-    return {name: getattr(settings, name) for name in OWN_SETTINGS} | settings.rule_flags
+    own = {name: getattr(settings, name) for name in OWN_SETTINGS} | settings.rule_flags
+    return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
 
 
 def tell(settings, folder, backend, threads):

@@ -21,12 +21,14 @@ class Schedule:
 
     epochs         number of epochs in all, those of an interrupted run included
     batch_size     samples in a batch; batches follow the order of the samples, the last one may be short
+    first_batches  batches in every pass, the first ones of its order; 0: all
     eval_interval  None: measure after every epoch; k: after batches k, 2k, … below the number of batches of each epoch
     """
 
     epochs: int
     batch_size: int
     eval_interval: int | None = None
+    first_batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Loop:
         self.plan = plan or Plan([learner])
         self.probes, self.folder, self.report, self.quiet = probes, folder, report, quiet
         self.batches = -(-len(samples) // schedule.batch_size)
+        self.batches = min(self.batches, schedule.first_batches or self.batches)
         self.epoch = self.passed = self.batch = 0
         self.series = {"epoch": [], "batch": []}
         self._before = None  # parameters before training, until they have been measured

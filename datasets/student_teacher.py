@@ -32,6 +32,36 @@ def generate(counts, seed, teacher_weights, dtype):
     return sets
 
 
+def generate_small(counts, data_seed, teachers, linear, dtype):
+    """Draws the three sets as the Strong-DFC program does (strong_dfc.md 2).
+
+    The inputs of test, train and validation set, in this order, are uniform in [-1, 1), each from MT19937 with a seed of its own,
+    the next whole number below 100 from MT19937 seeded with `data_seed`.  A teacher is y = phi(… phi(x W_1^T) …) W_L^T with tanh
+    or linear phi, without biases.
+
+    counts     {"train": n, "test": n, "validation": n}
+    data_seed  whole number in [0, 2^32 - 1]
+    teachers   {"train": weights, …}: a list of (n_i, n_{i-1}) arrays for each set, usually the same
+    linear     whether phi is linear
+    dtype      float type in which the teacher computes; inputs are drawn in float64 and rounded to it
+    Returns    as `generate`
+    """
+    seeds, sets = np.random.RandomState(data_seed), {}
+    for name in ("test", "train", "validation"):
+        weights = [np.asarray(w, dtype=dtype) for w in teachers[name]]
+        random = np.random.RandomState(seeds.randint(100))
+        x = random.uniform(-1, 1, (counts[name], weights[0].shape[1])).astype(dtype)
+        sets[name] = x, _teach_small(weights, x, linear)
+    return sets
+
+
+def _teach_small(weights, r, linear):
+    for w in weights[:-1]:
+        r = r @ w.T
+        r = r if linear else np.tanh(r)
+    return r @ weights[-1].T
+
+
 def _teach(weights, r):
     for w in weights[:-1]:
         r = r @ w.T

@@ -1,15 +1,17 @@
 """From settings to the parts of a run: network, learners, and the plan that the loop follows (dfc.md A, D.1, E, F, I, J)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from core.backend import to_host
+from core.clipping import clip_each, clip_together
 from core.optimisers import OPTIMISERS
 from core.training import Plan
 from dfc.activations import ACTIVATIONS
 from dfc.feedback_learning import Q_RULES, squared_norm
+from dfc.joint import JointLearner
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
-from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
+from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.measures.watchers import Watchers, build_watchers
 from dfc.network import FeedbackNetwork
 from dfc.stacked import is_small
@@ -27,13 +29,20 @@ def build_network(settings, backend, draws):
         biases,
         [],
         [ACTIVATIONS[name] for name in settings.activations],
-        CROSS_ENTROPY if settings.classification else SQUARED_ERROR,
+        _loss(settings),
         identity=settings.identity,
         block=backend.block,
+        kinks=settings.kinks,
     )
     if settings.feedback != "none":
         net.feedback = initial_feedback(net, settings, backend, draws)
     return net
+
+
+def _loss(settings):
+    if not settings.classification:
+        return SQUARED_ERROR
+    return CROSS_ENTROPY if settings.worth == 1.0 else soft_cross_entropy(settings.worth)
 
 
 def initial_feedback(net, settings, backend, draws, epoch=0):
@@ -96,15 +105,16 @@ def build_run(settings, backend, workers, draws, part="by size"):
         part = SMALL_PART if is_small(net) else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     watchers = build_watchers(settings, net, settings.rule_options, draws.noise)
-    learner = _forward_learner(net, settings, shared | {"watchers": watchers.forward})
     feedback = pretraining = None
     if phase:
         own = {"name": "feedback", "watchers": watchers.feedback}
-        feedback = _feedback_learner(net, phase, phase.optimiser, shared | own)
+        feedback = _feedback_learner(net, phase, phase.optimiser, phase.rule_settings, shared | own)
         own = {"name": "pretraining", "watchers": watchers.pretraining}
-        pretraining = _feedback_learner(net, phase, phase.first_optimiser, shared | own)
+        pretraining = _feedback_learner(net, phase, phase.first_optimiser, phase.first_settings, shared | own)
+    learner = _forward_learner(net, settings, feedback, shared | {"watchers": watchers.forward, "after": watchers.after})
+    further = [feedback] * phase.extra if phase else []
     plan = Plan(
-        epoch=[feedback, learner, *[feedback] * phase.extra] if phase else [learner],
+        epoch=[feedback, learner, *further] if phase and not settings.rule.joint else [learner, *further],
         prelude=[pretraining] * phase.before if phase else [],
         order=draws.order,
         measure_start=False,
@@ -114,16 +124,25 @@ def build_run(settings, backend, workers, draws, part="by size"):
     return Run(learner, feedback, pretraining, plan, watchers)
 
 
-def _forward_learner(net, settings, shared):
+def _forward_learner(net, settings, feedback, shared):
     about, layers = settings.forward, net.layers_of_parameters
     owned = [index for index, l in enumerate(layers) if l in about.layers]
-    return ForwardLearner(
+
+    def clip_layers(gradients, bound):
+        for l in range(len(net.weights)):
+            clip_together(net.of_layer(gradients, l), bound)
+
+    make = ForwardLearner
+    if feedback and settings.rule.joint:
+        make, shared = JointLearner, shared | {"feedback": feedback}
+    return make(
         net,
-        settings.rule,
+        replace(settings.rule, clips="asked") if about.clip_as_asked else settings.rule,
         settings.rule_options,
         _optimiser([net.parameters[index] for index in owned], [layers[index] for index in owned], about.optimiser),
         owned=owned,
         clip=about.clip,
+        clip_by=clip_layers if about.clip_layers else clip_each,
         fixed=about.fixed,
         frozen=about.frozen,
         correct=count_correct if settings.network.classification else None,
@@ -132,19 +151,24 @@ def _forward_learner(net, settings, shared):
     )
 
 
-def _feedback_learner(net, phase, optimiser, shared):
+def _feedback_learner(net, phase, optimiser, rule_settings, shared):
     owned = range(len(net.feedback) - phase.output_frozen)
     homeostatic = None
     if phase.homeostatic is not None:
         constant = phase.constant if phase.constant > 0.0 else float(to_host(squared_norm(net.feedback)))
         homeostatic = (phase.homeostatic, constant)
+
+    def clip_owned(gradients, bound):
+        clip_each([gradients[index] for index in owned], bound)
+
     return FeedbackLearner(
         net,
         Q_RULES[phase.rule],
-        phase.rule_settings,
+        rule_settings,
         _optimiser([net.feedback[index] for index in owned], owned, optimiser),
         owned=owned,
         clip=phase.clip,
+        clip_by=clip_owned if phase.clip_each else clip_together,
         homeostatic=homeostatic,
         **shared,
     )

@@ -6,6 +6,8 @@ from core.initialisers import PUBLISHED_INITIALISERS
 from core.normals import fill_normals
 from core.streams import noise_stream, stream
 
+SPLIT = 1 << 20  # a place beyond all layers of a teacher
+
 
 class Draws:
     """All draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
@@ -32,6 +34,10 @@ class Draws:
     def teacher(self, layer, n_out, n_in):
         """A weight matrix of the teacher of student_teacher."""
         return PUBLISHED_INITIALISERS["teacher"](stream(self.seed, "data", layer), n_out, n_in)
+
+    def split(self, count):
+        """The order of the training images whose last ones are held out for validation, where that depends on the seed."""
+        return stream(self.seed, "data", SPLIT).permutation(count)
 
     def order(self, passed, count):
         """The order of the samples in the pass that follows `passed` others."""

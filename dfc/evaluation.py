@@ -7,8 +7,8 @@ from utils import count_correct
 CHUNK = 8  # batches in one forward pass
 
 
-def evaluate(net, samples, batch_size, workers, classification, tick=None):
-    """(loss, accuracy) as the published program has them: means over the batches, a short last one counting as much as the others.
+def evaluate(net, samples, batch_size, workers, classification, tick=None, weighted=False, batches=0):
+    """(loss, accuracy) as the published programs have them: means over the batches, a short last one counts as much as others.
 
     net             FeedbackNetwork
     samples         datasets.samples Images or Arrays
@@ -16,18 +16,26 @@ def evaluate(net, samples, batch_size, workers, classification, tick=None):
     workers         core.workers.Workers
     classification  whether targets are labels; else the accuracy is None
     tick            function of a number of samples, called when these are done
+    weighted        let every sample count as much as any other, so that a short last batch counts less (strong_dfc.md 1)
+    batches         measure the first batches only, so many; 0: all
     Returns         Python floats; the device is waited for once
     """
-    measured = []
-    for start in range(0, len(samples), CHUNK * batch_size):
-        inputs, target = samples.batch(slice(start, start + CHUNK * batch_size))
+    measured, counts = [], []
+    end = min(len(samples), batches * batch_size or len(samples))
+    for start in range(0, end, CHUNK * batch_size):
+        inputs, target = samples.batch(slice(start, min(start + CHUNK * batch_size, end)))
         output = forward(net, inputs, workers).r[-1]
         for first in range(0, len(output), batch_size):
             some, wanted = output[first : first + batch_size], target[first : first + batch_size]
             loss = net.loss.value(some, wanted)
             right = count_correct(some, wanted).astype(loss.dtype) / len(some) if classification else loss
             measured.append(array_module(output).stack([loss, right]))
+            counts.append(len(some))
         if tick:
             tick(len(inputs))
-    loss, right = to_host(array_module(*measured).stack(measured).mean(axis=0)).tolist()
+    rows = array_module(*measured).stack(measured)
+    if weighted:
+        shares = [count * len(counts) / sum(counts) for count in counts]
+        rows *= array_module(rows).asarray(shares, dtype=rows.dtype)[:, None]
+    loss, right = to_host(rows.mean(axis=0)).tolist()
     return loss, right if classification else None

@@ -95,19 +95,23 @@ class ForwardLearner(DfcLearner):
 
     rule     rules.Rule;  options, the rule's Options
     owned    indices of net.parameters that the optimiser owns
-    clip     bound on the norm of every gradient array; <= 0: none
+    clip     bound on the norm of every gradient array, or of what `clip_by` clips; <= 0: none
+    clip_by  function (gradients, bound)
     fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
     frozen   compute everything, update nothing
+    after    functions of a Batch like watchers, called after its update
     correct  function (output, labels) -> number of right answers; None where there are no labels
     """
 
     def __init__(
-        self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, fixed=-1.0, frozen=False, correct=None, **shared
-    ):
+        self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_each, fixed=-1.0, frozen=False,
+        correct=None, after=(), **shared,
+    ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
-        self.fixed, self.frozen, self.correct = fixed, frozen, correct
+        self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
+        self.after = list(after)
         self._totals, self._batches = None, 0
         self._gradients = []  # of each part of a batch
 
@@ -116,6 +120,12 @@ class ForwardLearner(DfcLearner):
         batch = self.look(inputs, target, place)
         self._count(batch)
         self._watch(batch)
+        self._move(batch)
+        for watch in self.after:
+            watch(batch)
+
+    def _move(self, batch):
+        """Update the weights."""
         if not self.frozen:
             self.optimiser.step([batch.gradients[index] for index in self.owned])
 
@@ -157,8 +167,11 @@ class ForwardLearner(DfcLearner):
             for total, gradient in zip(gradients, result.gradients, strict=True):
                 total += gradient
         if self.clip > 0.0 and not results[0].clipped:
-            clip_each(gradients, self.clip)
+            self.clip_by(gradients, self.clip)
         return gradients
+
+    def _keepers(self):
+        return [*super()._keepers(), *self.after]
 
     def _count(self, batch):
         """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
@@ -199,28 +212,36 @@ class FeedbackLearner(DfcLearner):
     rule         one of dfc.feedback_learning.Q_RULES;  settings, its FeedbackSettings
     owned        indices of net.feedback that the optimiser owns
     clip         bound on the joint norm of all gradients, those of weights that are not owned included; <= 0: none
+    clip_by      function (gradients, bound) that clips otherwise
     homeostatic  (strength, constant) of the homeostatic decay; None: none
     """
 
-    def __init__(self, net, rule, settings, optimiser, workers, *, owned, clip=-1.0, homeostatic=None, **shared):
+    def __init__(
+        self, net, rule, settings, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_together, homeostatic=None, **shared
+    ):
         super().__init__(net, optimiser, workers, **shared)
-        self.rule, self.settings, self.owned, self.clip, self.homeostatic = rule, settings, owned, clip, homeostatic
+        self.rule, self.settings, self.owned, self.homeostatic = rule, settings, owned, homeostatic
+        self.clip, self.clip_by = clip, clip_by
 
     def step(self, inputs, target, place):
         """One update by one batch."""
         activities = forward(self.net, inputs, self.workers)
-        gradients = self.gradients(activities, place)
-        if self.clip > 0.0:
-            clip_together(gradients, self.clip)
-        self.optimiser.step([gradients[index] for index in self.owned])
+        gradients = self.gradients(activities, place, target)
+        self.update(gradients)
         self._watch(Batch(place, target, activities, gradients, []))
 
-    def gradients(self, activities, place):
-        """[dQ_0 …], the mean over the batch and the homeostatic term."""
+    def update(self, gradients):
+        """Clip the gradients [dQ_0 …] in place and move the weights that are owned."""
+        if self.clip > 0.0:
+            self.clip_by(gradients, self.clip)
+        self.optimiser.step([gradients[index] for index in self.owned])
+
+    def gradients(self, activities, place, target):
+        """[dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
 
         def work(part):
             number, rows = part
-            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number))
+            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number), target[rows])
 
         found = self.workers.map(work, self._parts(len(activities.x), noisy=True))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]

@@ -13,11 +13,13 @@ class Loss:
     value  (output, target) -> the mean over the samples, a 0-d array
     error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples n
     goal   (output, target) -> the target as an array like the output (n, n_L)
+    logits whether the output stands for probabilities, softmax(output)
     """
 
     value: Callable
     error: Callable
     goal: Callable
+    logits: bool = False
 
 
 def softmax(output):
@@ -69,7 +71,7 @@ def soft_cross_entropy(value):
     def error(output, labels):
         return softmax(output) - goal(output, labels)
 
-    return Loss(mean, error, goal)
+    return Loss(mean, error, goal, logits=True)
 
 
 def _squared_error(output, target):
@@ -83,5 +85,6 @@ def _squared_error_error(output, target):
     return (output - target) * (2.0 / output.shape[-1])
 
 
-CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error, _one_hot)  # labels (n,) of integers; the output is the logits
+# labels (n,) of integers; the output is the logits
+CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error, _one_hot, logits=True)
 SQUARED_ERROR = Loss(_squared_error, _squared_error_error, lambda output, target: target)  # targets (n, n_L)

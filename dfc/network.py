@@ -5,9 +5,13 @@ Rows are samples.  Layers are numbered from 0 to L-1; W_l (n_l, n_{l-1}), b_l (n
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.backend import BLOCK, array_module
+from core.files import FileError
 from core.workers import shares
 
 
@@ -46,14 +50,16 @@ class FeedbackNetwork:
     activations  list of L dfc.activations.Activation
     loss         dfc.losses.Loss
     identity     whether Q_{L-1} is known to be the identity, and to stay it
+    kinks        "derivative" or "slope": which of the two `derivative` returns
     block        entries that a pass over memory should handle at a time (core/backend.py)
     """
 
-    def __init__(self, weights, biases, feedback, activations, loss, identity=False, block=BLOCK):
+    def __init__(self, weights, biases, feedback, activations, loss, identity=False, block=BLOCK, kinks="derivative"):
         self.weights, self.biases, self.feedback = weights, biases, feedback
         self.activations = activations
         self.loss = loss
         self.identity = identity
+        self.kinks = kinks
         self.block = block
 
     @property
@@ -126,9 +132,26 @@ class FeedbackNetwork:
         return self.activations[l].slope(activities.v[l], activities.r[l])
 
     def derivative(self, activities, l):
-        """The same as automatic differentiation has it at a kink: the slope below zero."""
-        return self.activations[l].derivative(activities.v[l], activities.r[l])
+        """The same as automatic differentiation has it at a kink: the slope below zero, unless `kinks` says otherwise."""
+        return getattr(self.activations[l], self.kinks)(activities.v[l], activities.r[l])
 
     def transpose_product(self, l, delta):
         """delta W_l: from errors on layer l (n, n_l) to what they mean for the rates below (n, n_{l-1})."""
         return delta @ self.weights[l]
+
+
+def load_weights(net, folder):
+    """Overwrite the arrays of a network with those of a finished run's folder, <layer>Lweights.npy and so on.
+
+    Raises  FileError where one is missing, damaged, or that of another network
+    """
+    for name, array in net.named_arrays.items():
+        path = Path(folder) / f"{name}.npy"
+        try:
+            found = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise FileError(f"--start_from={folder}: {path} cannot be read ({reason})") from None
+        if found.shape != array.shape or found.dtype.kind != "f":
+            raise FileError(f"--start_from={folder}: {path} has shape {found.shape}, where this network has {array.shape}")
+        array[...] = array_module(array).asarray(found, dtype=array.dtype)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 from dfc.controller import Controller, distance
+from dfc.phases import forward_controller
 from dfc.steady_state import SteadyState
 
 
@@ -36,29 +37,11 @@ class Options:
     aim: str = "mean_loss"
 
 
-def controller_from_flags(flags):
-    """The Controller of the forward phase from {flag: value} of main.py."""
-    sigma = flags["sigma"] if flags["noisy_dynamics"] else None
-    return Controller(
-        alpha=flags["alpha_di"],
-        dt=flags["dt_di"],
-        steps=flags["steps"],
-        k_p=flags["k_p"],
-        tau_v=flags["time_constant_ratio"],
-        tau_a=flags["apical_time_constant"],
-        inst_transmission=flags["inst_transmission"],
-        inst_system_dynamics=flags["inst_system_dynamics"],
-        proactive=flags["proactive_controller"],
-        sigma=sigma,
-        sigma_output=sigma,
-    )
-
-
 def options_from_flags(flags):
     """The Options from {flag: value} of main.py."""
     layerwise = flags["inst_transmission"] or flags["inst_system_dynamics"] or flags["simulate_layerwise"]
     return Options(
-        controller=controller_from_flags(flags),
+        controller=forward_controller(flags),
         target_stepsize=flags["target_stepsize"],
         learning_rule=flags["learning_rule"],
         epsilon=flags["epsilon_di"],
@@ -67,6 +50,7 @@ def options_from_flags(flags):
         efficient=flags["efficient_controller"],
         sample0_error=flags["efficient_controller"] and layerwise and flags["sample0_error"] == "published",
         clip_grad_norm=flags["clip_grad_norm"],
+        aim=flags["aim"],
     )
 
 

@@ -1,7 +1,8 @@
-"""When a run of system 2 ends before its last epoch (dfc.md I.6)."""
+"""When a run of system 2 ends before its last epoch (dfc.md I.6; strong_dfc.md 7)."""
 
 from core.backend import array_module
 from datasets.catalogue import BY_FLAG
+from dfc.protocol import PROTOCOLS
 
 LARGEST_WEIGHT = 1000.0
 PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test; before the test for a plateau; its length
@@ -12,7 +13,13 @@ def stop_condition(settings, net):
 
     reference = settings.rule.reference
 
+    protocol = PROTOCOLS[settings.protocol]
+
     def stop(series):
+        if settings.min_acc > 0.0 and len(series["epoch"]) >= PATIENCE and series["acc_train"][-1] < settings.min_acc:
+            return f"the training accuracy is below {settings.min_acc:g} after {PATIENCE} epochs or more"
+        if not protocol.early_stops:
+            return None
         epoch = len(series["epoch"]) - 1
         if not reference and beyond_bounds(net, symmetric=settings.nan_test == "symmetric"):
             return f"a weight is beyond {LARGEST_WEIGHT:g}"

@@ -10,6 +10,7 @@ from datasets.catalogue import BY_FLAG
 from datasets.samples import Arrays, Images, published_table
 from datasets.splits import train_validation_split
 
+LAYERS = 1000  # beyond those of any teacher: the next teacher's begin there
 ARRAYS_FOLDER = "data"  # where the published program looks, under the current folder
 
 
@@ -31,23 +32,25 @@ class Task:
     outputs: int
 
 
-def load_task(settings, backend, teacher_weights=None, quiet=False):
+def load_task(settings, backend, teacher_weights=None, quiet=False, split=None):
     """The task that the options ask for.
 
     settings         has dataset (a key of datasets.catalogue.BY_FLAG), data_dir ("": the default), no_val_set,
                      sizes (n_0, ..., n_L); for images train_samples (0: all); for student_teacher load_ST_dataset,
-                     random_seed, num_train, num_test, num_val
+                     random_seed, num_train, num_test, num_val, teacher_size_hidden (None: the large relu teacher), and for
+                     another one teacher_linear, data_random_seed, defects
     backend          core.backend.Backend
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
     quiet            no progress bar
+    split            function (images) -> their order, of which the last are held out for validation; None: always alike
     Raises           UsageError: data that do not fit the network, a seed that cannot draw them; datasets.DataError
     """
     if BY_FLAG[settings.dataset].task == "regression":
         return _student_teacher(settings, backend, teacher_weights)
-    return _images(settings, backend, quiet)
+    return _images(settings, backend, quiet, split)
 
 
-def _images(settings, backend, quiet):
+def _images(settings, backend, quiet, split):
     about, folder = BY_FLAG[settings.dataset], settings.data_dir or None
     data = datasets.load(about.name, folder, quiet) if about.source else cifar10.load(folder)
     inputs = data.train_images.shape[1]
@@ -60,7 +63,8 @@ def _images(settings, backend, quiet):
         return Images(pixels, labels, table, backend, "inputs" if reconstruct else "labels")
 
     whole = [slice(None)]
-    parts = whole if settings.no_val_set else train_validation_split(len(data.train_labels), about.validation)
+    count = len(data.train_labels)
+    parts = whole if settings.no_val_set else train_validation_split(count, about.validation, split and split(count))
     train, *validation = ((data.train_images[part], data.train_labels[part]) for part in parts)
     if settings.train_samples > len(train[0]):
         raise UsageError(
@@ -79,13 +83,28 @@ def _student_teacher(settings, backend, teacher_weights):
         if settings.random_seed >= 2**32:
             raise UsageError(f"--random_seed={settings.random_seed}: must be below {2**32} for --dataset=student_teacher")
         counts = {"train": settings.num_train, "test": settings.num_test, "validation": settings.num_val}
-        sizes = (settings.sizes[0], *student_teacher.TEACHER_HIDDEN, settings.sizes[-1])
-        weights = [teacher_weights(layer, n_out, n_in) for layer, (n_in, n_out) in enumerate(pairwise(sizes))]
-        sets = student_teacher.generate(counts, settings.random_seed, weights, backend.dtype)
+        sets = _draw_sets(settings, counts, teacher_weights, backend.dtype)
     inputs, outputs = (array.shape[1] for array in sets["train"])
     _check_sizes(settings, inputs, outputs)
     arrays = {name: Arrays(*sets[name], backend) for name in names}
     return Task(arrays["train"], arrays.get("validation"), arrays["test"], inputs, outputs)
+
+
+def _draw_sets(settings, counts, teacher_weights, dtype):
+    """The three sets of student_teacher, made by the large relu teacher or a small one."""
+
+    def teacher(hidden, number=0):
+        layers = enumerate(pairwise((settings.sizes[0], *hidden, settings.sizes[-1])))
+        return [teacher_weights(number * LAYERS + layer, n_out, n_in) for layer, (n_in, n_out) in layers]
+
+    hidden = settings.teacher_size_hidden
+    if hidden is None:
+        return student_teacher.generate(counts, settings.random_seed, teacher(student_teacher.TEACHER_HIDDEN), dtype)
+    if "three_teachers" in settings.defects:
+        teachers = {name: teacher(hidden, number) for number, name in enumerate(("test", "train", "validation"))}
+    else:
+        teachers = dict.fromkeys(counts, teacher(hidden))
+    return student_teacher.generate_small(counts, settings.data_random_seed, teachers, settings.teacher_linear, dtype)
 
 
 def _check_sizes(settings, inputs, outputs):

@@ -34,11 +34,14 @@ def output_target(net, activities, target, options):
     return activities.r[-1] + nudge(net, activities, target, options.target_stepsize, options.aim)
 
 
-def initial_error(net, activities, target, options, error="mse"):
-    """The error (n, n_L) that the controller begins with: what `output_target` gives minus r_L, or for "ce" minus softmax(r_L)."""
+def initial_error(net, activities, target, options):
+    """The error (n, n_L) that the controller begins with: what `output_target` gives minus r_L.
+
+    For labels as targets ("label") of a classification it is the goal minus softmax(r_L), as in training.
+    """
     if options.aim == "label":
         output = activities.r[-1]
-        return net.loss.goal(output, target) - (output if error == "mse" else softmax(output))
+        return net.loss.goal(output, target) - (softmax(output) if net.loss.logits else output)
     return nudge(net, activities, target, options.target_stepsize, options.aim)
 
 

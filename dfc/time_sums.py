@@ -3,6 +3,7 @@
 from core.backend import array_module
 from core.clipping import clip_each
 from core.gradients import RuleResult, layer_gradients
+from dfc.feedback_learning import Fluctuations
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
 from dfc.teaching import convergence, counts, empty_gradients, voltage_errors
@@ -150,6 +151,30 @@ class TimeSum:
     def feedback(self):
         """The gradients of the feedback weights; here there are none, whose learning is another pass."""
         return None
+
+
+class JointSum(TimeSum):
+    """A TimeSum that also sums what teaches Q, where options.feedback says how."""
+
+    def __init__(self, net, activities, options, gradients):
+        super().__init__(net, activities, options, gradients)
+        self._fluctuations = Fluctuations(net, options.feedback.rate) if options.feedback else None
+
+    def observe(self, t, state):
+        super().observe(t, state)
+        if self._fluctuations:
+            self._fluctuations.observe(t, state)
+
+    def take_out(self, other, rows):
+        super().take_out(other, rows)
+        if self._fluctuations:
+            self._fluctuations.take_out(other._fluctuations)
+
+    def feedback(self):
+        if self._fluctuations is None:
+            return None
+        options = self.options
+        return self._fluctuations.gradients(self.activities.count, options.feedback, options.controller.steps)
 
 
 def gradients_step_by_step(net, activities, wanted, options, gradients, noise):

@@ -27,6 +27,7 @@ class Rule:
                      rule that brings its own presynaptic rates or sums over time; the gradients are written to `out`
     feedback         layers whose feedback weights Q it uses: "none", "hidden" (drawn as W is drawn) or "all"
     learns_feedback  whether Q learns, in passes of its own (dfc/feedback_learning.py); else it stays as drawn
+    joint            whether the gradients of Q come with those of W, from one simulation, instead of passes of their own
     controlled       whether a controller nudges the network, so that each RuleResult has a steady state
     simulates        whether the controller is simulated in time, so that samples may fail to converge
     reference        whether it is what other rules are compared with: nothing is measured of it, and it stops at other bounds
@@ -45,6 +46,7 @@ class Rule:
     gradients: Callable | None = None
     feedback: str = "none"
     learns_feedback: bool = False
+    joint: bool = False
     controlled: bool = False
     simulates: bool = False
     reference: bool = False

@@ -17,6 +17,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/rules", "tests/nets", "tests/core/test_parts.py", "tests/core/test_optimisers.py", "tests/reference")
 RULES, REPLAY = "tests/reference", "tests/reference/test_replay.py"
+STRONG = tuple(f"tests/reference/test_strong_{part}.py" for part in ("updates", "replay"))
 LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
 PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
 
@@ -71,6 +72,22 @@ FEEDBACK_MUTANTS = {
     "a chunk is a batch": ("dfc/evaluation.py", "(0, len(output), batch_size)", "(0, len(output), len(output))", PROGRAM),
     "plateau a little early": ("dfc/stopping.py", "epoch > PLATEAU_PATIENCE", "epoch >= PLATEAU_PATIENCE", ENDS),
     "1000 is too much": ("dfc/stopping.py", "<= LARGEST_WEIGHT) for", "< LARGEST_WEIGHT) for", ENDS),
+    "error of the logits": ("dfc/controller.py", 'if c.error == "mse" else softmax(self.r[-1])', 'if c.error else 0', *STRONG),
+    "noise that forgets": ("dfc/controller.py", "noise *= self._decay", "noise *= 0.0", *STRONG),
+    "filter that starts at zero": ("dfc/controller.py", "now[...] = self.u\n", "now[...] = 0.0 * self.u\n", *STRONG),
+    "filter one step late": ("dfc/controller.py", "now if self.controller.proactive else before", "before", *STRONG),
+    "control unfiltered for Q": ("dfc/feedback_learning.py", "return u - self._slow", "return u", *STRONG),
+    "layer scaling upside down": ("dfc/feedback_learning.py", "settings.growth ** (last - l)", "settings.growth**l", *STRONG),
+    "output noise of the hidden layers": ("dfc/feedback_learning.py", "if l < last or", "if l <= last or", *STRONG),
+    "nudge by the batch": ("dfc/teaching.py", '"own_loss": 1}', '"own_loss": activities.count}', *STRONG),
+    "fluctuations of all samples": ("dfc/time_sums.py", "self._fluctuations.take_out(other._fluctuations)", "pass", *STRONG),
+    "ideal feedback a step late": ("dfc/controller.py", "signal * slopes[-1]", "self._next_u * slopes[-1]", *STRONG),
+    "Q before W": ("dfc/joint.py", "self.feedback.update(gradients)", "pass", *STRONG),
+    "pairs clipped apart": ("dfc/build.py", "clip_by=clip_layers if", "clip_by=clip_each if", *STRONG),
+    "error of the later phase": ("dfc/phases.py", 'error="mse" if early else', "error=", *STRONG),
+    "filter of the own phase": ("dfc/phases.py", "name if published else", "name if not published else", *STRONG),
+    "DFA with slopes": ("dfc/protocol.py", "direct_slopes=False", "direct_slopes=True", *STRONG),
+    "batches count alike": ("dfc/protocol.py", "weighted_evaluation=True", "weighted_evaluation=False", *STRONG),
     "time before the first epoch": ("dfc/measures/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),

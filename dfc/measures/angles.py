@@ -8,7 +8,7 @@ from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
-from dfc.teaching import empty_gradients, nudge, steady_gradients
+from dfc.teaching import empty_gradients, initial_error, steady_gradients
 
 SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
 DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
@@ -68,7 +68,7 @@ def ssa_update(net, activities, target, options, rates):
     options  rules.dfc_ssa.Options, or whatever has these; with use_initial_activations the rates are those of the feedforward pass
     rates    r_0 … r_{L-1} of the rule under study at rest
     """
-    difference = nudge(net, activities, target, options.target_stepsize)
+    difference = initial_error(net, activities, target, options)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)
     gradients = empty_gradients(net)
     steady_gradients(net, activities, SteadyState(steady.u, steady.delta_v, steady.v, rates), options, gradients)

@@ -12,7 +12,7 @@ from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_rati
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, norm_names
 from dfc.simulation import simulate
-from dfc.teaching import nudge
+from dfc.teaching import output_target
 
 COMPARED = (  # flag, frame, and the two updates whose angle it holds
     ("save_BP_angle", "bp", "own", "bp"),
@@ -166,7 +166,7 @@ def before_correction(net, batch, options, noise):
     found = []
     for number, rows in enumerate(shares(batch.activities.count, len(batch.results))):
         part = batch.activities.part(rows)
-        target = part.r[-1] + nudge(net, part, batch.target[rows], options.target_stepsize)
+        target = output_target(net, part, batch.target[rows], options)
         found.append(simulate(net, part, target, options.controller, noise and noise(batch.place, number)).vs)
     return [array_module(*each).concatenate(each) for each in zip(*found, strict=True)]
 

@@ -13,7 +13,7 @@ from core.options import UsageError
 from dfc.controller import norms
 from dfc.simulation import record
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import nudge
+from dfc.teaching import initial_error, output_target
 
 SMALLEST = 1e-20  # added to distances, so that a logarithm exists
 SHOWN = 5  # images in a picture
@@ -60,11 +60,12 @@ class DynamicsPlot:
         if number or epoch % self.interval:
             return
         activities = batch.activities
-        move = nudge(self.net, activities, batch.target, self.options.target_stepsize)
+        wanted = output_target(self.net, activities, batch.target, self.options)
         noise = self.noise(batch.place, 0) if self.options.controller.sigma is not None else None
-        trajectory = record(self.net, activities, activities.r[-1] + move, self.options.controller, noise)
+        trajectory = record(self.net, activities, wanted, self.options.controller, noise)
+        move = initial_error(self.net, activities, batch.target, self.options)
         rest = analytical_steady_state(self.net, activities, move, self.options.controller.alpha) if self.compare else None
-        figure = draw_dynamics(trajectory, activities, activities.r[-1] + move, rest)
+        figure = draw_dynamics(trajectory, activities, wanted, rest)
         time = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S_%f")
         figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
 

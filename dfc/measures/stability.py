@@ -6,7 +6,7 @@ from core.backend import array_module, to_host
 from dfc.controller import norms
 from dfc.jacobian import jacobian_blocks, stacked_feedback
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import nudge
+from dfc.teaching import initial_error
 
 MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
 
@@ -114,15 +114,16 @@ def _norms_and_mean(activities):
     return sizes, sum(sizes) / len(sizes)
 
 
-def distance_to_ssa(net, activities, target, output, target_stepsize, alpha):
+def distance_to_ssa(net, activities, target, output, options, alpha):
     """The mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target (dfc.md B.9).
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass of n samples, r_L among it
     target      labels (n,) or targets (n, n_L)
+    options     dfc.simulated.Options of the rule under study
     output      rates of the output layer at rest (n, n_L), those that fell back to the feedforward pass included
     Returns     a 0-d array; NaN if a sample needs no control at all
     """
-    difference = nudge(net, activities, target, target_stepsize)
+    difference = initial_error(net, activities, target, options)
     goal = analytical_steady_state(net, activities, difference, alpha).r[-1]
     return (norms(output - goal) / norms(activities.r[-1] - goal)).mean()

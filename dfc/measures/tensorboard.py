@@ -63,6 +63,8 @@ class Log:
                 self._scalar(f"sample_convergence/{COUNTS[name]}", values[-1], step)
             elif name == "dist_to_NDI":
                 self._scalar("sample_convergence/rel_dist_to_NDI", values[-1], step)
+            elif name.startswith(("loss_lu", "lu_angle", "ratio_ff_fb", "gn_condition")):
+                self._scalar(f"surrogate/{name}", values[-1], step)
             elif name.startswith(("loss_", "acc_")):
                 self._scalar(f"training_metrics/{_metric(name)}", values[-1], step)
         before = series["seconds"][-2] if len(series["seconds"]) > 1 else 0.0

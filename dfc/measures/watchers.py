@@ -15,6 +15,7 @@ import numpy as np
 
 from core.backend import to_host
 from dfc.measures.measures import FIT, AngleMeasure, before_correction, eigenvalue_measure, fit_measure, joined, norm_measure
+from dfc.measures.pass_ends import PassEnds
 from dfc.measures.stability import MATRICES, distance_to_ssa, norm_names
 
 NOT_MEASURED = -1
@@ -119,7 +120,7 @@ class DistanceWatcher(Watcher):
 
     def _distance(self, batch):
         output = joined(batch.results, lambda steady: steady.r[-1:])[0]
-        return distance_to_ssa(self.net, batch.activities, batch.target, output, self.options.target_stepsize, self.alpha)
+        return distance_to_ssa(self.net, batch.activities, batch.target, output, self.options, self.alpha)
 
     def end_epoch(self):
         mean = float(to_host(self._total)) / self._batches
@@ -136,15 +137,16 @@ class DistanceWatcher(Watcher):
 
 @dataclass
 class Watchers:
-    """The watchers of each learner of a run, and what they have collected."""
+    """The watchers of each learner of a run, and what they have collected; `after` see batches of W after their update."""
 
     forward: list
     feedback: list
     pretraining: list
+    after: list = field(default_factory=list)
 
     @property
     def all(self):
-        return [*self.pretraining, *self.feedback, *self.forward]
+        return [*self.pretraining, *self.feedback, *self.forward, *self.after]
 
     def frames(self):
         return {name: frame for watcher in self.all for name, frame in watcher.frames().items()}
@@ -178,6 +180,8 @@ def build_watchers(settings, net, options, noise=None):
         watchers.forward += _vector_watchers(settings, net, options, noise)
         if settings.compare_with_ndi and rule.simulates:
             watchers.forward.append(DistanceWatcher(net, options, settings.alpha_di))
+        if (ends := PassEnds(net, settings)).wanted:
+            watchers.after.append(ends)
     return watchers
 
 
@@ -188,8 +192,11 @@ def _watch_feedback(watchers, settings, net, measures):
         if measures:
             watchers.forward.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles".format), every))
         return
+    if measures and settings.rule.joint:
+        watchers.forward.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles".format), every))
     if measures:
         watchers.pretraining.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles_init".format), every))
+    if measures and not settings.rule.joint:
         fit = fit_measure(net, settings, measures, "{}_angles".format)
         watchers.feedback.append(FrameWatcher(*fit, every, lambda passed: (passed - first) % epoch == 0))
     if settings.compute_gn_condition_init:

@@ -6,8 +6,10 @@ from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
 from datasets.catalogue import BY_FLAG
+from dfc.protocol import PROTOCOLS
+from dfc.settings import strong
 from dfc.settings.checks import check_options, check_settings
-from dfc.settings.flags import ANGLES, OWN, Options
+from dfc.settings.flags import ANGLES, OWN, STRONG, Options
 from dfc.settings.notes import notes_on
 from dfc.settings.records import FeedbackPhase, ForwardSettings, NetworkSettings, feedback_phase, forward_settings, network_settings
 
@@ -27,6 +29,9 @@ class Settings(Options):
     task         "classification", "regression" or "autoencoder"
     sizes        (n_0, ..., n_L)
     activations  names of phi_1 ... phi_L; that of logits is "linear"
+    aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
+    slopes       whether the errors of DFA contain phi'
+    successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags, those of them that differ from their defaults
     precision    "float64" or "float32"
     steps        time points of the forward phase: tmax_di rounded half to even
     steps_fb     time points while Q learns: tmax_di_fb truncated
@@ -56,7 +61,11 @@ class Settings(Options):
     task: str = ""
     sizes: tuple = ()
     activations: tuple = ()
-    aim: str = "mean_loss"
+    aim: str = ""
+    error: str = ""
+    slopes: bool = True
+    successor_flags: dict = field(default_factory=dict)
+    strong_flags: dict = field(default_factory=dict)
     precision: str = "float64"
     steps: int = 0
     steps_fb: int = 0
@@ -101,9 +110,15 @@ def resolve(given, rules):
     rule = values["rule"] = _find_rule(values, rules)
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)
     _complete(values)
-    published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] != OWN]
+    strong.complete(values, BY_FLAG[values["dataset"]].task)
+    strong.fit_time_constants(values)
+    published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
     text = values["args"] = {name: values[name] for name in published}
     values |= read_lists(Options, values)
+    strong.read_lists(values)
+    added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
+    values["successor_flags"] = {name: values[name] for name in added}
+    values["strong_flags"] = {name: values[name] for name, default in added.items() if getattr(options, name) != default}
     _read_layers(values, text, "num_hidden" in given)
     _read_rates(values, text)
     _derive(values)
@@ -128,9 +143,10 @@ def _find_rule(values, rules):
 
 def _complete(values):
     """Steps 2 to 9: what stands for another option becomes its value; times become whole numbers."""
+    follows = PROTOCOLS[values["protocol"]].apical_follows
+    if follows == "dt_di_fb" and values["apical_time_constant_fb"] == -1:
+        values["apical_time_constant_fb"] = values[follows]  # which follows dt_di in its turn, where it is -1 too
     complete(Options, values)
-    for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
-        values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
     values["steps"] = round(values["tmax_di"])
     for name in ("epochs_fb", "extra_fb_epochs", "tmax_di_fb"):
         values[name] = int(values[name])
@@ -164,7 +180,7 @@ def _read_rates(values, text):
             raise UsageError(f"--{name}={text[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
     if len(epsilons) > 1 and len(rates) == 1:
         raise UsageError(f"--epsilon={text['epsilon']}: one number a layer needs an --lr with one number a layer")
-    if values["normalize_lr"]:
+    if values["normalize_lr"] and (values["rule"].controlled or PROTOCOLS[values["protocol"]].normalize_all):
         rates = tuple(rate / values["target_stepsize"] for rate in rates)
         if max(rates) == float("inf"):
             raise UsageError(f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)")

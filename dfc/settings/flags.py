@@ -13,6 +13,7 @@ from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.activations import ACTIVATIONS
 from dfc.feedback_learning import Q_RULES
+from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
 from dfc.teaching import LEARNING_RULES
 
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
@@ -22,6 +23,7 @@ ANGLES = (  # what is measured as an angle or beside one, and needs --save_df or
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
     "save_GNT_ss_no_ss_angle", "gn_damping_hpsearch", "save_nullspace_norm_ratio", "save_condition_gn",
 )  # fmt: skip
+STRONG = "Strong-DFC"  # the group of what the successor of the published program adds (docs/strong_dfc.md)
 OWN = "machine and files"  # the group of the flags that are not published
 
 _data = partial(option, group="dataset")
@@ -32,6 +34,7 @@ _misc = partial(option, group="misc")
 _log = partial(option, group="logging")
 _control = partial(option, group="dynamical_inversion")
 _dfc = partial(option, group="dfc")
+_strong = partial(option, group=STRONG)
 _own = partial(option, group=OWN)
 
 # what a flag acts only with, as --help prints it; dfc/settings/needs.py tells whether a run has it
@@ -39,6 +42,7 @@ TEACHER, ADAM, ADAM_FB = "--dataset=student_teacher", "--optimizer=Adam", "--opt
 COMPARED, CLIPPING = "a rule other than BP", "a rule that clips as asked"
 FEEDBACK, LEARNED = "a rule with feedback weights", "feedback weights that learn"
 NORMAL, HOMEOSTATIC = "--fb_learning_rule=normal_controller", "--use_homeostatic_wd_fb"
+SUCCESSOR = "--protocol=strong2022"
 CONTROL, SIMULATION, EFFICIENT = "a rule with a controller", "a simulated controller", "--efficient_controller"
 
 POSITIVE, FROM_0, COUNT, FINITE = "(0, inf)", "[0, inf)", "[1, inf)", "(-inf, inf)"
@@ -211,6 +215,42 @@ class Options:
     simulate_layerwise: bool = _dfc(False, "simulate layer by layer; inst_transmission implies it", needs=CONTROL)
     include_non_converged_samples: bool = _dfc(False, "learn from samples that did not converge too", needs=SIMULATION)
     beta_homeostatic: float = _dfc(0.01, "no effect (deprecated)", bounds=FINITE)
+
+    protocol: str = _strong("dfc2021", "what changes numbers between the two published programs", choices=tuple(PROTOCOLS))
+    strong_feedback: bool = _strong(False, "drive the output to the target itself, not a nudge towards it")
+    target_class_value: float = _strong(
+        1.0, "worth of the right class in the target; the others share the rest; 1 is 0.99 with strong_feedback", bounds="(0, 1]"
+    )
+    output_sigma: float = _strong(-1.0, "noise of the output layer", bounds=FROM_0, follows="sigma", needs=SIMULATION)
+    low_pass_filter_noise: bool = _strong(False, "coloured noise instead of white; Strong-DFC has it always", needs=CONTROL)
+    tau_noise: float = _strong(0.8, "time constant of coloured noise", bounds=POSITIVE, needs=CONTROL)
+    low_pass_filter_u: bool = _strong(False, "layers feel a low-passed control signal", needs=CONTROL)
+    tau_f: float = _strong(0.9, "time constant of that filter, and of the one that teaches Q", bounds="(0, 1)", needs=CONTROL)
+    scaling_fb_updates: bool = _strong(
+        False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below", needs=NORMAL
+    )
+    pretrain_without_controller: bool = _strong(False, "Strong-DFC: hold the output where it is before epoch 1", needs=LEARNED)
+    momentum_fb: float = _strong(None, "momentum for Q", bounds="[0, 1)", kind=float, follows="momentum", needs=SUCCESSOR)
+    use_jacobian_as_fb: bool = _strong(False, "ideal feedback: layers feel J^T u; Q is not learned", needs=SIMULATION)
+    min_acc: float = _strong(0.0, "stop after the fourth epoch if the training accuracy is below", bounds="[0, 1]")
+    first_batches: int = _strong(0, "batches in each pass and evaluation; 0: all", bounds=FROM_0)
+    start_from: str = _strong(
+        None, "folder of a run whose W, b and Q this one starts with; no passes before epoch 1", kind=as_path, metavar="PATH"
+    )
+    teacher_size_hidden: str = _strong(
+        "0", "hidden layers of a tanh teacher; 0: the large relu teacher", entries=int, bounds=FROM_0, metavar="LIST", needs=TEACHER
+    )
+    teacher_linear: bool = _strong(False, "that teacher is linear instead of tanh", needs=TEACHER)
+    data_random_seed: int = _strong(42, "seed of the inputs for that teacher", bounds="[0, 4294967296)", needs=TEACHER)
+    defects: str = _strong(
+        "kept",
+        f"published defects: some of {', '.join(DEFECTS)}; or none, all, or kept: {', '.join(KEPT)}",
+        entries=("kept", "none", "all", *DEFECTS),
+        metavar="LIST",
+    )
+    save_H_angle: bool = _strong(False, "angles with the updates that descend the surrogate loss H")
+    save_lu_loss: bool = _strong(False, "surrogate loss H of each epoch")
+    save_ratio_ff_fb: bool = _strong(False, "feedback drive over forward drive of each layer")
 
     backend: str = _own("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
     device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=FROM_0)

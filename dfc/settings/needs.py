@@ -35,6 +35,7 @@ MISSING = {
     flags.SIMULATION: _simulation,
     flags.EFFICIENT: lambda s: _simulation(s) or _unless(s.efficient_controller, f"without {flags.EFFICIENT}"),
     flags.LEARNED: _learned,
+    flags.SUCCESSOR: lambda s: _learned(s) or _unless(s.protocol == "strong2022", f"without {flags.SUCCESSOR}"),
     flags.NORMAL: lambda s: _learned(s) or _normal(s),
     flags.ADAM_FB: lambda s: _learned(s) or _unless(s.optimizer_fb == "Adam", f"with --optimizer_fb={s.optimizer_fb}"),
     flags.HOMEOSTATIC: lambda s: _learned(s) or _unless(s.use_homeostatic_wd_fb, f"without {flags.HOMEOSTATIC}"),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
+from dfc.phases import feedback_settings, joint_settings
+from dfc.protocol import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class NetworkSettings:
     feedback        layers that have feedback weights (rules.Rule)
     initial_q       "weight_product" or the initialiser of Q;  noise_q, standard deviation of what is added to weight products
     identity        whether the Q of the output layer stays the identity
+    worth           of the right class in the target of a classification
+    kinks           "derivative" or "slope": phi' at zero in BP (dfc.network)
     """
 
     sizes: tuple
@@ -29,6 +32,8 @@ class NetworkSettings:
     initial_q: str
     noise_q: float
     identity: bool
+    worth: float
+    kinks: str
 
 
 @dataclass(frozen=True)
@@ -46,35 +51,43 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class ForwardSettings:
-    """How W learns: its optimiser, the layers that learn (from 0), and the arguments of dfc.learners.ForwardLearner."""
+    """How W learns: its optimiser, the layers that learn (from 0), and the arguments of dfc.learners.ForwardLearner.
+
+    clip_layers    whether W_l and b_l are clipped by their joint norm;  clip_as_asked, whether every rule is
+    """
 
     optimiser: OptimiserSettings
     layers: tuple
     clip: float
     fixed: float
     frozen: bool
+    clip_layers: bool
+    clip_as_asked: bool
 
 
 @dataclass(frozen=True)
 class FeedbackPhase:
     """How Q learns.
 
-    rule                name in dfc.feedback_learning.Q_RULES;  rule_settings, what that rule needs
+    rule                name in dfc.feedback_learning.Q_RULES
+    rule_settings       what that rule needs in the passes of each epoch;  first_settings, in the passes before the first epoch
     optimiser           in the passes of each epoch;  first_optimiser, in the passes before the first epoch
-    before, extra       numbers of passes before the first epoch, and after each epoch on top of the one that precedes it
+    before, extra       numbers of passes before the first epoch, and at the end of each epoch
     output_frozen       whether the Q of the output layer stays the identity
-    clip                bound on the joint norm of the gradients
+    clip                bound on the joint norm of the gradients, or with clip_each on every norm
     homeostatic         strength of the homeostatic term, None without;  constant, the squared norm it draws to, -1: the initial one
     """
 
     rule: str
     rule_settings: FeedbackSettings
+    first_settings: FeedbackSettings
     optimiser: OptimiserSettings
     first_optimiser: OptimiserSettings
     before: int
     extra: int
     output_frozen: bool
     clip: float
+    clip_each: bool
     homeostatic: float | None
     constant: float
 
@@ -91,6 +104,8 @@ def network_settings(flags):
         initial_q=flags["initialization_K"],
         noise_q=flags["noise_K"],
         identity=flags["freeze_fb_weights"] or flags["freeze_fb_weights_output"],
+        worth=flags["target_class_value"],
+        kinks=PROTOCOLS[flags["protocol"]].kinks,
     )
 
 
@@ -104,40 +119,38 @@ def forward_settings(flags):
     optimiser = OptimiserSettings(
         flags["optimizer"], flags["lr"], flags["forward_wd"], flags["momentum"], flags["beta1"], flags["beta2"], flags["epsilon"]
     )
-    return ForwardSettings(optimiser, layers, flags["clip_grad_norm"], flags["fix_grad_norm"], flags["freeze_forward_weights"])
+    protocol = PROTOCOLS[flags["protocol"]]
+    return ForwardSettings(
+        optimiser,
+        layers,
+        flags["clip_grad_norm"],
+        flags["fix_grad_norm"],
+        flags["freeze_forward_weights"],
+        protocol.clip_layers,
+        protocol.clip_as_asked,
+    )
 
 
 def feedback_phase(flags):
-    """The FeedbackPhase of {flag: resolved value}; None where Q does not learn.
-
-    The target is the output itself, the noise always on, control never proactive (dfc.md B.2).
-    """
+    """The FeedbackPhase of {flag: resolved value}; None where Q does not learn."""
     if flags["freeze_fb_weights"] or not flags["rule"].learns_feedback:
         return None
-    controller = Controller(
-        alpha=flags["alpha_fb"],
-        dt=flags["dt_di_fb"],
-        steps=flags["steps_fb"],
-        k_p=flags["k_p_fb"],
-        tau_v=flags["time_constant_ratio_fb"],
-        tau_a=flags["apical_time_constant_fb"],
-        inst_transmission=flags["inst_transmission_fb"],
-        inst_system_dynamics=flags["inst_system_dynamics"],
-        sigma=flags["sigma_fb"],
-        sigma_output=flags["sigma_output_fb"],
-    )
-    # of the published optimisers of Q RMSprop alone takes the momentum
-    momentum = flags["momentum"] if flags["optimizer_fb"] == "RMSprop" else 0.0
+    protocol, joint = PROTOCOLS[flags["protocol"]], flags["rule"].joint
+    momentum = flags["momentum_fb"]
+    if not protocol.feedback_momentum:  # of the optimisers of dfc.md RMSprop alone takes the momentum
+        momentum = flags["momentum"] if flags["optimizer_fb"] == "RMSprop" else 0.0
     others = (flags["feedback_wd"], momentum, flags["beta1_fb"], flags["beta2_fb"], flags["epsilon_fb"])
     return FeedbackPhase(
-        flags["fb_learning_rule"],
-        FeedbackSettings(controller, flags["sigma_fb"], flags["alpha_di"]),
+        "normal_controller" if joint else flags["fb_learning_rule"],
+        joint_settings(flags, "extra") if joint else feedback_settings(flags, "feedback"),
+        joint_settings(flags, "pretraining") if joint else feedback_settings(flags, "pretraining"),
         OptimiserSettings(flags["optimizer_fb"], flags["lr_fb"], *others),
         OptimiserSettings(flags["optimizer_fb"], flags["lr_fb_init"], *others),
         before=flags["epochs_fb"],
         extra=flags["extra_fb_epochs"],
         output_frozen=flags["freeze_fb_weights_output"],
         clip=flags["clip_grad_norm"],
+        clip_each=protocol.clip_each_feedback,
         homeostatic=flags["homeostatic"],
         constant=flags["c_homeostatic"],
     )

@@ -25,6 +25,7 @@ FRAMES = "--save_df --log_interval=1"
 LOGS = "--save_logs --log_interval=1"
 BP = " ".join(RULES["BP"])
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"
+STRONG = " ".join(RULES["Strong-DFC"])
 PARTLY = "--tmax_di=40"  # time points after which some samples have converged and some have not
 # The memory-saving simulation where its first error decides which samples converge
 FIRST_ERROR = "--efficient_controller --epsilon_di=0.08 --target_stepsize=0.0001"
@@ -157,6 +158,28 @@ EFFECTS = {
     "overwrite": ("before", "--overwrite", "status"),
     "quiet": ("!--quiet", "--quiet", "out"),
     "sample0_error": (FIRST_ERROR, "--sample0_error=corrected", NUMBERS),
+    "protocol": ("--clip_grad_norm=0.01", "--protocol=strong2022", NUMBERS),
+    "strong_feedback": ("--include_non_converged_samples --lr=1e-5", "--strong_feedback", NUMBERS),
+    "target_class_value": (IMAGES, "--target_class_value=0.9", NUMBERS),
+    "output_sigma": (STRONG, "--output_sigma=0.2", NUMBERS),
+    "low_pass_filter_noise": ("--noisy_dynamics --include_non_converged_samples", "--low_pass_filter_noise", NUMBERS),
+    "tau_noise": (STRONG, "--tau_noise=0.3", NUMBERS),
+    "low_pass_filter_u": (STRONG, "--low_pass_filter_u", NUMBERS),
+    "tau_f": (STRONG, "--tau_f=0.5", NUMBERS),
+    "scaling_fb_updates": (STRONG, "--scaling_fb_updates", NUMBERS),
+    "pretrain_without_controller": (STRONG, "--pretrain_without_controller", NUMBERS),
+    "momentum_fb": ("--protocol=strong2022", "--momentum_fb=0.5", NUMBERS),
+    "use_jacobian_as_fb": (STRONG, "--use_jacobian_as_fb", NUMBERS),
+    "min_acc": (f"{IMAGES} --epochs=5", "--min_acc=1", NUMBERS),
+    "first_batches": ("", "--first_batches=2", NUMBERS),
+    "start_from": ("", "--start_from=/nowhere", "status"),
+    "teacher_size_hidden": ("", "--teacher_size_hidden=4", NUMBERS),
+    "teacher_linear": ("--teacher_size_hidden=4", "--teacher_linear", NUMBERS),
+    "data_random_seed": ("--teacher_size_hidden=4", "--data_random_seed=7", NUMBERS),
+    "defects": (f"{STRONG} --time_constant_ratio_fb=0.3 --scaling_fb_updates", "--defects=none", NUMBERS),
+    "save_H_angle": (STRONG, "--save_H_angle", "series summary"),
+    "save_lu_loss": (STRONG, "--save_lu_loss", "series summary"),
+    "save_ratio_ff_fb": (STRONG, "--save_ratio_ff_fb", "series summary"),
 }
 ELSEWHERE = {  # flags that this table cannot show, and what does
     "nan_test": "needs weights beyond 1000: tests/cli/test_main_bad_ends.py",
@@ -315,7 +338,7 @@ def test_every_activation_runs_in_hidden_and_output_layers(activation, rule, tmp
     """DFA inverts its output: dfc.md F.2 has linear and sigmoid ones alone."""
     call = in_process(tmp_path, monkeypatch)
     output = "linear" if rule == "DFA" and activation not in ("linear", "sigmoid") else activation
-    rate = "--lr=1e-6" if rule == "BP" else "--lr=0.001"
+    rate = "--lr=1e-6" if rule in ("BP", "Strong-DFC") else "--lr=0.001"
     assert call(*RULES[rule], f"--hidden_activation={activation}", f"--output_activation={output}", rate) == 0
     assert all(np.isfinite(array).all() for array in arrays(tmp_path / "run").values())
 
@@ -487,7 +510,8 @@ def test_float32_follows_float64(tmp_path, monkeypatch):
         found = []
         for precision in ([], ["--single_precision"]):
             place = tmp_path / f"{rule}{len(precision)}"
-            assert call(*flags, *precision, "--freeze_fb_weights", "--include_non_converged_samples", f"--out_dir={place}") == 0
+            options = (*flags, *precision, "--freeze_fb_weights", "--include_non_converged_samples", "--sigma=1e-7")
+            assert call(*options, f"--out_dir={place}") == 0
             found.append(arrays(place))
         for name, double in found[0].items():
             # a difference of rates 1e-3 apart keeps four digits less than the rates, and the steps follow it
@@ -539,6 +563,9 @@ def test_help_comes_at_once():
     assert all(f"--{name}" in done.stdout for name in FLAGS)
 
 
+MEASURED = tuple(f"series_{name}" for name in ("dist_to_NDI", "lu_angle", "loss_lu", "ratio_ff_fb", "gn_condition"))
+
+
 def test_measuring_changes_nothing_that_is_learned(run_line, tmp_path):
     """All measurements at once; they may say no word about the numbers, and a checkpoint goes on without them."""
     flags = [name for name in FLAGS if name.startswith("save_") and name != "save_fb_statistics_init"]
@@ -551,5 +578,5 @@ def test_measuring_changes_nothing_that_is_learned(run_line, tmp_path):
     assert without["weights"] == with_all["weights"]
     assert {name: with_all["series"][name] for name in without["series"]} == without["series"]
     measured = checkpoint(tmp_path / "runs" / "run")
-    own = {name: array for name, array in measured.items() if not name.startswith("seen_") and name != "series_dist_to_NDI"}
+    own = {name: array for name, array in measured.items() if not name.startswith(("seen_", *MEASURED))}
     assert own == plain

@@ -20,8 +20,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 TEACHER_HIDDEN = (12, 12)
 TRAIN, VALIDATION, TEST = 24, 10, 12
-# Three batches a pass, the last one short; 2 passes an epoch where Q is trained, one before the first.  The controller comes to
-# rest within its 60 time points, so that most samples converge and every rule learns.
+# Three batches a pass, the last one short; 2 passes an epoch where Q is trained in passes of its own, one before the first.  The
+# controller comes to rest within its 60 time points, so that most samples converge and every rule learns.
 TINY = (
     "--num_train=20", f"--num_val={VALIDATION}", f"--num_test={TEST}", "--batch_size=8", "--size_input=6", "--size_hidden=[7, 5]",
     "--size_output=3", "--tmax_di=60", "--tmax_di_fb=20", "--dt_di=0.1", "--alpha_di=0.01", "--k_p=0.5",
@@ -29,15 +29,17 @@ TINY = (
     "--lr=0.05", "--lr_fb=0.01", "--epochs=2", "--threads=1", "--quiet",
 )  # fmt: skip
 BATCHES = 3
+STRONG = ("--network_type=Strong-DFC", "--strong_feedback", "--protocol=strong2022", "--include_non_converged_samples")
 RULES = {  # rule: its flags
     "BP": ("--network_type=BP", "--lr=2e-5"),
     "DFA": ("--network_type=DFA",),
     "DFC": ("--grad_deltav_cont",),
     "DFC-SS": (),
     "DFC-SSA": ("--ndi",),
+    "Strong-DFC": (*STRONG, "--lr=2e-5", "--lr_fb=1e-5"),
 }
 FIXED = ("--freeze_fb_weights",)
-VARIANTS = dict(RULES) | {f"{name}, fixed": (*RULES[name], *FIXED) for name in ("DFC", "DFC-SS", "DFC-SSA")}
+VARIANTS = dict(RULES) | {f"{name}, fixed": (*RULES[name], *FIXED) for name in ("DFC", "DFC-SS", "DFC-SSA", "Strong-DFC")}
 TIMES = ("avg_time_per_epoch",)  # what no two runs have in common
 
 

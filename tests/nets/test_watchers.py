@@ -248,7 +248,7 @@ def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_a
 
     def measure(seen):
         output = joined(seen.results, lambda steady: steady.r[-1:])[0]
-        return float(distance_to_ssa(net, seen.activities, seen.target, output, 0.1, 0.01))
+        return float(distance_to_ssa(net, seen.activities, seen.target, output, dfc_ssa.Options(0.1), 0.01))
 
     spy = Spy(run.learner, measure)
     for epoch in range(2):

@@ -9,7 +9,7 @@ from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
-from rules import dfc_ss, dfc_ssa
+from rules import dfc_ss, dfc_ssa, strong_dfc
 from tests.reference import dfc_cases
 from tests.reference.dfc_cases import assert_close, assert_layers_close
 
@@ -87,14 +87,17 @@ def rule_options(case):
     meta = case.meta
     if meta["ssa"]:
         return dfc_ssa.Options(meta["target_stepsize"], meta["alpha_di"], meta["learning_rule"], aim=aim(meta, case))
-    return dfc_ss.Options(
-        controller=controller(meta),
-        target_stepsize=meta["target_stepsize"],
-        learning_rule=meta["learning_rule"],
-        epsilon=meta["epsilon_di"],
-        include_non_converged_samples=not meta["include_only_converged_samples"],
-        aim=aim(meta, case),
-    )
+    shared = {
+        "controller": controller(meta),
+        "target_stepsize": meta["target_stepsize"],
+        "learning_rule": meta["learning_rule"],
+        "epsilon": meta["epsilon_di"],
+        "include_non_converged_samples": not meta["include_only_converged_samples"],
+        "aim": aim(meta, case),
+    }
+    if meta["network_type"] != "DFC_single_phase":
+        return dfc_ss.Options(**shared)
+    return strong_dfc.Options(**shared, feedback=feedback_settings(case) if "dQ0" in case else None)
 
 
 def assert_trajectories_close(case, found):

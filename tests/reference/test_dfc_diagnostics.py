@@ -226,7 +226,8 @@ def test_norms_of_the_activities(case):
 @every(*TOY)
 def test_distance_to_the_analytical_steady_state(case):
     net, activities = start(case)
-    found = distance_to_ssa(net, activities, case["target"], case["r_ss3"], case.meta["target_stepsize"], case.meta["alpha"])
+    options = dfc_ssa.Options(case.meta["target_stepsize"])
+    found = distance_to_ssa(net, activities, case["target"], case["r_ss3"], options, case.meta["alpha"])
     assert_close(found, case["rel_dist_to_ndi"])
 
 

@@ -87,7 +87,7 @@ class Trace:
         for step, batch in enumerate(zip(self.case["x"], self.case["target"], strict=True)):
             seen = {}
             if self.meta["train_feedback"]:
-                seen["norm"] = joint_norm(self.feedback.gradients(self.net.forward(batch[0]), (0, step)))
+                seen["norm"] = joint_norm(self.feedback.gradients(self.net.forward(batch[0]), (0, step), batch[1]))
             for name, learner in (("train_feedback", self.feedback), ("train_forward", self.forward)):
                 if self.meta[name]:
                     learner.step(*batch, (0, step))

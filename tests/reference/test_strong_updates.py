@@ -7,7 +7,7 @@ from core.clipping import clip_each, clip_together
 from dfc.feedback_learning import normal_controller
 from dfc.simulation import record
 from dfc.teaching import output_target
-from rules import dfc, dfc_ss, dfc_ssa
+from rules import dfc, dfc_ss, dfc_ssa, strong_dfc
 from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import assert_close, assert_float_type, assert_layers_close, every, noise
 from tests.reference.strong_cases import (
@@ -26,8 +26,7 @@ from tests.reference.strong_cases import (
 pytestmark = pytest.mark.usefixtures("form")
 
 CASES = [*read("single_phase.npz"), *read("two_phase.npz")]
-TWO_PHASES = [case for case in CASES if case.meta["network_type"] == "DFC"]
-FORWARD = [case for case in TWO_PHASES if case.meta["phase"] == "forward"]
+FORWARD = [case for case in CASES if case.meta["phase"] == "forward"]
 FEEDBACK = [case for case in CASES if case.meta["phase"] != "forward"]
 SIMULATED = [case for case in CASES if "u" in case]
 CLIPPED = [case for case in FORWARD if case.meta["clip_grad_norm"] > 0.0]
@@ -42,12 +41,12 @@ def given(case):
 def taught(case):
     """(RuleResult, network) of a forward phase."""
     meta, (net, activities, target) = case.meta, start(case)
-    rule = dfc_ssa if meta["ssa"] else dfc_ss if meta["ss"] else dfc
+    rule = dfc_ssa if meta["ssa"] else strong_dfc if meta["network_type"] == "DFC_single_phase" else dfc_ss if meta["ss"] else dfc
     return result_of(rule, net, activities, target, rule_options(case), given(case)), net
 
 
 def test_all_recordings_are_here():
-    assert (len(CASES), len(FORWARD), len(FEEDBACK), len(SIMULATED), len(CLIPPED)) == (58, 22, 13, 56, 2)
+    assert (len(CASES), len(FORWARD), len(FEEDBACK), len(SIMULATED), len(CLIPPED)) == (58, 45, 13, 56, 5)
 
 
 @every(*CASES)

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from dfc.feedback_learning import FeedbackSettings
 from dfc.teaching import LEARNING_RULES
 from rules import FEEDBACK_NET_RULES, backprop, direct_feedback
 from rules._rule import NoOptions
@@ -32,6 +33,8 @@ def variants():
             changes[" converged only"] = {"include_non_converged_samples": False, "controller": replace(STABLE, steps=150)}
             changes[" blockwise"] = {"controller": replace(SHORT, inst_transmission=False, proactive=False)}
             changes[" noisy"] = {"controller": replace(SHORT, sigma=0.02, sigma_output=0.01)}
+        if "feedback" in known:
+            changes[" teaching Q"] = {"feedback": FeedbackSettings(SHORT, 0.02, sigma_output=0.01, growth=1.5, rate=0.1)}
         found |= {name + change: (rule, rule.Options(**(shared | given))) for change, given in changes.items()}
     return found
 
@@ -53,7 +56,7 @@ def assert_all_close(found, expected, tolerance):
 
 
 def test_every_rule_is_here():
-    assert {rule.name for rule, _ in VARIANTS.values()} == {"BP", "DFA", "DFC", "DFC-SS", "DFC-SSA"}
+    assert {rule.name for rule, _ in VARIANTS.values()} == {"BP", "DFA", "DFC", "DFC-SS", "DFC-SSA", "Strong-DFC"}
 
 
 @pytest.mark.parametrize("loss, bias", (("mse", True), ("ce", True), ("mse", False)))

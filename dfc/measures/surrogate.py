@@ -1,0 +1,66 @@
+"""The surrogate loss H of Strong-DFC, how much control the network needs, and what descends it (strong_dfc.md 8)."""
+
+from core.angles import angle, joint_angle
+from core.backend import array_module
+from core.gradients import layer_gradients
+from dfc.controller import norms
+from dfc.feedback_learning import squared_norm
+from dfc.jacobian import pull_back, slopes_at, stacked_feedback
+from dfc.measures.feedback_diagnostics import moved_by_feedback
+from dfc.teaching import empty_gradients
+
+
+def surrogate_loss(net, activities, u, ideal=False):
+    """H = mean over the samples of |Qbar u|^2 / N, N the number of units of all layers; a 0-d array.
+
+    net         FeedbackNetwork with feedback weights of all layers
+    activities  its feedforward pass
+    u           control signal at the end of the simulation (n, n_L)
+    ideal       whether the layers feel J^T u at the feedforward voltages in place of Q u
+    """
+    if ideal:
+        slopes = slopes_at(net, activities.v)
+        drives = pull_back(net, slopes, u * slopes[-1])
+    else:
+        drives = [u @ q.swapaxes(-1, -2) for q in net.feedback]
+    return squared_norm(drives) * (1.0 / (len(u) * sum(net.sizes)))
+
+
+def surrogate_update(net, activities, u, alpha):
+    """The gradient of H, arrays like net.parameters.
+
+        h = -u^T Qbar^T Qbar (Jbar Qbar + alpha I)^-1 Jbar,   dW_l = mean of h_l r_{l-1}^T,   db_l = mean of h_l
+
+    with Jbar at the feedforward point of each sample.
+
+    alpha  leak of the controller
+    """
+    xp, q = array_module(u), stacked_feedback(net)
+    slopes = slopes_at(net, activities.v)
+    loop = moved_by_feedback(net, activities) * slopes[-1][..., :, None]
+    diagonal = xp.arange(u.shape[-1])
+    loop[..., diagonal, diagonal] += alpha
+    needed = u @ (q.swapaxes(-1, -2) @ q)
+    error = xp.linalg.solve(loop.swapaxes(-1, -2), -needed[..., None])[..., 0]
+    update = empty_gradients(net)
+    for l, h in enumerate(pull_back(net, slopes, error * slopes[-1])):
+        layer_gradients(activities.presynaptic(l), h, 1.0 / len(u), *net.of_layer(update, l))
+    return update
+
+
+def surrogate_angles(net, gradients, update):
+    """{"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in degrees."""
+    step = 2 if net.biases else 1
+    pairs = list(zip(gradients, update, strict=True))
+    found = {"weights": [angle(a, b) for a, b in pairs[::step]]}
+    found["network"] = [joint_angle(gradients[::step], update[::step])]
+    return found | ({"biases": [angle(a, b) for a, b in pairs[1::2]]} if net.biases else {})
+
+
+def feedback_shares(net, activities, u):
+    """[|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is beside the forward drive."""
+    shares = []
+    for l, q in enumerate(net.feedback):
+        drive = activities.presynaptic(l) @ net.weights[l].swapaxes(-1, -2)
+        shares.append((norms(u @ q.swapaxes(-1, -2)) / norms(drive)).mean())
+    return shares

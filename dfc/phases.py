@@ -1,0 +1,100 @@
+"""The controller of every phase, and how Q learns in it, from {flag: value} of main.py (dfc.md B.2; strong_dfc.md 4 and 5)."""
+
+from dfc.controller import Controller
+from dfc.feedback_learning import FeedbackSettings
+from dfc.protocol import PROTOCOLS
+
+
+def forward_controller(flags, joint=False):
+    """The Controller of the phase in which W learns.
+
+    joint  whether Q learns from the same simulation: apical compartments follow at once, and the noise is coloured
+    """
+    noisy = flags["noisy_dynamics"]
+    return Controller(
+        alpha=flags["alpha_di"],
+        dt=flags["dt_di"],
+        steps=flags["steps"],
+        k_p=flags["k_p"],
+        tau_v=flags["time_constant_ratio"],
+        tau_a=flags["dt_di"] if joint else flags["apical_time_constant"],
+        inst_transmission=flags["inst_transmission"],
+        proactive=flags["proactive_controller"],
+        sigma=flags["sigma"] if noisy else None,
+        sigma_output=flags["output_sigma"] if noisy else None,
+        error=flags["error"],
+        **_in_every_phase(flags, joint),
+    )
+
+
+def feedback_controller(flags, phase, joint=False):
+    """The Controller of the phases in which Q alone learns: phase "feedback" or "pretraining"."""
+    proactive = PROTOCOLS[flags["protocol"]].proactive_feedback
+    early = phase == "pretraining" and "pretraining_error" in flags["defects"]
+    return Controller(
+        alpha=flags["alpha_fb"],
+        dt=flags["dt_di_fb"],
+        steps=flags["steps_fb"],
+        k_p=flags["k_p_fb"],
+        tau_v=flags["time_constant_ratio_fb"],
+        tau_a=flags["dt_di_fb"] if joint else flags["apical_time_constant_fb"],
+        inst_transmission=flags["inst_transmission_fb"],
+        proactive=flags["proactive_controller"] and proactive,
+        sigma=flags["sigma_fb"],
+        sigma_output=flags["sigma_output_fb"],
+        error="mse" if early else flags["error"],
+        **_in_every_phase(flags, joint),
+    )
+
+
+def _in_every_phase(flags, joint):
+    coloured = joint or flags["low_pass_filter_noise"]
+    return {
+        "inst_system_dynamics": flags["inst_system_dynamics"],
+        "tau_noise": flags["tau_noise"] if coloured else None,
+        "tau_f": flags["tau_f"] if flags["low_pass_filter_u"] else None,
+        "ideal_feedback": flags["use_jacobian_as_fb"],
+    }
+
+
+def feedback_settings(flags, phase):
+    """The FeedbackSettings of passes of their own beside those of W: the output is held where it is, or at its target."""
+    scale = flags["sigma_output_fb"] if PROTOCOLS[flags["protocol"]].output_scale else None
+    return FeedbackSettings(
+        feedback_controller(flags, phase),
+        flags["sigma_fb"],
+        flags["alpha_di"],
+        sigma_output=scale,
+        growth=_growth(flags, flags["time_constant_ratio_fb"]),
+        aim="label" if flags["strong_feedback"] else "output",
+    )
+
+
+def joint_settings(flags, phase):
+    """The FeedbackSettings of Strong-DFC.
+
+    phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of W
+    """
+    suffix = "" if phase == "forward" else "_fb"
+    published = phase != "pretraining" or "filter_constants" in flags["defects"]
+    dt, tau_v = (flags[name if published else f"{name}_fb"] for name in ("dt_di", "time_constant_ratio"))
+    controller = {
+        "forward": lambda: forward_controller(flags, joint=True),
+        "pretraining": lambda: feedback_controller(flags, phase, joint=True),
+        "extra": lambda: forward_controller(flags, joint=True),
+    }[phase]()
+    held = phase == "pretraining" and flags["pretrain_without_controller"]
+    return FeedbackSettings(
+        controller,
+        flags[f"sigma{suffix}"],
+        flags["alpha_di"],
+        sigma_output=flags["sigma_output_fb" if suffix else "output_sigma"],
+        growth=_growth(flags, tau_v),
+        rate=dt / flags["tau_f"],
+        aim="output" if held else flags["aim"],
+        target_stepsize=flags["target_stepsize"],
+    )
+
+
+def _growth(flags, tau_v):
+    return 1.0 + tau_v / flags["tau_noise"] if flags["scaling_fb_updates"] else 1.0

@@ -1,0 +1,54 @@
+"""Strong-DFC: one noisy simulation per batch teaches W and Q (Meulemans et al., ICML 2022, arXiv:2204.07249)."""
+
+from dataclasses import dataclass
+
+from dfc import simulated
+from dfc.feedback_learning import FeedbackSettings
+from dfc.phases import forward_controller, joint_settings
+from dfc.simulated import noisy
+from dfc.teaching import output_target
+from dfc.time_sums import JointSum, gradients_along
+from rules._rule import Rule
+
+
+@dataclass(frozen=True)
+class Options(simulated.Options):
+    """The options of DFC, of which `efficient` and `use_initial_activations` have no effect, and how Q learns.
+
+    feedback  dfc.feedback_learning.FeedbackSettings; None: Q does not learn
+    """
+
+    feedback: FeedbackSettings | None = None
+
+
+def gradients(net, activities, target, options, out, noise=None):
+    """Gradients of W, averaged over the trajectory, and of Q, from its fluctuations, for one batch (strong_dfc.md 4 and 5).
+
+        dW_l = -2/(n T) sum_t (phi(vs_l[t]) - phi(vb_l[t]))^T r_{l-1}[t]
+        dQ_l = k_l/(n (T-1)) sum_t va_l[t]^T h[t+1],   h the high-passed control signal,   k_l of Fluctuations.gradients
+
+    Arguments as in rules.dfc_ss.gradients.  Returns a RuleResult, with dQ as its `feedback` where Q learns.
+    """
+    wanted = output_target(net, activities, target, options)
+    return gradients_along(JointSum(net, activities, options, out), wanted, noise)
+
+
+def options_from_flags(flags):
+    """The Options from {flag: value} of main.py: apical compartments follow at once, and the noise is coloured."""
+    shared = vars(simulated.options_from_flags(flags)) | {"controller": forward_controller(flags, joint=True), "efficient": False}
+    learns = not flags["freeze_fb_weights"]
+    return Options(**shared, feedback=joint_settings(flags, "forward") if learns else None)
+
+
+RULE = Rule(
+    "Strong-DFC",
+    Options=Options,
+    gradients=gradients,
+    feedback="all",
+    learns_feedback=True,
+    joint=True,
+    controlled=True,
+    simulates=True,
+    from_flags=options_from_flags,
+    noisy=noisy,
+)

@@ -1,0 +1,76 @@
+"""Train by a published command line of Strong-DFC: `run_strong.py PROGRAM`, and the flags of the published run_PROGRAM.py.
+
+PROGRAM is bp, dfa, dfc (two phases: DFC, and with --strong_feedback --ss Strong-DFC (2-phase)) or dfc_single_phase (with
+--strong_feedback Strong-DFC).  Every flag is turned into flags of main.py, which does the work (docs/strong_dfc.md).
+
+Meulemans, Tristany Farinha, Cervera, Sacramento, Grewe, "Minimizing Control for Credit Assignment with Strong Feedback", ICML 2022,
+arXiv:2204.07249.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+import argparse
+import dataclasses
+
+import main as program
+from configs import to_argv
+from core.options import Parser, UsageError, add_arguments
+from core.outcomes import run_program
+from dfc.settings.flags import OWN
+from dfc.settings.flags import Options as MainOptions
+from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
+
+EXTRA = ("protocol", "defects", "save_logs", "log_interval")  # flags of main.py that are taken beside those of its machine
+
+
+def parser():
+    """The parser of PROGRAM, the published flags, and those of main.py that say how and where to compute."""
+    found = Parser(
+        prog="run_strong.py", description=__doc__, allow_abbrev=True, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("program", choices=tuple(PROGRAMS), help="which published program")
+    add_arguments(found, StrongOptions)
+    add_arguments(found, _machine())
+    return found
+
+
+def _machine():
+    """A record of the flags of main.py that are handed on as they are."""
+    published = {field.name for field in dataclasses.fields(StrongOptions)}
+    chosen = [f for f in dataclasses.fields(MainOptions) if f.metadata["group"] == OWN or f.name in EXTRA]
+    fields = [(f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata)) for f in chosen]
+    return dataclasses.make_dataclass("Machine", [each for each in fields if each[0] not in published], frozen=True)
+
+
+def command(argv=None):
+    """The command line of main.py that stands for one of this script; a mistake ends the program."""
+    reader = parser()
+    given = vars(reader.parse_args(argv))
+    name, published = given.pop("program"), {field.name for field in dataclasses.fields(StrongOptions)}
+    try:
+        flags = translate(name, {flag: value for flag, value in given.items() if flag in published})
+    except UsageError as error:
+        reader.error(str(error))
+    return to_argv(flags | {flag: value for flag, value in given.items() if flag not in published})
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, which is that of main.py."""
+
+    def run():
+        settings = program.parse(command(argv), "run_strong.py")
+        outcome, folder = program.train(settings)
+        return program.conclude(outcome, folder.path)
+
+    return run_program("run_strong.py", run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
