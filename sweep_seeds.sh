@@ -6,6 +6,7 @@ usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
   SEEDS     numbers and ranges, as "1 2 5" or 1-5
   --list    print one shell command for each seed that is not over, and write nothing
   --status  print how each seed stands, from its folder alone
+  --version in place of SEEDS: print the version and the commit of this program
   PYTHON    environment variable: the interpreter; default .venv/bin/python beside this script, else python3
 example: ./sweep_seeds.sh 1-5 --algorithm=GAIT --orthogonal_reg=0.1 --nb_layers=4'
 here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1 # also where this is a link to it
@@ -31,6 +32,7 @@ expand() {
 
 case ${1-} in
   -h | --help) echo "$usage" && exit 0 ;;
+  --version) ;;
   '' | -*) refuse "the seeds are missing; $usage" ;;
 esac
 for option in "${@:2}"; do
@@ -40,11 +42,12 @@ for option in "${@:2}"; do
     -h | --help) refuse "$option: python run.py --help lists the options" ;;
   esac
 done
-seeds=$(expand "$1") || exit 2
-[[ -n $seeds ]] || refuse "the seeds are missing; $usage"
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -n ${PYTHON-} || -x $python ]] || python=python3
 command -v "$python" >/dev/null || refuse "PYTHON=$python: there is no such program"
+[[ $1 == --version ]] && exec "$python" "$here/list_seeds.py" --version
+seeds=$(expand "$1") || exit 2
+[[ -n $seeds ]] || refuse "the seeds are missing; $usage"
 for option in "${@:2}"; do
   case $option in
     --list | --status) exec "$python" "$here/list_seeds.py" "$(echo $seeds)" "${@:2}" ;;

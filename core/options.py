@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 
+from core import version
 from core.errors import UserError
 from core.paths import SPARE, expanded, shortened, unfit
 
@@ -108,11 +109,24 @@ def first_paragraph(text):
     return (text or "").split("\n\n")[0]
 
 
+class _Version(argparse.Action):
+    """Prints the version of the suite; the commit is asked for only then, as that takes a process of its own."""
+
+    def __init__(self, option_strings, dest, help):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        print(parser.prog, version.describe())
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, and which takes no abbreviated options unless asked to."""
 
     def __init__(self, *, allow_abbrev=False, **settings):
         super().__init__(allow_abbrev=allow_abbrev, **settings)
+        if self.add_help:
+            self.add_argument("--version", action=_Version, help="print the version and the commit of this program and exit")
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")

@@ -5,9 +5,7 @@ import csv
 import datetime
 import fnmatch
 import io
-import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from core.files import FileError, read_arrays, read_json, remove_leftovers, writ
 from core.locks import FolderLock
 from core.options import UsageError
 from core.paths import check_room, entries, exists
+from core.version import git_commit
 
 RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
@@ -225,23 +224,5 @@ def provenance(backend, threads, options):
         "cpu": machine.processor(),
         "blas": machine.blas(),
         "job": machine.job(),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }
-
-
-def _git_commit():
-    """The commit of this program, with "+" if its files differ from it; None outside a repository, or in one of something else.
-
-    Nothing is written, and whatever the environment says of another repository is left out.
-    """
-    here = Path(__file__).resolve().parent.parent
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ask = {"cwd": here, "env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 5}
-    git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
-    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        own = subprocess.run([*git, "ls-files", "--error-unmatch", "core/recording.py"], **ask)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], **ask)
-        if own.returncode == commit.returncode == 0:
-            changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "."], **ask)
-            return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
-    return None

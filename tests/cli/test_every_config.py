@@ -64,7 +64,7 @@ def few_samples(monkeypatch, tmp_path):
     monkeypatch.setattr(tasks, "train_validation_split", lambda count, *_: split(count, OTHERS))
     monkeypatch.setattr("datasets.student_teacher.TEACHER_HIDDEN", (20, 20))
     monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setattr(recording, "_git_commit", lambda: None)
+    monkeypatch.setattr(recording, "git_commit", lambda: None)
     return tmp_path / "run"
 
 

@@ -80,7 +80,7 @@ def in_process(folder, monkeypatch):
     from core import recording
 
     monkeypatch.setattr(datasets, "CATALOGUE", catalogue())
-    monkeypatch.setattr(recording, "_git_commit", lambda: "0" * 40, raising=False)  # two processes a run, for nothing here
+    monkeypatch.setattr(recording, "git_commit", lambda: "0" * 40, raising=False)  # two processes a run, for nothing here
     write_data(folder / "data")
 
     def call(*argv):

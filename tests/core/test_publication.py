@@ -1,0 +1,69 @@
+"""What the project says of itself: versions, environments, citation.  The files must agree with each other."""
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import version
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPI_NAMES = {"matplotlib-base": "matplotlib", "tensorboardx": "tensorboardX"}  # of conda's packages
+SCRIPTS = [
+    path for path in sorted((*ROOT.glob("*.py"), *ROOT.glob("figures/*.py")))
+    if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(path.read_text()).body)
+]  # fmt: skip
+
+
+def packages(lines):
+    """{package by its name on PyPI: least version} of lines such as "numpy>=2.0  # why"."""
+    found = dict(match.groups() for match in (re.match(r"([\w-]+)>=([\d.]+)", line) for line in lines) if match)
+    return {PYPI_NAMES.get(name, name): least for name, least in found.items()}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_tells_its_version(path, capsys, monkeypatch):
+    monkeypatch.setattr(version, "git_commit", lambda: "0123abc")
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    with pytest.raises(SystemExit) as end:
+        module.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr() == (f"{path.name} {version.version()}, commit 0123abc\n", "")
+
+
+def test_the_version_stands_alone_outside_a_repository(monkeypatch):
+    monkeypatch.setattr(version, "git_commit", lambda: None)
+    assert version.describe() == version.version() and re.fullmatch(r"\d+\.\d+\.\d+", version.version())
+
+
+def test_the_sweep_in_shell_tells_its_version():
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run([ROOT / "sweep_seeds.sh", "--version"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split()[1].rstrip(",") == version.version()
+
+
+def test_pip_conda_and_the_published_environment_ask_for_the_same():
+    pip = packages((ROOT / "requirements.txt").read_text().splitlines())
+    conda = packages((ROOT / "conda_requirements.txt").read_text().splitlines())
+    text = (ROOT / "DFC_environment.yml").read_text()
+    published = packages(re.findall(r"^  - (.+)$", text, re.MULTILINE))
+    assert conda == published == pip | {"python": "3.10"}
+    assert re.search(r"^name: dfc$", text, re.MULTILINE) and "\n  - conda-forge\n" in text
+
+
+def test_the_citation_names_both_papers():
+    text = (ROOT / "CITATION.cff").read_text()
+    top = dict(re.findall(r"^([a-z-]+): ?(.*)$", text, re.MULTILINE))
+    assert {"cff-version", "message", "title", "authors", "references"} <= top.keys()
+    assert top["version"] == version.version()
+    papers = text.split("\n  - type: conference-paper\n")[1:]
+    assert [re.findall(r"https://arxiv.org/abs/([\d.]+)", paper) for paper in papers] == [["2006.06438"], ["2106.07887"]]
+    for paper in papers:
+        assert re.search(r'^    title: ".+"$', paper, re.MULTILINE) and re.search(r"^    year: 20\d\d$", paper, re.MULTILINE)
+        assert paper.count("family-names: ") == paper.count("given-names: ") >= 3
+    assert "\t" not in text
