@@ -161,7 +161,7 @@ def tell(settings, folder, backend, threads):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status (README, "Exit status")."""
+    """Run one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
         settings = parse(argv)

@@ -240,7 +240,7 @@ def _run_to_an_outcome(loop, folder, record):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status (README, "Exit status")."""
+    """Run one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
         options, rule_options = parse(argv)

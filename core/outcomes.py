@@ -1,4 +1,4 @@
-"""How a run of either system goes from its folder to its outcome, and what that means to the shell (README, "Exit status")."""
+"""How a run of either system goes from its folder to its outcome, and which exit status follows (docs/files.md, "Exit status")."""
 
 import signal
 import sys

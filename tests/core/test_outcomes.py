@@ -1,4 +1,4 @@
-"""How scripts end: one sentence on stderr and the exit status that README lists, whichever script it is."""
+"""How scripts end: one sentence on stderr and the exit status that docs/files.md lists, whichever script it is."""
 
 import ast
 from pathlib import Path

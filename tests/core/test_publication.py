@@ -67,3 +67,32 @@ def test_the_citation_names_both_papers():
         assert re.search(r'^    title: ".+"$', paper, re.MULTILINE) and re.search(r"^    year: 20\d\d$", paper, re.MULTILINE)
         assert paper.count("family-names: ") == paper.count("given-names: ") >= 3
     assert "\t" not in text
+
+
+TOPICS = ("deviations", "extending", "figures", "files", "one-batch", "results")
+PAGES = ["README.md", "tests/README.md", *(f"docs/{topic}.md" for topic in TOPICS)]
+OWN = r"(?:docs|tests|rules|core|dfc|gait|sweeps|tables|datasets|configs|figures|benchmarks)/[\w./-]*|\w+\.(?:py|sh|cff|yml)"
+MADE_BY_READERS = {"rules/sign_symmetry.py"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_that_a_page_names_is_there(page):
+    """A page that names a file which was moved sends its reader nowhere."""
+    named = set(re.findall(rf"`({OWN})`", (ROOT / page).read_text())) - MADE_BY_READERS
+    places = (ROOT, ROOT / page.rpartition("/")[0], ROOT / "tests" / "reference")
+    assert not [path for path in sorted(named) if not any((place / path).exists() for place in places)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_script_that_a_command_starts_is_there(page):
+    started = re.findall(r"(?:python |\./)((?:[\w]+/)*[\w]+\.(?:py|sh))", (ROOT / page).read_text())
+    assert not [path for path in started if not (ROOT / path).is_file()]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_deviation_keeps_its_number():
+    numbers = re.findall(r"^- \*\*(\d+)\.\*\* ", (ROOT / "docs" / "deviations.md").read_text(), re.MULTILINE)
+    assert sorted(map(int, numbers)) == list(range(1, len(numbers) + 1)) and len(numbers) >= 32

@@ -1,7 +1,7 @@
 """Several training steps end to end, against train_trace.npz and the traces of extra.npz: learners, clipping, optimisers together.
 
 The traces `…_accumulated` let the gradient of a frozen last Q pile up, as published; this program starts from zero in every batch
-(README, deviation 16), so that it must meet `…_reset` and must not meet the others.
+(docs/deviations.md, 16), so that it must meet `…_reset` and must not meet the others.
 """
 
 import numpy as np
