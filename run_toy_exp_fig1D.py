@@ -29,7 +29,7 @@ from core.paths import exists
 from dfc.build import build_network
 from dfc.draws import Draws
 from dfc.measures.feedback_diagnostics import feedback_fit
-from dfc.simulated import controller_from_flags
+from dfc.phases import forward_controller
 from dfc.simulation import record
 from dfc.tasks import load_task
 from dfc.teaching import nudge
@@ -167,7 +167,7 @@ def control(net, task, draws, settings):
     inputs, labels = task.train.batch(order[: settings.batch_size])
     activities = net.forward(inputs)
     target = activities.r[-1] + nudge(net, activities, labels, settings.target_stepsize)
-    controller = controller_from_flags(vars(settings) | {"noisy_dynamics": False, "inst_system_dynamics": False})
+    controller = forward_controller(vars(settings) | {"noisy_dynamics": False, "inst_system_dynamics": False})
     few = slice(SAMPLES)
     trajectory = record(net, activities.part(few), target[few], controller)
     return {
