@@ -1,6 +1,5 @@
 """The image sets of the experiments: MNIST, Fashion-MNIST and KMNIST, each checked byte for byte before it is used."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from core.errors import UserError
 from datasets.catalogue import DATA_SETS, ROLES
 from datasets.download import DownloadError, fetch
 from datasets.idx import IdxError, read
+from datasets.places import find, own_folders
 
 
 class DataError(UserError):
@@ -46,27 +46,36 @@ def load(name, data_dir=None, quiet=False, catalogue=None):
     if name not in catalogue:
         raise DataError(f"there is no data set {name!r}; the names are {', '.join(sorted(catalogue))}")
     source = catalogue[name]
-    folder = Path(__file__).parent.resolve() if data_dir is None else Path(data_dir)
-    folder = folder / name
+    root = Path(__file__).parent.resolve() if data_dir is None else Path(data_dir)
     files = {role: getattr(source, role) for role in ROLES}
-    found = {role: _find(file, (folder, *source.folders)) for role, file in files.items()}
+    found, elsewhere = _search(name, root, source)
     # What is there is judged before anything is downloaded, so that a wrong file costs no wait and changes nothing.
     arrays = {role: _read(path, files[role], source, catalogue) for role, path in found.items() if path is not None}
-    missing = [role for role in ROLES if role not in arrays]
+    others = {role: _read_if_right(elsewhere[role], files[role], source) for role in ROLES if role not in arrays}
+    arrays |= {role: array for role, array in others.items() if array is not None}
+    missing, folder = [role for role in ROLES if role not in arrays], root / name
     for index, role in enumerate(missing):
         still = [files[later].name + ".gz" for later in missing[index:]]
         arrays[role] = _download(files[role], source, folder, still, quiet)
     return Dataset(name, **arrays, classes=source.classes)
 
 
-def _find(file, folders):
-    """The first of the places where a file may lie that is taken, or None."""
-    for folder in folders:
-        for path in (Path(folder, file.name + ".gz"), Path(folder, file.name)):
-            # lexists: a broken link counts as a file that cannot be read, not as room for a download.
-            if os.path.lexists(path):
-                return path
-    return None
+def _search(name, root, source):
+    """({role: path of its file or None}, {role: the same in a folder that bears no set's name}).  Raises DataError."""
+    try:
+        own = [*own_folders(root, (name, *source.names)), *source.folders]
+        places = own, [place for place in (root, root / "raw") if place not in own]
+        return [{role: find(getattr(source, role).name, folders) for role in ROLES} for folders in places]
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be searched ({error.strerror or error})") from error
+
+
+def _read_if_right(path, file, source):
+    """The content of a file that may be another set's, as all name their files alike; None where it is."""
+    try:
+        return None if path is None else read(path, file, path.suffix == ".gz", source.classes)
+    except IdxError:
+        return None
 
 
 def _read(path, file, source, catalogue):

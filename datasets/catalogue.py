@@ -14,7 +14,10 @@ VALIDATION = 5000  # training images that the published Deep Feedback Control pr
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image set comes from: its four files, the URL they lie under, further folders that may hold them."""
+    """Where an image set comes from: its four files, the URL they lie under, further folders that may hold them.
+
+    names  what other programs call its folder; case, hyphens and the like do not matter
+    """
 
     train_images: IdxFile
     train_labels: IdxFile
@@ -23,6 +26,7 @@ class Source:
     url: str
     folders: tuple = ()
     classes: int = 10
+    names: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,19 @@ class DataSet:
     source: Source | None = None
 
 
-def idx_set(name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, **facts):
+def idx_set(name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, names=(), **facts):
     """The row of an image set in IDX form, whose four files bear MNIST's names.
 
     checksums  four dicts in the order of ROLES: {"sha256": of the unpacked file} or {"gz_md5": of the packed file}
     folders    folders outside this project that may hold the files
     pixels     shape of an image
+    names      what other programs call the folder of the files
     facts      further fields of DataSet
     """
     shapes = ((training, *pixels), (training,), (testing, *pixels), (testing,))
-    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    files = [IdxFile(*file, **checksum) for *file, checksum in zip(names, shapes, checksums, strict=True)]
-    source = Source(*files, url, folders, classes)
+    own = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    files = [IdxFile(*file, **checksum) for *file, checksum in zip(own, shapes, checksums, strict=True)]
+    source = Source(*files, url, folders, classes, names)
     return DataSet(name, inputs=math.prod(pixels), outputs=classes, training=training, source=source, **facts)
 
 
@@ -100,6 +105,7 @@ DATA_SETS = (
             {"sha256": "76fbd229ce87db80dd281af5e6670de4ad0e42fb30a7bd643972994c47c1f42e"},
             {"sha256": "a11dc742be8e781a40a92f53d6a4957e7b7d36df2faa097659131ebfd8fd60c6"},
         ),
+        names=("Kuzushiji-MNIST",),
     ),
     idx_set(
         "FMNIST",
@@ -112,6 +118,7 @@ DATA_SETS = (
         ),
         # Debian's package dataset-fashion-mnist
         ("/usr/share/datasets/fashion-mnist",),
+        names=("FashionMNIST", "fashion"),
         flag="fashion_mnist",
         least=0.3,
         least_bp=0.4,

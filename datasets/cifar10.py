@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import DataError, Dataset
+from datasets.places import own_folders, taken
 
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILE = "test_batch.bin"
@@ -40,11 +41,12 @@ def load(data_dir=None, records=RECORDS):
 
 
 def _complete_folder(root):
-    """The folder under `root` that has all six files.  Raises DataError where none has."""
-    missing = {
-        folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not os.path.lexists(folder / name)]
-        for folder in (root / name for name in FOLDERS)
-    }
+    """The folder under `root`, or `root` itself, that has all six files.  Raises DataError where none has."""
+    try:
+        places = dict.fromkeys([*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))])
+        missing = {folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places}
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be searched ({error.strerror or error})") from error
     folder = min(missing, key=lambda folder: len(missing[folder]))
     if not missing[folder]:
         return folder

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import DataError
+from datasets.places import taken
 
 TEACHER_HIDDEN = (1000, 1000, 1000, 1000)
 FILE_PREFIXES = {"train": "train", "test": "test", "validation": "val"}
@@ -78,7 +79,10 @@ def load_arrays(folder, names=("train", "test", "validation")):
     Raises   DataError: a file that is missing, cannot be read, has another shape, or holds anything but finite numbers
     """
     paths = {name: [Path(folder) / f"{FILE_PREFIXES[name]}_{part}.npy" for part in "xy"] for name in names}
-    missing = [path.name for pair in paths.values() for path in pair if not path.exists()]
+    try:
+        missing = [path.name for pair in paths.values() for path in pair if not taken(path)]
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be searched ({error.strerror or error})") from error
     if missing:
         raise DataError(f"the student-teacher arrays are not complete: put {', '.join(missing)} into {folder}")
     sets = {name: tuple(_read(path) for path in pair) for name, pair in paths.items()}
