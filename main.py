@@ -110,7 +110,9 @@ def split_of(settings, draws):
 def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     run = build_run(settings, backend, workers, draws)
-    attach_reports(settings, run, draws, folder)
+    attach_reports(settings, run, draws, folder, -(-len(task.train) // settings.batch_size))
+    if settings.rule.simulates:
+        folder.listeners.append(note_on_convergence(settings.include_non_converged_samples))
     plan = run.plan
     if settings.gn_damping_hpsearch and not settings.rule.reference:
         plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
@@ -125,6 +127,27 @@ def build_loop(settings, backend, task, workers, draws, folder):
     if settings.plot_autoencoder_images:
         loop.probes.append(reconstruction_probe(run.learner.net, task, folder.path, loop))
     return loop
+
+
+def note_on_convergence(learned):
+    """A listener of the series that tells once of an epoch in which no sample converged.
+
+    learned  whether such samples are learned from anyway
+    """
+    told = False
+    what = "" if learned else ", so that none was learned from"
+
+    def look(series):
+        nonlocal told
+        if not told and series.get("converged", [1])[-1:] == [0]:
+            told = True
+            tqdm.write(
+                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}{what}: the controller did not come to rest "
+                "(--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
+                file=sys.stderr,
+            )
+
+    return look
 
 
 def run_folder(settings):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from core.backend import to_host
-from core.options import UsageError
+from core.drawing import default_style, new_figure
 from dfc.controller import norms
 from dfc.simulation import record
 from dfc.steady_state import analytical_steady_state
@@ -17,20 +17,11 @@ from dfc.teaching import initial_error, output_target
 
 SMALLEST = 1e-20  # added to distances, so that a logarithm exists
 SHOWN = 5  # images in a picture
-
-
-def require_matplotlib(flag):
-    """Raise UsageError for a flag that draws where matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError(f"{flag}: needs matplotlib (pip install matplotlib)") from None
+DOTS = 100  # an inch
 
 
 def _figure(rows, columns, size):
-    from matplotlib.figure import Figure  # no window system and no global state, differently from pyplot
-
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(*size, dpi=DOTS)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -65,9 +56,10 @@ class DynamicsPlot:
         trajectory = record(self.net, activities, wanted, self.options.controller, noise)
         move = initial_error(self.net, activities, batch.target, self.options)
         rest = analytical_steady_state(self.net, activities, move, self.options.controller.alpha) if self.compare else None
-        figure = draw_dynamics(trajectory, activities, wanted, rest)
         time = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S_%f")
-        figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
+        with default_style():
+            figure = draw_dynamics(trajectory, activities, wanted, rest)
+            figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
 
 
 def draw_dynamics(trajectory, activities, target, rest=None):
@@ -102,6 +94,7 @@ def _curves(axis, distances, colour, label, log=False):
         axis.set_yscale("log")
 
 
+@default_style()
 def save_reconstructions(folder, name, epoch, images, reconstructed):
     """Write <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png: the first images (n, p), square, side by side."""
     folder = Path(folder)

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from core.drawing import require_matplotlib
 from core.files import write_text
+from dfc.measures.events import EventFile, Steps, require_tensorboard
 from dfc.measures.measures import SUMMARY_FRAMES, search_damping
-from dfc.measures.pictures import SHOWN, DynamicsPlot, require_matplotlib, save_reconstructions
+from dfc.measures.pictures import SHOWN, DynamicsPlot, save_reconstructions
 from dfc.measures.summary import NOT_YET, Frame
-from dfc.measures.tensorboard import Log, open_writer
+from dfc.measures.tensorboard import Log
 
 VECTORS = tuple(f"{name}_{moment}" for name in ("max_eig", "max_eig_bcn", "norm_r", "dev_r") for moment in ("mean", "std"))
 
@@ -31,24 +33,27 @@ def summary_entries(settings, watchers):
 def check_reports(settings):
     """Raise UsageError where a flag asks for what needs a package that is not installed."""
     if settings.save_logs:
-        open_writer(None)
+        require_tensorboard()
     if settings.make_dynamics_plot and settings.rule.simulates:
-        require_matplotlib("--make_dynamics_plot")
+        require_matplotlib("--make_dynamics_plot:")
     if settings.plot_autoencoder_images:
-        require_matplotlib("--plot_autoencoder_images")
+        require_matplotlib("--plot_autoencoder_images:")
 
 
-def attach_reports(settings, run, draws, folder):
+def attach_reports(settings, run, draws, folder, batches):
     """Let the run's learners and folder write what the flags ask for, into the folder.
 
     run     dfc.build.Run
     draws   dfc.draws.Draws
     folder  dfc.measures.summary.SummaryFolder
+    batches number of batches in a pass
     """
     folder.extra = lambda: summary_entries(settings, run.watchers) | folder.further
     if settings.save_logs:
-        log = Log(open_writer(folder.path), run.watchers, settings.log_interval)
+        steps = Steps(lambda passed: run.plan.learner(passed) is run.learner, batches, settings.log_interval)
+        log = Log(EventFile(folder.path), run.watchers, steps)
         folder.listeners.append(log.write_epoch)
+        folder.logs.append(log.writer)
         run.learner.watchers.append(log.watch_forward(run.learner))
         for learner in (run.feedback, run.pretraining):
             if learner:

@@ -119,12 +119,13 @@ class SummaryFolder(RunFolder):
     extra           function () -> further entries of the summary
     further         entries that `extra` may take in
     listeners       functions of the series, called whenever it is saved
+    logs            files with flush() and close(): on the disk before each checkpoint, closed with the folder
     """
 
     def __init__(self, path, settings, args, timed=True):
         super().__init__(path, settings, measures=())
         self.args, self.timed = args, timed
-        self.extra, self.further, self.listeners = dict, {}, []
+        self.extra, self.further, self.listeners, self.logs = dict, {}, [], []
         self._series, self.prelude_seconds = {"epoch": []}, 0.0
         self._checkpoint = None
 
@@ -150,7 +151,14 @@ class SummaryFolder(RunFolder):
 
     def save_checkpoint(self, arrays):
         self.prelude_seconds = float(arrays["prelude_seconds"])
+        for log in self.logs:
+            log.flush()
         super().save_checkpoint(arrays)
+
+    def close(self):
+        for log in self.logs:
+            log.close()
+        super().close()
 
     def finish(self, outcome):
         self._write(DONE if outcome["outcome"] == "finished" else STOPPED)

@@ -1,7 +1,6 @@
-"""TensorBoard files for `--save_logs` (dfc.md G.11), written by tensorboardX, which is imported on first use."""
+"""TensorBoard files for `--save_logs` (dfc.md G.11), in the event file of dfc.measures.events."""
 
 from core.backend import to_host
-from core.options import UsageError
 
 ANGLE_TAGS = {  # table of dfc.measures.watchers -> tag within "layer i/"
     "bp_angles": "weight_bp_angle",
@@ -31,25 +30,16 @@ NETWORK_TAGS = {
 COUNTS = {"converged": "converged_samples", "diverged": "diverged_samples", "not_converged": "not_converged_samples"}
 
 
-def open_writer(folder):
-    """A writer of TensorBoard files in `folder`; None, where folder is None.  Raises UsageError where there is no tensorboardX."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise UsageError("--save_logs: needs tensorboardX (pip install tensorboardX)") from None
-    return None if folder is None else SummaryWriter(str(folder))
-
-
 class Log:
     """What a run writes for TensorBoard.
 
-    writer    of open_writer
+    writer    dfc.measures.events.EventFile
     watchers  dfc.measures.watchers.Watchers; their last rows are written after every logged batch
-    every     --log_interval
+    steps     dfc.measures.events.Steps
     """
 
-    def __init__(self, writer, watchers, every):
-        self.writer, self.watchers, self.every = writer, watchers, every
+    def __init__(self, writer, watchers, steps):
+        self.writer, self.watchers, self.steps = writer, watchers, steps
         self._written, self._epoch = {}, 0
 
     def write_epoch(self, series):
@@ -73,10 +63,8 @@ class Log:
 
     def watch_forward(self, learner):
         """A watcher for the learner of the forward weights: norms of weights and gradients, and what was measured."""
-        counter = _Counter(self.every)
-
         def watch(batch):
-            step = counter.step(batch)
+            step = self.steps.of(batch.place)
             if step:
                 names = [f"forward_{kind}" for kind in (("weights", "bias") if learner.net.biases else ("weights",))]
                 for index, (p, gradient) in enumerate(zip(learner.net.parameters, batch.gradients, strict=True)):
@@ -89,10 +77,8 @@ class Log:
 
     def watch_feedback(self, learner):
         """A watcher for a learner of the feedback weights."""
-        counter = _Counter(self.every)
-
         def watch(batch):
-            step = counter.step(batch)
+            step = self.steps.of(batch.place)
             if step:
                 for layer, (q, gradient) in enumerate(zip(learner.net.feedback, batch.gradients, strict=True)):
                     self._norm(f"layer {layer + 1}/feedback_weights_norm", q, step)
@@ -127,19 +113,6 @@ class Log:
 
     def _scalar(self, tag, value, step):
         self.writer.add_scalar(tag, value, step)
-
-
-class _Counter:
-    """Counts logged batches, from 1."""
-
-    def __init__(self, every):
-        self.every, self.count = every, 0
-
-    def step(self, batch):
-        """The number of this batch among those that are logged, or 0."""
-        logged = batch.place[1] % self.every == 0
-        self.count += logged
-        return self.count if logged else 0
 
 
 def _metric(name):

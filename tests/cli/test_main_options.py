@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 import main
 from dfc.activations import ACTIVATIONS
+from dfc.measures import reports
 from dfc.settings.flags import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES, Options
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics
 
@@ -211,16 +211,14 @@ def logged(monkeypatch):
     """Every (method, tag, value, step) that a run hands to TensorBoard."""
     found = []
 
-    class SummaryWriter:
+    class EventFile:
         def __init__(self, *_, **__):
             pass
 
         def __getattr__(self, method):
             return lambda *args, **keywords: found.append((method, str(args), str(keywords)))
 
-    module = ModuleType("tensorboardX")
-    module.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    monkeypatch.setattr(reports, "EventFile", EventFile)
     return found
 
 

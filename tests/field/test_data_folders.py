@@ -117,14 +117,15 @@ def test_a_folder_that_must_not_be_searched_is_one_sentence_and_nothing_is_downl
     monkeypatch.setattr(os, "lstat", refusing(lstat))
     monkeypatch.setattr(os, "stat", refusing(stat))
     monkeypatch.setattr(datasets, "fetch", lambda *arguments: pytest.fail("a download began"))
-    with pytest.raises(DataError, match="cannot be searched .*ermission denied"):
+    with pytest.raises(DataError, match=r"cannot be searched .*ermission denied"):
         load("MNIST", tmp_path)
-    with pytest.raises(DataError, match="cannot be searched .*ermission denied"):
+    with pytest.raises(DataError, match=r"cannot be searched .*ermission denied"):
         student_teacher.load_arrays(tmp_path / "MNIST/")
 
 
 @pytest.mark.parametrize("place", [
-    "cifar-10-batches-bin", "CIFAR10", "cifar10", "CIFAR-10", "CIFAR10/cifar-10-batches-bin", "cifar-10-binary/cifar-10-batches-bin",
+    "cifar-10-batches-bin", "CIFAR10", "cifar10", "CIFAR-10", "CIFAR10/cifar-10-batches-bin",
+    "cifar-10-binary/cifar-10-batches-bin",
 ])  # fmt: skip
 def test_cifar_is_found_where_other_programs_put_it(place, tmp_path):
     forge(tmp_path / place)

@@ -1,0 +1,113 @@
+"""Event files for TensorBoard, written at once and each value once, however often a run is interrupted and continued."""
+
+import contextlib
+import re
+import struct
+import time
+from pathlib import Path
+
+from core.files import FileError
+from core.options import UsageError
+
+PATTERN = "events.out.tfevents.*"
+HEAD, TAIL = 12, 4  # bytes around a record: its length and a checksum before it, a checksum behind
+
+
+def require_tensorboard():
+    """The parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
+    try:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+    except ImportError:
+        raise UsageError("--save_logs: needs tensorboardX (pip install tensorboardX)") from None
+    return EventsWriter, Event, Summary
+
+
+class EventFile:
+    """The event file of a process, in the folder of its run; what earlier processes wrote there is not written again.
+
+    folder  the run folder; the file is made with the first value
+    """
+
+    def __init__(self, folder):
+        self.folder, (self._open, self._event, self._summary) = Path(folder), require_tensorboard()
+        self._file, self._known = None, None
+
+    def add_scalar(self, tag, value, step):
+        """Write a number, nan and infinities included.  Raises FileError."""
+        tag = re.sub(r"[^-/\w.]", "_", tag)
+        if self._known is None:
+            self._known = set(self._read())
+        if (tag, step) in self._known:
+            return
+        self._known.add((tag, step))
+        try:
+            if self._file is None:
+                # the names of files made within one second would be the same
+                earlier = len(list(self.folder.glob(PATTERN)))
+                self._file = self._open(str(self.folder / "events"), f".{earlier}" if earlier else "")
+            number = self._summary.Value(tag=tag, simple_value=value)
+            self._file.write_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=[number])))
+        except OSError as error:
+            raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
+
+    def _read(self):
+        """Yield (tag, step) of every value in the folder; a file that a killed process left unfinished counts as far as it goes."""
+        for path in sorted(self.folder.glob(PATTERN)):
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+            yield from self._values(data)
+
+    def _values(self, data):
+        place = 0
+        while place + HEAD <= len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            record = data[place + HEAD : place + HEAD + length]
+            place += HEAD + length + TAIL
+            if place > len(data):
+                return
+            try:
+                event = self._event.FromString(record)
+            except Exception:  # protobuf raises its own on damaged bytes, and TensorBoard stops there too
+                return
+            yield from ((value.tag, event.step) for value in event.summary.value)
+
+    def flush(self):
+        """Hand over to the disk what was written.  Raises FileError."""
+        try:
+            if self._file is not None:
+                self._file.flush()
+        except OSError as error:
+            raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
+
+    def close(self):
+        """Write what is left, and close; on a full disk that is lost."""
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+class Steps:
+    """Numbers the logged batches from 1, those that learn W and those that learn Q apart.
+
+    The number follows from the place of a batch alone, so that a run that was continued counts like one that was not.
+
+    learns_w  function of the number of passes before -> whether this pass learns W
+    batches   number of batches in a pass
+    every     --log_interval
+    """
+
+    def __init__(self, learns_w, batches, every):
+        self.learns_w, self.every, self.logged = learns_w, every, -(-batches // every)
+
+    def of(self, place):
+        """The number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
+        passed, number = place
+        if number % self.every:
+            return 0
+        alike = sum(self.learns_w(before) == self.learns_w(passed) for before in range(passed))
+        return alike * self.logged + number // self.every + 1
