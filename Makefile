@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GAIT := --algorithm=GAIT --learning_rate=0.0001 --orthogonal_init --orthogonal_reg=0.1 --nb_layers=4
 
-.PHONY: run test lint mutants bench figures clean
+.PHONY: run test lint mutants bench figures report clean
 
 run: $(VENV)/installed
 	@$(BIN)/python run.py $(GAIT) --nb_epochs=5 --precision=float32 \
@@ -21,6 +21,9 @@ mutants: $(VENV)/installed
 
 figures: $(VENV)/installed
 	$(BIN)/python figures/learning_curves.py results/*_*Seed_*
+
+report: $(VENV)/installed
+	$(BIN)/python report.py $(wildcard results logs docs/results/runs)
 
 bench: .venv-bench/installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/speed.py

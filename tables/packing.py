@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.files import make_folder, replacing
 
-KEPT = ("command", "options", "settings", "time", "versions", "device", "threads", "machine", "processor", "git_commit")
+KEPT = ("command", "options", "settings", "time", "versions", "device", "threads", "machine", "cpu", "blas", "git_commit")
 
 
 def pack(records, path):

@@ -11,7 +11,7 @@ BEST = tuple(f"{part}_{measure}_val_best" for measure in MEASURES for part in PA
 COLUMNS = (
     "run", "program", "rule", "dataset", "seed", "outcome", "epochs", "epochs_asked", "precision", *FINAL, *BEST,
     "epoch_acc_val_best", "epoch_loss_val_best", "seconds", "seconds_per_epoch", "peak_memory_mb", "threads", "device", "machine",
-    "processor", "host", "python", "numpy", "cupy", "commit", "started",
+    "cpu", "blas", "host", "python", "numpy", "cupy", "commit", "started",
 )  # fmt: skip
 SERIES_COLUMNS = ("run", "seed", "epoch", "batch", "quantity", "value")
 NOT_MEASURED = ("epoch", "batch")
@@ -36,7 +36,7 @@ def row_of(record):
         "commit": config.get("git_commit"),
         "started": config.get("time"),
     }
-    row |= {name: config.get(name) for name in ("threads", "device", "machine", "processor", "host")}
+    row |= {name: config.get(name) for name in ("threads", "device", "machine", "cpu", "blas", "host")}
     row |= {name: versions.get(name) for name in ("python", "numpy", "cupy")}
     row |= {name: final(record, name) for name in FINAL} | best(record)
     return row | {f"option_{name}": value for name, value in record.options.items()}

@@ -183,7 +183,8 @@ def test_every_sweep_lists_itself_without_a_trace(tmp_path, monkeypatch, capsys)
     assert list_seeds.main(["1 3", "--algorithm=TP", "--status"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["seed 1  waiting", "seed 3  waiting", "finished 0, running 0, waiting 2, failed 0"]
-    for words in (["1 x", "--list"], ["1"], ["1", "--list", "--gamma=2"]):
+    assert list_seeds.main(["1"]) == 2 and "give --list or --status" in capsys.readouterr().err
+    for words in (["1 x", "--list"], ["1", "--list", "--gamma=2"]):
         with pytest.raises(SystemExit) as refused:
             list_seeds.main(words)
         assert refused.value.code == 2

@@ -1,0 +1,70 @@
+"""Draw one page, report.html, of what is published and what runs have come to; it opens without a network.
+
+Per published table it shows every cell with the published number, ours, their difference with Welch's 95 % interval, and the
+command that makes or completes it; then learning curves, angles, times, versions.  It only reads.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.signals import start
+
+    start()
+
+import campaign
+from core.files import FileError, write_text
+from core.options import Parser
+from core.outcomes import run_program
+from tables import published
+from tables.comparison import rows_of
+from tables.page import context_of, render
+from tables.records import find
+
+PROG = "report.py"
+EPILOG = "All there is: make report"
+
+
+def rows(cells, records):
+    """The tables.comparison.Rows of the cells, beside the runs that are theirs."""
+    found = []
+    for cell in cells:
+        try:
+            jobs, problem = campaign.jobs_of(cell, campaign.Selection(seeds=1)), ""
+        except FileError as refused:
+            jobs, problem = [], str(refused)
+        found += rows_of(cell, jobs, records, problem)
+    return found
+
+
+def command(row):
+    """The words of the command that makes or completes a Row, in the suite's folder."""
+    precision = row.precision or campaign.Selection.precision
+    return campaign.words_of(row.cell, campaign.Selection(precision=precision))
+
+
+def main(argv=None):
+    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
+    parser.add_argument("runs", nargs="*", metavar="RUNS", help="run folders, folders of them however deep, archives of tidy.py")
+    parser.add_argument("--output", default="report.html", metavar="FILE", help="page to write; default report.html")
+    where = "published cells; default docs/published/tables.csv"
+    parser.add_argument("--cells", default=published.PATH, metavar="FILE", help=where)
+    options = parser.parse_args(argv)
+
+    def run():
+        cells = published.read_cells(options.cells)
+        records, notes = find(options.runs)
+        records = sorted(records, key=lambda record: (record.program, record.dataset, record.rule, record.name))
+        write_text(options.output, render(context_of(rows(cells, records), records, notes, command)))
+        for note in notes:
+            print(f"{PROG}: note: {note}", file=sys.stderr)
+        print(options.output)
+        return 0
+
+    return run_program(PROG, run, "interrupted")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

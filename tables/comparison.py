@@ -1,0 +1,177 @@
+"""Published cells beside the runs that there are: means over seeds, and the difference with its 95 % interval."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from core.options import UsageError
+from tables.published import QUANTITIES
+from tables.tidy import row_of, seconds_per_epoch
+
+FREE = ("seed", "random_seed", "precision", "single_precision", "train_samples")  # settings in which the runs of a cell may differ
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published cell, and the runs of it that share a precision and a number of training samples.
+
+    cell         tables.published.Cell
+    precision    "float64", "float32"; empty without runs
+    samples      training samples learned from; 0: all
+    records      tables.records.Record, all runs of the cell, whatever became of them
+    used         those that the mean is over: finished, after the same number of epochs
+    epochs       that number; 0 without any
+    values       the quantity of each used run, in the published unit
+    problem      why its command cannot be run; empty if it can
+    """
+
+    cell: object
+    precision: str = ""
+    samples: int = 0
+    records: tuple = ()
+    used: tuple = ()
+    epochs: int = 0
+    values: tuple = field(default=())
+    problem: str = ""
+
+    @property
+    def n(self):
+        return len(self.values)
+
+    @property
+    def mean(self):
+        return sum(self.values) / self.n if self.n else None
+
+    @property
+    def std(self):
+        """The sample standard deviation; None for fewer than two runs."""
+        if self.n < 2:
+            return None
+        return math.sqrt(sum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
+
+    @property
+    def whole(self):
+        """Whether the runs are as long as the published ones, and learned from all samples."""
+        return self.n > 0 and self.epochs == self.cell.epochs and not self.samples
+
+    @property
+    def difference(self):
+        """Ours minus published; None where the two do not compare."""
+        return self.mean - self.cell.mean if self.whole and self.cell.mean is not None else None
+
+    @property
+    def interval(self):
+        """(low, high) of the difference by Welch; None where a spread is not known."""
+        cell = self.cell
+        if self.difference is None or self.std is None or cell.std is None or cell.n < 2:
+            return None
+        return welch((self.mean, self.std, self.n), (cell.mean, cell.std, cell.n))
+
+    @property
+    def apart(self):
+        """Whether the interval excludes zero, or the difference exceeds one published standard deviation."""
+        if self.difference is None:
+            return False
+        outside = self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+        return outside or (self.cell.std is not None and abs(self.difference) > self.cell.std)
+
+    @property
+    def seconds(self):
+        """The median over the runs of the seconds that an epoch took; None if no run tells."""
+        known = sorted(filter(None, map(seconds_per_epoch, self.records)))
+        return known[len(known) // 2] if known else None
+
+    @property
+    def failed(self):
+        return [record for record in self.records if record.failed]
+
+    @property
+    def state(self):
+        """One of complete, short, partial, running, failed, missing, refused, none."""
+        if self.problem:
+            return "refused"
+        if not self.cell.command:
+            return "none"
+        if self.whole and self.n >= self.cell.n:
+            return "complete"
+        if any(record.running for record in self.records):
+            return "running"
+        if self.n:
+            return "partial" if self.whole else "short"
+        if self.failed:
+            return "failed"
+        return "partial" if self.records else "missing"
+
+    @property
+    def mixed(self):
+        """What the used runs differ in that may change last digits, as a sentence; empty if nothing."""
+        differing = [name for name, part in PROVENANCE.items() if len({str(part(record.config)) for record in self.used}) > 1]
+        return f"runs of different {', '.join(differing)}" if differing else ""
+
+
+PROVENANCE = {
+    "program versions": lambda config: config.get("git_commit"),
+    "numpy": lambda config: (config.get("versions") or {}).get("numpy"),
+    "machines": lambda config: config.get("cpu") or config.get("machine"),
+    "numbers of threads": lambda config: config.get("threads"),
+}
+
+
+def welch(ours, published, confidence=CONFIDENCE):
+    """(low, high): the interval of the difference of two means whose variances may differ.
+
+        d +- t(nu) sqrt(s_1^2 / n_1 + s_2^2 / n_2),   nu by Welch (1947) and Satterthwaite (1946)
+
+    ours, published  (mean, sample standard deviation, n >= 2) each
+    Raises           UsageError if scipy is missing
+    """
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise UsageError(f"the report needs scipy: pip install scipy ({error})") from None
+    (mean, std, n), (other, other_std, other_n) = ours, published
+    parts = std**2 / n, other_std**2 / other_n
+    difference, error = mean - other, math.sqrt(sum(parts))
+    if not error:
+        return difference, difference
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (other_n - 1))
+    reach = float(t.ppf((1 + confidence) / 2, freedom)) * error
+    return difference - reach, difference + reach
+
+
+def rows_of(cell, jobs, records, problem=""):
+    """The Rows of a cell: one for each precision and number of samples that there are runs of, the whole ones first.
+
+    jobs  sweeps.processes.Job of the cell, one of them is enough; empty where no command makes it
+    """
+    variants = {}
+    for record in records:
+        if jobs and _belongs(record, jobs[0]):
+            variants.setdefault((record.settings.get("train_samples") or 0, record.precision), []).append(record)
+    if not variants:
+        return [Row(cell, problem=problem)]
+    rows = [_row(cell, precision, samples, tuple(found)) for (samples, precision), found in sorted(variants.items())]
+    return sorted(rows, key=lambda row: (not row.whole, row.samples != 0))
+
+
+def _belongs(record, job):
+    """Whether a run is one of a job's cell, by its settings; a setting that one of the two does not know is no difference."""
+    settings = record.settings
+    return record.program == job.program and all(
+        settings.get(name, value) == value for name, value in job.settings.items() if name not in FREE
+    )
+
+
+def _row(cell, precision, samples, records):
+    ended = [record for record in records if record.finished]
+    lengths = Counter(record.epochs for record in ended)
+    epochs = cell.epochs if cell.epochs in lengths else max(lengths, key=lambda length: (lengths[length], length), default=0)
+    quantity = QUANTITIES[cell.quantity]
+    used, values = [], []
+    for record in ended:
+        value = row_of(record).get(quantity.column)
+        if record.epochs == epochs and isinstance(value, (int, float)) and math.isfinite(value):
+            used.append(record)
+            values.append(quantity.convert(value))
+    return Row(cell, precision, samples, records, tuple(used), epochs, tuple(values))
