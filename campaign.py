@@ -29,7 +29,7 @@ from tables.published import read_cells
 
 PROG = "campaign.py"
 LOCK = Path("logs", "campaign")
-EPILOG = "README, \"From runs to a report\", shows a campaign from its first run to its page."
+EPILOG = "docs/sweeps.md shows a campaign from its first run to its page."
 
 
 @dataclass(frozen=True)
