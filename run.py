@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
 
     start()
 
+import contextlib
 import importlib.util
 import shlex
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ from core.options import (
     option,
     split_rule_arguments,
 )
-from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
+from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
 from core.recording import RunFolder, provenance
+from core.seeds import check_memory, parse_seeds, say_of
 from core.signals import StopRequest
 from core.streams import stream
 from core.training import Loop, Schedule, say
@@ -44,7 +46,7 @@ from gait.alignment import alignment_probe
 from gait.evaluation import evaluate
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
-from gait.settings import decisive, initialiser, resolved, run_name
+from gait.settings import bytes_of_a_run, decisive, initialiser, resolved, run_name, runs_of, solver
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
@@ -58,6 +60,12 @@ class Options:
     algorithm: str = option("BP", "learning rule", choices=tuple(RULES), group="experiment")
     dataset: str = option("MNIST", "images to learn", choices=tuple(datasets.CATALOGUE), group="experiment")
     seed: int = option(1, "seed of the initial weights", bounds="[0, inf)", group="experiment")
+    seeds: str = option(
+        "",
+        "several seeds, as 1-5 or '1 2 5', trained at once in this process; each has a run folder as if it were alone",
+        metavar="SEEDS",
+        group="experiment",
+    )
     nb_epochs: int = option(100, "passes over the training images, in all", bounds="[1, inf)", group="experiment")
     learning_rate: float = option(1e-4, "step size of Adam", bounds="(0, inf)", group="experiment")
     orthogonal_reg: float = option(
@@ -122,6 +130,8 @@ def parse(argv=None):
     try:
         given, own = split_rule_arguments(given, Options, RULES, "algorithm", rule)
         options = Options(**given)
+        if "seeds" in given and parse_seeds(options.seeds) and "seed" in given:
+            raise UsageError(f"--seeds={options.seeds}: contradicts --seed={options.seed}; give one of them")
         check(options)
     except UsageError as error:
         parser.error(str(error))
@@ -145,13 +155,6 @@ def check(options):
         raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it goes through")
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
-
-
-def solver(options, backend):
-    """The solver that the options ask for; looking at the device after every product is free on a CPU alone."""
-    if options.solver != "auto":
-        return options.solver
-    return "gram" if backend.device is None else "direct"
 
 
 def load_samples(options, backend):
@@ -204,39 +207,56 @@ def accuracy_probe(net, train, test, workers, quiet):
     return probe
 
 
+def build_loop(options, rule_options, sets, backend, workers, folder, report):
+    """The loop of one seed, for the samples to learn from and those to test with."""
+    train, test = sets
+    learner = build_learner(options, rule_options, train, backend, workers)
+    schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
+    probes = [accuracy_probe(learner.net, train, test, workers, options.quiet)]
+    if options.alignment:
+        own, bp = (RULES[options.algorithm], rule_options), (RULES["BP"], RULES["BP"].Options())
+        probes.append(alignment_probe(learner.net, own, bp, train, options.batch_size))
+    return Loop(learner, train, schedule, probes, folder, report, options.quiet)
+
+
 def train(options, rule_options):
-    """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
+    """The runs of a command line, one per seed, from their data to their files: [(outcome, folder), …], outcomes as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
-    samples, test = load_samples(options, backend)
-    every = resolved(options, rule_options)
-    every |= {"backend": backend.name, "threads": threads, "solver": solver(options, backend), "train_samples": len(samples)}
-    folder = RunFolder(Path(options.results_dir) / run_name(options, rule_options), decisive(options, rule_options))
-    try:
-        folder.open(options.load, options.load_or_start, options.overwrite)
+    sets = load_samples(options, backend)
+    runs = runs_of(options)
+    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
+    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
+    names = [run_name(each, rule_options) for each in runs]
+    folders = [
+        RunFolder(Path(options.results_dir) / name, decisive(each, rule_options)) for name, each in zip(names, runs, strict=True)
+    ]
+    with contextlib.ExitStack() as opened:
+        for folder in folders:
+            opened.callback(folder.close)
+            folder.open(options.load, options.load_or_start, options.overwrite)
         if not options.quiet:
-            say(f"{folder.path}\n{backend.describe()}, threads: {threads}" + (f" ({backend.note})" if backend.note else ""))
+            paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
+            say(f"{paths}\n{backend.describe()}, threads: {threads}{note}{memory}")
         with Workers(threads) as workers:
-            learner = build_learner(options, rule_options, samples, backend, workers)
-            schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
-            probes = [accuracy_probe(learner.net, samples, test, workers, options.quiet)]
-            if options.alignment:
-                own, bp = (RULES[options.algorithm], rule_options), (RULES["BP"], RULES["BP"].Options())
-                probes.append(alignment_probe(learner.net, own, bp, samples, options.batch_size))
-            loop = Loop(learner, samples, schedule, probes, folder, quiet=options.quiet)
-            return _run_to_an_outcome(loop, folder, provenance(backend, threads, every)), folder
-    finally:
-        folder.close()
+            shared = {"backend": backend.name, "threads": threads}
+            shared |= {"solver": solver(options, backend), "train_samples": len(sets[0])}
+            records = [provenance(backend, threads, resolved(each, rule_options) | shared) for each in runs]
+            loops = [
+                build_loop(each, rule_options, sets, backend, workers, folder, say if len(runs) == 1 else say_of(each.seed))
+                for each, folder in zip(runs, folders, strict=True)
+            ]
+            return list(zip(run_to_outcomes(loops, folders, records, give_up), folders, strict=True))
 
 
-def _run_to_an_outcome(loop, folder, record):
-    try:
-        return run_to_an_outcome(loop, folder, record)
-    except SingularWeights as error:
+def give_up(loop, error):
+    """The outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
+    if isinstance(error, SingularWeights):
         return loop.give_up("singular", reason=str(error))
+    raise error
 
 
 def main(argv=None):
@@ -244,31 +264,46 @@ def main(argv=None):
 
     def run():
         options, rule_options = parse(argv)
-        outcome, folder = train(options, rule_options)
+        ended = train(options, rule_options)
         with StopRequest():  # the run is over: a signal changes nothing any more
-            return conclude(options, outcome, folder.path)
+            return conclude_all(options, ended)
 
     return run_program("run.py", run)
 
 
-def conclude(options, outcome, path):
-    """Tell how the run ended and what to do next; returns the exit status."""
+def conclude_all(options, ended):
+    """Tell how every run ended; returns the exit status: of an interruption, else the gravest."""
+    if len(ended) == 1:
+        outcome, folder = ended[0]
+        return conclude(options, outcome, folder.path)
+    statuses = [
+        conclude(each, outcome, folder.path, f"seed {each.seed}: ")
+        for each, (outcome, folder) in zip(runs_of(options), ended, strict=True)
+    ]
+    return max(statuses)
+
+
+def conclude(options, outcome, path, who=""):
+    """Tell how the run ended and, where it is the only one, what to do next; returns the exit status.
+
+    who  what every sentence begins with
+    """
     kind = outcome["outcome"]
     if kind == "finished":
-        say(f"finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
-        if not options.quiet:
+        say(f"{who}finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
+        if not options.quiet and not who:
             array = str(path / "0Lweights.npy")
             say(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
         return 0
     if kind == "interrupted":
-        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
+        say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
         return 128 + outcome["signal"]
     reason = {
         "diverged": f"diverged in epoch {outcome['epoch']}: the loss is beyond all bounds; try a smaller --learning_rate",
         "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
         "targets; try --orthogonal_init or a larger --orthogonal_reg",
     }[kind]
-    print(f"run.py: {reason}. What was saved before stays in {path}", file=sys.stderr)
+    print(f"run.py: {who}{reason}. What was saved before stays in {path}", file=sys.stderr)
     return EXIT_DIVERGED
 
 

@@ -1,6 +1,7 @@
 """Pure array functions: transfer functions, one-hot targets, loss, accuracy.
 
-Rows are samples.  Every function takes its array module and its float type from its arguments.
+Rows are samples, and a leading axis of seeds may stand before them.  Every function takes its array module and its float type
+from its arguments.
 """
 
 from dataclasses import dataclass
@@ -68,15 +69,15 @@ LINEAR = Transfer("linear", 1.0)
 def one_hot(labels, classes, dtype):
     """Rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
     xp = array_module(labels)
-    return (labels[:, None] == xp.arange(classes)).astype(dtype)
+    return (labels[..., None] == xp.arange(classes)).astype(dtype)
 
 
 def squared_error(output, target):
     """Sum over the samples of 0.5 |output - target|^2, a scalar of the float type of `output` (both (n, classes))."""
     difference = output - target
-    return 0.5 * (difference * difference).sum()
+    return 0.5 * (difference * difference).sum(axis=(-2, -1))
 
 
 def count_correct(output, labels):
     """Number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
-    return (output.argmax(axis=-1) == labels).sum()
+    return (output.argmax(axis=-1) == labels).sum(axis=-1)

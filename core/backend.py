@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def block_size(xp):
     all there are.
     """
     return BLOCK if xp is np else 1 << 62
+
+
+def is_turned(array):
+    """Whether the rows of an array (…, n, k) are columns in memory."""
+    return array.strides[-1] != array.itemsize and array.shape[-1] > 1
 
 
 def to_host(array):
@@ -68,6 +74,16 @@ class Backend:
     def bytes(self, host_array):
         """`host_array` on the device in its own type: images stay bytes, labels integers (no copy on the CPU)."""
         return self.xp.asarray(host_array)
+
+    def free_memory(self):
+        """Bytes that the device, or the host as Linux estimates it, can still give; None where nobody tells."""
+        if self.device is not None:
+            return int(self.xp.cuda.runtime.memGetInfo()[0])
+        try:
+            lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+            return 1024 * int(lines["MemAvailable"].split()[0])
+        except (OSError, ValueError, KeyError):
+            return None
 
     def describe(self):
         """A few words for people and for config.json."""

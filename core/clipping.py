@@ -1,11 +1,14 @@
-"""Norms of gradients brought within bounds, in place and without waiting for the device."""
+"""Norms of gradients brought within bounds, in place and without waiting for the device.
+
+With a leading axis of seeds, of shape `seeds`, every seed has its own norm: see dfc.network.FeedbackNetwork.seeds.
+"""
 
 from core.backend import array_module
 
 SMALL = 1e-6  # of the published program: keeps the quotient finite where a gradient is zero
 
 
-def clip_each(gradients, bound):
+def clip_each(gradients, bound, seeds=()):
     """Shorten every gradient that is longer than `bound`, each on its own (dfc.md C.4).
 
         g <- k g   if k = bound / (||g||_2 + 1e-6) < 1
@@ -16,38 +19,43 @@ def clip_each(gradients, bound):
     bound      > 0
     """
     for g in gradients:
-        _shorten([g], array_module(g).linalg.norm(g), bound)
+        _shorten([g], _norm(g, seeds), bound)
 
 
-def clip_together(gradients, bound):
+def clip_together(gradients, bound, seeds=()):
     """Shorten all gradients by one factor where together they are longer than `bound` (dfc.md D.5).
 
     As clip_each, with the norm of all entries of all gradients.
 
-    Returns    that norm before, a number on the device
+    Returns    that norm before, a number per seed on the device
     """
-    norm = joint_norm(gradients)
+    norm = joint_norm(gradients, seeds)
     _shorten(gradients, norm, bound)
     return norm
 
 
-def fix_norm(gradients, norm):
+def fix_norm(gradients, norm, seeds=()):
     """Scale all gradients by norm / (their joint 2-norm + 1e-6) (dfc.md C.4, fix_grad_norm).
 
     gradients  list of arrays, changed in place
     norm       > 0
-    Returns    the joint norm before, a number on the device
+    Returns    the joint norm before, a number per seed on the device
     """
-    before = joint_norm(gradients)
+    before = joint_norm(gradients, seeds)
     for g in gradients:
-        g *= norm / (before + SMALL)
+        g *= _like(norm / (before + SMALL), g)
     return before
 
 
-def joint_norm(gradients):
-    """The 2-norm of all entries of a list of arrays, a number on the device."""
-    xp = array_module(*gradients)
-    return xp.linalg.norm(xp.stack([xp.linalg.norm(g) for g in gradients]))
+def joint_norm(gradients, seeds=()):
+    """The 2-norm of all entries of a list of arrays, a number per seed on the device."""
+    return _norm(array_module(*gradients).stack([_norm(g, seeds) for g in gradients], axis=-1), seeds)
+
+
+def _norm(array, seeds):
+    flat = array.reshape(*seeds, 1, -1)
+    # the product of a row and a column is a scalar product
+    return array_module(array).sqrt((flat @ flat.swapaxes(-1, -2))[..., 0, 0])
 
 
 def _shorten(gradients, norm, bound):
@@ -55,4 +63,9 @@ def _shorten(gradients, norm, bound):
     xp = array_module(*gradients)
     k = xp.where(k < 1.0, k, 1.0)  # not minimum: of a NaN the published program's comparison is false
     for g in gradients:
-        g *= k
+        g *= _like(k, g)
+
+
+def _like(factor, array):
+    """A number per seed with as many axes as an array of the seeds."""
+    return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim))

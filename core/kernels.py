@@ -7,6 +7,7 @@ compiler is not allowed to reorder or contract them.
 
 import functools
 import math
+from itertools import product
 
 import numpy as np
 
@@ -41,12 +42,14 @@ def _adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
 
 
 def leak(voltages, rate, apical, basal, biases):
-    """One Euler step of a leaky integrator in place, for contiguous arrays (n, units) and biases (units,) or None:
+    """One Euler step of a leaky integrator in place, for contiguous arrays (n, units) and biases (1, units) or None:
 
     basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
     """
-    biased = biases is not None
-    _compiled(_leak)(voltages, voltages.dtype.type(rate), apical, basal, biases if biased else basal[0], biased)
+    biased, rate = biases is not None, voltages.dtype.type(rate)
+    for seed in product(*map(range, voltages.shape[:-2])):  # one, (), where there is no leading axis of seeds
+        row = biases[seed] if biased else basal[seed]
+        _compiled(_leak)(voltages[seed], rate, apical[seed], basal[seed], row[0], biased)
 
 
 def _leak(voltages, rate, apical, basal, biases, biased):

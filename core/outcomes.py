@@ -9,6 +9,7 @@ from core.console import lossless
 from core.errors import UserError
 from core.files import FileError
 from core.signals import stoppable
+from core.together import run_together
 from core.training import say
 
 EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
@@ -70,22 +71,51 @@ def run_to_an_outcome(loop, folder, record):
     record  of core.recording.provenance
     Raises  FileError before the first batch, StoppedByError afterwards
     """
-    net, ended = loop.learner.net, folder.outcome
-    if ended and (ended["outcome"] != "finished" or ended["epochs"] >= loop.schedule.epochs):
-        if ended["outcome"] in ("finished", "stopped"):
-            folder.check_weights(net.named_arrays)
-        return ended
+    return run_to_outcomes([loop], [folder], [record])[0]
+
+
+def run_to_outcomes(loops, folders, records, fail=None):
+    """The same for several loops of one setting that differ in the seed, trained together; returns their outcomes.
+
+    fail    see core.together.run_together
+    """
+    ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
+    going = [index for index, outcome in enumerate(ended) if outcome is None]
+    continued = [_continue(loops[index], folders[index]) for index in going]
+    notes = [folders[index].note for index in going]
+    for index, had_begun in zip(going, continued, strict=True):
+        changed = folders[index].begin(records[index])
+        if had_begun and changed:
+            notes.append(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
+    for note in filter(None, dict.fromkeys(notes)):
+        say(note)
+    outcomes = _train([loops[index] for index in going], fail)
+    return [outcome or next(outcomes) for outcome in ended]
+
+
+def _nothing_left(loop, folder):
+    """The outcome of a run that has nothing left to do; else None."""
+    ended = folder.outcome
+    if not ended or (ended["outcome"] == "finished" and ended["epochs"] < loop.schedule.epochs):
+        return None
+    if ended["outcome"] in ("finished", "stopped"):
+        folder.check_weights(loop.learner.net.named_arrays)
+    return ended
+
+
+def _continue(loop, folder):
+    """Put the loop where the folder's checkpoint is; returns whether there is one."""
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
-    folder.check_progress(net, loop.epoch, ended, bool(checkpoint))
-    if folder.note:
-        say(folder.note)
-    changed = folder.begin(record)
-    if checkpoint and changed:
-        say(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
+    folder.check_progress(loop.learner.net, loop.epoch, folder.outcome, bool(checkpoint))
+    return bool(checkpoint)
+
+
+def _train(loops, fail):
+    """An iterator over the outcomes of loops that have something to do."""
     try:
-        return loop.run()
+        return iter(run_together(loops, fail) if loops else [])
     except (FileError, OSError) as error:  # the latter from pictures and logs, which others write
         problem, status, cause = error, EXIT_FAILED, error
     except (MemoryError, RuntimeError) as error:
@@ -94,4 +124,5 @@ def run_to_an_outcome(loop, folder, record):
             raise
     except KeyboardInterrupt as error:  # where a host program, and not the loop, handles signals
         problem, status, cause = "interrupted", 128 + signal.SIGINT, error
-    raise StoppedByError(f"{problem}. Training stopped in epoch {loop.epoch + 1}; --load continues it", status) from cause
+    epoch = 1 + min(loop.epoch for loop in loops)
+    raise StoppedByError(f"{problem}. Training stopped in epoch {epoch}; --load continues it", status) from cause

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.files import FileError
-from core.signals import StopRequest
+from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
 LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
@@ -99,6 +99,7 @@ class Loop:
         self.epoch = self.passed = self.batch = 0
         self.series = {"epoch": [], "batch": []}
         self._before = None  # parameters before training, until they have been measured
+        self._order = None  # of the samples in this pass
         self._seconds = self._prelude_seconds = 0.0
         self._clock = time.perf_counter()
 
@@ -122,23 +123,27 @@ class Loop:
         Returns  {"outcome": "finished", "diverged" or "interrupted", …}; all but "interrupted" also stand in DONE
         Raises   FileError if the record cannot be written
         """
+        return run_together([self])[0]
+
+    def begin(self):
+        """Start the clock, and keep the parameters before training where they are still to be measured."""
         self._clock = time.perf_counter()
-        with StopRequest() as stop, np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bar() as bar:
-            if self.plan.measure_start and not self.series["epoch"]:
-                # measured together with the first row of training, so that training begins at once
-                self._before = [p.copy() for p in self.learner.net.parameters]
-            while not (reason := self._reason_to_stop()) and self._more():
-                if stop.signal:
-                    return self._interrupted(stop)
-                alive = self._train_pass(bar, stop)
-                if alive and self.batch < self.batches:
-                    return self._interrupted(stop)
-                if not (alive and self._end_pass(bar)):
-                    return self.give_up("diverged")
-            if not reason:
-                return self._finished()
+        if self.plan.measure_start and not self.series["epoch"]:
+            # measured together with the first row of training, so that training begins at once
+            self._before = [p.copy() for p in self.learner.net.parameters]
+
+    @property
+    def position(self):
+        """(passes before, batches before in this pass): runs of one setting at the same position take the same next step."""
+        return self.passed, self.batch
+
+    def end(self):
+        """Finish the run if nothing is left to do, or a condition of the plan stops it; returns the content of DONE, or None."""
+        reason = self._reason_to_stop()
+        if reason:
             self.folder.save_weights(self.learner.net)
             return self.give_up("stopped", reason=reason)
+        return None if self._more() else self._finished()
 
     def _more(self):
         return self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude)
@@ -152,27 +157,30 @@ class Loop:
         ahead = self.passed - len(self.plan.prelude)
         return ahead >= 0 and ahead % len(self.plan.epoch) == 0
 
-    def _train_pass(self, bar, stop):
-        """The rest of the current pass; False if the numbers blew up.  Ends early at a stop request."""
-        interval, size = self.schedule.eval_interval, self.schedule.batch_size
+    def begin_pass(self):
+        """Prepare the rest of the current pass; returns its learner."""
         if self.plan.begin_epoch and self.batch == 0 and self._begins_an_epoch():
             self.plan.begin_epoch(self.epoch)
-        learner = self.plan.learner(self.passed)
-        order = self.plan.order(self.passed, len(self.samples)) if self.plan.order else None
-        while self.batch < self.batches:
-            rows = slice(self.batch * size, (self.batch + 1) * size)
-            batch = self.samples.batch(rows if order is None else order[rows])
-            learner.step(*batch, (self.passed, self.batch))
-            self.batch += 1
-            bar.update()
-            due = interval and self.batch % interval == 0 and self.batch < self.batches
-            if due and not self._measure(bar, self.epoch, self.batch):
-                return False
-            if stop.signal:
-                break
-        return True
+        self._order = self.plan.order(self.passed, len(self.samples)) if self.plan.order else None
+        return self.plan.learner(self.passed)
 
-    def _end_pass(self, bar):
+    @property
+    def pass_ended(self):
+        return self.batch == self.batches
+
+    @property
+    def rows(self):
+        """The samples of the next batch: a slice, or whole numbers on the host."""
+        rows = slice(self.batch * self.schedule.batch_size, (self.batch + 1) * self.schedule.batch_size)
+        return rows if self._order is None else self._order[rows]
+
+    @property
+    def due(self):
+        """Whether a row is to be measured after the batches so far of this pass."""
+        interval = self.schedule.eval_interval
+        return interval and self.batch % interval == 0 and self.batch < self.batches
+
+    def end_pass(self, bar):
         """Count and save; at the end of an epoch measure and report before; False if the numbers blew up."""
         self.learner.net.check_solved()
         if not self.learner.finite():
@@ -181,7 +189,7 @@ class Loop:
         ended = self._begins_an_epoch() and self.passed > len(self.plan.prelude)
         if ended:
             seen = {name: value for learner in self.plan.learners for name, value in learner.end_epoch().items()}
-            if not self.schedule.eval_interval and not self._measure(bar, self.epoch + 1, 0, seen):
+            if not self.schedule.eval_interval and not self.measure(bar, self.epoch + 1, 0, seen):
                 return False
             self.epoch += 1
         elif self.passed == len(self.plan.prelude):
@@ -192,7 +200,11 @@ class Loop:
             self.report(f"epoch {self.epoch}/{self.schedule.epochs}  {shown}")
         return True
 
-    def _measure(self, bar, epoch, batch, seen=None):
+    def measure_now(self, bar):
+        """Measure in the middle of an epoch: see `measure`."""
+        return self.measure(bar, self.epoch, self.batch)
+
+    def measure(self, bar, epoch, batch, seen=None):
         """Add one row to the series, with what was `seen` during the epoch, and write it; False if a loss is not finite."""
         self.learner.net.check_solved()
         self._measure_start()
@@ -239,15 +251,16 @@ class Loop:
     def _elapsed(self):
         return self._seconds + time.perf_counter() - self._clock
 
-    def _bar(self):
-        total = self.plan.passes(self.schedule.epochs) * self.batches
-        done = self.passed * self.batches + self.batch
-        return tqdm(total=total, initial=done, unit="batch", smoothing=0.05, disable=self.quiet or None)
+    @property
+    def progress(self):
+        """(batches so far, batches in all)."""
+        return self.passed * self.batches + self.batch, self.plan.passes(self.schedule.epochs) * self.batches
 
     def _last(self):
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
 
-    def _interrupted(self, stop):
+    def interrupt(self, stop):
+        """Save where the run is after the signal of a StopRequest; returns the outcome."""
         self.learner.net.check_solved()
         if not self.learner.finite():
             return self.give_up("diverged")

@@ -128,9 +128,9 @@ def _forward_learner(net, settings, feedback, shared):
     about, layers = settings.forward, net.layers_of_parameters
     owned = [index for index, l in enumerate(layers) if l in about.layers]
 
-    def clip_layers(gradients, bound):
+    def clip_layers(gradients, bound, seeds):
         for l in range(len(net.weights)):
-            clip_together(net.of_layer(gradients, l), bound)
+            clip_together(net.of_layer(gradients, l), bound, seeds)
 
     make = ForwardLearner
     if feedback and settings.rule.joint:
@@ -158,8 +158,8 @@ def _feedback_learner(net, phase, optimiser, rule_settings, shared):
         constant = phase.constant if phase.constant > 0.0 else float(to_host(squared_norm(net.feedback)))
         homeostatic = (phase.homeostatic, constant)
 
-    def clip_owned(gradients, bound):
-        clip_each([gradients[index] for index in owned], bound)
+    def clip_owned(gradients, bound, seeds):
+        clip_each([gradients[index] for index in owned], bound, seeds)
 
     return FeedbackLearner(
         net,

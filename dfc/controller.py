@@ -86,7 +86,7 @@ class ControlledNetwork:
         self.r = [r.copy() for r in activities.r]
         self._scratch = [xp.empty_like(v) for v in activities.v]
         self._noise = [xp.zeros_like(v) for v in activities.v] if self._coloured else None
-        self._biases = net.biases or [None] * len(net.weights)
+        self._biases = [b[..., None, :] for b in net.biases] or [None] * len(net.weights)
         fused = any(map(kernels.fuses, self.vs)) and not self.controller.inst_system_dynamics
         self._leak = self._leak_in_one_pass if fused else self._leak_pass_by_pass
         # copied, not views: a product with a transposed view takes longer, in float32 by an eighth (128 rows) to a quarter (64)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from core.backend import array_module, is_turned
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.normals import fill_normals
 from core.streams import noise_stream, stream
@@ -62,7 +63,7 @@ class Noise:
         Those of a time point lie in memory as its array of `like` does.
         """
         if self._buffers is None or len(self._buffers[0]) < steps:
-            self._turned = [not each.flags.c_contiguous for each in like]
+            self._turned = [is_turned(each) for each in like]
             shapes = [each.shape[::-1] if turned else each.shape for each, turned in zip(like, self._turned, strict=True)]
             self._buffers = [np.empty((steps, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
         filled = [buffer[:steps] for buffer in self._buffers]
@@ -86,3 +87,23 @@ class SomeNoise:
 
     def fill(self, steps, like):
         return [each[:, self._rows] for each in self._noise.fill(steps, self._like)]
+
+
+class NoiseOfSeeds:
+    """The noise of several seeds, each drawn as for that seed alone.
+
+    sources  a Noise per seed
+    """
+
+    def __init__(self, sources):
+        self._sources = sources
+
+    def fill(self, steps, like):
+        """As Noise, with a leading axis of seeds in `like`: arrays (steps, S, n, n_l)."""
+        drawn = [source.fill(steps, [each[seed] for each in like]) for seed, source in enumerate(self._sources)]
+        return [array_module(*arrays).stack(arrays, axis=1) for arrays in zip(*drawn, strict=True)]
+
+    def of(self, seed):
+        """The Noise of one seed, (s,)."""
+        (number,) = seed
+        return self._sources[number]

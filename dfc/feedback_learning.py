@@ -56,7 +56,8 @@ class Fluctuations:
         if t == 0:
             xp = array_module(state.u)
             self._before = [va.copy("K") for va in state.apical]
-            self._sums = [xp.zeros((va.shape[-1], state.u.shape[-1]), dtype=va.dtype) for va in self._before]
+            shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in self._before]
+            self._sums = [xp.zeros(shape, dtype=va.dtype) for shape, va in zip(shapes, self._before, strict=True)]
             return
         signal = state.u if self.rate is None else self._high_passed(state.u)
         for total, waiting, va in zip(self._sums, self._before, state.apical, strict=True):
@@ -71,6 +72,12 @@ class Fluctuations:
             self._slow += self.rate * u
         return u - self._slow
 
+    def of(self, seed):
+        """The Fluctuations of one seed, (s,), whose sums are views of these; they take in no further time points."""
+        one = Fluctuations(self.net.of(seed), self.rate)
+        one._sums = [total[seed] for total in self._sums]
+        return one
+
     def take_out(self, other):
         """Subtract the sums of another Fluctuations, that of some rows of this one."""
         for total, part in zip(self._sums, other._sums, strict=True):
@@ -82,7 +89,7 @@ class Fluctuations:
             dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
         """
         sums = self._sums or [array_module(q).zeros_like(q) for q in self.net.feedback]
-        of_layers = self.net.split(array_module(*sums).concatenate(sums))
+        of_layers = self.net.split(array_module(*sums).concatenate(sums, axis=-2))
         return _scaled(of_layers, count, settings, 1.0 / (steps - 1))
 
 
@@ -137,13 +144,13 @@ def _scaled(sums, count, settings, factor=1.0):
 
 
 def homeostatic_decay(net, strength, constant):
-    """beta = b (|Qbar|_F^2 - c), the factor of Q in its gradient; a 0-d array (dfc.md D.2)."""
+    """beta = b (|Qbar|_F^2 - c), the factor of Q in its gradient; a number per seed (dfc.md D.2)."""
     return strength * (squared_norm(net.feedback) - constant)
 
 
 def squared_norm(arrays):
-    """The sum of all squared entries, a 0-d array."""
-    return sum((each * each).sum() for each in arrays)
+    """The sum of all squared entries of some matrices, a number per seed."""
+    return sum((each * each).sum(axis=(-2, -1)) for each in arrays)
 
 
 Q_RULES = {rule.__name__: rule for rule in (normal_controller, special_controller, old_learning_rule)}

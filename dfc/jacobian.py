@@ -42,8 +42,8 @@ def blocks_below(net, slopes):
 
 def rows_product(stack, matrix):
     """Every matrix of a stack (n, k, m) times one matrix (m, p), in a single product: (n, k, p)."""
-    n, k, m = stack.shape
-    return (stack.reshape(n * k, m) @ matrix).reshape(n, k, -1)
+    *seeds, n, k, m = stack.shape
+    return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
 
 
 def pull_back(net, slopes, error):

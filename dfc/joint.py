@@ -14,6 +14,10 @@ class JointLearner(ForwardLearner):
         super().__init__(*parts, **settings)
         self.feedback = feedback
 
+    def _begin(self, learners):
+        super()._begin(learners)
+        self.feedback = self.feedback.together([learner.feedback for learner in learners], self.net)
+
     def _move(self, batch):
         super()._move(batch)
         gradients = batch.results[0].feedback

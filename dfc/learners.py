@@ -1,5 +1,6 @@
 """The two learners of system 2: one batch in, one update of forward or of feedback weights out."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from core.clipping import clip_each, clip_together, fix_norm
 from core.gradients import RuleResult, layer_gradients
 from core.learner import BaseLearner
 from core.workers import shares
+from dfc.draws import NoiseOfSeeds
 from dfc.feedback_learning import homeostatic_decay
 from dfc.network import Activities
 from dfc.teaching import empty_gradients
@@ -38,10 +40,10 @@ def forward(net, inputs, workers):
     """The Activities of a batch, whose rows the workers share."""
     if workers.count == 1:
         return net.forward(inputs)
-    parts = workers.map(lambda rows: net.forward(inputs[rows]), shares(len(inputs), workers.count))
-    join = array_module(inputs).concatenate
-    v, r = ([join(arrays) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
-    return Activities(inputs, v, r, len(inputs), r[-1][0])
+    count, join = inputs.shape[-2], array_module(inputs).concatenate
+    parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, workers.count))
+    v, r = ([join(arrays, axis=-2) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
+    return Activities(inputs, v, r, count, r[-1][..., 0, :])
 
 
 class DfcLearner(BaseLearner):
@@ -59,6 +61,22 @@ class DfcLearner(BaseLearner):
     def __init__(self, net, optimiser, workers, noise=None, name="", watchers=(), part=PART):
         super().__init__(net, optimiser, name)
         self.workers, self.noise, self.watchers, self.part = workers, noise, list(watchers), part
+
+    @classmethod
+    def together(cls, learners, net=None):
+        """One learner for the networks of `learners`, which have the same settings; their states are not taken over.
+
+        net  what their networks are together, where that is known
+        """
+        whole, noises = copy.copy(learners[0]), [learner.noise for learner in learners]
+        whole.net = net or whole.net.together([learner.net for learner in learners])
+        whole.noise = noises[0] and (lambda place, part: NoiseOfSeeds([noise(place, part) for noise in noises]))
+        whole._begin(learners)
+        return whole
+
+    def _begin(self, learners):
+        """Make what is as large as the network, for a learner that is `together` of others."""
+        raise NotImplementedError
 
     def _parts(self, count, noisy):
         """(number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
@@ -96,7 +114,7 @@ class ForwardLearner(DfcLearner):
     rule     rules.Rule;  options, the rule's Options
     owned    indices of net.parameters that the optimiser owns
     clip     bound on the norm of every gradient array, or of what `clip_by` clips; <= 0: none
-    clip_by  function (gradients, bound)
+    clip_by  function (gradients, bound, seeds), see core.clipping
     fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
     frozen   compute everything, update nothing
     after    functions of a Batch like watchers, called after its update
@@ -114,6 +132,10 @@ class ForwardLearner(DfcLearner):
         self.after = list(after)
         self._totals, self._batches = None, 0
         self._gradients = []  # of each part of a batch
+
+    def _begin(self, learners):
+        self.optimiser = self.optimiser.like([self.net.parameters[index] for index in self.owned])
+        self._gradients = []
 
     def step(self, inputs, target, place):
         """One update by one batch: inputs (n, units), target as the network's loss wants it."""
@@ -135,19 +157,19 @@ class ForwardLearner(DfcLearner):
         results = self.results(activities, target, place)
         gradients = self._sum(results)
         if self.fixed > 0.0:
-            fix_norm([gradients[index] for index in self.owned], self.fixed)
+            fix_norm([gradients[index] for index in self.owned], self.fixed, self.net.seeds)
         return Batch(place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
         """The RuleResult of every part of the batch."""
         noisy = self.rule.noisy(self.options)
         whole = self.rule.whole_batch(self.options)
-        parts = [(0, slice(None))] if whole else self._parts(len(activities.x), noisy)
+        parts = [(0, slice(None))] if whole else self._parts(activities.count, noisy)
 
         def work(part):
             number, rows = part
             noise = self._noise(place, number) if noisy else None
-            return self._result(activities.part(rows), target[rows], self._gradients[number], noise)
+            return self._result(activities.part(rows), self.net.of_samples(target, rows), self._gradients[number], noise)
 
         while len(self._gradients) < len(parts):
             self._gradients.append(empty_gradients(self.net))
@@ -167,7 +189,7 @@ class ForwardLearner(DfcLearner):
             for total, gradient in zip(gradients, result.gradients, strict=True):
                 total += gradient
         if self.clip > 0.0 and not results[0].clipped:
-            self.clip_by(gradients, self.clip)
+            self.clip_by(gradients, self.clip, self.net.seeds)
         return gradients
 
     def _keepers(self):
@@ -178,10 +200,12 @@ class ForwardLearner(DfcLearner):
         output = batch.activities.r[-1]
         loss = self.net.loss.value(output, batch.target)
         xp = array_module(output)
-        right = self.correct(output, batch.target).astype(loss.dtype) / len(output) if self.correct else xp.zeros_like(loss)
+        right = xp.zeros_like(loss)
+        if self.correct:
+            right = self.correct(output, batch.target).astype(loss.dtype) / output.shape[-2]
         counted = [result.counts for result in batch.results if result.counts is not None]
-        counted = sum(counted) if counted else xp.zeros(3, dtype=int)
-        seen = xp.concatenate([xp.stack([loss, right]), counted.astype(loss.dtype)])
+        counted = sum(counted) if counted else xp.zeros((*self.net.seeds, 3), dtype=int)
+        seen = xp.concatenate([xp.stack([loss, right], axis=-1), counted.astype(loss.dtype)], axis=-1)
         self._totals = seen if self._totals is None else self._totals + seen
         self._batches += 1
 
@@ -197,7 +221,9 @@ class ForwardLearner(DfcLearner):
         return row | super().end_epoch()
 
     def state(self):
-        totals = self._totals if self._totals is not None else array_module(*self.net.arrays).zeros(5, self.net.weights[0].dtype)
+        totals, first = self._totals, self.net.weights[0]
+        if totals is None:
+            totals = array_module(first).zeros((*self.net.seeds, 5), first.dtype)
         return super().state() | {"totals": totals, "batches": self._batches}
 
     def restore(self, named):
@@ -212,7 +238,7 @@ class FeedbackLearner(DfcLearner):
     rule         one of dfc.feedback_learning.Q_RULES;  settings, its FeedbackSettings
     owned        indices of net.feedback that the optimiser owns
     clip         bound on the joint norm of all gradients, those of weights that are not owned included; <= 0: none
-    clip_by      function (gradients, bound) that clips otherwise
+    clip_by      function (gradients, bound, seeds) that clips otherwise
     homeostatic  (strength, constant) of the homeostatic decay; None: none
     """
 
@@ -222,6 +248,13 @@ class FeedbackLearner(DfcLearner):
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.settings, self.owned, self.homeostatic = rule, settings, owned, homeostatic
         self.clip, self.clip_by = clip, clip_by
+
+    def _begin(self, learners):
+        self.optimiser = self.optimiser.like([self.net.feedback[index] for index in self.owned])
+        if self.homeostatic:
+            strength, first = self.homeostatic[0], self.net.feedback[0]
+            constants = [learner.homeostatic[1] for learner in learners]
+            self.homeostatic = strength, array_module(first).asarray(constants, dtype=first.dtype)
 
     def step(self, inputs, target, place):
         """One update by one batch."""
@@ -233,7 +266,7 @@ class FeedbackLearner(DfcLearner):
     def update(self, gradients):
         """Clip the gradients [dQ_0 …] in place and move the weights that are owned."""
         if self.clip > 0.0:
-            self.clip_by(gradients, self.clip)
+            self.clip_by(gradients, self.clip, self.net.seeds)
         self.optimiser.step([gradients[index] for index in self.owned])
 
     def gradients(self, activities, place, target):
@@ -241,12 +274,13 @@ class FeedbackLearner(DfcLearner):
 
         def work(part):
             number, rows = part
-            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number), target[rows])
+            wanted = self.net.of_samples(target, rows)
+            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number), wanted)
 
-        found = self.workers.map(work, self._parts(len(activities.x), noisy=True))
+        found = self.workers.map(work, self._parts(activities.count, noisy=True))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
         if self.homeostatic:
             decay = homeostatic_decay(self.net, *self.homeostatic)
             for gradient, q in zip(gradients, self.net.feedback, strict=True):
-                gradient += decay * q
+                gradient += decay[..., None, None] * q
         return gradients

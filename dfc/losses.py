@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.backend import array_module
+from utils import one_hot
 
 
 @dataclass(frozen=True)
 class Loss:
     """A loss, and what descends it.
 
-    value  (output, target) -> the mean over the samples, a 0-d array
+    value  (output, target) -> the mean over the samples, a number per seed
     error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples n
     goal   (output, target) -> the target as an array like the output (n, n_L)
     logits whether the output stands for probabilities, softmax(output)
@@ -36,24 +37,23 @@ def log_softmax(output):
 
 def _cross_entropy(output, labels):
     """Mean of -log softmax(output) at the label."""
-    rows = array_module(output).arange(len(labels))
-    return -log_softmax(output)[rows, labels].mean()
+    rows = log_softmax(output).reshape(-1, output.shape[-1])
+    right = rows[array_module(output).arange(len(rows)), labels.reshape(-1)]
+    return -right.reshape(labels.shape).mean(axis=-1)
 
 
 def _cross_entropy_error(output, labels):
     """softmax(output) - onehot(label)."""
-    xp = array_module(output)
     error = softmax(output)
-    error[xp.arange(len(labels)), labels] -= 1.0
+    error -= one_hot(labels, output.shape[-1], output.dtype)
     return error
 
 
 def _one_hot(output, labels, value=1.0):
     """`value` for the class that the label names, the rest shared by the other classes."""
-    xp = array_module(output)
-    goal = xp.full_like(output, (1.0 - value) / (output.shape[-1] - 1))
-    goal[xp.arange(len(labels)), labels] = value
-    return goal
+    classes = output.shape[-1]
+    right = one_hot(labels, classes, output.dtype) > 0.0
+    return array_module(output).where(right, value, (1.0 - value) / (classes - 1)).astype(output.dtype)
 
 
 def soft_cross_entropy(value):
@@ -66,7 +66,7 @@ def soft_cross_entropy(value):
         return _one_hot(output, labels, value)
 
     def mean(output, labels):
-        return -(goal(output, labels) * log_softmax(output)).sum(axis=-1).mean()
+        return -(goal(output, labels) * log_softmax(output)).sum(axis=-1).mean(axis=-1)
 
     def error(output, labels):
         return softmax(output) - goal(output, labels)
@@ -77,7 +77,7 @@ def soft_cross_entropy(value):
 def _squared_error(output, target):
     """sum (r_L - y)^2 / (n n_L)."""
     difference = output - target
-    return (difference * difference).mean()
+    return (difference * difference).mean(axis=(-2, -1))
 
 
 def _squared_error_error(output, target):

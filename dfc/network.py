@@ -1,8 +1,11 @@
 """A multi-layer perceptron with direct feedback weights from the output to every layer (dfc.md A).
 
 Rows are samples.  Layers are numbered from 0 to L-1; W_l (n_l, n_{l-1}), b_l (n_l,), Q_l (n_l, n_L), with n_{-1} inputs.
+Every array may have a leading axis of seeds: then W_l is (S, n_l, n_{l-1}), the rates (S, n, n_l) and labels (S, n), and each seed
+gets the same bits as if it were alone.
 """
 
+import copy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -38,7 +41,13 @@ class Activities:
 
     def part(self, rows):
         """The same of some rows: views for a slice, copies for indices."""
-        return Activities(self.x[rows], [v[rows] for v in self.v], [r[rows] for r in self.r], self.count, self.first_output)
+        x, *layers = (array[..., rows, :] for array in (self.x, *self.v, *self.r))
+        return Activities(x, layers[: len(self.v)], layers[len(self.v) :], self.count, self.first_output)
+
+    def of(self, seed):
+        """The same of one seed, (s,); of () all of it."""
+        v, r = ([array[seed] for array in arrays] for arrays in (self.v, self.r))
+        return Activities(self.x[seed], v, r, self.count, self.first_output[seed])
 
 
 class FeedbackNetwork:
@@ -62,14 +71,40 @@ class FeedbackNetwork:
         self.kinks = kinks
         self.block = block
 
+    @staticmethod
+    def together(nets):
+        """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
+        whole, xp = copy.copy(nets[0]), array_module(*nets[0].weights)
+        for name in ("weights", "biases", "feedback"):
+            groups = zip(*(getattr(net, name) for net in nets), strict=True)
+            setattr(whole, name, [xp.stack(arrays) for arrays in groups])
+        return whole
+
+    def of(self, seed):
+        """The network of one seed, (s,), whose arrays are views; of () the network itself."""
+        one = copy.copy(self)
+        one.weights, one.biases, one.feedback = (
+            [array[seed] for array in arrays] for arrays in (self.weights, self.biases, self.feedback)
+        )
+        return one
+
+    @property
+    def seeds(self):
+        """The shape of the leading axis of seeds: (S,), or () for a network that stands alone."""
+        return self.weights[0].shape[:-2]
+
+    def of_samples(self, array, rows):
+        """Some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
+        return array[(*(slice(None) for _ in self.seeds), rows)]
+
     @property
     def sizes(self):
         """[n_0 … n_{L-1}], the sizes of the layers without the input."""
-        return [len(w) for w in self.weights]
+        return [w.shape[-2] for w in self.weights]
 
     def split(self, rows):
         """An array with a row for every unit of all layers -> views of the rows of each layer."""
-        return [rows[start:stop] for start, stop in pairwise(accumulate(self.sizes, initial=0))]
+        return [rows[..., start:stop, :] for start, stop in pairwise(accumulate(self.sizes, initial=0))]
 
     @property
     def parameters(self):
@@ -104,6 +139,9 @@ class FeedbackNetwork:
     def check_solved(self):
         """No weight matrix is inverted here."""
 
+    def hand_marks_to(self, nets):
+        """Nothing is noted while the network learns."""
+
     def blocks(self, count, entries):
         """Slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
         return shares(count, -(-count * entries // self.block))
@@ -112,7 +150,7 @@ class FeedbackNetwork:
         """The basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
         v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
         if self.biases:
-            v += self.biases[l]
+            v += self.biases[l][..., None, :]
         return v
 
     def forward(self, x):
@@ -121,7 +159,7 @@ class FeedbackNetwork:
         for l, activation in enumerate(self.activations):
             v.append(self.drive(l, r[-1] if l else x))
             r.append(activation.apply(v[-1]))
-        return Activities(x, v, r, len(x), r[-1][0])
+        return Activities(x, v, r, x.shape[-2], r[-1][..., 0, :])
 
     def output_error(self, activities, target):
         """n dLoss/dr_L of a feedforward pass (n, n_L), n the samples of the batch."""

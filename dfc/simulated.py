@@ -56,7 +56,7 @@ def options_from_flags(flags):
 
 def first_error(activities, state, options):
     """The distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
-    output = activities.first_output if options.sample0_error else activities.r[-1]
+    output = activities.first_output[..., None, :] if options.sample0_error else activities.r[-1]
     return distance(state.controller.error, state.target, output)
 
 
@@ -70,7 +70,7 @@ def settle(activities, state, converged, options):
     delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
     if options.include_non_converged_samples:
         return SteadyState(state.u, delta_v, state.vs, state.r)
-    xp, keep = array_module(state.u), converged[:, None]
+    xp, keep = array_module(state.u), converged[..., None]
 
     def choose(ours, otherwise):
         return [xp.where(keep, a, b) for a, b in zip(ours, otherwise, strict=True)]

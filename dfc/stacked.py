@@ -32,16 +32,16 @@ class StackedNetwork(ControlledNetwork):
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
         self._noise = xp.zeros_like(self._voltages) if self._coloured else None
-        self._feedback = xp.concatenate(net.feedback)
+        self._feedback = xp.concatenate(net.feedback, axis=-2)
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
         )
         # below every layer a row of ones, by which the product with the weights adds the biases
-        biases = [[b[:, None]] for b in net.biases] or [[]] * len(net.weights)
-        ones = [xp.ones_like(activities.r[0][:, :1])] if net.biases else []
+        biases = [[b[..., None]] for b in net.biases] or [[]] * len(net.weights)
+        ones = [xp.ones_like(activities.r[0][..., :1])] if net.biases else []
         weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
         rates = [_turned(xp.concatenate([r, *ones], axis=-1)) for r in activities.r]
-        active = [each[:size] for each, size in zip(rates, net.sizes, strict=True)]
+        active = [each[..., :size, :] for each, size in zip(rates, net.sizes, strict=True)]
         self.r = [each.swapaxes(-1, -2) for each in active]
         self._rate = self.controller.dt / self.controller.tau_v
         basal, drive, voltages = (net.split(each) for each in (self._basal, self._scratch, self._voltages))

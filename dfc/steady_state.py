@@ -54,8 +54,8 @@ def control(net, activities, nudge, alpha):
         return _control_through_fewer_units(net, activities, nudge, alpha)
     directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
     u = array_module(nudge).empty_like(nudge)
-    for rows in net.blocks(len(nudge), entries=max(net.sizes) * nudge.shape[-1] if directions else 1):
-        u[rows] = _solve_outputs(net, activities.part(rows), directions, nudge[rows], alpha)
+    for rows in net.blocks(nudge.shape[-2], entries=max(net.sizes) * nudge.shape[-1] if directions else 1):
+        u[..., rows, :] = _solve_outputs(net, activities.part(rows), directions, nudge[..., rows, :], alpha)
     return u
 
 
@@ -63,7 +63,7 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
     """u by one n_L x n_L system a sample."""
     last = len(net.weights) - 1
     slope = net.slope(activities, last)
-    loop = slope[..., :, None] * net.feedback[-1]
+    loop = slope[..., :, None] * net.feedback[-1][..., None, :, :]
     if directions:
         moved = _rates_by_control(net, activities, directions)
         below = rows_product(moved, net.weights[-1].swapaxes(-1, -2))  # (n, control, output)
@@ -87,9 +87,9 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
         moved = moved * net.slope(activities, l)
     directions = [(q @ weights).swapaxes(-1, -2) for q in hidden]
     inner = array_module(nudge).empty_like(moved)
-    for rows in net.blocks(len(nudge), entries=max(net.sizes[:-1]) * moved.shape[-1]):
+    for rows in net.blocks(nudge.shape[-2], entries=max(net.sizes[:-1]) * moved.shape[-1]):
         loop = _rates_by_control(net, activities.part(rows), directions).swapaxes(-1, -2)
-        inner[rows] = _solve(loop, moved[rows], c)
+        inner[..., rows, :] = _solve(loop, moved[..., rows, :], c)
     return (nudge - inner @ weights.swapaxes(-1, -2)) / c
 
 
@@ -120,9 +120,9 @@ def _rates_by_control(net, activities, directions):
     for l, direction in enumerate(directions):
         slope = net.slope(activities, l)[..., None, :]
         if moved is None:
-            moved = slope * direction
+            moved = slope * direction[..., None, :, :]
         else:
             moved = rows_product(moved, net.weights[l].swapaxes(-1, -2))
-            moved += direction
+            moved += direction[..., None, :, :]
             moved *= slope
     return moved

@@ -108,6 +108,6 @@ def convergence(activities, state, first_error, epsilon):
 
 
 def counts(converged, diverged):
-    """(3,) whole numbers: converged, diverged, neither."""
-    xp = array_module(converged)
-    return xp.stack([converged.sum(), diverged.sum(), (~converged & ~diverged).sum()])
+    """(3,) whole numbers: converged, diverged, neither; (S, 3) for a stack of seeds."""
+    kinds = converged, diverged, ~converged & ~diverged
+    return array_module(converged).stack([kind.sum(axis=-1) for kind in kinds], axis=-1)

@@ -1,6 +1,9 @@
 """Gradients of DFC as sums over the time points of a simulation (dfc.md B.6, C.3), many time points per product."""
 
-from core.backend import array_module
+import copy
+from itertools import product
+
+from core.backend import array_module, is_turned
 from core.clipping import clip_each
 from core.gradients import RuleResult, layer_gradients
 from dfc.feedback_learning import Fluctuations
@@ -22,10 +25,23 @@ def gradients_along(total, wanted, noise):
     state = simulate(net, activities, wanted, options.controller, noise, total.observe)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
+    parts = [total]
     if not options.include_non_converged_samples and not bool(converged.all()):
         wild = diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
-        total = _without_others(total, wanted, noise, converged, wild)
-    return RuleResult(total.finish(), steady, counts(converged, diverged), converged, diverged, feedback=total.feedback())
+        parts = [_of_one_seed(total, seed, wanted, noise, converged, wild) for seed in product(*map(range, net.seeds))]
+    for part in parts:
+        part.finish()
+    feedback = _rejoined([part.feedback() for part in parts], net.seeds)
+    return RuleResult(total.sums, steady, counts(converged, diverged), converged, diverged, feedback=feedback)
+
+
+def _of_one_seed(total, seed, wanted, noise, converged, wild):
+    """The TimeSum of the converged samples of a seed, (s,); seed is () where there is but one, some of whose samples did not."""
+    if not seed:
+        return _without_others(total, wanted, noise, converged, wild)
+    if bool(converged[seed].all()):
+        return total.of(seed)
+    return _without_others(total.of(seed), wanted[seed], noise and noise.of(seed), converged[seed], wild[seed])
 
 
 def _without_others(total, wanted, noise, converged, wild):
@@ -38,6 +54,13 @@ def _without_others(total, wanted, noise, converged, wild):
     others = _simulate_again(total, wanted, noise, ~converged, empty_gradients(total.net))
     total.take_out(others, ~converged)
     return total
+
+
+def _rejoined(parts, seeds):
+    """Lists of arrays of one seed each -> one list of arrays with the axis of seeds; what is not taken apart as it is."""
+    if parts[0] is None or parts[0][0].ndim > 2 or not seeds:
+        return parts[0]
+    return [array_module(*arrays).stack(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _simulate_again(total, wanted, noise, chosen, gradients):
@@ -57,18 +80,19 @@ class TimeBlock:
     """
 
     def __init__(self, like):
-        xp, (n, k) = array_module(like), like.shape
-        if like.flags.c_contiguous:
-            block = xp.empty((TIME_BLOCK, n, k), dtype=like.dtype)
-            self.slots, self._flat = [block[t] for t in range(TIME_BLOCK)], block.reshape(-1, k)
+        xp, (*seeds, n, k) = array_module(like), like.shape
+        self._samples = n
+        if is_turned(like):
+            block = xp.empty((*seeds, k, TIME_BLOCK, n), dtype=like.dtype)
+            self.slots = [block[..., t, :].swapaxes(-1, -2) for t in range(TIME_BLOCK)]
+            self._flat = block.reshape(*seeds, k, -1).swapaxes(-1, -2)
         else:
-            block = xp.empty((k, TIME_BLOCK, n), dtype=like.dtype)
-            self.slots = [block[:, t].swapaxes(-1, -2) for t in range(TIME_BLOCK)]
-            self._flat = block.reshape(k, -1).swapaxes(-1, -2)
+            block = xp.empty((*seeds, TIME_BLOCK, n, k), dtype=like.dtype)
+            self.slots, self._flat = [block[..., t, :, :] for t in range(TIME_BLOCK)], block.reshape(*seeds, -1, k)
 
     def rows(self, filled):
         """The first arrays, one below the other (filled * n, k)."""
-        return self._flat[: filled * len(self.slots[0])]
+        return self._flat[..., : filled * self._samples, :]
 
 
 class TimeSum:
@@ -126,14 +150,25 @@ class TimeSum:
             weights, *biases = self.net.of_layer(self.sums, l)
             weights += errors.swapaxes(-1, -2) @ rates
             for b in biases:
-                b += errors.sum(axis=0)
+                b += errors.sum(axis=-2)
+
+    def of(self, seed):
+        """The TimeSum of one seed, (s,), whose sums are views of these; of () the TimeSum itself."""
+        if not seed:
+            return self
+        if self._filled:
+            self._add_block()
+        one = copy.copy(self)
+        one.net, one.activities = self.net.of(seed), self.activities.of(seed)
+        one.sums, one._first = [total[seed] for total in self.sums], self._first[seed]
+        return one
 
     def take_out(self, other, rows):
         """Subtract the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
         for each in (self, other):
             if each._filled:
                 each._add_block()
-        self._first[rows] = 0.0
+        self._first[rows] = 0.0  # of a TimeSum of one seed
         first = 2 if self.net.biases else 1
         for total, part in zip(self.sums[first:], other.sums[first:], strict=True):
             total -= part
@@ -164,6 +199,12 @@ class JointSum(TimeSum):
         super().observe(t, state)
         if self._fluctuations:
             self._fluctuations.observe(t, state)
+
+    def of(self, seed):
+        one = super().of(seed)
+        if seed and self._fluctuations:
+            one._fluctuations = self._fluctuations.of(seed)
+        return one
 
     def take_out(self, other, rows):
         super().take_out(other, rows)
@@ -198,7 +239,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
         for l, (vs, vb) in enumerate(zip(state.vs, state.vb, strict=True)):
             delta_v = vs - vb
             if not options.include_non_converged_samples:
-                delta_v = xp.where(diverged[:, None], 0.0, delta_v)
+                delta_v = xp.where(diverged[..., None], 0.0, delta_v)
             below = state.r[l - 1] if l else activities.x
             basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
             errors = voltage_errors(net, activities, l, basal, delta_v, options.learning_rule)
@@ -206,7 +247,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
         for gradient, step in zip(gradients, step_gradients, strict=True):
             gradient += step
         if options.clip_grad_norm > 0.0:
-            clip_each(gradients, options.clip_grad_norm)
+            clip_each(gradients, options.clip_grad_norm, net.seeds)
 
     state = simulate(net, activities, wanted, options.controller, noise, observe)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)

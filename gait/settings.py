@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from core.seeds import parse_seeds
+
 NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
-    "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver",
+    "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver", "seeds",
 )  # fmt: skip
 
 
@@ -13,6 +15,13 @@ def initialiser(options):
     if options.init != "auto":
         return options.init
     return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
+
+
+def solver(options, backend):
+    """The solver that the options ask for; looking at the device after every product is free on a CPU alone."""
+    if options.solver != "auto":
+        return options.solver
+    return "gram" if backend.device is None else "direct"
 
 
 def run_name(options, rule_options):
@@ -44,3 +53,14 @@ def resolved(options, rule_options):
 def decisive(options, rule_options):
     """{option: value} of all that the numbers depend on, the number of epochs excepted."""
     return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_SETTINGS}
+
+
+def runs_of(options):
+    """The Options of every run of a command line, one per seed."""
+    seeds = parse_seeds(options.seeds) if options.seeds else [options.seed]
+    return [dataclasses.replace(options, seed=seed, seeds="") for seed in seeds]
+
+
+def bytes_of_a_run(options, sizes, backend):
+    """About what a network takes that is trained with others: weights, two moments, gradients, what is on its way, twice."""
+    return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)

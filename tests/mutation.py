@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/rules", "tests/nets", "tests/core/test_parts.py", "tests/core/test_optimisers.py", "tests/reference")
 RULES, REPLAY = "tests/reference", "tests/reference/test_replay.py"
 STRONG = tuple(f"tests/reference/test_strong_{part}.py" for part in ("updates", "replay"))
+STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_together.py"
+ALONE = "tests/cli/test_run_seeds.py"
 LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
 PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
 
@@ -89,6 +91,13 @@ FEEDBACK_MUTANTS = {
     "DFA with slopes": ("dfc/protocol.py", "direct_slopes=False", "direct_slopes=True", *STRONG),
     "batches count alike": ("dfc/protocol.py", "weighted_evaluation=True", "weighted_evaluation=False", *STRONG),
     "time before the first epoch": ("dfc/measures/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
+    "one norm for all seeds": ("core/clipping.py", "array.reshape(*seeds, 1, -1)", "array.reshape(1, -1)", STACK),
+    "the first seed's noise for all": ("dfc/draws.py", "in enumerate(self._sources)", "in enumerate(self._sources[:1] * 3)", STACK),
+    "the first seed's convergence for all": ("dfc/time_sums.py", "converged[seed], wild", "converged[0], wild", STACK),
+    "biases of all samples": ("dfc/network.py", "self.biases[l][..., None, :]", "self.biases[l]", STACK),
+    "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
+    "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),
+    "a bad end is everybody's": ("core/together.py", "if loop not in self.outcomes]", "if not self.outcomes]", ALONE),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }
@@ -102,7 +111,7 @@ FEEDBACK_MUTANTS |= {
     "nohup undone": ("core/signals.py", "before == signal.SIG_IGN and number not in IMPATIENT", "False", SIGNALS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
     "lock opened for reading": ("core/locks.py", "os.O_RDWR | os.O_CREAT", "os.O_RDONLY | os.O_CREAT", LOCKS),
-    "no locks, no word": ("core/outcomes.py", "if folder.note:", "if False:", LOCKS),
+    "no locks, no word": ("core/outcomes.py", "[folders[index].note for index in going]", "[]", LOCKS),
     "lost checkpoint trained anew": ("core/recording.py", "if shown <= epochs and", "if True or", LOADING),
     "weights of a finished run not looked for": ("core/outcomes.py", 'in ("finished", "stopped")', "in ()", LOADING),
     "broken pipe ends training": ("core/console.py", "except (OSError, ValueError):  #", "except ():  #", STREAMS),

@@ -314,7 +314,7 @@ def test_config_is_complete_before_training(call, folder, monkeypatch):
         assert (loop.folder.path / "args.txt").exists() and summary(folder)["finished"] == 0
         raise Stop
 
-    monkeypatch.setattr(main.Loop, "run", look)
+    monkeypatch.setattr(main.Loop, "begin", look)
     with pytest.raises(Stop):
         call("--random_seed=7", "--sample0_error=corrected", "--nan_test=symmetric")
     published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] != OWN}

@@ -180,7 +180,7 @@ def test_config_is_complete_before_training(tmp_path, monkeypatch):
         seen.update(json.loads((loop.folder.path / "config.json").read_text()))
         raise Stop
 
-    monkeypatch.setattr(run.Loop, "run", look)
+    monkeypatch.setattr(run.Loop, "begin", look)
     with pytest.raises(Stop):
         in_process(tmp_path, monkeypatch)("--algorithm=GAIT", "--gamma=0.5", "--seed=7", "--threads=2", "--orthogona_reg=0.5")
     every = {field.name for record in (run.Options, RULES["GAIT"].Options) for field in dataclasses.fields(record)}

@@ -29,7 +29,10 @@ def test_every_case_is_measured_and_has_a_published_time():
 
 
 class Counted(np.ndarray):
-    """An array that adds up the operations of the matrix products it takes part in; results are such arrays again."""
+    """An array that adds up the operations of the matrix products it takes part in; results are such arrays again.
+
+    Scalar products, which are those of norms, do not count.
+    """
 
     flops = 0
 
@@ -37,7 +40,7 @@ class Counted(np.ndarray):
         if out:
             options["out"] = tuple(map(np.asarray, out))
         result = getattr(ufunc, method)(*map(np.asarray, inputs), **options)
-        if ufunc is np.matmul:
+        if ufunc is np.matmul and result.shape[-2:] != (1, 1):
             Counted.flops += 2 * result.size * inputs[0].shape[-1]
         return out[0] if out else result.view(Counted) if isinstance(result, np.ndarray) else result
 

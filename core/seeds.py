@@ -1,0 +1,57 @@
+"""Several seeds on one command line: which ones, and whether their networks fit into memory together."""
+
+import re
+
+from core.options import UsageError
+from core.training import say
+
+MOST = 1000  # seeds of one command; a list that is longer is a slip
+
+
+def parse_seeds(text):
+    """The seeds of a list such as "1-5", "1 2 5" or "0,3-4": different whole numbers >= 0, in the order given.
+
+    Raises  UsageError, whose sentence begins with --seeds
+    """
+    seeds, where = [], f"--seeds={text}"
+    for word in (word for part in text.split(",") for word in part.split() or [""]):
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", word, re.ASCII)
+        if not match:
+            raise UsageError(f"{where}: {word!r} is no seed and no range of seeds; write 1-5, or '1 2 5'")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"{where}: the range {word} runs backwards; write {last}-{first}")
+        if len(seeds) + last - first + 1 > MOST:
+            raise UsageError(f"{where}: must be at most {MOST} seeds")
+        seeds += range(first, last + 1)
+    twice = next((seed for place, seed in enumerate(seeds) if seed in seeds[:place]), None)
+    if twice is not None:
+        raise UsageError(f"{where}: seed {twice} stands there more than once")
+    return seeds
+
+
+def check_memory(count, each, backend, flag):
+    """Where there are several networks, what they need in words, to be told beforehand; else "".
+
+    count    number of networks
+    each     bytes that one of them takes while it is trained with others
+    backend  core.backend.Backend
+    Raises   UsageError, whose sentence begins with the flag, if they do not fit
+    """
+    if count == 1:
+        return ""
+    words, free = f"{count} networks at once take about {_amount(count * each)}", backend.free_memory()
+    if free is not None and count * each > free:
+        fewer = f"train {free // each} at a time" if free >= each else "not even one fits"
+        raise UsageError(f"{flag}: {words} of memory, and {_amount(free)} are free; {fewer}")
+    return f"; {words}"
+
+
+def say_of(seed):
+    """A function that says a line of one of several seeds."""
+    return lambda line: say(f"seed {seed}: {line}")
+
+
+def _amount(size):
+    """Bytes in words: "3 MB", "2.5 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

@@ -1,0 +1,142 @@
+"""Several runs of one setting at once, trained by one learner whose arrays have a leading axis of seeds.
+
+This is only a way of computing.  Each run has its own Loop, folder and outcome, and on the CPU the bits that it would have alone.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from core.backend import array_module
+from core.signals import StopRequest
+
+UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)  # what a step raises where its equations have no solution
+
+
+def run_together(loops, fail=None):
+    """Bring several loops of one setting that differ in the seed to their outcomes: see Together.
+
+    loops    list of core.training.Loop
+    fail     function (Loop, error) -> outcome of a loop whose step raises one of UNSOLVABLE; None: the error is raised
+    Returns  the outcome of each, as core.training.Loop.run
+    """
+    done, total = map(sum, zip(*(loop.progress for loop in loops), strict=True))
+    bar = tqdm(total=total, initial=done, unit="batch", smoothing=0.05, disable=loops[0].quiet or None)
+    with StopRequest() as stop, np.errstate(over="ignore", invalid="ignore", divide="ignore"), bar:
+        return Together(loops, stop, bar, fail).run()
+
+
+class Together:
+    """Brings several loops to their outcomes.
+
+    The loops that are furthest behind take the next pass; those at the same position share one learner.  So a run that comes from
+    an earlier epoch catches up first, and one that ends leaves the others as they are.
+
+    loops  list of core.training.Loop, of one setting but for the seed
+    stop   core.signals.StopRequest
+    bar    tqdm that counts the batches of all loops
+    fail   function (Loop, error) -> outcome of a loop whose step raises one of UNSOLVABLE; None: the error is raised
+    """
+
+    def __init__(self, loops, stop, bar, fail=None):
+        self.loops, self.stop, self.bar, self.fail = loops, stop, bar, fail
+        self.outcomes = {}
+
+    def run(self):
+        """Train until every loop has its outcome; returns these in the order of the loops."""
+        for loop in self.loops:
+            loop.begin()
+        moved = self.loops
+        while going := self._without_the_ended(moved):
+            if self.stop.signal:
+                self._each(going, self._interrupt)
+                break
+            behind = min(loop.position for loop in going)
+            moved = [loop for loop in going if loop.position == behind]
+            self._train_pass(moved)
+        return [self.outcomes[loop] for loop in self.loops]
+
+    def _interrupt(self, loop):
+        self.outcomes[loop] = loop.interrupt(self.stop)
+
+    def _without_the_ended(self, moved):
+        """The loops that have something left to do, after a look at those that have just `moved`."""
+        for loop in self._alive(moved):
+            ended = loop.end()
+            if ended:
+                self.outcomes[loop] = ended
+        return self._alive(self.loops)
+
+    def _alive(self, loops):
+        return [loop for loop in loops if loop not in self.outcomes]
+
+    def _train_pass(self, loops):
+        """The rest of the pass that these loops are in; ends early at a stop request, and when a loop comes to a bad end."""
+        learners = [loop.begin_pass() for loop in loops]
+        whole = _joined(learners)
+        while True:
+            united = self._step(loops, whole, learners)
+            alive = self._alive(loops)
+            for loop in alive:
+                loop.batch += 1
+            self.bar.update(len(alive))
+            ended, due = (bool(alive) and getattr(alive[0], name) for name in ("pass_ended", "due"))
+            if united and (ended or due or self.stop.signal):
+                _hand_back(whole, learners)
+            if due:
+                self._each(alive, lambda loop: loop.measure_now(self.bar))
+            if ended:
+                self._each(alive, lambda loop: loop.end_pass(self.bar))
+            if ended or self.stop.signal or not united or self._alive(loops) != loops:
+                return
+
+    def _step(self, loops, whole, learners):
+        """One batch; False if that was not possible for all together, so that each loop has taken it, or has failed, alone."""
+        try:
+            whole.step(*_batch(loops), loops[0].position)
+        except UNSOLVABLE:
+            _hand_back(whole, learners)
+            own = dict(zip(loops, learners, strict=True))
+            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position))
+            return False
+        return True
+
+    def _each(self, loops, act):
+        """Call act(loop), which returns False where the numbers have blown up, for every loop; who fails has an outcome then."""
+        for loop in loops:
+            try:
+                if act(loop) is False:
+                    self.outcomes[loop] = loop.give_up("diverged")
+            except UNSOLVABLE as error:
+                if self.fail is None:
+                    raise
+                self.outcomes[loop] = self.fail(loop, error)
+
+
+def _joined(learners):
+    """One learner for all, which continues from their states; a single one itself.
+
+    A step of it that raises an error leaves it as it was.
+    """
+    if len(learners) == 1:
+        return learners[0]
+    whole = learners[0].together(learners)
+    whole.take(learners)
+    return whole
+
+
+def _hand_back(whole, learners):
+    if len(learners) > 1:
+        whole.give(learners)
+
+
+def _batch(loops):
+    """The next batch (inputs, targets), for several loops with a leading axis of seeds: not copied where all read the same."""
+    first = loops[0]
+    batch = first.samples.batch(first.rows)
+    if len(loops) == 1:
+        return batch
+    xp = array_module(*batch)
+    if first.plan.order is None and all(loop.samples is first.samples for loop in loops):
+        return [xp.broadcast_to(array, (len(loops), *array.shape)) for array in batch]
+    rest = [loop.samples.batch(loop.rows) for loop in loops[1:]]
+    return [xp.stack(arrays) for arrays in zip(batch, *rest, strict=True)]
