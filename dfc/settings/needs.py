@@ -1,5 +1,6 @@
 """Whether a run has what a flag of main.py acts only with."""
 
+from dfc.protocol import PROTOCOLS
 from dfc.settings import flags
 
 
@@ -29,7 +30,7 @@ MISSING = {
     flags.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
     flags.ADAM: lambda s: _unless(s.optimizer == "Adam", f"with --optimizer={s.optimizer}"),
     flags.COMPARED: lambda s: _unless(not s.rule.reference, f"for {s.rule.name}"),
-    flags.CLIPPING: lambda s: _unless(s.rule.clips == "asked", f"for {s.rule.name}"),
+    flags.CLIPPING: lambda s: _unless(s.rule.clips == "asked" or PROTOCOLS[s.protocol].clip_as_asked, f"for {s.rule.name}"),
     flags.FEEDBACK: lambda s: _unless(s.rule.feedback != "none", f"for {s.rule.name}"),
     flags.CONTROL: _control,
     flags.SIMULATION: _simulation,

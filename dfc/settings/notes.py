@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from dfc.protocol import PROTOCOLS
 from dfc.settings.flags import Options
 from dfc.settings.needs import MISSING
 
@@ -36,7 +37,8 @@ def _changed(options, settings):
         yield f"--time_constant_ratio_fb is raised to {settings.time_constant_ratio_fb}, the --dt_di_fb"
     if options.save_eigenvalues_bcn and settings.ndi:
         yield "--save_eigenvalues_bcn becomes --save_eigenvalues, as nothing is corrected with --ndi"
-    follows = options.apical_time_constant_fb == -1 and settings.dt_di_fb != settings.dt_di
+    published = PROTOCOLS[settings.protocol].apical_follows == "dt_di"
+    follows = published and options.apical_time_constant_fb == -1 and settings.dt_di_fb != settings.dt_di
     if follows and not settings.freeze_fb_weights and settings.fb_learning_rule == "normal_controller":
         yield f"--apical_time_constant_fb is {settings.dt_di}, the --dt_di and not the --dt_di_fb, as published"
 

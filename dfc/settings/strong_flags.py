@@ -9,7 +9,7 @@ from functools import partial
 
 from core.options import UsageError, option
 from dfc.activations import ACTIVATIONS
-from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE
+from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE, Options
 
 PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}  # and the learning rule in main.py
 BY_CONTROL = ("dfc", "dfc_single_phase")
@@ -124,7 +124,7 @@ class StrongOptions:
     alpha_di_fb: float = _dfc(0.5, "the same", bounds=FROM_0)
     k_p_fb: float = _dfc(-1.0, "the same; -1: k_p", bounds=FROM_0, sentinel=-1)
     apical_time_constant_fb: float = _phases(-1.0, "tau_A while Q learns; -1: dt_di_fb as given", bounds=POSITIVE, sentinel=-1)
-    use_bp_updates: bool = _dfc(False, "learn W by BP, without clipping; for comparisons")
+    use_bp_updates: bool = _dfc(False, "not part of this suite: refused")
     use_jacobian_as_fb: bool = _dfc(False, "ideal feedback J^T u; Q is not learned, and there is no noise in dfc_single_phase")
     compute_jacobian_at: str = _dfc("ss", "no effect", choices=("ss", "average_ss", "full_trajectory"))
     compare_with_ndi: bool = _dfc(False, "measure the distance of the output from the analytical steady state")
@@ -166,9 +166,13 @@ OPPOSITE = {
     "ss": "grad_deltav_cont",
 }
 WITHOUT_EFFECT = (
-    "no_plots", "save_checkpoints", "checkpoint_interval", "epoch_summary_interval", "error_as_loss_grad", "compute_jacobian_at",
+    "no_plots", "use_bp_updates", "save_checkpoints", "checkpoint_interval", "epoch_summary_interval", "error_as_loss_grad",
+    "compute_jacobian_at",
 )  # fmt: skip
 TURNED_INTO_OTHERS = ("test", "teacher_n_in", "teacher_n_out", "k_p_fb", "optimizer_fb")
+OF_THE_TEACHER = (
+    "teacher_num_train", "teacher_num_test", "teacher_num_val", "teacher_size_hidden", "teacher_linear", "data_random_seed",
+)  # fmt: skip
 MEASURED = ("save_ndi_angle", "save_bp_angle", "save_H_angle", "save_ratio_ff_fb", "save_condition_fb")
 
 
@@ -186,17 +190,20 @@ def translate(program, given):
     options = StrongOptions(**given)
     _check(program, options, given)
     flags = {"protocol": "strong2022", "network_type": PROGRAMS[program]} | _ends(options)
+    images = options.dataset != "student_teacher"
     mine = [f.name for f in fields(StrongOptions) if program in OWNERS.get(f.metadata["group"], tuple(PROGRAMS))]
     for name in mine:
         value = getattr(options, name)
         if name in OPPOSITE:
             flags[OPPOSITE[name]] = not value
-        elif name not in (*WITHOUT_EFFECT, *TURNED_INTO_OTHERS):
+        elif name not in (*WITHOUT_EFFECT, *TURNED_INTO_OTHERS) and not (images and name in OF_THE_TEACHER):
             flags[RENAMED.get(name, name)] = value
     flags |= _control(program, options) if program in BY_CONTROL else {}
     if program == "dfa":  # the published errors are the gradient of the loss, those of main.py are -2 lambda times it
         flags |= {"target_stepsize": 0.5, "initialization_K": options.initialization}
-    return flags | (_short(flags) if options.test else {})
+    flags |= _short(flags) if options.test else {}
+    defaults = {field.name: field.default for field in fields(Options)}
+    return {name: value for name, value in flags.items() if value != defaults[name]}
 
 
 def _check(program, options, given):
@@ -208,6 +215,8 @@ def _check(program, options, given):
         raise UsageError("--ssa: does not go together with --strong_feedback")
     if options.error_as_loss_grad and not options.strong_feedback:
         raise UsageError("--error_as_loss_grad: needs --strong_feedback, which implies it")
+    if options.use_bp_updates:
+        raise UsageError("--use_bp_updates: not part of this suite; PROGRAM bp learns by BP")
     if options.use_jacobian_as_fb and options.noisy_dynamics:
         raise UsageError("--use_jacobian_as_fb: does not go together with --noisy_dynamics")
     if "pretrain_without_controller" in given and program == "dfc":
