@@ -193,7 +193,7 @@ class ForwardLearner(DfcLearner):
         return gradients
 
     def _keepers(self):
-        return [*super()._keepers(), *self.after]
+        return [*super()._keepers(), *(watcher for watcher in self.after if hasattr(watcher, "state"))]
 
     def _count(self, batch):
         """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""

@@ -3,52 +3,14 @@
 Without effect in this program, as published: target_stepsize, error_as_loss_grad, tau_noise, tau_f, apical_time_constant.
 """
 
-from configs.strong_dfc import NET
+from configs.strong_dfc import TWO_PHASES
 from dfc.settings.strong_flags import translate
 
-config = translate(
-    "dfc",
-    NET
-    | {
-        "double_precision": True,
-        "lr": "0.0011969828175078612",
-        "optimizer": "Adam",
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.9,
-        "adam_epsilon": "2.9646405819945323e-07",
-        "dataset": "fashion_mnist",
-        "target_class_value": 0.999,
-        "lr_fb": "1.587623302238223e-05",
-        "optimizer_fb": "Adam",
-        "weight_decay_fb": 0.1,
-        "adam_beta2_fb": 0.999,
-        "adam_epsilon_fb": "8.46521372179368e-08",
-        "ss": True,
-        "tau_noise": 0.05,
-        "target_stepsize": 0.5,
-        "error_as_loss_grad": True,
-        "initialization_fb": "xavier_normal",
-        "learning_rule": "nonlinear_difference",
-        "init_fb_epochs": 1,
-        "lr_fb_init": "0.00042756758315276166",
-        "extra_fb_epochs": 2,
-        "proactive_controller": True,
-        "tau_f": 0.5,
-        "dt_di": 0.001,
-        "tmax_di": 500,
-        "inst_transmission": True,
-        "time_constant_ratio": 0.007427384207234133,
-        "sigma": 0.15,
-        "alpha_di": 0.0013123372965380246,
-        "k_p": 2.0,
-        "apical_time_constant": -1.0,
-        "dt_di_fb": 0.0019841648377832226,
-        "tmax_di_fb": 500,
-        "inst_transmission_fb": True,
-        "time_constant_ratio_fb": 0.009034403214049455,
-        "alpha_di_fb": 0.41918471180494776,
-        "k_p_fb": 0.09906907227394046,
-        "apical_time_constant_fb": 0.22603240790914256,
-        "strong_feedback": True,
-    },
-)
+config = translate("dfc", TWO_PHASES | {
+    "lr": "0.0011969828175078612", "adam_beta2": 0.9, "adam_epsilon": "2.9646405819945323e-07",
+    "dataset": "fashion_mnist", "target_class_value": 0.999, "lr_fb": "1.587623302238223e-05", "weight_decay_fb": 0.1,
+    "adam_beta2_fb": 0.999, "adam_epsilon_fb": "8.46521372179368e-08", "lr_fb_init": "0.00042756758315276166",
+    "extra_fb_epochs": 2, "time_constant_ratio": 0.007427384207234133, "alpha_di": 0.0013123372965380246,
+    "dt_di_fb": 0.0019841648377832226, "time_constant_ratio_fb": 0.009034403214049455,
+    "alpha_di_fb": 0.41918471180494776, "k_p_fb": 0.09906907227394046, "apical_time_constant_fb": 0.22603240790914256,
+})  # fmt: skip

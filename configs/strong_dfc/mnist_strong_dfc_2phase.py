@@ -3,51 +3,14 @@
 Without effect in this program, as published: target_stepsize, error_as_loss_grad, tau_noise, tau_f, apical_time_constant.
 """
 
-from configs.strong_dfc import NET
+from configs.strong_dfc import TWO_PHASES
 from dfc.settings.strong_flags import translate
 
-config = translate(
-    "dfc",
-    NET
-    | {
-        "double_precision": True,
-        "lr": "0.0006560184719951886",
-        "optimizer": "Adam",
-        "adam_beta1": 0.9,
-        "adam_epsilon": "0.00023225688276019436",
-        "dataset": "mnist",
-        "target_class_value": 0.9,
-        "lr_fb": "9.776610079269425e-06",
-        "optimizer_fb": "Adam",
-        "weight_decay_fb": 1e-05,
-        "adam_beta1_fb": 0.999,
-        "adam_beta2_fb": 0.9,
-        "adam_epsilon_fb": "0.0019707791920650247",
-        "ss": True,
-        "tau_noise": 0.05,
-        "target_stepsize": 0.5,
-        "error_as_loss_grad": True,
-        "initialization_fb": "xavier_normal",
-        "learning_rule": "nonlinear_difference",
-        "init_fb_epochs": 1,
-        "lr_fb_init": "0.0002730319014715041",
-        "proactive_controller": True,
-        "tau_f": 0.5,
-        "dt_di": 0.001,
-        "tmax_di": 500,
-        "inst_transmission": True,
-        "time_constant_ratio": 0.03553062335953924,
-        "sigma": 0.15,
-        "alpha_di": 0.008082122141749502,
-        "k_p": 2.0,
-        "apical_time_constant": -1.0,
-        "dt_di_fb": 0.0031943783402810927,
-        "tmax_di_fb": 500,
-        "inst_transmission_fb": True,
-        "time_constant_ratio_fb": 0.0072383695016716215,
-        "alpha_di_fb": 0.9944618528446518,
-        "k_p_fb": 0.0691564739128701,
-        "apical_time_constant_fb": 0.12961120842685991,
-        "strong_feedback": True,
-    },
-)
+config = translate("dfc", TWO_PHASES | {
+    "lr": "0.0006560184719951886", "adam_epsilon": "0.00023225688276019436", "dataset": "mnist",
+    "target_class_value": 0.9, "lr_fb": "9.776610079269425e-06", "weight_decay_fb": 1e-05, "adam_beta1_fb": 0.999,
+    "adam_beta2_fb": 0.9, "adam_epsilon_fb": "0.0019707791920650247", "lr_fb_init": "0.0002730319014715041",
+    "time_constant_ratio": 0.03553062335953924, "alpha_di": 0.008082122141749502, "dt_di_fb": 0.0031943783402810927,
+    "time_constant_ratio_fb": 0.0072383695016716215, "alpha_di_fb": 0.9944618528446518, "k_p_fb": 0.0691564739128701,
+    "apical_time_constant_fb": 0.12961120842685991,
+})  # fmt: skip

@@ -61,7 +61,7 @@ def few_samples(monkeypatch, tmp_path):
     )
     split = tasks.train_validation_split
     monkeypatch.setattr(tasks, "datasets", SimpleNamespace(load=lambda *_: data))
-    monkeypatch.setattr(tasks, "train_validation_split", lambda count, *_: split(count, OTHERS))
+    monkeypatch.setattr(tasks, "train_validation_split", lambda count, _, order=None: split(count, OTHERS, order))
     monkeypatch.setattr("datasets.student_teacher.TEACHER_HIDDEN", (20, 20))
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr(recording, "git_commit", lambda: None)
@@ -69,9 +69,9 @@ def few_samples(monkeypatch, tmp_path):
 
 
 def test_all_published_experiments_are_here():
-    """dfc.md K.10: 85 of DFC, 11 of DFA, 4 of BP."""
+    """dfc.md K.10: 85 of DFC, 11 of DFA, 4 of BP; of the successor's eight two each of BP, DFC, Strong-DFC and its two phases."""
     rules = [parse(to_argv(config)).rule.name for config in EXPERIMENTS.values()]
-    assert (len(rules), rules.count("DFA"), rules.count("BP")) == (100, 11, 4)
+    assert (len(rules), rules.count("DFA"), rules.count("BP"), rules.count("Strong-DFC")) == (108, 11, 6, 2)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

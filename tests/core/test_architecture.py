@@ -16,7 +16,7 @@ ALLOWED = {
     "dfc": {"dfc", "core", "utils", "datasets"},
     "sweeps": {"sweeps", "core", "datasets.catalogue", "dfc.measures.summary"},
     "tables": {"tables", "core", "sweeps", "datasets.catalogue", "figures.drawing"},
-    "configs": {"configs", "core.options", "dfc.settings.flags", "rules"},
+    "configs": {"configs", "core.options", "dfc.settings.flags", "dfc.settings.strong_flags", "rules"},
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
     "utils.py": {"core.backend"},

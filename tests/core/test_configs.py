@@ -65,7 +65,8 @@ EFFECTIVE = [(label, config) for name in PUBLISHED for label, config in shipped(
 
 
 def test_there_are_the_published_modules_and_no_others():
-    assert module_names() == sorted(PUBLISHED)
+    successor = [name for name in module_names() if name.startswith("configs.strong_dfc.")]  # tests/cli/test_run_strong.py
+    assert sorted(set(module_names()) - set(successor)) == sorted(PUBLISHED) and len(successor) == 8
     assert (len(SINGLE), len(PIPELINES)) == (33, 16)
 
 
