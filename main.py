@@ -111,7 +111,8 @@ def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     run = build_run(settings, backend, workers, draws)
     attach_reports(settings, run, draws, folder, -(-len(task.train) // settings.batch_size))
-    if settings.rule.simulates:
+    # noise, or labels as targets, keep the output from coming to rest in any case
+    if settings.rule.simulates and not settings.rule.joint and not settings.strong_feedback:
         folder.listeners.append(note_on_convergence(settings.include_non_converged_samples))
     plan = run.plan
     if settings.gn_damping_hpsearch and not settings.rule.reference:

@@ -133,7 +133,8 @@ def test_every_program_lowers_the_loss(name, tmp_path, monkeypatch, capsys):
     assert run_strong.main(words) == 0
     with np.load(tmp_path / "run" / "results.npz") as results:
         assert results["loss_train"][-1] < results["loss_train"][0]
-    assert capsys.readouterr().err == ""
+    told = capsys.readouterr().err.splitlines()
+    assert all("no sample converged" in line for line in told), "so few time points are enough to learn, not to come to rest"
 
 
 def test_a_run_begins_with_the_weights_of_another(tmp_path, monkeypatch):

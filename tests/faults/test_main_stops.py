@@ -17,6 +17,7 @@ MEASURED = (
     "--save_df", "--log_interval=2", "--save_BP_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_norm_r",
     "--save_eigenvalues", "--save_condition_gn", "--save_jac_t_angle", "--compute_gn_condition_init", "--compare_with_ndi",
 )  # fmt: skip
+SURROGATE = ("--save_H_angle", "--save_lu_loss", "--save_ratio_ff_fb")
 # name: (options, passes before the first epoch, passes of an epoch); two epochs of each
 RUNS = {
     "BP": ((*RULES["BP"], *IMAGES, "--optimizer=Adam", "--lr=1e-6"), 0, 1),
@@ -27,6 +28,7 @@ RUNS = {
     "fixed": ((*RULES["DFC-SSA"], "--freeze_fb_weights", "--optimizer=RMSprop", "--lr=1e-6", "--no_bias"), 0, 1),
     "step by step": ((*RULES["DFC"], "--efficient_controller", "--clip_grad_norm=0.01"), 1, 2),
     "feedback alone": (("--train_only_feedback_parameters", "--epochs_fb=3", *NOISE), 3, 0),
+    "Strong-DFC": ((*RULES["Strong-DFC"], "--extra_fb_epochs=1", "--optimizer_fb=Adam", "--momentum=0.3", *SURROGATE), 1, 2),
     "one batch a pass": (("--batch_size=20", "--epochs_fb=2"), 2, 2),
     "measured": (MEASURED, 1, 2),
 }

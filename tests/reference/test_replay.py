@@ -101,7 +101,9 @@ class Memory:
     """A run folder that keeps the series."""
 
     path = Path("memory")
-    listeners = ()
+
+    def __init__(self):
+        self.listeners = []
 
     def save_series(self, series):
         self.series = series
