@@ -112,8 +112,9 @@ def build_loop(settings, backend, task, workers, draws, folder):
     run = build_run(settings, backend, workers, draws)
     attach_reports(settings, run, draws, folder, -(-len(task.train) // settings.batch_size))
     # noise, or labels as targets, keep the output from coming to rest in any case
-    if settings.rule.simulates and not settings.rule.joint and not settings.strong_feedback:
-        folder.listeners.append(note_on_convergence(settings.include_non_converged_samples))
+    comes_to_rest = settings.rule.simulates and not settings.rule.joint and not settings.strong_feedback
+    if comes_to_rest and not settings.include_non_converged_samples:
+        folder.listeners.append(note_on_convergence())
     plan = run.plan
     if settings.gn_damping_hpsearch and not settings.rule.reference:
         plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
@@ -130,21 +131,17 @@ def build_loop(settings, backend, task, workers, draws, folder):
     return loop
 
 
-def note_on_convergence(learned):
-    """A listener of the series that tells once of an epoch in which no sample converged.
-
-    learned  whether such samples are learned from anyway
-    """
+def note_on_convergence():
+    """A listener of the series that tells once of an epoch in which no sample converged, so that none was learned from."""
     told = False
-    what = "" if learned else ", so that none was learned from"
 
     def look(series):
         nonlocal told
         if not told and series.get("converged", [1])[-1:] == [0]:
             told = True
             tqdm.write(
-                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}{what}: the controller did not come to rest "
-                "(--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
+                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
+                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
                 file=sys.stderr,
             )
 

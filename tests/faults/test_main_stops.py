@@ -63,7 +63,9 @@ def test_stopped_after_any_batch_and_loaded_equals_the_whole_run(name, call, tmp
         capsys.readouterr()
         assert interrupted(call, monkeypatch, f"step {step} {number.name}", *options, f"--out_dir={place}") == 128 + number
         out, err = capsys.readouterr()
-        assert err == "" and str(place) in out.splitlines()[-1] and "--load" in out.splitlines()[-1]
+        # so small a network need not come to rest in its first epoch
+        assert all("note: no sample converged" in line for line in err.splitlines())
+        assert str(place) in out.splitlines()[-1] and "--load" in out.splitlines()[-1]
         check_stopped(place, step, batches, before, an_epoch)
         assert call(*options, f"--out_dir={place}", "--load") == 0
         assert results(place) == results(whole), step
