@@ -11,7 +11,8 @@ from core.errors import UserError
 
 PRECISIONS = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "cupy")
-BLOCK = 150_000  # entries that an elementwise pass on a CPU handles at a time, see Backend.block
+# Entries that an elementwise pass on a CPU handles at a time, see block_size.
+BLOCK = 150_000
 
 
 class BackendError(UserError):
@@ -20,15 +21,16 @@ class BackendError(UserError):
 
 def array_module(*arrays):
     """numpy, or cupy if one of `arrays` lives on a GPU.  Never imports cupy itself."""
-    cupy = sys.modules.get("cupy")  # no cupy array can exist before someone imported it
+    # No cupy array can exist before somebody has imported cupy.
+    cupy = sys.modules.get("cupy")
     return cupy.get_array_module(*arrays) if cupy else np
 
 
 def block_size(xp):
     """Entries that an elementwise pass over arrays of the module `xp` should handle at a time.
 
-    A CPU gets few enough for the operands to stay in a core's cache, and enough for the calls to cost nothing. A GPU gets
-    all there are.
+    On a CPU they are few enough for the operands to stay in a core's cache, and many enough for the cost of the calls not to
+    matter. A GPU takes the whole array at once.
     """
     return BLOCK if xp is np else 1 << 62
 
@@ -119,19 +121,23 @@ def _usable_cupy(device, dtype):
     except ModuleNotFoundError as error:
         broken = f"cupy cannot be imported ({_lines(error)[-1]})"
         raise BackendError("cupy is not installed" if error.name == "cupy" else broken) from None
-    except Exception as error:  # an installation that does not fit this machine raises whatever it likes
-        raise BackendError(f"cupy cannot be imported ({_lines(error)[-1]})") from None  # the last line has the reason
+    except Exception as error:
+        # An installation that does not fit this machine may raise any error.
+        # The last line of the text has the reason.
+        raise BackendError(f"cupy cannot be imported ({_lines(error)[-1]})") from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         if device >= count:
             raise BackendError(f"there are {count} GPUs, numbered from 0")
         cupy.cuda.Device(device).use()
-        unit = cupy.eye(2, dtype=dtype)  # a kernel, cuBLAS and cuSOLVER: each is a library that may be missing
+        # This needs a kernel, cuBLAS and cuSOLVER; each of these libraries may be missing.
+        unit = cupy.eye(2, dtype=dtype)
         if float(cupy.linalg.solve(unit, unit @ unit).sum()) != 2.0:
             raise BackendError("it computes wrongly")
     except BackendError:
         raise
-    except Exception as error:  # cupy raises one class per CUDA library, and OSError where a library is missing
+    except Exception as error:
+        # Cupy raises a different class for each CUDA library, and OSError where a library is missing.
         raise BackendError(f"cupy is installed, but no GPU works ({_lines(error)[0]})") from None
     return cupy
 

@@ -5,11 +5,12 @@ With a leading axis of seeds, of shape `seeds`, every seed has its own norm: see
 
 from core.backend import array_module
 
-SMALL = 1e-6  # of the published program: keeps the quotient finite where a gradient is zero
+# The published program adds it, so that the quotient stays finite where a gradient is zero.
+SMALL = 1e-6
 
 
 def clip_each(gradients, bound, seeds=()):
-    """Shorten every gradient that is longer than `bound`, each on its own (dfc.md C.4).
+    """Shorten every gradient that is longer than `bound`, each on its own (option --clip_grad_norm; dfc.md C.4).
 
         g <- k g   if k = bound / (||g||_2 + 1e-6) < 1
 
@@ -25,9 +26,9 @@ def clip_each(gradients, bound, seeds=()):
 def clip_together(gradients, bound, seeds=()):
     """Shorten all gradients by one factor where together they are longer than `bound` (dfc.md D.5).
 
-    As clip_each, with the norm of all entries of all gradients.
+    The equation is that of clip_each, with the norm of all entries of all gradients.
 
-    Returns    that norm before, a number per seed on the device
+    Returns    that norm before the change, one number per seed, on the device
     """
     norm = joint_norm(gradients, seeds)
     _shorten(gradients, norm, bound)
@@ -35,11 +36,11 @@ def clip_together(gradients, bound, seeds=()):
 
 
 def fix_norm(gradients, norm, seeds=()):
-    """Scale all gradients by norm / (their joint 2-norm + 1e-6) (dfc.md C.4, fix_grad_norm).
+    """Scale all gradients by norm / (their joint 2-norm + 1e-6) (option --fix_grad_norm; dfc.md C.4).
 
     gradients  list of arrays, changed in place
     norm       > 0
-    Returns    the joint norm before, a number per seed on the device
+    Returns    the joint norm before the change, one number per seed, on the device
     """
     before = joint_norm(gradients, seeds)
     for g in gradients:
@@ -48,7 +49,7 @@ def fix_norm(gradients, norm, seeds=()):
 
 
 def joint_norm(gradients, seeds=()):
-    """The 2-norm of all entries of a list of arrays, a number per seed on the device."""
+    """The 2-norm of all entries of a list of arrays: one number per seed, on the device."""
     return _norm(array_module(*gradients).stack([_norm(g, seeds) for g in gradients], axis=-1), seeds)
 
 
@@ -61,7 +62,8 @@ def _norm(array, seeds):
 def _shorten(gradients, norm, bound):
     k = bound / (norm + SMALL)
     xp = array_module(*gradients)
-    k = xp.where(k < 1.0, k, 1.0)  # not minimum: of a NaN the published program's comparison is false
+    # This is not `minimum`: for NaN the comparison of the published program is false.
+    k = xp.where(k < 1.0, k, 1.0)
     for g in gradients:
         g *= _like(k, g)
 

@@ -1,4 +1,4 @@
-"""Printing that nobody may be able to read any more: a closed pipe, a full disk or a terminal that is gone ends no training."""
+"""Printing that cannot fail: a closed pipe, a full disk or a terminal that is gone does not end a training."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import sys
 
 @contextlib.contextmanager
 def lossless():
-    """Within this block what cannot be printed on stdout and stderr is dropped, and what cannot be encoded is escaped."""
+    """Within this block, text that cannot be printed is dropped, and characters that cannot be encoded are escaped."""
     _occupy_standard_files()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Dropping, before)
@@ -22,7 +22,7 @@ def lossless():
 
 
 class Dropping:
-    """A text stream like `stream`, None for none, whose `write` and `flush` never fail."""
+    """Wraps the text stream `stream`, which is None where there is none, so that `write` and `flush` never fail."""
 
     def __init__(self, stream):
         self._stream = _Nowhere() if stream is None else stream
@@ -44,7 +44,7 @@ class Dropping:
             self._stream.flush()
 
     def give_up(self):
-        """Flush; what is still stuck goes nowhere, else the interpreter would try again at its end and complain."""
+        """Flush the stream; discard text that cannot be written, else the interpreter would try again at its end and complain."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -65,10 +65,11 @@ class _Nowhere(io.TextIOBase):
 
 
 def _occupy_standard_files():
-    """Open the standard files that are closed, lest a file of results gets the number of one and all that libraries print."""
+    """Open the standard files that are closed; otherwise a result file could get number 1 or 2 and all that libraries print."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+                # The system gives it the lowest number that is free, which is this one.
+                os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""Pictures as every machine draws them: by matplotlib in its default style and into memory, whatever settings a user has.
+"""Draws pictures that look the same on every machine: matplotlib in its default style, in memory, without the user's settings.
 
 matplotlib is imported on first use.
 """
@@ -10,8 +10,10 @@ import textwrap
 
 from core.options import UsageError
 
-DPI = 150  # dots an inch
-LABEL_LINES = 4  # of a name in a legend or above a panel; what is longer is cut
+# Dots per inch.
+DPI = 150
+# Lines of a name in a legend or above a panel; longer names are cut.
+LABEL_LINES = 4
 
 
 def require_matplotlib(what="drawing"):
@@ -20,13 +22,14 @@ def require_matplotlib(what="drawing"):
         return _import_matplotlib()
     except ImportError as error:
         raise UsageError(f"{what} needs matplotlib: pip install matplotlib ({error})") from None
-    except Exception as error:  # whatever a broken file of settings makes it raise
+    except Exception as error:
+        # A damaged file of settings makes matplotlib raise errors of any kind.
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{what} needs matplotlib, which does not start here: {first}") from None
 
 
 def _import_matplotlib():
-    """Import matplotlib; a window system that the environment names and that is not there, as a notebook's, does not matter."""
+    """Import matplotlib, even if the environment names a window system that is missing here, such as a notebook's."""
     wanted = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib.figure
@@ -60,12 +63,13 @@ def new_figure(width, height, dpi=DPI):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)  # attaches itself
+    # The canvas attaches itself to the figure.
+    FigureCanvasAgg(figure)
     return figure
 
 
 def legible(name, width=None):
-    """A name for a legend or a title: LaTeX where it can be read as such, else as it is; lines of at most `width` letters."""
+    """Prepare a name for a legend or title: as LaTeX if it can be parsed, else literally; in lines of at most `width` letters."""
     from matplotlib.mathtext import MathTextParser
 
     lines = textwrap.wrap(name, width) if width and len(name) > width else [name]
@@ -77,4 +81,5 @@ def legible(name, width=None):
             MathTextParser("path").parse(line)
     except ValueError:
         text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text  # such labels are left out of legends
+    # Matplotlib leaves labels that begin with _ out of legends.
+    return f" {text}" if text.startswith("_") else text

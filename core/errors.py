@@ -1,4 +1,4 @@
-"""What a user can mend: the one kind of error that every script turns into a sentence and the exit status 2."""
+"""The kind of error that a user can mend: every script turns it into one sentence and the exit status 2."""
 
 
 class UserError(Exception):

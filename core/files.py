@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old content or the new, never a part."""
+"""Writes files so that a crash at any moment leaves either the old content or the new one, never a part."""
 
 import contextlib
 import errno
@@ -19,7 +19,8 @@ import numpy as np
 from core.errors import UserError
 
 NOT_FINITE = "not_finite"
-MOST_LINKS = 40  # that lead from one to the next, as in Linux
+# Links that may lead from one to the next, as in Linux.
+MOST_LINKS = 40
 
 
 class FileError(UserError):
@@ -75,7 +76,8 @@ def _replacing(path):
 
 def _end_of_links(path):
     end = Path(os.path.realpath(path))
-    if end.is_symlink():  # they lead in a circle
+    # The links lead in a circle.
+    if end.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return end
 
@@ -106,7 +108,8 @@ def _is_another(process):
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it is somebody else's
+    except (OSError, OverflowError):
+        # The process belongs to somebody else.
         return True
     return process != os.getpid()
 
@@ -140,7 +143,8 @@ def _descriptor(path):
             return int(named[1])
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
-        except (OSError, ValueError):  # no link
+        except (OSError, ValueError):
+            # The path is not a link.
             return None
     return None
 
@@ -156,7 +160,8 @@ def _pour(content, path):
 
 def write_text(path, text):
     with replacing(path) as file:
-        file.write(text.encode(errors="surrogateescape"))  # the names of files may be any bytes
+        # File names in the text may consist of any bytes.
+        file.write(text.encode(errors="surrogateescape"))
 
 
 def write_json(path, content):
@@ -169,7 +174,7 @@ def write_json(path, content):
 
 
 def json_text(content, **settings):
-    """The text of `write_json`; settings of json.dumps."""
+    """The text of `write_json`; further arguments go to json.dumps."""
     strange = {}
     strict = _finite(content, "", strange)
     return json.dumps(strict | ({NOT_FINITE: strange} if strange else {}), indent=2, allow_nan=False, **settings)
@@ -233,11 +238,13 @@ def read_arrays(path):
     try:
         data = Path(path).read_bytes()
         with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            warnings.simplefilter("ignore")  # whatever is odd shows in the checksum
+            # Damage that numpy only warns of makes the checksum differ.
+            warnings.simplefilter("ignore")
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise FileError(f"cannot read {path}: {_first_line(error.strerror or error)}") from error
-    except Exception as error:  # zipfile, zlib, struct, tokenize and numpy each raise their own on damaged bytes
+    except Exception as error:
+        # Of damaged bytes zipfile, zlib, struct, tokenize and numpy each raise errors of their own.
         raise FileError(f"{path} is damaged ({_first_line(error)}); nothing was changed") from None
     checksum = arrays.pop(CHECKSUM, None)
     if checksum is None or not np.array_equal(checksum, _checksum(arrays)):

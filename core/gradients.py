@@ -1,4 +1,4 @@
-"""From the errors of a rule to the gradients of weights and biases: the same for every rule."""
+"""Computes the gradients of weights and biases from the errors of a rule, in the same way for every rule."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from core.backend import array_module
 
 
 def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
-    """Rows `rows` of h^T delta / n, added to `out`: the gradient of the weights from one batch.
+    """Add the rows `rows` of h^T delta / n, the gradient of the weights from one batch, to `out`.
 
     presynaptic      h, activities below the layer (n, >= size)
     delta            errors (n, k) of the first k <= size units; those of the others are zero
@@ -26,14 +26,14 @@ def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
 
 
 def bias_gradient(delta, out):
-    """The mean over the samples of delta (n, k), written into `out` (size,); zero beyond k."""
+    """Write the mean over the samples of delta (n, k) into `out` (size,); entries beyond k are zero."""
     units = delta.shape[-1]
     out[..., :units] = delta.mean(axis=-2)
     out[..., units:] = 0.0
 
 
 def layer_gradients(presynaptic, delta, scale, weights, biases=None):
-    """The gradients of one layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
+    """Compute the gradients of a layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
 
     presynaptic  h, rates below the layer (n, inputs)
     delta        errors (n, units)
@@ -50,12 +50,12 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
 
 @dataclass
 class RuleResult:
-    """What a rule finds for some rows of a batch; nothing has been updated by it.
+    """What a rule has computed for some rows of a batch; weights are not changed by it.
 
     gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
     steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState); None without a controller
     counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
-    converged, diverged  (n,) bool at the last time point; None likewise
+    converged, diverged  (n,) bool at the last time point; None where nothing is simulated
     clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
     feedback   [dQ_0 …], the same for the feedback weights, of a rule that learns both at once; else None
     """

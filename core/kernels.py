@@ -1,4 +1,4 @@
-"""Elementwise passes over large arrays, each in one loop over memory where numba is installed, and the same bits without it.
+"""Elementwise passes over large arrays: numba, if installed, compiles each into one loop; numpy gives the same bits without it.
 
 A numpy expression of nine operations reads and writes its arrays nine times; compiled, they are read and written once.  The
 loops contain only sums, products, quotients and square roots, which IEEE 754 rounds to the same bits in any form, and the
@@ -47,7 +47,8 @@ def leak(voltages, rate, apical, basal, biases):
     basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
     """
     biased, rate = biases is not None, voltages.dtype.type(rate)
-    for seed in product(*map(range, voltages.shape[:-2])):  # one, (), where there is no leading axis of seeds
+    # Without a leading axis of seeds there is one index, ().
+    for seed in product(*map(range, voltages.shape[:-2])):
         row = biases[seed] if biased else basal[seed]
         _compiled(_leak)(voltages[seed], rate, apical[seed], basal[seed], row[0], biased)
 
@@ -67,17 +68,19 @@ def _numba():
     """The module numba; None where it is not installed or refuses the installed numpy."""
     try:
         import numba
-    except Exception:  # beside ImportError, errors of several kinds about versions
+    except Exception:
+        # Numba raises ImportError, and errors of several kinds about versions.
         return None
     return numba
 
 
 @functools.cache
 def _compiled(function):
-    """`function` compiled at its first call for each float type, and kept on disk for later processes where there is a place."""
+    """`function` compiled at its first call for each float type, and cached on disk for later processes if a folder is writable."""
     # error_model: a loop that must raise ZeroDivisionError is not vectorised
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return _numba().njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no folder that numba could write to
+    except RuntimeError:
+        # There is no folder that numba could write to.
         return _numba().njit(**options)(function)

@@ -1,4 +1,4 @@
-"""What every learner has in common: a network, its optimiser, and how both are saved."""
+"""The base class of all learners: it holds a network and its optimiser, and saves both."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from core.backend import array_module
 
 
 class BaseLearner:
-    """What every learner has in common: a network and an optimiser, and how they are saved.
+    """The base class of all learners: it holds a network and its optimiser, and saves both.
 
     net        anything with a list `arrays` of all that is trained, and `weights_changed()`
     optimiser  core.optimisers
@@ -23,7 +23,7 @@ class BaseLearner:
         return named | {self._prefix + name: array for name, array in self.optimiser.state().items()}
 
     def restore(self, named):
-        """Continue from a `state`, host arrays.  Raises ValueError if it is that of another network."""
+        """Continue from a `state` of host arrays.  Raises ValueError if it belongs to another network."""
         for name, array in BaseLearner.state(self).items():
             found = named[name]
             if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
@@ -35,7 +35,7 @@ class BaseLearner:
         self.net.weights_changed()
 
     def take(self, learners):
-        """Continue from the states of `learners`, one per seed, as the learner `together` of them."""
+        """Continue from the states of `learners`, one per seed, as the learner that `together` made of them."""
         states = [learner.state() for learner in learners]
         self.restore({name: _stacked([state[name] for state in states]) for name in states[0]})
 
@@ -57,6 +57,6 @@ class BaseLearner:
 
 
 def _stacked(values):
-    """What the learners of several seeds have under one name, with a leading axis of seeds; counters are the same for all."""
+    """Stack the arrays that the learners of several seeds have under one name; counters are equal and stay single numbers."""
     first = values[0]
     return array_module(first).stack(values) if hasattr(first, "shape") else np.asarray(first)

@@ -1,4 +1,4 @@
-"""Locks on folders: no two processes write into one, on whatever machines they are."""
+"""Locks folders, so that no two processes write into the same one, even on different machines."""
 
 import contextlib
 import errno
@@ -14,13 +14,15 @@ try:
 except ImportError:  # not on Windows
     fcntl = None
 
-NAME = ".lock"  # stays in the folder for ever: were it deleted, two processes could lock two files of this name
-TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)  # what flock says of a lock that another process has
+# The file is never deleted: otherwise two processes could lock two files of this name.
+NAME = ".lock"
+# Errors of flock that mean that another process has the lock.
+TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FolderLock:
-    """A folder that one process has for itself from `take` to `close`, or to its end.
+    """A folder that only one process may use, from `take` to `close` or until the process ends.
 
     Raises FileError if the folder cannot be made or used.
 
@@ -38,7 +40,7 @@ class FolderLock:
             raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
 
     def take(self, wait=None):
-        """Lock the folder; a process that has it raises UsageError, or is waited for.
+        """Lock the folder; if another process has locked it, raise UsageError or wait for that process.
 
         wait  function of a sentence, called before the waiting begins; None: do not wait
         """

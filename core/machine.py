@@ -1,4 +1,4 @@
-"""What a run should remember of the machine that it is on: its last digits depend on the processor and on the kernels of BLAS."""
+"""Describes the machine for the record of a run: the last digits depend on the processor and on the kernels of BLAS."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ def processor():
 
 
 def blas():
-    """The BLAS that numpy calls and which processor its kernels are made for, as "openblas 0.3.29 SkylakeX"; None if unknown."""
+    """The BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None if unknown."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

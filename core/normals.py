@@ -1,15 +1,17 @@
-"""Standard normals by the million: the noise of simulations, faster than numpy's own."""
+"""Draws the noise of simulations: millions of standard normals, faster than numpy's own generator."""
 
 import math
 
 import numpy as np
 
-PAIRS = 8192  # in a block: few enough for the block to stay in a core's cache, enough for the calls to cost nothing
-SHORT = 4096  # entries of an array for which the fixed cost of the calls, about 10 us, makes the ziggurat the faster way
+# Pairs in a block: few enough for the block to stay in a core's cache, enough for the cost of the calls not to matter.
+PAIRS = 8192
+# For arrays with fewer entries the fixed cost of the calls, about 10 us, makes the ziggurat the faster way.
+SHORT = 4096
 
 
 def noise_generator(seed_sequence):
-    """The generator with the fastest uniform numbers, for `fill_normals`: SFC64 (a tenth less time a normal than PCG64)."""
+    """The generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
     return np.random.Generator(np.random.SFC64(seed_sequence))
 
 
@@ -47,7 +49,10 @@ def fill_normals(generator, out):
 
 
 def _fill_pairs(generator, first, second, scratch):
-    """Normals for two halves of a block; `first` and `scratch` hold radius and angle on the way, whichever type is whose."""
+    """Fill two halves of a block with normals.
+
+    The radius needs the output's precision, the angle only float32: for float64 `first` holds the radius, for float32 the angle.
+    """
     if first.dtype == np.float64:
         radius, angle = first, scratch
         words = _words(generator, len(first))
@@ -58,7 +63,8 @@ def _fill_pairs(generator, first, second, scratch):
         words = _words(generator, 2 * len(first))
         np.copyto(radius, words[len(first) :])
         words = words[: len(first)]
-        radius += 0.5  # exact where it matters, for small numbers
+        # Exact for the small numbers, where it matters.
+        radius += 0.5
         np.abs(radius, out=radius)
         radius *= 2.0**-31
     np.log(radius, out=radius)

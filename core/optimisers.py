@@ -1,4 +1,4 @@
-"""Optimisers: they know lists of arrays and nothing else, and update them in place."""
+"""Optimisers, which update lists of arrays in place and know nothing of networks."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from core.workers import shares
 class Optimiser:
     """What all optimisers share: p <- p - change(g), with the coupled weight decay g <- g + wd p (dfc.md E).
 
-    A gradient is never modified.  Moments have the float type of their parameter and live beside it.
+    A gradient is never modified.  Moments have the float type of their parameter and are on the same device.
 
     parameters     list of C-contiguous arrays, at least one, updated in place
     learning_rate  a number, or a list of numbers, one per array
@@ -38,7 +38,7 @@ class Optimiser:
         self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
 
     def like(self, parameters):
-        """An optimiser with the same settings for other parameters, as many, at its start."""
+        """Return a new optimiser with the same settings for other parameters, equal in number."""
         other = copy.copy(self)
         other._begin(parameters)
         return other
@@ -75,7 +75,7 @@ class Optimiser:
         raise NotImplementedError
 
     def state(self):
-        """{name: array} of all that the next step depends on beside the parameters; the moments by reference."""
+        """{name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
         named = {"steps": self.steps}
         for index, moments in enumerate(self._moments):
             named |= {f"{name}{index}": moment for name, moment in zip(self._names, moments, strict=True)}

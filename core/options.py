@@ -1,4 +1,4 @@
-"""Options as typed, documented records: each field carries its meaning and range, from which the command line follows."""
+"""Describes options as typed records: each field carries its meaning and range, and the command line is built from them."""
 
 import argparse
 import copy
@@ -22,7 +22,7 @@ def option(
     default   its default; its type is the option's type (a False makes a flag)
     help      its meaning, with the unit; range and default are added to what `--help` prints
     bounds    interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
-    sentinel  one more legal number, outside the bounds, that stands for something else
+    sentinel  one more legal number, outside the bounds, with a meaning of its own
     choices   legal strings
     kind      the option's type where its default does not tell: that is None, which then may be given as the word None, or the
               option is a path (`as_path`)
@@ -33,7 +33,7 @@ def option(
               as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
     one       whether the list must have one entry
     follows   name of the option whose value is taken where this one has its default (`complete`)
-    needs     what this option acts only with; without it it has no effect
+    needs     the setting without which this option has no effect
     """
     if bounds is not None:
         _parse_bounds(bounds)
@@ -204,7 +204,8 @@ def read_lists(record, values):
 def _read_list(field, text):
     inside = str(text).strip(" \"'")
     if inside[:1] + inside[-1:] in ("[]", "()"):
-        inside = inside[1:-1].rstrip(" ").removesuffix(",")  # (256,) is how Python writes one
+        # Python writes a tuple of one entry as (256,).
+        inside = inside[1:-1].rstrip(" ").removesuffix(",")
     try:
         found = tuple(_read_entry(field.metadata, entry.strip(" \"'")) for entry in inside.split(","))
     except ValueError as error:

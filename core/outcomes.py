@@ -55,7 +55,7 @@ def run_program(prog, run, interrupted="interrupted before training began; nothi
 
 
 def shortage(error):
-    """What the machine has too little of, as a clause, where that is the reason of an error; None for other errors."""
+    """Name, as part of a sentence, the resource whose lack caused an error (memory or threads); None for other errors."""
     if isinstance(error, MemoryError):
         return f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
     if isinstance(error, RuntimeError) and "new thread" in str(error):
@@ -116,13 +116,15 @@ def _train(loops, fail):
     """An iterator over the outcomes of loops that have something to do."""
     try:
         return iter(run_together(loops, fail) if loops else [])
-    except (FileError, OSError) as error:  # the latter from pictures and logs, which others write
+    except (FileError, OSError) as error:
+        # An OSError comes from pictures and logs, which other libraries write.
         problem, status, cause = error, EXIT_FAILED, error
     except (MemoryError, RuntimeError) as error:
         problem, status, cause = shortage(error), EXIT_FAILED, error
         if problem is None:
             raise
-    except KeyboardInterrupt as error:  # where a host program, and not the loop, handles signals
+    except KeyboardInterrupt as error:
+        # A host program handles signals in place of the loop.
         problem, status, cause = "interrupted", 128 + signal.SIGINT, error
     epoch = 1 + min(loop.epoch for loop in loops)
     raise StoppedByError(f"{problem}. Training stopped in epoch {epoch}; --load continues it", status) from cause

@@ -1,4 +1,4 @@
-"""Paths as users give them: `~` is their home, names must fit the file system, and a look at a path never fails unheard."""
+"""Handles paths as users give them: expands `~`, checks that names fit the file system, and reports every failure."""
 
 import itertools
 import os
@@ -7,15 +7,18 @@ from pathlib import Path
 
 from core.files import FileError, make_folder
 
-LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on all usual file systems; a path ends with one more, the zero
-SPARE = 32  # bytes that a temporary name is longer than the final one
-INSIDE = 160  # bytes of the longest path below a run folder, its temporary name included
+# Bytes, on all usual file systems; a path ends with one more byte, a zero.
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+# A temporary name is at most so many bytes longer than the final one.
+SPARE = 32
+# Bytes of the longest path below a run folder, including its temporary name.
+INSIDE = 160
 
 
 def expanded(text):
     """The path that `text` means, as text, its `~` or `~user` replaced by that home.
 
-    Raises  ValueError with a clause that follows the name of an option: an empty text, or what no file can be called
+    Raises  ValueError with a text to put after the name of an option, if the path is empty or no file can have that name
     """
     if not text:
         raise ValueError("is empty: must be the name of a folder or of a file; . is the current folder")
@@ -27,7 +30,7 @@ def expanded(text):
 
 
 def unfit(path, spare=0, inside=0):
-    """Why nothing can be written at a path, as a clause that follows its name; None if its names fit.
+    """Why nothing can be written at a path, as a text to put after its name; None if its names fit.
 
     spare   bytes that its last name must leave free
     inside  bytes that must be left for what is written below it
@@ -63,7 +66,7 @@ def check_output(path):
 
 
 def shortened(path):
-    """A path for a sentence about it: of a very long one the two ends, and what cannot be printed escaped."""
+    """A path as text for an error: a very long one is reduced to its two ends, and unprintable characters are escaped."""
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
     return text if len(text) <= 1000 else f"{text[:90]} ... {text[-90:]}"
 

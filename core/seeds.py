@@ -1,11 +1,12 @@
-"""Several seeds on one command line: which ones, and whether their networks fit into memory together."""
+"""Reads several seeds from one command line and checks that their networks fit into memory together."""
 
 import re
 
 from core.options import UsageError
 from core.training import say
 
-MOST = 1000  # seeds of one command; a list that is longer is a slip
+# Most seeds of one command; a longer list is probably a typing error.
+MOST = 1000
 
 
 def parse_seeds(text):
@@ -31,7 +32,7 @@ def parse_seeds(text):
 
 
 def check_memory(count, each, backend, flag):
-    """Where there are several networks, what they need in words, to be told beforehand; else "".
+    """Return a sentence on the memory that several networks need, to print before training; "" for a single one.
 
     count    number of networks
     each     bytes that one of them takes while it is trained with others
@@ -48,7 +49,7 @@ def check_memory(count, each, backend, flag):
 
 
 def say_of(seed):
-    """A function that says a line of one of several seeds."""
+    """Return a function that prints a line about one of several seeds."""
     return lambda line: say(f"seed {seed}: {line}")
 
 

@@ -1,6 +1,6 @@
-"""Signals that ask a program to stop.
+"""Handles signals that ask a program to stop.
 
-Every script imports this module before those that take long, see `start`; it must not import them itself.
+Every script imports this module before those that load slowly (see `start`), so it must not import any of these itself.
 """
 
 import contextlib
@@ -11,8 +11,10 @@ import time
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 STOP_SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-IMPATIENT = (signal.SIGINT, signal.SIGTERM)  # those that end a program at once when they come again
-SAME_WISH = 1.0  # seconds after the first signal in which another one is the same wish: launchers send it twice
+# Signals that end a program at once when they come a second time.
+IMPATIENT = (signal.SIGINT, signal.SIGTERM)
+# Launchers send a signal twice: within so many seconds of the first signal a second one changes nothing.
+SAME_WISH = 1.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While it is entered, a signal that asks to stop is a wish: `signal` is its number, None before.
+    """While it is entered, a signal that asks to stop is only recorded: `signal` is its number, None before.
 
     Further signals change nothing, except that SIGINT and SIGTERM end the process at once if they come more than SAME_WISH
     later.  Requests may be nested; the outer one then knows what the inner one has heard, and the inner one starts with what the
@@ -39,7 +41,8 @@ class StopRequest:
         self._outer, self._previous = None, {}
 
     def __enter__(self):
-        with contextlib.suppress(ValueError):  # outside the main thread signals stay with the caller
+        # Outside the main thread Python allows no handlers: there signals stay with the caller.
+        with contextlib.suppress(ValueError):
             for number in STOP_SIGNALS:
                 before = signal.getsignal(number)
                 if before is None or (before == signal.SIG_IGN and number not in IMPATIENT):
@@ -70,7 +73,7 @@ class StopRequest:
 
 
 class _Start(StopRequest):
-    """Ends a program that has not begun; one that is over is let go in peace."""
+    """Ends a program at a signal before its work begins, and ignores signals after its work is done."""
 
     def __init__(self):
         super().__init__(self._leave)
@@ -87,7 +90,7 @@ class _Start(StopRequest):
 
 
 def start():
-    """What a script does first: from now on a signal that asks to stop ends it with one line and status 128 + its number."""
+    """Every script calls this first: from now on a signal that asks to stop ends it with one line and status 128 + its number."""
     _Start().__enter__()
 
 

@@ -1,10 +1,11 @@
-"""Random numbers: one seed a run, one independent stream a purpose and a layer, drawn on the host."""
+"""Random numbers, drawn on the host: one seed per run, one independent stream per purpose and layer."""
 
 import numpy as np
 
 from core.normals import noise_generator
 
-PURPOSES = ("init", "feedback", "data", "shuffle", "noise")  # append only: the position is part of the key
+# Append only: the position of a purpose is part of the key of its stream.
+PURPOSES = ("init", "feedback", "data", "shuffle", "noise")
 
 
 def stream(seed, purpose, *index):
@@ -21,7 +22,7 @@ def stream(seed, purpose, *index):
 
 
 def noise_stream(seed, *index):
-    """The generator of a run's noise at one place: cheap to make, and the fastest there is for core.normals.fill_normals."""
+    """The generator of a run's noise at one place: it is quick to create, and the fastest one for core.normals.fill_normals."""
     return noise_generator(_sequence(seed, "noise", index))
 
 

@@ -1,6 +1,6 @@
 """Several runs of one setting at once, trained by one learner whose arrays have a leading axis of seeds.
 
-This is only a way of computing.  Each run has its own Loop, folder and outcome, and on the CPU the bits that it would have alone.
+Results do not depend on it: each run has its own Loop, folder and outcome, and on the CPU the same bits as if trained alone.
 """
 
 import numpy as np
@@ -9,7 +9,8 @@ from tqdm import tqdm
 from core.backend import array_module
 from core.signals import StopRequest
 
-UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)  # what a step raises where its equations have no solution
+# The errors of a step whose equations have no solution.
+UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
 
 
 def run_together(loops, fail=None):
@@ -59,7 +60,7 @@ class Together:
         self.outcomes[loop] = loop.interrupt(self.stop)
 
     def _without_the_ended(self, moved):
-        """The loops that have something left to do, after a look at those that have just `moved`."""
+        """Return the loops that have not ended; only those that have just `moved` are asked whether they have."""
         for loop in self._alive(moved):
             ended = loop.end()
             if ended:
@@ -70,7 +71,7 @@ class Together:
         return [loop for loop in loops if loop not in self.outcomes]
 
     def _train_pass(self, loops):
-        """The rest of the pass that these loops are in; ends early at a stop request, and when a loop comes to a bad end."""
+        """Train the rest of the current pass of these loops; it is cut short by a stop request, and when a loop fails."""
         learners = [loop.begin_pass() for loop in loops]
         whole = _joined(learners)
         while True:
@@ -90,7 +91,7 @@ class Together:
                 return
 
     def _step(self, loops, whole, learners):
-        """One batch; False if that was not possible for all together, so that each loop has taken it, or has failed, alone."""
+        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone."""
         try:
             whole.step(*_batch(loops), loops[0].position)
         except UNSOLVABLE:
@@ -101,7 +102,7 @@ class Together:
         return True
 
     def _each(self, loops, act):
-        """Call act(loop), which returns False where the numbers have blown up, for every loop; who fails has an outcome then."""
+        """Call act(loop), which returns False where the numbers have blown up, for every loop; one that fails gets its outcome."""
         for loop in loops:
             try:
                 if act(loop) is False:
@@ -113,9 +114,9 @@ class Together:
 
 
 def _joined(learners):
-    """One learner for all, which continues from their states; a single one itself.
+    """Return one learner for all, which continues from their states; a single learner is returned as it is.
 
-    A step of it that raises an error leaves it as it was.
+    If a step of the joint learner raises an error, its state is unchanged.
     """
     if len(learners) == 1:
         return learners[0]
@@ -130,7 +131,7 @@ def _hand_back(whole, learners):
 
 
 def _batch(loops):
-    """The next batch (inputs, targets), for several loops with a leading axis of seeds: not copied where all read the same."""
+    """The next batch (inputs, targets); for several loops with a leading axis of seeds, not copied if all read the same batch."""
     first = loops[0]
     batch = first.samples.batch(first.rows)
     if len(loops) == 1:

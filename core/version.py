@@ -1,4 +1,4 @@
-"""Which program this is: its version and its commit."""
+"""Tells the version and the commit of this program."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ def version():
 def git_commit():
     """The commit of this program, with "+" if its files differ from it; None outside a repository, or in one of something else.
 
-    Nothing is written, and whatever the environment says of another repository is left out.
+    Nothing is written, and environment variables that point git at another repository are ignored.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     ask = {"cwd": ROOT, "env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 5}

@@ -1,4 +1,4 @@
-"""Threads that share the work on arrays.
+"""Divides the work on arrays among threads.
 
 Array libraries release the interpreter lock while they compute, so plain threads keep several cores busy.  Sharing out whole
 products, each computed by one thread, beats a BLAS that splits every product among the cores, and memory-bound passes such as
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Workers:
-    """`count` threads, the calling one among them; while they exist, BLAS uses one thread a call.
+    """`count` threads, including the calling one; while they exist, BLAS uses one thread per call.
 
     count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without threadpoolctl
     """
