@@ -131,7 +131,7 @@ class InvLayer:
     def check_solved(self):
         """Raise SingularWeights if a solve since the last check turned finite rows into numbers that are not.
 
-        cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: once an evaluation.
+        cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: do so once per evaluation.
         """
         failed, self._unsolved = self._unsolved, None
         if failed is not None and bool(failed.any()):
@@ -151,9 +151,10 @@ class InvLayer:
 def solve_gram(off, diagonal, rows, most_products=16):
     """rows G^-1 for a symmetric G = off + diag(diagonal) close to diagonal, or None where that takes too long.
 
-    Conjugate gradients with the diagonal as preconditioner, each row on its own (Hestenes and Stiefel 1952; Saad, Iterative
-    Methods for Sparse Linear Systems, algorithm 9.1).  With r the spectral radius of off scaled by the diagonal, each product
-    with `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is near 0.05.
+    The method is conjugate gradients with the diagonal as preconditioner, for each row on its own (Hestenes and Stiefel 1952;
+    Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). With r the spectral radius of off scaled by the
+    diagonal, each product with `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is
+    near 0.05.
 
     off            (size, size), zero on its diagonal
     diagonal       (size,), positive
@@ -166,7 +167,8 @@ def solve_gram(off, diagonal, rows, most_products=16):
     scale = 1.0 / diagonal
     solution = rows * scale
     norms = _row_products(rows, solution)
-    norms += norms == 0.0  # a row of zeros is solved by zeros
+    # The solution of a row of zeros is zero.
+    norms += norms == 0.0
     residual = -(solution @ off)
     direction = residual * scale
     product = _row_products(residual, direction)
@@ -196,5 +198,5 @@ def _row_products(a, b):
 
 
 def _nonzero(values):
-    """`values` with ones for the zeros, which stand where a row has converged and the other factor is zero."""
+    """`values` with ones in place of zeros; a zero marks a row that has converged, where the other factor is zero."""
     return values + (values == 0.0)

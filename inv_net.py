@@ -28,7 +28,8 @@ class TowerInvNet:
         sizes = [layer.size for layer in self.layers]
         if sorted(sizes, reverse=True) != sizes or sizes[-1] < classes:
             raise ValueError(f"layer sizes {sizes} must not grow, nor end below the {classes} classes")
-        self.active = [*sizes[1:], classes]  # of h_{l+1}: units that the layer above reads, or that stand for classes
+        # Units of h_{l+1} that the layer above reads, or that stand for classes.
+        self.active = [*sizes[1:], classes]
 
     @classmethod
     def together(cls, nets):
@@ -119,7 +120,8 @@ class SquareInvNet(TowerInvNet):
             raise ValueError(f"the layers of a square network have one size, not {sorted(sizes)}")
 
 
-TOWER_SIZES = (784, 500, 200, 10)  # size of each layer's square matrix; the published widths are 784 and then these
+# Sizes of the square matrices of the layers; the published widths are 784 and then these.
+TOWER_SIZES = (784, 500, 200, 10)
 
 
 def layer_sizes(tower, inputs, hidden_layers):
@@ -127,6 +129,6 @@ def layer_sizes(tower, inputs, hidden_layers):
 
     tower          whether it is the tower, whose sizes are fixed
     inputs         number of input units, the size of every layer of a square network
-    hidden_layers  of a square network, beside its output layer
+    hidden_layers  number of hidden layers of a square network, its output layer not counted
     """
     return list(TOWER_SIZES) if tower else [inputs] * (hidden_layers + 1)

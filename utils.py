@@ -40,8 +40,8 @@ class Transfer:
     def inverse_change(self, h, move, step):
         """The change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
 
-        Away from the kink this is move / f'(h), whatever the step.  A unit whose sign changes on the way does the rest
-        of it at the other slope: with w = h - step move beyond the kink, the exact result is
+        Away from the kink this is move / f'(h), whatever the step.  If the sign of a unit changes, the part of the move beyond
+        the kink has the other slope: with w = h - step move beyond the kink, the exact result is
         move / f'(h) + (1/a - 1) |w| / step in both directions, a = negative_slope.
         No difference of nearly equal numbers is taken, so the result is exact to rounding for any step.
 

@@ -30,15 +30,16 @@ class Dataset:
     classes: int = 10
 
 
-CATALOGUE = {row.name: row.source for row in DATA_SETS if row.source}  # what `load` finds by name
+# The image sets that `load` finds by name.
+CATALOGUE = {row.name: row.source for row in DATA_SETS if row.source}
 
 
 def load(name, data_dir=None, quiet=False, catalogue=None):
-    """Loads an image set from its folder, and first downloads the files that are nowhere to be found.
+    """Loads an image set from its folder; files that are not found in any known place are downloaded first.
 
     Arguments: name, a key of the catalogue, such as "MNIST"; data_dir, the folder that holds or will hold a folder of
     that name (None: this package's); quiet, no progress bar; catalogue, a dict from name to Source (None: CATALOGUE).
-    Returns a Dataset, every file of which has the published checksum.
+    Returns a Dataset; the checksum of every file is the published one.
     Raises DataError: an unknown name, a file that is there but wrong (it is left alone), a failed download, a folder
     that cannot be written.
     """
@@ -71,7 +72,7 @@ def _search(name, root, source):
 
 
 def _read_if_right(path, file, source):
-    """The content of a file that may be another set's, as all name their files alike; None where it is."""
+    """The content of a file; None if it belongs to another set, which is possible because all sets use the same file names."""
     try:
         return None if path is None else read(path, file, path.suffix == ".gz", source.classes)
     except IdxError:

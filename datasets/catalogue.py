@@ -1,4 +1,4 @@
-"""The catalogue: one row for each data set says all that the programs need to know of it.
+"""The catalogue: one row per data set contains all that the programs need to know about it.
 
 A further image set in IDX form is one more `idx_set(...)` in DATA_SETS: both programs then offer it.
 """
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datasets.idx import IdxFile
 
 ROLES = ("train_images", "train_labels", "test_images", "test_labels")
-VALIDATION = 5000  # training images that the published Deep Feedback Control program holds out of every set
+# Training images that the published Deep Feedback Control program holds out of every set.
+VALIDATION = 5000
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class DataSet:
     inputs       numbers in an input; None: as many as the network has
     outputs      numbers in an output, which are the classes of a classification; None: as many as the network has
     training     training samples; None: as many as the command line asks for
-    validation   of them held out by main.py, unless --no_val_set
+    validation   number of training samples that main.py holds out, unless --no_val_set is given
     mean, spread of a pixel in [0, 1]: main.py learns from (p / 255 - mean) / spread; run.py divides by the largest pixel
-    least        training accuracy below which main.py gives a run up; None: it never does
+    least        training accuracy below which main.py stops a run early; None: it never does
     least_bp     the same with --network_type=BP
     autoencoder  --dataset in main.py for the same images as an autoencoder's inputs and targets; None: not offered
     source       the Source of its files in IDX form; None: a module of its own reads or draws the set
@@ -145,4 +146,5 @@ def _by_flag(rows):
     return tasks | {row.autoencoder: replace(row, flag=row.autoencoder, outputs=row.inputs, **facts) for row in autoencoders}
 
 
-BY_FLAG = _by_flag(DATA_SETS)  # {--dataset in main.py: DataSet}
+# {--dataset in main.py: DataSet}
+BY_FLAG = _by_flag(DATA_SETS)

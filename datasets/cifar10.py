@@ -10,7 +10,8 @@ from datasets.places import own_folders, taken
 
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILE = "test_batch.bin"
-FOLDERS = ("cifar-10-batches-bin", "CIFAR10")  # the first is what the published archive unpacks to
+# The published archive unpacks to the first of these folders.
+FOLDERS = ("cifar-10-batches-bin", "CIFAR10")
 CLASSES = 10
 PIXELS = 3 * 32 * 32
 RECORDS = 10000
@@ -19,9 +20,9 @@ RECORDS = 10000
 def load(data_dir=None, records=RECORDS):
     """Loads CIFAR-10 from the folder cifar-10-batches-bin or CIFAR10 of `data_dir`; nothing is downloaded.
 
-    A file is a row of records: one byte with the label, then 3072 bytes of pixels, all red ones row by row, then all green,
-    then all blue.  No checksum of the files is published, so what the authors do say is checked: the sizes, the labels, and
-    that each class has a tenth of the five training files together and of the test file.
+    A file is a sequence of records: one byte with the label, then 3072 bytes of pixels, all red ones row by row, then all
+    green, then all blue.  No checksums are published, so the published properties are checked: the sizes, the labels, and
+    that each class makes up a tenth of the five training files together and of the test file.
 
     data_dir  folder that holds the folder (None: this package's)
     records   images in each file

@@ -1,4 +1,4 @@
-"""Downloads one file: under its own name it either is not there or is right and complete."""
+"""Downloads one file, so that a file under its final name is always complete and right."""
 
 import errno
 import glob
@@ -15,11 +15,11 @@ class DownloadError(Exception):
 
 
 def fetch(url, target, limit, check, quiet=False):
-    """Downloads a file to a temporary name beside its target, checks it, and renames it only then.
+    """Downloads a file under a temporary name in the folder of its target, checks it, and then renames it.
 
     Arguments: url; target, the pathlib.Path to create, whose folder is made where missing; limit, the most bytes
-    accepted; check, called with the temporary path, raises if the file is wrong; quiet, no progress bar (there is none
-    either where stderr is no terminal).
+    accepted; check, called with the temporary path, raises if the file is wrong; quiet, no progress bar (nor is there
+    one if stderr is not a terminal).
     Returns what check returned.
     Raises DownloadError for the server and the network, OSError where the folder cannot be written, and what check
     raises; the temporary file is removed in every case, Ctrl-C included.
@@ -46,7 +46,7 @@ def fetch(url, target, limit, check, quiet=False):
 
 
 def _remove_leftovers(target):
-    """Deletes what downloads of this file left whose process was killed; those of others that are at work stay."""
+    """Deletes the temporary files of killed downloads of this file; those of downloads in progress stay."""
     with suppress(OSError):
         for partial in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
             process = partial.name.split(".")[-2].partition("-")[0]

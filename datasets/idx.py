@@ -1,4 +1,4 @@
-"""IDX files, packed with gzip or plain: read once, checked while read, never trusted on their name.
+"""Reads IDX files, packed with gzip or plain, and checks their content while reading.
 
 The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, a type byte (8: unsigned byte), the number of axes, the
 length of each axis as a big-endian 32-bit integer, then the values in C order.
@@ -20,7 +20,7 @@ PIECE = 1 << 20
 
 
 class IdxError(Exception):
-    """What is wrong with a file, as a clause that follows its name; `sha256` is its content's where that is wrong."""
+    """Says what is wrong with a file, as a text to put after its name; `sha256` is the content's checksum if that is wrong."""
 
     def __init__(self, clause, sha256=None):
         super().__init__(clause)

@@ -1,4 +1,4 @@
-"""Where the files of a data set may lie: as this project, torchvision, Kaggle and others lay them."""
+"""Finds the files of a data set, in the folders that this project, torchvision, Kaggle and others use."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def taken(path):
 
 
 def _plain(name):
-    """A folder's name without what people write differently: Fashion-MNIST, fashion_mnist, FashionMNIST, fashion-mnist-dataset."""
+    """Reduce the spellings Fashion-MNIST, fashion_mnist, FashionMNIST and fashion-mnist-dataset of a folder's name to one."""
     letters = re.sub("[^a-z0-9]", "", name.lower())
     return letters.removesuffix("dataset").removesuffix("data")
 

@@ -1,4 +1,4 @@
-"""What a training pass reads, batch by batch, on the device of the run: images that stay bytes, or rows of numbers."""
+"""Stores of samples that hand out batches on the device of the run: images kept as bytes, or rows of numbers."""
 
 import threading
 

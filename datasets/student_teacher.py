@@ -1,4 +1,4 @@
-"""Student-teacher regression (Deep Feedback Control): uniform inputs, and what a random relu network makes of them."""
+"""Student-teacher regression (Deep Feedback Control): inputs are uniform, targets are the outputs of a random relu network."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def generate(counts, seed, teacher_weights, dtype):
 
 
 def generate_small(counts, data_seed, teachers, linear, dtype):
-    """Draws the three sets as the Strong-DFC program does (strong_dfc.md 2).
+    """Draws the three sets in the way of the published Strong-DFC program (strong_dfc.md 2).
 
     The inputs of test, train and validation set, in this order, are uniform in [-1, 1), each from MT19937 with a seed of its own,
     the next whole number below 100 from MT19937 seeded with `data_seed`.  A teacher is y = phi(… phi(x W_1^T) …) W_L^T with tanh
@@ -71,7 +71,7 @@ def _teach(weights, r):
 
 
 def load_arrays(folder, names=("train", "test", "validation")):
-    """Loads sets that somebody stored as {train,test,val}_{x,y}.npy, one row a sample.
+    """Loads sets that somebody stored as {train,test,val}_{x,y}.npy, one row per sample.
 
     folder   folder of the files
     names    sets to load
@@ -104,7 +104,8 @@ def _read(path):
             array = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # what a damaged file makes numpy raise depends on where the damage is
+    except Exception as error:
+        # Numpy raises different errors, depending on where the file is damaged.
         raise DataError(f"{path} is no sound npy file of numbers ({' '.join(str(error).split())})") from error
     if array.ndim != 2 or not array.size:
         raise DataError(f"{path} has the shape {array.shape}, where (samples, numbers in a sample) is needed")

@@ -10,7 +10,7 @@ from core.gradients import add_weight_gradient, bias_gradient
 
 
 def batch_update(net, rule, options, trace, target):
-    """What a rule makes of one batch: [dW_0, db_0, …] like net.parameters, new arrays, to be descended; no regulariser in it.
+    """Compute the gradients of a rule for one batch: new arrays [dW_0, db_0, …] like net.parameters, without the regulariser.
 
         dW_l = h_l^T delta_l / n,    db_l = mean over the samples of delta_l        (gait.md 2; delta_l the errors on h_{l+1})
 
@@ -44,8 +44,8 @@ def alignment(net, first, second, inputs, target):
 def alignment_probe(net, rule, reference, samples, size, name="bp_angle"):
     """The probe of the columns <name>_0 … <name>_{L-1} and <name>: the angles of `alignment` on the first `size` samples.
 
-    It leaves the network as it is.  NaN where an update is zero, and everywhere if the rule needs an inverse that there is not:
-    that ends a run only where the run itself needs it.
+    The network is not changed.  The angle is NaN for a zero update, and all angles are NaN if the rule needs the inverse of a
+    singular matrix.  The probe never ends a run.
 
     rule, reference  (rules.Rule, its Options)
     samples          datasets.samples.Images
@@ -57,7 +57,8 @@ def alignment_probe(net, rule, reference, samples, size, name="bp_angle"):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 angles = alignment(net, rule, reference, *samples.batch(np.s_[:size]))
             net.check_solved()
-        except ArithmeticError:  # inv_layer.SingularWeights, of which the core knows nothing
+        except ArithmeticError:
+            # This is inv_layer.SingularWeights, which this module does not import.
             return dict.fromkeys(columns, math.nan)
         return dict(zip(columns, to_host(array_module(*angles).stack(angles)).tolist(), strict=True))
 

@@ -4,7 +4,8 @@ from core.backend import array_module, to_host
 from core.workers import Workers, shares
 from utils import count_correct, one_hot, squared_error
 
-CHUNK = 1000  # samples in one forward pass: keeps the activities small beside the weights
+# Samples in one forward pass: few enough for the activities to stay small compared with the weights.
+CHUNK = 1000
 
 
 def evaluate(net, samples, workers=None, tick=None):

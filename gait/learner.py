@@ -1,4 +1,4 @@
-"""One learning rule at work on one network."""
+"""The learner of run.py, which trains one network by one learning rule."""
 
 from functools import partial
 
@@ -13,8 +13,8 @@ class Learner(BaseLearner):
 
         grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
 
-    with the errors delta_l of the rule (gait.md 2).  What does not depend on each other is computed side by side by the
-    workers: Gram matrices beside the forward pass, the regulariser beside the rule.
+    with the errors delta_l of the rule (gait.md 2).  The workers compute independent parts in parallel: Gram matrices during
+    the forward pass, the regulariser during the rule.
 
     net          InvNet
     rule         rules.Rule
@@ -55,7 +55,7 @@ class Learner(BaseLearner):
         return [(*some, each) for some in seeds for each in rows]
 
     def step(self, inputs, target, place=None):
-        """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule plays no part."""
+        """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule has no effect."""
         trace, errors = self.propagate(inputs, target)
         self.optimiser.advance()
 
@@ -79,7 +79,7 @@ class Learner(BaseLearner):
         return self.gradients
 
     def propagate(self, inputs, target):
-        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; on the way `gradients` gets the regulariser's part."""
+        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients` meanwhile."""
         if self.regulariser:
             return self._propagate_beside_the_regulariser(inputs, target)
 
@@ -91,7 +91,7 @@ class Learner(BaseLearner):
         return _join(traces), _join(errors)
 
     def _propagate_beside_the_regulariser(self, inputs, target):
-        """The same where the regulariser, whose work is the larger, keeps the other workers busy."""
+        """Do the same, computing the rule and the regulariser, which costs more, in parallel."""
         jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
         trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
         jobs = [partial(self._regularise, *block) for block in self._blocks]
@@ -121,7 +121,7 @@ def _call(job):
 
 
 def _join(parts):
-    """Lists of arrays of some of the samples each -> one list of arrays of all samples."""
+    """Join lists of arrays, each of some of the samples, into one list of arrays of all samples."""
     if len(parts) == 1:
         return parts[0]
     return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

@@ -1,10 +1,11 @@
-"""What follows from the options of run.py: the initial weights, the settings that numbers depend on, the name of the run folder."""
+"""Derives from the options of run.py the initial weights, the settings that numbers depend on, and the run folder's name."""
 
 import dataclasses
 
 from core.seeds import parse_seeds
 
-NOT_SETTINGS = (  # options that the numbers do not depend on, or that may change when a run goes on
+# Options that the numbers do not depend on, or that may change when a run goes on.
+NOT_SETTINGS = (
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
     "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver", "seeds",
 )  # fmt: skip
@@ -18,14 +19,14 @@ def initialiser(options):
 
 
 def solver(options, backend):
-    """The solver that the options ask for; looking at the device after every product is free on a CPU alone."""
+    """The solver that the options ask for; "gram" waits for the device after every product, which costs nothing on a CPU only."""
     if options.solver != "auto":
         return options.solver
     return "gram" if backend.device is None else "direct"
 
 
 def run_name(options, rule_options):
-    """The folder's published name; options that it does not carry are appended where they differ from their default."""
+    """The folder's published name; options that are not part of it are appended if they differ from their default."""
     named = [options.dataset, options.algorithm]
     named += ["Linear"] * options.linear
     named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
@@ -62,5 +63,5 @@ def runs_of(options):
 
 
 def bytes_of_a_run(options, sizes, backend):
-    """About what a network takes that is trained with others: weights, two moments, gradients, what is on its way, twice."""
+    """Estimate the bytes of a network trained with others: weights, two moments, gradients and buffers, all of it twice."""
     return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)

@@ -2,7 +2,9 @@
 
 from rules import backprop, dfc, dfc_ss, dfc_ssa, direct_feedback, gait, strong_dfc, target_prop
 
-RULES = {module.RULE.name: module.RULE for module in (backprop, gait, target_prop)}  # run.py: invertible networks
-FEEDBACK_NET_RULES = {  # main.py: networks with direct feedback
+# The rules of run.py, for invertible networks.
+RULES = {module.RULE.name: module.RULE for module in (backprop, gait, target_prop)}
+# The rules of main.py, for networks with direct feedback.
+FEEDBACK_NET_RULES = {
     module.RULE.name: module.RULE for module in (dfc, dfc_ss, dfc_ssa, strong_dfc, direct_feedback, backprop)
 }

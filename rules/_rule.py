@@ -30,7 +30,7 @@ class Rule:
     joint            whether the gradients of Q come with those of W, from one simulation, instead of passes of their own
     controlled       whether a controller nudges the network, so that each RuleResult has a steady state
     simulates        whether the controller is simulated in time, so that samples may fail to converge
-    reference        whether it is what other rules are compared with: nothing is measured of it, and it stops at other bounds
+    reference        whether other rules are compared with it: its own angles are not measured, and it stops at other bounds
     outputs          names of the output activations that it can work with; empty: all
     published        {flag: value} of main.py that stand for the rule in the published program
     from_flags       {flag: value} -> Options, where they are not the values of the flags of the same names

@@ -9,10 +9,12 @@ from rules._rule import Rule
 def gradients(net, activities, target, options, out, noise=None):
     """Gradients averaged over the trajectory of the controller for one batch (dfc.md B.4, B.6, C.3).
 
-        dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))   (or as dfc.md C.1)
+        dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))
+
+    Other forms of s_l follow from --learning_rule (dfc.md C.1).
 
     Arguments and result as in rules.dfc_ss.gradients.  Samples that did not converge count as if they had stayed at the feedforward
-    state: where there are any, they or the others are simulated once more, which needs no memory for trajectories.
+    state: if there are any, they or the others are simulated a second time, so that no trajectory has to be stored.
     """
     wanted = output_target(net, activities, target, options)
     if options.efficient:

@@ -14,7 +14,7 @@ class Options:
 
     target_stepsize                          lambda
     alpha_di                                 leak of the controller
-    learning_rule, use_initial_activations   dfc.md C
+    learning_rule, use_initial_activations   how W learns from the steady state, see --help of main.py (dfc.md C)
     aim                                      "mean_loss" or "own_loss" of dfc.teaching.nudge
     """
 
@@ -28,7 +28,7 @@ class Options:
 def gradients(net, activities, target, options, out, noise=None):
     """Gradients from the analytical steady state for one batch (dfc.md B.8, C.2).
 
-        u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l of dfc.md C.1
+        u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l by `learning_rule` (dfc.md C.1)
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass

@@ -41,7 +41,7 @@ def _from_differences(net, trace, target, gamma):
         d_L = h_L - t_L,   delta_l = f'_l d_l,   d_{l-1} = s_l W_l^-1
         s_l = (f^-1(h_l) - f^-1(h_l - c gamma f'_l^2 d_l)) / (c gamma)      (= delta_l where no unit crosses its kink)
 
-    Errors are a few roundings a layer (times the condition of W_l), in float32 as in float64.
+    The rounding error is a few roundings per layer (times the condition number of W_l), in float32 and in float64.
     """
     errors = []
     difference, step = trace[-1][..., : net.classes] - target, gamma

@@ -13,7 +13,7 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options(simulated.Options):
-    """The options of DFC, of which `efficient` and `use_initial_activations` have no effect, and how Q learns.
+    """The options of DFC and of the learning of Q; `efficient` and `use_initial_activations` have no effect.
 
     feedback  dfc.feedback_learning.FeedbackSettings; None: Q does not learn
     """

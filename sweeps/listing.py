@@ -1,4 +1,4 @@
-"""What a sweep has yet to do and how it stands, as text; read from the run folders, nothing is written or started."""
+"""Lists the remaining commands of a sweep and the state of its runs, from the run folders; nothing is written or started."""
 
 import contextlib
 import shlex
@@ -17,7 +17,7 @@ FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting",
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The options of a script that looks at its sweep in place of running it."""
+    """The options that make a script print the state of its sweep instead of running it."""
 
     list: bool = option(
         False, "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing"
@@ -59,7 +59,7 @@ def counts(states):
 
 
 def standing(job):
-    """(one of STATES, the same with how far it is or why it failed) of a job, from its run folder alone."""
+    """Return (one of STATES, a text with its epoch or the reason of its failure) of a job, from its run folder alone."""
     try:
         folder = RunFolder(job.folder, job.settings, measures=())
         folder.check()

@@ -1,7 +1,8 @@
-"""What a pipeline of experiments comes to, on disk: a table of statistics, the results of each, no pickle (dfc.md K.3).
+"""Writes and reads the results of a pipeline of experiments: a table of statistics and the results of each (dfc.md K.3).
 
-results.csv    one row an experiment
-result_dict/   <key>_<name>.npy (arrays, numbers, lists of names) and <key>_<name>.csv (frames); keys.txt and names.txt, one a line;
+results.csv    one row per experiment
+result_dict/   <key>_<name>.npy (arrays, numbers, lists of names) and <key>_<name>.csv (frames);
+               keys.txt and names.txt, one name per line;
                is_array.npy, for each line of keys.txt whether its files are .npy
 pipeline.json  the experiments and their flags
 """
@@ -36,7 +37,7 @@ class PipelineFolder:
         return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
 
     def begin(self, config_module, record):
-        """Write down what the folder is for.  Raises FileError.
+        """Record the experiments and their flags in pipeline.json.  Raises FileError.
 
         record  {name: what `recorded` makes of the experiment}
         """
@@ -70,7 +71,7 @@ def recorded(run, settings):
 
 
 def batches_in_a_pass(flags):
-    """Number of batches in a pass over the training samples of an experiment that was `recorded`; None where that does not tell."""
+    """Number of batches in a pass over the training samples of a `recorded` experiment; None if its flags do not determine it."""
     about = BY_FLAG.get(flags.get("dataset"))
     if about is None:
         return None
@@ -82,7 +83,7 @@ def batches_in_a_pass(flags):
 
 
 def column_means(rows):
-    """The mean of each column of an array (n, m), entries that are NaN not counted; NaN where none is left."""
+    """The mean of each column of an array (n, m) over the entries that are not NaN; NaN where there are none."""
     known = ~np.isnan(rows)
     with np.errstate(invalid="ignore"):
         return np.where(known, rows, 0.0).sum(axis=0) / known.sum(axis=0)
@@ -91,8 +92,8 @@ def column_means(rows):
 def angle_statistics(key, frame):
     """{name: number}: means of a Frame over all rows and over each half, and its first row; of all layers and of each (K.3).
 
-    The first half is rows [0, n // 2), so that of a single row its mean is NaN.  What is NaN, as the angle with an update that is
-    zero, counts in no mean.
+    The first half is rows [0, n // 2), so that its mean is NaN if there is a single row.  NaN entries, such as the angle with a
+    zero update, are left out of all means.
     """
     middle = len(frame.values) // 2
     means = {
@@ -110,7 +111,7 @@ def angle_statistics(key, frame):
 
 
 def statistics(summary, statistics_keys, result_keys):
-    """The row of an experiment in the table, {column: number}; what its summary lacks is left out."""
+    """The row of an experiment in the table, {column: number}; columns that its summary lacks are left out."""
     row = {key: summary[key] for key in statistics_keys if isinstance(summary.get(key), (int, float, str))}
     for key in result_keys:
         frame = summary.get(key)
@@ -144,7 +145,8 @@ def write_results(folder, name, summary, keys):
         elif value is not None:
             write_array(arrays, np.asarray(value))
         for path, kept in ((arrays, value is not None and not isinstance(value, Frame)), (frames, isinstance(value, Frame))):
-            if not kept:  # of an earlier run
+            # The file is of an earlier run.
+            if not kept:
                 path.unlink(missing_ok=True)
 
 
@@ -159,7 +161,7 @@ def write_lists(folder, summaries, keys):
 
 
 def read_results(folder):
-    """{key: {name: array or Frame}} of a pipeline's folder, both in the order of the pipeline; what is not there is left out.
+    """{key: {name: array or Frame}} of a pipeline's folder, both in the order of the pipeline; missing results are left out.
 
     The file that lies on the disk decides whether a result is an array or a Frame.  Raises FileError.
     """
@@ -180,7 +182,8 @@ def _read(stem):
             return read(path.read_bytes())
         except FileNotFoundError:
             continue
-        except Exception as error:  # numpy, its header's parser and Frame each raise their own on damaged bytes
+        except Exception as error:
+            # Of damaged bytes numpy, the parser of its header and Frame each raise errors of their own.
             raise FileError(f"{path} is damaged or unreadable ({_reason(error)})") from None
     return None
 

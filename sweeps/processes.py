@@ -1,4 +1,4 @@
-"""Several runs, each a process of its own, some of them at a time; what is done already is not done again."""
+"""Runs several trainings, each in a process of its own and some at the same time; finished runs are not repeated."""
 
 import contextlib
 import ctypes
@@ -22,14 +22,16 @@ from core.workers import default_count
 from sweeps.progress import Progress
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
-LOG = "log.txt"  # in the folder of each run: all that main.py printed
+# A file in the folder of each run, with all that main.py printed.
+LOG = "log.txt"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 POLL_SECONDS = 0.05
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
+# An option of Linux's prctl.
+PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(Exception):
-    """A sweep was asked to stop, and its runs were.
+    """A sweep was asked to stop, and has stopped its runs.
 
     signal  number of what asked
     lost    for each run that ended without saving where it is, its name and why
@@ -42,14 +44,14 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: what is to be done, of which its folder tells how much is done.
+    """One run of a sweep: it says what is to be done; the run folder tells how much of it is done.
 
     name      what it is called in what is printed
     folder    its own run folder
     argv      the command line of the program, without what says where the results go and what becomes of an earlier run
     settings  {flag: value} that an earlier run in the folder must have had, as in its config.json
     epochs    number of epochs in all
-    program   main.py, or another script beside it
+    program   main.py, or another script in the same folder
     place     words that make the program write into `folder`; None: --out_dir=folder
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
@@ -67,9 +69,9 @@ class Job:
 
 
 def command(job, threads, overwrite=False):
-    """The words of the command that does a job, runnable in the current folder; what is below it is named relative to it.
+    """The words of the command that does a job, runnable in the current folder; paths below it are relative.
 
-    threads    number of threads on the CPU, unless the job's own words tell another one
+    threads    number of threads on the CPU, unless the job's own words set another number
     overwrite  start anew; otherwise an earlier run goes on
     """
     program = MAIN.with_name(job.program)
@@ -127,7 +129,8 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                     else:
                         ended(process.job, process.error)
         finally:
-            if not told:  # else a run that is about to save would be told twice
+            # Otherwise a run that is about to save would be told twice.
+            if not told:
                 _ask_to_stop(live, signal.SIGTERM)
             for process in live:
                 process.wait()
@@ -162,7 +165,7 @@ def is_over(job):
 
 @contextlib.contextmanager
 def _alone(folder):
-    """Keep other sweeps out of the folder; the processes of this one inherit the lock, and hold it should they outlive it."""
+    """Lock the folder against other sweeps; child processes inherit the lock, so it is held until the last of them ends."""
     lock = FolderLock(folder)
     try:
         lock.take(lambda sentence: print(sentence, file=sys.stderr, flush=True))
@@ -180,7 +183,7 @@ def threads_each(jobs):
 
 
 class _Process:
-    """The process of a job, what it prints going to LOG and, with a prefix, to `tell` (None: nowhere else)."""
+    """The process of a job; its output goes to LOG and, with a prefix, to the function `tell` (None: to LOG alone)."""
 
     def __init__(self, job, jobs, lock, overwrite, tell, progress):
         self.job, self.error, self._tell, self._progress = job, None, tell, progress
@@ -216,7 +219,8 @@ class _Process:
 
     def has_ended(self):
         """Pass on what was printed; once the process has ended, `error` is None or the sentence that tells why."""
-        status = self._process.poll()  # first, so that nothing is printed after the last look
+        # The status is asked for first, so that nothing is printed after the last reading.
+        status = self._process.poll()
         *lines, self._rest = (self._rest + self._printed.read()).split("\n")
         for line in filter(str.strip, lines):
             self._last = line
@@ -239,6 +243,6 @@ class _Process:
 
 
 def _follower():
-    """What a process does first so that it is asked to end when its parent is gone, be it killed; Linux only."""
+    """A child process calls this first: Linux will ask it to end when its parent ends or is killed."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
     return prctl and (lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM))

@@ -1,10 +1,10 @@
-"""How far the runs of a sweep are: the epochs done, read from their folders, and a bar with the time that is left."""
+"""Shows how far the runs of a sweep are: reads the finished epochs from their folders, and draws a bar with the time left."""
 
 from tqdm import tqdm
 
 
 class Progress:
-    """A bar over the runs of a sweep; its time left follows from the epochs that have been done since it began."""
+    """A progress bar over the runs of a sweep; the time left is estimated from the epochs done since it began."""
 
     def __init__(self, runs, over, overwrite, quiet):
         self._ended, self._count = len(over), len(runs)

@@ -1,4 +1,4 @@
-"""What the scripts that train several runs of main.py have in common: what becomes of each run, and how the script ends."""
+"""The common part of the scripts that train several runs of main.py: it handles the end of each run and of the script."""
 
 import shlex
 
@@ -11,9 +11,9 @@ from sweeps.processes import LOG, Interrupted, run_all
 
 
 class Sweep:
-    """The runs of one command, and what has come out of them so far.
+    """The runs of one command and their results so far.
 
-    A script says what follows from a run in `write`, and in the constants what it prints of one that has not finished.
+    A subclass writes the results of a run in `write`; its constants are what is printed about a run that has not finished.
 
     prog       name of the script
     folder     of the sweep
@@ -23,7 +23,8 @@ class Sweep:
     failed     names of the runs that failed
     """
 
-    keeps_failed = False  # whether a run that failed counts with what it had reached
+    # Whether a failed run counts with the numbers that it had reached.
+    keeps_failed = False
     of_failed = " and is left out"
     of_stopped = "its row holds what it had reached, -1 where nothing"
     continued = "the same command goes on"
@@ -33,22 +34,22 @@ class Sweep:
         self.summaries, self.failed = {}, []
 
     def look(self):
-        """The lines that --list or --status ask for; None where the runs are to be done."""
+        """The lines that --list or --status print; None if neither was given."""
         return listing.look(self.runs, self.options)
 
     def run(self):
-        """Bring every run to an outcome, what is written following.  Raises what run_all raises, and StoppedByError."""
+        """Bring every run to an outcome and write its results.  Raises what run_all raises, and StoppedByError."""
         options = self.options
         for run in self.runs:
             check_room(run.folder)
         run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
 
     def write(self, run):
-        """Write what follows from the run that has just ended, and from all before it.  Raises FileError."""
+        """Write the results of the run that has just ended, together with those of all before it.  Raises FileError."""
         raise NotImplementedError
 
     def words_to_continue(self):
-        """What has to be added to the command line that goes on with this sweep."""
+        """The words to add to the command line in order to continue this sweep."""
         return []
 
     def complain(self, line):
@@ -86,7 +87,7 @@ class Sweep:
 
 
 def carry_out(prog, argv, make, conclude):
-    """Make a sweep, run it and conclude it, or only look at it where its options say so; returns the exit status.
+    """Make a sweep, run it and conclude it, or only print its state if its options say so; returns the exit status.
 
     It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 128 + its number after a signal.
 

@@ -1,4 +1,4 @@
-"""Published cells beside the runs that there are: means over seeds, and the difference with its 95 % interval."""
+"""Compares published cells with our runs: means over seeds, and the difference with its 95 % interval."""
 
 import math
 from collections import Counter
@@ -8,7 +8,8 @@ from core.options import UsageError
 from tables.published import QUANTITIES
 from tables.tidy import row_of, seconds_per_epoch
 
-FREE = ("seed", "random_seed", "precision", "single_precision", "train_samples")  # settings in which the runs of a cell may differ
+# Settings in which the runs of a cell may differ.
+FREE = ("seed", "random_seed", "precision", "single_precision", "train_samples")
 CONFIDENCE = 0.95
 
 
@@ -19,8 +20,8 @@ class Row:
     cell         tables.published.Cell
     precision    "float64", "float32"; empty without runs
     samples      training samples learned from; 0: all
-    records      tables.records.Record, all runs of the cell, whatever became of them
-    used         those that the mean is over: finished, after the same number of epochs
+    records      tables.records.Record, all runs of the cell, whatever their outcome
+    used         the runs in the mean: all that finished after the same number of epochs
     epochs       that number; 0 without any
     values       the quantity of each used run, in the published unit
     problem      why its command cannot be run; empty if it can
@@ -105,7 +106,7 @@ class Row:
 
     @property
     def mixed(self):
-        """What the used runs differ in that may change last digits, as a sentence; empty if nothing."""
+        """A sentence on differences between the used runs that may change last digits; empty if there are none."""
         differing = [name for name, part in PROVENANCE.items() if len({str(part(record.config)) for record in self.used}) > 1]
         return f"runs of different {', '.join(differing)}" if differing else ""
 
@@ -156,7 +157,7 @@ def rows_of(cell, jobs, records, problem=""):
 
 
 def _belongs(record, job):
-    """Whether a run is one of a job's cell, by its settings; a setting that one of the two does not know is no difference."""
+    """Whether a run belongs to the cell of a job, by its settings; settings that only one of the two has are ignored."""
     settings = record.settings
     return record.program == job.program and all(
         settings.get(name, value) == value for name, value in job.settings.items() if name not in FREE

@@ -1,4 +1,4 @@
-"""Archives of ended runs: the small files that tables and pages follow from, without weights, checkpoints, names of machines."""
+"""Archives ended runs: the small files that tables and pages need, without weights, checkpoints and names of machines."""
 
 import gzip
 import io

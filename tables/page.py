@@ -1,4 +1,4 @@
-"""What the page of a report shows, as plain values for its template report.html.j2."""
+"""Computes the content of a report's page, as plain values for its template report.html.j2."""
 
 import shlex
 from collections import Counter
@@ -16,7 +16,8 @@ TITLES = {
     "gait": "GAIT-prop: rules, networks, data sets",
     "strong_dfc": "Strong-DFC",
 }
-STATES = {  # state of a row: (sign, words); the signs differ in shape, not in colour alone
+# {state of a row: (sign, words)}; the signs differ in shape, not in colour alone.
+STATES = {
     "complete": ("●", "complete"),
     "partial": ("◐", "not all runs"),
     "short": ("◔", "shortened"),
@@ -27,7 +28,8 @@ STATES = {  # state of a row: (sign, words); the signs differ in shape, not in c
     "none": ("–", "no command yet"),
 }
 MINUS = "\N{MINUS SIGN}"
-RUN_COLUMNS = (  # of the table of all runs: column of the tidy table, heading, decimals
+# Of the table of all runs: column of the tidy table, heading, decimals.
+RUN_COLUMNS = (
     ("run", "run", None), ("rule", "rule", None), ("dataset", "data", None), ("seed", "seed", 0), ("precision", "precision", None),
     ("outcome", "state", None), ("epochs", "epochs", 0), ("test_acc", "test accuracy", 4), ("test_loss", "test loss", 4),
     ("seconds_per_epoch", "s/epoch", 2), ("seconds", "seconds", 0),
@@ -60,7 +62,7 @@ def render(context):
 
 
 def context_of(rows, records, notes, command):
-    """What the template is given.
+    """Return the values for the template.
 
     rows     tables.comparison.Row of every cell, in the order of the published tables
     records  all tables.records.Record
@@ -115,7 +117,7 @@ def table_of(name, rows, command):
 
 
 def _mark(row, anchors):
-    """(id of the row, its state, what the mark says) of a place on the map; None where there is no such cell."""
+    """Return (id of the row, its state, text of the mark) of a place on the map; None where there is no such cell."""
     return row and (anchors[id(row)], row.state, f"{row.cell.method}, {row.cell.task}: {STATES[row.state][1]}")
 
 
@@ -145,7 +147,7 @@ def _signed(value, digits):
 
 
 def remarks_of(row):
-    """What a reader has to know of a row beside its numbers, as short sentences."""
+    """Short sentences on what a reader has to know about a row in addition to its numbers."""
     cell, found = row.cell, []
     if row.records:
         found.append(f"{row.n} of {cell.n} runs" + (f" in {row.precision}" if row.precision else ""))
@@ -190,7 +192,7 @@ def figure_of(task, rows, prefix):
 
 
 def _after_start(series):
-    """Without the numbers before training, which lie far off."""
+    """Drop the numbers before training, which lie far from all others."""
     return [([x for x in epochs if x > 0], [y for x, y in zip(epochs, values, strict=True) if x > 0]) for epochs, values in series]
 
 

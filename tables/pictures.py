@@ -1,4 +1,4 @@
-"""Pictures of a page as SVG text: the same numbers make the same bytes."""
+"""Draws the pictures of a page as SVG text; the same numbers give the same bytes."""
 
 import io
 import math
@@ -8,9 +8,12 @@ import numpy as np
 
 from figures.drawing import COLOURS, DASHES, MARKERS, new_figure
 
-SIZE = 4.6, 3.1  # inches; text of 9 points stays legible where a page of 400 pixels shrinks it
-LEGEND_ROW = 0.18  # inches that a row of the legend takes
-MARKS = 6  # markers along a curve
+# Inches; text of 9 points stays legible where a page of 400 pixels shrinks it.
+SIZE = 4.6, 3.1
+# Inches per row of the legend.
+LEGEND_ROW = 0.18
+# Markers along a curve.
+MARKS = 6
 
 
 def band(series):
@@ -64,7 +67,7 @@ def curves(bands, xlabel, ylabel, prefix):
 
 
 def _scale(axes, means):
-    """Room for what the curves come to: the first epochs, which lie far off, may leave the picture."""
+    """Choose the range of the axis by the later epochs; the first ones, which lie far off, may leave the picture."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -75,7 +78,7 @@ def _scale(axes, means):
 
 
 def svg(figure, prefix):
-    """The SVG element of a figure without date and chance, text as text; its ids begin with a prefix, for pages with many."""
+    """The SVG element of a figure, without dates or random ids, with text as text; its ids begin with `prefix`."""
     import matplotlib
 
     content = io.StringIO()

@@ -21,9 +21,12 @@ from sweeps.listing import in_use
 from sweeps.processes import LOG
 
 ENDING = ".tar.gz"
-FILES = ("config.json", "DONE", "metrics.csv", "results.json")  # of a run, in a folder or in an archive
-ANGLES = re.compile(r"\w+_angles(_network)?\.csv")  # tables of main.py
-TAIL = 12  # last lines of a log that are kept
+# Files of a run, in a folder or in an archive.
+FILES = ("config.json", "DONE", "metrics.csv", "results.json")
+# Tables of main.py.
+ANGLES = re.compile(r"\w+_angles(_network)?\.csv")
+# Last lines of a log that are kept.
+TAIL = 12
 DATASETS = {row.flag: row.name for row in DATA_SETS} | {row.autoencoder: f"{row.name} autoencoder" for row in DATA_SETS}
 
 
@@ -172,7 +175,8 @@ def _bytes(path):
     try:
         return path.read_bytes()
     except OSError as error:
-        return f"cannot be read: {error.strerror}".encode()  # which is no JSON and no table
+        # This text is neither JSON nor a table, so that reading it fails.
+        return f"cannot be read: {error.strerror}".encode()
 
 
 def _archived(path):

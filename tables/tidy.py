@@ -43,7 +43,7 @@ def row_of(record):
 
 
 def final(record, name):
-    """The last number of a column, that of the weights that were saved where the outcome tells it; None if there is none."""
+    """The last number of a column, or that of the saved weights if the outcome has it; None if there is none."""
     told = (record.outcome or {}).get(name)
     values = record.series.get(name) or [None]
     return told if isinstance(told, (int, float)) else values[-1]
@@ -71,7 +71,7 @@ def seconds(record):
 
 
 def seconds_per_epoch(record):
-    """Seconds from one evaluation to the next over the epochs between them, what precedes the first one not counted."""
+    """Seconds from one evaluation to the next over the epochs between them, the time before the first one not counted."""
     epochs, times = record.series.get("epoch", ()), record.series.get("seconds", ())
     if len(times) != len(epochs) or not times:
         return None
