@@ -117,7 +117,7 @@ class Options:
     load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
     load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
     overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
-    quiet: bool = option(False, "no progress bar and no advice, one line an epoch only", group="files")
+    quiet: bool = option(False, "no progress bar and no advice, one line per epoch only", group="files")
 
 
 def parse(argv=None):

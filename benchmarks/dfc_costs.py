@@ -1,4 +1,4 @@
-"""What a minibatch of system 2 costs: the matrix products and random numbers that it asks for, and what these take alone."""
+"""Measures what a minibatch of system 2 costs: which matrix products and random numbers it needs, and their time alone."""
 
 import statistics
 import time
@@ -19,8 +19,8 @@ def median_seconds(function, repeats, warm_up):
 def products(work, phase, rows):
     """[(times, m, k, n)]: the products (m, k) by (k, n) that one minibatch asks for, for a part of `rows` images.
 
-    What stands still is counted once: the drive of the first layer under control, its gradient.  Solves, reductions and everything
-    elementwise are no products.
+    Constant terms are counted once: the drive of the first layer under control, and its gradient.  Solves, reductions and
+    everything elementwise are no products.
     """
     from dfc.time_sums import TIME_BLOCK
 
@@ -46,7 +46,8 @@ def products(work, phase, rows):
     if settings.rule.name == "DFC":
         together = [(1 / TIME_BLOCK, n, TIME_BLOCK * rows, inputs) for _, n, _, inputs in gradient[1:]]
         return drive + gradient[:1] + times(steps, control + drive[1:] + together)
-    few = work.run.learner.net.identity and below[-1] < out  # Woodbury's identity (dfc/steady_state.py)
+    # The Woodbury identity then saves work (dfc/steady_state.py).
+    few = work.run.learner.net.identity and below[-1] < out
     moved = [(1, rows * (below[-1] if few else out), below[l], sizes[l]) for l in (layers[1:-1] if few else layers[1:])]
     woodbury = [(1, n, out, below[-1]) for n in sizes[:-1]] + control[:-1] + drive[1:-1] + [(1, rows, below[-1], out)]
     return drive + moved + woodbury * few + control + drive[1:] + gradient

@@ -3,7 +3,7 @@
 Differentiated automatically for BP, by hand for the others; parameters and moments are donated, so that XLA updates them in
 place.  The controller's gradients are sums over time, so the scan carries them and stores no trajectory, except for DFC, whose
 samples may fall back after the simulation: there, as in dfc_torch.py, u, va, vb, vs and r of all time points are kept.
-The drive of the first layer, whose input stands still, is computed once.
+The drive of the first layer, whose input is constant, is computed once.
 """
 
 from functools import partial

@@ -1,11 +1,12 @@
-"""Measurements of system 2 in a process of its own, printed as JSON.
+"""Measures system 2 in a process of its own and prints the result as JSON.
 
     python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick CASE [CASE …]
     python benchmarks/dfc_peers.py check SIDE [SIDE …]
 
 SIDE is "suite" (this program), "torch" (dfc_torch.py) or "jax" (dfc_jax.py).  All update the same network by the same minibatches
-of 128 images, from bytes to weights, with the settings of the shipped configs.  Random images: the arithmetic does not care.
-`check` compares the gradients and the updated weights of this program and of the sides in float64, given the same noise.
+of 128 images, from bytes to weights, with the settings of the shipped configs.  The images are random: the time does not depend
+on their content.  `check` compares the gradients and the updated weights of this program and of the sides in float64, given the
+same noise.
 """
 
 import json
@@ -21,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.dfc_costs import flops, median_seconds, noise_seconds, product_seconds, products
 
 IMAGES, BATCH, CLASSES, LARGE = 2048, 128, 10, 2000
-QUICK = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}  # to see that everything runs
+# Small sizes, to see that everything runs.
+QUICK = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     run = build_run(settings, backend, workers, Draws(0, backend))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
-    pixels[random.random(pixels.shape) < 0.8] = 0  # about as many as in a picture of a digit
+    # About as many pixels are zero in a picture of a digit.
+    pixels[random.random(pixels.shape) < 0.8] = 0
     labels, about = random.integers(0, CLASSES, IMAGES), BY_FLAG[settings.dataset]
     targets = "inputs" if about.task == "autoencoder" else "labels"
     data = Images(pixels, labels, published_table(about.mean, about.spread), backend, targets)
@@ -90,7 +93,7 @@ def suite(names, precision, threads, quick):
     """What is known of each case on this program, all processor time that of all workers together.
 
     Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its noise alone;
-             flops: operations of the products; rates: of two products while every worker computes one, FLOP a processor second}}
+             flops: operations of the products; rates: of two products while every worker computes one, FLOP per processor second}}
     """
     from core.workers import Workers, shares
     from dfc.learners import PART
@@ -125,7 +128,7 @@ def _changed(quick):
 
 
 def _repeats(case, quick):
-    """(batches, batches before them that do not count); what takes seconds needs no warming."""
+    """Return (batches, warm-up batches that do not count); batches that take seconds need no warm-up."""
     return (1, 0) if quick else (case.batches, min(2, case.batches - 1))
 
 

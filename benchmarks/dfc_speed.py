@@ -1,9 +1,9 @@
-"""Speed of system 2's minibatches against PyTorch, JAX, the published program and this machine's own matmul.
+"""Compares the speed of system 2's minibatches with PyTorch, JAX, the published program and this machine's own matmul.
 
     python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--json FILE]        (or: make bench)
 
 Every figure is the median over the rounds of medians over the minibatches of a process; this program and its peers take turns,
-so that all see the same weather on a shared machine.  All use the same number of threads.  PyTorch and JAX are optional; those
+so that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional; those
 that are installed must first agree with this program on the gradients (dfc_peers.py check).
 """
 
@@ -19,13 +19,15 @@ from benchmarks.sides import installed, machine, ratio_to_the_fastest, run_pinne
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
-PROCESSES = (  # the minibatches that are measured by one process, the fast ones together, and how many times at most
+# The minibatches that one process measures, the fast ones together, and how many times at most.
+PROCESSES = (
     (("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC, feedback"), 9),
     (("DFC-SS",), 2),
     (("DFC",), 2),
     (("DFC-SSA, autoencoder",), 2),
 )
-PUBLISHED = {  # seconds of the published program in float64, recorded on one thread of a similar machine
+# Seconds of the published program in float64, recorded on one thread of a similar machine.
+PUBLISHED = {
     "BP": 0.012,
     "DFA": 0.005,
     "DFC-SSA": 0.024,
@@ -45,7 +47,8 @@ The first ratio is to the faster of PyTorch and JAX.  published: recorded on one
 The last three columns are shares of this program's processor time.  products, random: what exactly the same matrix products or
 normals take alone, in the same process.  rate: what the products would take (2abc operations for (a, b) times (b, c)) at the rate
 of a product (128, 256) by (256, 256), whose rows the threads share; in brackets, of 2000 x 2000 matrices."""
-BUSY = 0.9  # of the time: with less of its processor a single thread was not alone on the machine
+# With a smaller share of its processor a single thread was not alone on the machine.
+BUSY = 0.9
 
 
 def child(arguments, threads=1):

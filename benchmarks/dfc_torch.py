@@ -3,8 +3,8 @@
 Differentiated automatically for BP, by hand for the others; whole batches in every call, results written in place, fused Adam.
 The stored variant of the controller keeps u, va, vb, vs and r of all time points and takes its averages from them, as the
 published program does; the memory-saving one keeps two time points.  DFC-SSA forms the Jacobian (n_L, N) of every sample, its
-product with the feedback weights, and solves one n_L x n_L system a sample (torch.linalg.solve of all of them at once).
-Generously, the drive of the first layer, whose input stands still, is computed once, not at every time point.
+product with the feedback weights, and solves one n_L x n_L system per sample (torch.linalg.solve of all of them at once).
+In favour of PyTorch, the drive of the first layer, whose input is constant, is computed once, not at every time point.
 """
 
 from functools import partial
@@ -12,7 +12,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-CHUNK = 1 << 25  # numbers in the Jacobians that are formed at once: 128 images need 1 GB each for the autoencoder
+# Numbers in the Jacobians that are formed at once: 128 images need 1 GB each for the autoencoder.
+CHUNK = 1 << 25
 APPLY = {"tanh": torch.tanh, "linear": lambda v, out=None: v.clone() if out is None else out.copy_(v)}
 SLOPE = {"tanh": lambda r: 1.0 - r * r, "linear": torch.ones_like}
 
@@ -154,7 +155,8 @@ class Peer:
                 if l:
                     torch.addmm(self.biases[l], rates[l - 1][new], self.weights[l].T, out=vb[l][new])
                 else:
-                    vb[0][new] = v[0]  # nothing happens to the input
+                    # The drive of the first layer is constant.
+                    vb[0][new] = v[0]
                 torch.mm(signal, self.feedback[l].T, out=drive)
                 torch.lerp(va[l][now], drive, dt / tau_a, out=va[l][new])
                 if suffix:

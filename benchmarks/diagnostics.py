@@ -1,10 +1,10 @@
-"""What the measurements of system 2 save by never forming the Jacobian of the parameters: time and memory against the direct way.
+"""Compares time and memory of system 2's measurements, which never form the Jacobian of the parameters, with the direct way.
 
     python benchmarks/diagnostics.py [--samples 32] [--threads 1] [--rounds 5]
 
-The direct way writes out the Jacobian of one sample after the other (of the whole batch for the null space) and solves with it, as
-dfc.md G describes.  Both ways get the same network and batch, random ones, and take turns; shown are medians over the rounds, of
-the ratio too, and the largest relative difference of the results.
+The direct way forms the Jacobian of one sample after the other (of the whole batch for the null space) and solves with it, by the
+definitions of the diagnostics (dfc.md G).  Both ways get the same network and batch, random ones, and take turns; shown are
+medians over the rounds, of the ratio too, and the largest relative difference of the results.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""One measurement in a process of its own, printed as JSON.
+"""Makes one measurement in a process of its own and prints the result as JSON.
 
     python benchmarks/peers.py SIDE ALGORITHM REG PRECISION THREADS BATCHES
 
 SIDE is "suite" (this program), "torch" or "jax" (the same training step as users of these write it for speed).  All
 train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; all start from bytes and build inputs and
-targets batch by batch.  Random images: the arithmetic does not care.
+targets batch by batch.  The images are random: the time does not depend on their content.
 """
 
 import json
@@ -39,7 +39,7 @@ def median_seconds(function, repeats, warm_up=3):
 
 
 def suite(algorithm, strength, precision, threads, batches):
-    """(seconds a training step, seconds of one large matmul) of this program."""
+    """(seconds per training step, seconds of one large matmul) of this program."""
     import numpy as np
 
     import run

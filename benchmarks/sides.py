@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes with a number of threads, the peers that are installed, and the name of the machine."""
+"""The common part of the benchmarks: processes with a number of threads, installed peers, and the name of the machine."""
 
 import importlib.util
 import os

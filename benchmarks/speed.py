@@ -1,9 +1,9 @@
-"""Speed of a training step against PyTorch, JAX and this machine's own matmul, as ratios in one run.
+"""Compares the speed of a training step with PyTorch, JAX and this machine's own matmul, as ratios in one run.
 
     python benchmarks/speed.py [--threads 2] [--rounds 5] [--json FILE]        (or: make bench)
 
 Every figure is the median over the rounds of medians over the batches of a process; this program and its peers take turns, so
-that all see the same weather on a shared machine.  All use the same number of threads.  PyTorch and JAX are optional.
+that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional.
 """
 
 import argparse
@@ -20,11 +20,12 @@ from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("peers.py")
 SIZE, LAYERS, BATCH = 784, 5, 60
-CASES = (("BP", 0.0, 60), ("BP", 0.1, 20), ("GAIT", 0.1, 20))  # rule, lambda, batches a process
+# (rule, lambda, batches per process)
+CASES = (("BP", 0.0, 60), ("BP", 0.1, 20), ("GAIT", 0.1, 20))
 
 
 def model_flops(algorithm, strength):
-    """Floating-point operations that one step's mathematics asks for: a product of (a, b) by (b, c) counts 2 a b c.
+    """The number of floating-point operations in the equations of one step: a product of (a, b) by (b, c) counts 2 a b c.
 
     Forward, transposed (or inverse: one product with an inverse that came for free) and gradient products of every layer; the
     Gram matrix and its product with W.  Adam and everything elementwise count as nothing.

@@ -1,6 +1,7 @@
 """Several runs of one setting at once, trained by one learner whose arrays have a leading axis of seeds.
 
-Results do not depend on it: each run has its own Loop, folder and outcome, and on the CPU the same bits as if trained alone.
+This changes how the runs are computed, not what they are: each has its own Loop, folder and outcome, and on the CPU the same bits
+as if trained alone.
 """
 
 import numpy as np

@@ -1,1 +1,1 @@
-"""One file a figure: each reads run folders and draws; none trains."""
+"""One file per figure: each reads run folders or measured numbers and draws them; none trains."""

@@ -1,6 +1,7 @@
 """Draw how far each layer's update points away from backpropagation's in the course of training, from runs with --alignment.
 
-One panel a setting, one line a layer; folders that differ only in the seed become their mean and a band of one standard deviation.
+There is one panel per setting and one line per layer; folders that differ only in the seed become their mean and a band of one
+standard deviation.
 """
 
 import sys
@@ -21,12 +22,17 @@ from figures.drawing import MARKERS, MARKS, draw_runs, new_figure
 from figures.runs import common_setting, drawable, group_by_setting, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/alignment.png"
-NETWORK = "bp_angle"  # column of the whole network; those of the layers are bp_angle_0, bp_angle_1, …
+# The column of the whole network; those of the layers are bp_angle_0, bp_angle_1, …
+NETWORK = "bp_angle"
 LABEL = "angle to backpropagation (degrees)"
-TICKS = (0, 1, 2, 5, 10, 20, 45, 90, 180)  # degrees
-PANELS = 3  # beside each other
-PANEL, LEFT = 2.6, 0.7  # inches: width of a panel, of the labels beside them
-TITLE = 34  # letters in a line above a panel
+# Degrees.
+TICKS = (0, 1, 2, 5, 10, 20, 45, 90, 180)
+# Panels in a row.
+PANELS = 3
+# Inches: the width of a panel, and of the labels on its left.
+PANEL, LEFT = 2.6, 0.7
+# Letters in a line above a panel.
+TITLE = 34
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Options:
 
 
 def load(runs, start=0.0):
-    """(list of figures.runs.Curve, one a setting, with the columns of all its layers; list of notes).
+    """Return (list of figures.runs.Curve, one per setting, with the columns of all its layers; list of notes).
 
     runs    list of figures.runs.Run
     start   epoch at which the curves begin
@@ -61,7 +67,7 @@ def layer_columns(columns):
 
 
 def draw(curves, title=""):
-    """A Figure of one panel a curve, on one scale of degrees: linear up to 1, logarithmic beyond.
+    """Draw a Figure with one panel per curve, on one scale of degrees: linear up to 1, logarithmic beyond.
 
     Raises  UsageError if matplotlib is missing
     """
@@ -89,7 +95,8 @@ def _draw_panel(axes, curve):
     layers = layer_columns(curve.mean)
     for l, column in enumerate(layers):
         place = " (first)" if l == 0 else " (output)" if l == len(layers) - 1 else ""
-        shade = f"{0.75 * l / max(len(layers) - 1, 1):.3f}"  # a grey, from black to light
+        # A grey, from black to light.
+        shade = f"{0.75 * l / max(len(layers) - 1, 1):.3f}"
         step = -(-len(curve.x) // MARKS)
         first = min(l * step // len(layers), len(curve.x) - 1)
         marks = {"marker": MARKERS[l % len(MARKERS)], "markersize": 4, "markevery": (first, step)}

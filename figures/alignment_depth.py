@@ -25,7 +25,8 @@ from inv_net import SquareInvNet
 from rules import RULES
 from utils import LEAKY_RELU, one_hot
 
-CASES = {  # name in the data file: rule, initial weights
+# {name in the data file: (rule, initial weights)}
+CASES = {
     "gait_orthogonal": ("GAIT", "orthogonal"),
     "gait_xavier": ("GAIT", "xavier"),
     "tp_orthogonal": ("TP", "orthogonal"),
@@ -33,8 +34,10 @@ CASES = {  # name in the data file: rule, initial weights
 }
 PARTS = {"first": "first layer", "network": "whole network"}
 SHAPES = {"hidden_layers": "d", "seeds": "s"} | {f"{case}_{part}": "sd" for case in CASES for part in PARTS}
-BATCH = 60  # images, as in a batch of run.py
-VISIBLE = 1.0  # degree: what is smaller cannot be told from zero in the picture, so that the legend tells it
+# Images, as in a batch of run.py.
+BATCH = 60
+# Degrees; smaller angles cannot be told from zero in the picture, so the legend states them.
+VISIBLE = 1.0
 
 
 def measure(options):
@@ -56,7 +59,7 @@ def measure(options):
 
 
 def _nets(seed, init, size, depths):
-    """Networks of each depth as run.py draws them: a deeper one has the layers of the others and more."""
+    """Draw networks of each depth as run.py does: a deeper one has the layers of the others and more."""
     weights = [INITIALISERS[init](stream(seed, "init", l), size, size) for l in range(int(depths[-1]) + 1)]
     biases = [np.zeros(size) for _ in weights]
     return [SquareInvNet(weights[: depth + 1], biases[: depth + 1], LEAKY_RELU, 10) for depth in depths.tolist()]

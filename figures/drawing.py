@@ -1,4 +1,4 @@
-"""What the figures share: how curves are told apart, an empty figure, files of pictures, the command line for run folders."""
+"""The common part of the figures: styles of curves, an empty figure, files of pictures, the command line for run folders."""
 
 import io
 import sys
@@ -12,7 +12,8 @@ from core.outcomes import run_program
 from figures.runs import read_runs
 
 ENDINGS = (".png", ".pdf")
-MARKS = 8  # markers along a curve: enough to follow it, few enough to see the line
+# Markers along a curve: enough to follow it, few enough to see the line.
+MARKS = 8
 # Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without colour.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)))
@@ -47,7 +48,7 @@ def ending(path):
 
 
 def tell(paths):
-    """Print the paths that were written, one a line; not those of devices and pipes, whose content may go the same way."""
+    """Print the paths that were written, one per line, except devices and pipes: the picture itself may go to this output."""
     for path in paths:
         if not is_stream(path):
             print(path)

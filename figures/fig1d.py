@@ -1,4 +1,4 @@
-"""Draw figure 1D: a controlled output on its way to the target, and the control signal that brings it there."""
+"""Draw figure 1D: a controlled output that approaches its target, and the control signal that moves it."""
 
 import sys
 from pathlib import Path

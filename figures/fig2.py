@@ -20,11 +20,16 @@ SHAPES = {
     "gamma": "g", "feedback_places": "np", "damped_places": "gp", "pseudo_inverse_places": "1p", "transpose_places": "1p",
     "variance_shares": "p",
 }  # fmt: skip
-LEVELS = 5  # of the density
-DARKER = 0.9  # than the colour map Blues
-GRID = 100  # points along each axis
-BEYOND = 3  # bandwidths that the grid reaches beyond the points
-CHUNK = 1 << 22  # entries of the table of distances at a time
+# Levels of the density.
+LEVELS = 5
+# Factor on the colour map Blues.
+DARKER = 0.9
+# Points along each axis.
+GRID = 100
+# Bandwidths that the grid reaches beyond the points.
+BEYOND = 3
+# Entries of the table of distances at a time.
+CHUNK = 1 << 22
 
 
 def density(points, at):
@@ -58,17 +63,19 @@ def grid(points):
 
 
 def draw(data):
-    """A Figure of the arrays of run_toy_exp_fig2.py: all matrices, and beside them the pseudo-inverses enlarged."""
+    """Draw the arrays of run_toy_exp_fig2.py: one panel with all matrices, and one with the pseudo-inverses enlarged."""
     figure = new_figure(11, 5.2)
     axes, enlarged = figure.subplots(1, 2, width_ratios=(1.75, 1))
     places = data["feedback_places"].astype(float)
     colours = _shades()
-    if len(places) > 2:  # fewer have no density
+    # One or two points have no density.
+    if len(places) > 2:
         _draw_density(figure, axes, places, colours)
     for panel in (axes, enlarged):
         _draw_places(panel, data)
         panel.set_aspect("equal")
-    axes.set_facecolor(colours(0.5 / LEVELS))  # that of the lowest band, which goes on beyond the grid
+    # The colour of the lowest band, which goes on beyond the grid.
+    axes.set_facecolor(colours(0.5 / LEVELS))
     shares = 100 * data["variance_shares"]
     axes.set(xlabel=f"PC1 ({shares[0]:.0f} % of the variance)", ylabel=f"PC2 ({shares[1]:.0f} % of the variance)")
     axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5))

@@ -21,7 +21,8 @@ from figures.pipeline import rolling
 from figures.toy import run, save_all
 
 NAME = "fig3"
-PANELS = {  # column: label, and the range that is shown at least
+# {column: (label, range that is shown at least)}
+PANELS = {
     "condition_2": ("condition 2", (0.7, 1.0)),
     "condition_1": ("condition 1", (0.0, 0.45)),
     "lambda_max_A_PI": (r"$\lambda_\mathrm{max}(A_\mathrm{PI})$  (1 / time constant)", (-0.6, -0.4)),
@@ -29,21 +30,27 @@ PANELS = {  # column: label, and the range that is shown at least
     "gn_angle_deg": ("angle with GN (deg)", (0.0, 70.0)),
     "ssa_angle_deg": ("angle with SSA (deg)", (0.0, 8.0)),
 }
-COLUMNS = ("method", "feedback", "epoch", *PANELS, "lambda_max_A_instI")  # of the data; the last one is not drawn
-STYLES = {  # method: colour and marker; after the order of the legend
+# Columns of the data; the last one is not drawn.
+COLUMNS = ("method", "feedback", "epoch", *PANELS, "lambda_max_A_instI")
+# {method: (colour, marker)} in the order of the legend.
+STYLES = {
     "DFC": ("royalblue", "o"),
     "DFC-SS": ("green", "s"),
     "DFC-SSA": ("purple", "^"),
     "DFA": ("red", "D"),
 }
-FEEDBACK = {"trained": "", "random": "", "fixed": " (fixed)"}  # and what the legend adds to the method
-SMOOTH = 30  # events in a rolling mean: each of them and those before it
-MARKS = 6  # markers along a curve
-WIDTH, HEIGHT = 15, 6.6  # inches, of which the legend takes 0.6
+# {feedback: what the legend adds to the name of the method}
+FEEDBACK = {"trained": "", "random": "", "fixed": " (fixed)"}
+# Events in a rolling mean: each event and those before it.
+SMOOTH = 30
+# Markers along a curve.
+MARKS = 6
+# Inches; the legend takes 0.6 of the height.
+WIDTH, HEIGHT = 15, 6.6
 
 
 def read(path):
-    """{(method, feedback): {column: float array, one entry an event}} of a data file; NaN where nothing was measured.
+    """{(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
 
     Raises  FileError if the file is missing or damaged
     """
@@ -73,7 +80,7 @@ def _number(text, path, line):
 
 
 def draw(runs):
-    """A Figure of what `read` returned: one panel a quantity, the rolling mean with a band of one standard deviation."""
+    """Draw what `read` returned: one panel per quantity, the rolling mean with a band of one standard deviation."""
     figure = new_figure(WIDTH, HEIGHT)
     panels = figure.subplots(2, 3, sharex=True)
     order = sorted(runs, key=lambda key: (key[1] == "fixed", list(STYLES).index(key[0])))

@@ -16,8 +16,10 @@ from figures.pipeline import Results, draw_frames, draw_vector, label, run, save
 
 VECTORS = ("max_eig", "max_eig_bcn", "norm_r")
 FRAMES = {"gnt_angles": "Angle GNT", "gn_angles": "Angle GN", "condition_gn_angles": None, "nullspace_relative_norm_angles": None}
-SMOOTH = 5  # logged batches
-FOLDER = "figS1"  # of the pictures, in that of the pipeline
+# Logged batches.
+SMOOTH = 5
+# The folder of the pictures in the folder of the pipeline.
+FOLDER = "figS1"
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,18 @@ from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figu
 from figures.runs import common_setting, drawable, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/learning_curves.png"
-PANELS = (  # column of metrics.csv, label, factor
+# (column of metrics.csv, label, factor)
+PANELS = (
     (("training_acc", "training accuracy (%)", 100), ("test_acc", "test accuracy (%)", 100)),
     (("training_loss", "training loss", 1), ("test_loss", "test loss", 1)),
 )
 COLUMNS = tuple(column for row in PANELS for column, _, _ in row)
 LOSSES = COLUMNS[2:]
 
-WIDTH, HEIGHT = 8.0, 5.8  # inches, without the legend
-NAME = 80  # letters in a line of the legend
+# Inches, without the legend.
+WIDTH, HEIGHT = 8.0, 5.8
+# Letters in a line of the legend.
+NAME = 80
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def draw(curves, title=""):
         figure.suptitle(legible(title, NAME))
     _add_legend(figure, panels[0, 0], any(curve.std for curve in curves))
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it would move everything by a hair at each drawing; a picture is the same in all formats
+    # The engine would move everything slightly at each drawing; a picture shall be the same in all formats.
+    figure.set_layout_engine("none")
     return figure
 
 
@@ -73,7 +77,8 @@ def _draw_curve(axes, curve, column, factor, index, count):
     colour = COLOURS[index % len(COLOURS)]
     mean = factor * curve.mean[column]
     step = -(-len(mean) // MARKS)
-    first = index * step // count  # markers of different curves stand at different epochs
+    # Markers of different curves stand at different epochs.
+    first = index * step // count
     axes.plot(
         curve.x,
         mean,

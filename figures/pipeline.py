@@ -1,4 +1,4 @@
-"""Draw the results of a pipeline: each over the epochs or logged batches, one curve an experiment.
+"""Draw the results of a pipeline: each over the epochs or logged batches, one curve per experiment.
 
 Angles and the like are drawn layer by layer, as their rolling mean with a band of one rolling standard deviation.
 """
@@ -25,22 +25,29 @@ from dfc.measures.summary import Frame
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
-COLOURS = (  # "Set1" with the published replacements of its yellow and its grey
+# "Set1" with the published replacements of its yellow and its grey.
+COLOURS = (
     "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),
 )  # fmt: skip
-VECTORS = {"max_eig": "max_eig_keys", "max_eig_bcn": "max_eig_keys", "norm_r": "norm_r_keys", "dev_r": None}  # and their keys
+# {key of a vector: the key of the names of its entries}
+VECTORS = {"max_eig": "max_eig_keys", "max_eig_bcn": "max_eig_keys", "norm_r": "norm_r_keys", "dev_r": None}
 COMPARED = {"gnt": r"^\mathrm{MN}", "gn": r"^\mathrm{GN}", "bp": r"^\mathrm{BP}", "ndi": r"^\mathrm{SSA}"}
-FEEDBACK = {  # frame: a measure of the feedback weights %s
+# {frame: label of a measure of the feedback weights %s}
+FEEDBACK = {
     "condition_gn_angles": r"$\|P_{J^T}\,%s\|_F \,/\, \|%s\|_F$",
     "jac_transpose_angles": r"$%s \; \angle \; J^T$ [deg]",
     "jac_pinv_angles": r"$%s \; \angle \; J^T (J J^T + \gamma I)^{-1}$ [deg]",
 }
 MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
 COUNTS = ("converged", "not_converged", "diverged")
-SMOOTH = 30  # logged batches
-FOLDER = "figures"  # of the pictures, in that of the pipeline
-LEGEND_ROWS = 18  # more are higher than a picture
-NAME = 32  # letters in a line of a legend
+# Logged batches.
+SMOOTH = 30
+# The folder of the pictures in the folder of the pipeline.
+FOLDER = "figures"
+# A legend with more rows is higher than a picture.
+LEGEND_ROWS = 18
+# Letters in a line of a legend.
+NAME = 32
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,10 @@ class Results:
         return cls(read_results(folder), flags)
 
     def iterations(self, name, events):
-        """How many batches of such passes came before the logged ones, whose numbers are `events`, from 0.
+        """Return how many batches came before each logged one; `events` are the numbers of the logged batches, from 0.
 
-        Logged is one in log_interval, and the first of every pass; published, the first of a pass did not start anew.
+        One batch in log_interval is logged, and the first of every pass; in the published program the count did not restart per
+        pass.
         """
         interval, batches = self.flags[name]["log_interval"], batches_in_a_pass(self.flags[name])
         if batches is None:
@@ -84,7 +92,7 @@ class Results:
         return {name: frame for name, frame in found.items() if np.isfinite(frame.values).any()}
 
     def arrays(self, key):
-        """{name: array} of those with one number an entry and anything to draw."""
+        """{name: array} of the arrays that have one number per entry and at least one number to draw."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
         return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
@@ -106,7 +114,8 @@ class Results:
         """The name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
         index = list(self.flags).index(name)
         step = -(-points // MARKS)
-        first = index * step // len(self.flags)  # markers of different curves stand at different places
+        # Markers of different curves stand at different places.
+        first = index * step // len(self.flags)
         return {
             "color": COLOURS[index % len(COLOURS)],
             "linestyle": DASHES[index % len(DASHES)],
@@ -119,7 +128,7 @@ class Results:
 
 
 def rolling(values, window, forward=True):
-    """(mean, standard deviation) over windows of rows, columns apart; what is NaN does not count.
+    """(mean, standard deviation) over windows of rows, for each column; NaN entries are left out.
 
         mean_t = (1 / n) sum_k values_k,   std_t^2 = 1 / (n - 1) sum_k (values_k - mean_t)^2,   k = t … t + window - 1
 
@@ -152,7 +161,7 @@ def draw_arrays(results, key):
 
 
 def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
-    """A Figure of the Frames of a key, one panel a column, smoothed by `rolling`."""
+    """Draw the Frames of a key, one panel per column, smoothed by `rolling`."""
     frames = results.frames(key)
     columns = list(dict.fromkeys(column for frame in frames.values() for column in frame.columns))
     figure = new_figure(4 * len(columns) + 4, 5)
@@ -174,7 +183,7 @@ def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
 
 
 def draw_vector(results, name):
-    """A Figure of one of VECTORS, one panel a key: mean over a batch and one standard deviation; a thick line at 0."""
+    """Draw one of VECTORS, one panel per key: mean over a batch and one standard deviation; a thick line at 0."""
     keys, means, stds = results.vector(name)
     rows, columns = (2, 2) if len(keys) == 4 else (len(keys), 1)
     figure = new_figure(*((13, 10) if len(keys) == 4 else (9, 1 + 4 * rows)))
@@ -197,7 +206,7 @@ def draw_band(axes, results, name, x, mean, std):
 
 
 def finish(figure, panels, xlabel, every_row=None):
-    """Label the lowest panels along x, and name every curve in a legend beside them all.
+    """Label the lowest panels along x, and name every curve in a legend to the right of all panels.
 
     every_row  number of panels in a row; default: all
     """

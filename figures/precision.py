@@ -1,8 +1,8 @@
 """Draw how many digits GAIT-prop keeps, by depth, number format, and form: as published, or carrying scaled differences.
 
-What is compared is the first layer's update; the truth is the published formula worked out with so many decimal digits that none
-is missing.  Square networks of 196 units, orthogonal weights, MNIST images averaged over 2 x 2 pixels; the numbers are measured,
-saved and drawn.
+The first layer's update is compared with the published formula, computed with so many decimal digits that rounding plays no part.
+Square networks of 196 units, orthogonal weights, MNIST images averaged over 2 x 2 pixels; the numbers are measured, saved and
+drawn.
 """
 
 import sys
@@ -35,12 +35,14 @@ PRECISIONS = ("float32", "float64")
 CASES = [f"{form}_{precision}" for form in FORMS for precision in PRECISIONS]
 SHAPES = {"hidden_layers": "d", "seeds": "s", **dict.fromkeys(CASES, "sd")}
 IMAGES = 5
-SPARE_DIGITS = 24  # beyond those that gamma^(hidden layers) takes
-FLOAT_DIGITS = 13  # that a solve in float64 gets right at least, with orthogonal weights
+# Digits in addition to those that gamma^(hidden layers) takes.
+SPARE_DIGITS = 24
+# Digits that a solve in float64 gets right at least, with orthogonal weights.
+FLOAT_DIGITS = 13
 
 
 def decimals(numbers):
-    """An array of floats as decimals, exactly the same numbers."""
+    """Convert an array of floats to decimals without rounding."""
     return np.vectorize(lambda number: decimal.Decimal(float(number)), otypes=[object])(numbers)
 
 
@@ -49,7 +51,7 @@ def exact_update(weights, inputs, target, gamma, slope):
 
         e_l = gamma f'_l^2,   t_{l-1} = inverse_l((1 - e_l) h_l + e_l t_l),   delta_0 = gamma^-(L-1) f'_1 (h_1 - t_1)
 
-    The subtraction takes (L - 1) |log10 gamma| digits, of which there are enough.
+    The subtraction loses (L - 1) |log10 gamma| digits; the context has enough.
 
     weights  [W_0 … W_{L-1}], floats (n, n), orthogonal to a few digits
     inputs   floats (m, n); target (m, classes); gamma and slope (f' below zero) floats: all are taken as the numbers they are
@@ -73,7 +75,7 @@ def exact_update(weights, inputs, target, gamma, slope):
 
 
 def exact_solve(w, rows):
-    """rows W^-1 to the digits of the context: what a solve in float64 leaves is solved for again (iterative refinement).
+    """rows W^-1 to the digits of the context: a solve in float64 is repeated for the residual (iterative refinement).
 
     w     floats (n, n), well conditioned
     rows  decimals (m, n)

@@ -1,4 +1,4 @@
-"""Run folders of both systems read back: settings, series, outcomes, groups over seeds.  Nothing here draws."""
+"""Reads run folders of both systems: settings, series, outcomes, groups over seeds.  Nothing is drawn here."""
 
 import csv
 import functools
@@ -16,16 +16,19 @@ from core.recording import RunFolder
 from core.training import LARGEST_LOSS
 from datasets import CATALOGUE
 
-SELF_EXPLAINING = ("algorithm", "dataset")  # settings whose value is a name by itself
-COMPARABLE = {  # for what main.py calls otherwise: columns of the series, entries of DONE, settings
+# Settings whose value is a name by itself.
+SELF_EXPLAINING = ("algorithm", "dataset")
+# {name in main.py: name in run.py} of columns of the series, entries of DONE and settings.
+COMPARABLE = {
     "acc_train": "training_acc", "loss_train": "training_loss", "acc_test": "test_acc", "loss_test": "test_loss",
     "random_seed": "seed",
 }  # fmt: skip
-SWITCHES = ("network_type", "ndi", "grad_deltav_cont")  # which together tell the learning rule of main.py
+# Settings that together determine the learning rule of main.py.
+SWITCHES = ("network_type", "ndi", "grad_deltav_cont")
 
 
 class NothingMeasured(FileError):
-    """A run has not got as far as what is asked of it; its folder is sound."""
+    """A run has not reached the epoch that was asked for; its folder is undamaged."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Run:
 
     @property
     def state(self):
-        """How the run stands, in words: "finished", "unfinished", "diverged in epoch 3", …"""
+        """The state of the run in words: "finished", "unfinished", "diverged in epoch 3", …"""
         if self.outcome is None:
             return "unfinished"
         kind = self.outcome["outcome"]
@@ -62,7 +65,7 @@ class Run:
 class Curve:
     """The mean over the seeds of one setting.
 
-    name   what tells it from the other curves
+    name   a name that distinguishes it from the other curves
     seeds  number of runs in the mean
     x      epochs that all of them have reached, increasing
     mean   {column: array like x}
@@ -112,7 +115,7 @@ def read_series(run, columns):
     """The numbers of metrics.csv.
 
     columns  names that must be there, besides epoch and batch
-    Returns  {column: float array, one entry a row} of all columns there are, and "x": epochs, fractions of one included
+    Returns  {column: float array, one entry per row} of all columns, and "x": epochs, fractions of one included
     Raises   NothingMeasured if the run has not measured them, FileError if the file is missing, empty or damaged
     """
     path = run.path / "metrics.csv"
@@ -142,7 +145,8 @@ def _read_table(run, path):
         raise FileError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{path} is damaged ({error})") from None
-    except ValueError:  # not even a header to unpack
+    except ValueError:
+        # There is not even a header to unpack.
         raise FileError(f"{path} is empty") from None
     if not rows:
         raise (NothingMeasured if never else FileError)(f"{path} is empty: it has a header and no rows")
@@ -274,7 +278,7 @@ def _with_count(name, used, left_out):
 
 
 def _while_finite(run, series):
-    """The series up to the point where the numbers blew up: what follows would flatten everything else in a picture."""
+    """Cut the series off where the numbers blew up: later numbers would flatten everything else in a picture."""
     good = np.ones(len(series["x"]), dtype=bool)
     for name, values in series.items():
         good &= np.isfinite(values) & (values < LARGEST_LOSS if name.endswith("_loss") else True)

@@ -1,4 +1,4 @@
-"""What the figures of the toy experiments share: reading a data file, drawing it to files, their command line."""
+"""The common part of the figures of the toy experiments: reading a data file, drawing it to files, the command line."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from figures.drawing import ENDINGS, ending, save, tell
 def read_data(path, shapes):
     """{name: array} of a data file, as core.files.write_arrays made it.
 
-    shapes  {name: letters, one a dimension}; the same letter stands for the same length
+    shapes  {name: letters, one per dimension}; the same letter stands for the same length
     Raises  FileError if the file is damaged or holds something else
     """
     arrays, lengths = read_arrays(path), {}

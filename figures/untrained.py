@@ -1,4 +1,4 @@
-"""What the figures of untrained networks share: their options, their images, and the way from a measurement to a picture."""
+"""The common part of the figures of untrained networks: their options, their images, and the steps from numbers to picture."""
 
 from dataclasses import dataclass
 from pathlib import Path

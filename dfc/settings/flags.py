@@ -262,7 +262,7 @@ class Options:
     load: bool = _own(False, "continue the run in out_dir")
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")
     overwrite: bool = _own(False, "delete an earlier run in out_dir and start again")
-    quiet: bool = _own(False, "no progress bar and no advice, one line an epoch only")
+    quiet: bool = _own(False, "no progress bar and no advice, one line per epoch only")
     sample0_error: str = _own(
         "published",
         "first error of the efficient layer-by-layer simulation; published: every sample against the output of the first",
