@@ -21,7 +21,7 @@ class Transfer:
     negative_slope: float
 
     def apply(self, z):
-        """f(z), in place: `z`, a pre-activation that nobody else holds, becomes the activity and is returned."""
+        """f(z), computed in place: the pre-activation `z`, to which no other reference may exist, is overwritten and returned."""
         if self.negative_slope == 1.0:
             return z
         # max(z, a z) equals f for 0 < a < 1 and needs no mask

@@ -78,7 +78,7 @@ class Backend:
         return self.xp.asarray(host_array)
 
     def free_memory(self):
-        """Bytes that the device, or the host as Linux estimates it, can still give; None where nobody tells."""
+        """Free memory in bytes, of the device or, as Linux estimates it, of the host; None if it is unknown."""
         if self.device is not None:
             return int(self.xp.cuda.runtime.memGetInfo()[0])
         try:

@@ -78,7 +78,7 @@ class FolderLock:
         self.note = f"note: {self.folder} cannot be locked ({reason}): see to it yourself that no other process works in it"
 
     def _sign(self):
-        """Write into the file who has the lock; on a full disk it stays empty."""
+        """Write into the file which process has the lock; on a full disk the file stays empty."""
         job = machine.job()
         text = f"host {machine.host()}, process {os.getpid()}" + (f", job {job}" if job else "")
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ class FolderLock:
             os.pwrite(self.descriptor, text.encode(errors="replace"), 0)
 
     def _holder(self):
-        """Who has the lock, in brackets; nothing where that is not known."""
+        """Return the process that has the lock, in brackets; "" if it is unknown."""
         try:
             text = os.pread(self.descriptor, 300, 0).decode(errors="replace").strip()
         except OSError:
@@ -113,7 +113,7 @@ def in_use(folder):
 def _open(path):
     """A file opened for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
 
-    Where nothing can be written, nobody trains; None then, or a descriptor for reading if another user has made the file.
+    Returns a descriptor for reading, or None, if the file cannot be written: then no process can train in the folder either.
     """
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -80,7 +80,7 @@ class Curve:
 
 
 def read_runs(folders):
-    """The Runs of several folders, each folder once, whatever it is called.  Raises FileError."""
+    """Read the Runs of several folders, each folder once even if given under two names.  Raises FileError."""
     unique = {Path(folder).resolve(): folder for folder in reversed(folders)}
     return [read_run(folder) for folder in reversed(unique.values())]
 

@@ -39,7 +39,7 @@ def save_all(figures):
 
 
 def draw_or_note(prog, write, data, outputs):
-    """Draw what an experiment has saved and print the paths; without matplotlib a note on stderr takes their place.
+    """Draw the saved data of an experiment and print the paths; without matplotlib print a note on stderr instead.
 
     write    function (data, outputs) -> paths
     Returns  whether it was drawn
@@ -64,7 +64,7 @@ def run(script, description, write, default, argv=None):
     name = Path(script).name
     parser = Parser(prog=name, description=description)
     parser.add_argument("data", type=as_path, metavar="DATA", help="file that the experiment saved")
-    told = f"picture, PNG or PDF, repeatable; default {default}.png beside DATA"
+    told = f"picture, PNG or PDF, repeatable; default {default}.png next to DATA"
     parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     given = parser.parse_args(argv)
 

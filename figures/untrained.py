@@ -20,7 +20,7 @@ class Options:
 
     seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
     hidden_layers: int = option(12, "hidden layers of the deepest network", bounds="[1, 30]")
-    data_dir: str = option("", "folder with MNIST/; default: datasets/ beside this program", kind=as_path)
+    data_dir: str = option("", "folder with MNIST/; default: datasets/ next to this program", kind=as_path)
     quiet: bool = option(False, "no progress bar")
 
 
@@ -56,7 +56,7 @@ def run(script, description, shapes, measure, draw, argv=None):
     draw     function of such arrays -> matplotlib.figure.Figure
     """
     name = Path(script).stem
-    parser = Parser(prog=f"{name}.py", description=description, epilog="The measured numbers are saved beside the first picture.")
+    parser = Parser(prog=f"{name}.py", description=description, epilog="The measured numbers are saved next to the first picture.")
     told = "draw what was saved earlier; default: measure, and save it"
     parser.add_argument("data", nargs="?", type=as_path, metavar="DATA", help=told)
     told = f"picture, PNG or PDF, repeatable; default results/{name}.png"

@@ -29,7 +29,7 @@ class Progress:
             self._bar.update(_weight(job, new))
 
     def end(self, job):
-        """Count a run that has ended, and no longer wait for the epochs that it has not done."""
+        """Count a run that has ended, and take the epochs that it has not done off the total."""
         self._bar.total -= _weight(job, job.epochs - self._done[job.name])
         self._ended += 1
         self._tell()

@@ -116,12 +116,12 @@ class Record:
 
     @property
     def identity(self):
-        """What tells a run from all others, whatever its folder is called."""
+        """A text that identifies the run by its settings and seed, not by the name of its folder."""
         return json.dumps(self.settings | {"seed": self.seed}, sort_keys=True)
 
 
 def find(paths):
-    """The Records below several paths, and a sentence for whatever is left out.
+    """Return the Records below several paths, and one sentence for each run or path that is left out.
 
     paths   run folders, folders of run folders however deep or of archives, archives of `tables.packing`
     Raises  FileError for a path that is not there, or an archive that cannot be read
