@@ -15,7 +15,6 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
 
 import contextlib
 import importlib.util
-import shlex
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -30,11 +29,12 @@ from core.options import (
     add_arguments,
     add_rule_arguments,
     as_path,
+    expand,
     first_paragraph,
     option,
     split_rule_arguments,
 )
-from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
+from core.outcomes import run_program, run_to_outcomes
 from core.recording import RunFolder, provenance
 from core.seeds import check_memory, parse_seeds, say_of
 from core.signals import StopRequest
@@ -43,6 +43,7 @@ from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from datasets.samples import Images, divided_table
 from gait.alignment import alignment_probe
+from gait.endings import conclude_all
 from gait.evaluation import evaluate
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
@@ -62,7 +63,8 @@ class Options:
     seed: int = option(1, "seed of the initial weights", bounds="[0, inf)", group="experiment")
     seeds: str = option(
         "",
-        "several seeds, as 1-5 or '1 2 5', trained at once in this process; each has a run folder as if it were alone",
+        "several seeds, as 1-5 or '1 2 5', trained at once in this process; each has a run folder as if it were alone; "
+        "default: the one of --seed",
         metavar="SEEDS",
         group="experiment",
     )
@@ -120,14 +122,17 @@ class Options:
     quiet: bool = option(False, "no progress bar and no advice, one line per epoch only", group="files")
 
 
+EPILOG = "One run folder per setting; see README.md.  @FILE among the options stands for the options in that file."
+
+
 def parse(argv=None):
     """(Options, the rule's options) of a command line; exits with status 2 on a mistake."""
-    parser = Parser(prog="run.py", description=first_paragraph(__doc__), epilog="One run folder per setting; see README.md.")
+    parser = Parser(prog="run.py", description=first_paragraph(__doc__), epilog=EPILOG)
     add_arguments(parser, Options)
     add_rule_arguments(parser, Options, RULES, "algorithm")
-    given = vars(parser.parse_args(argv))
-    rule = RULES[given.get("algorithm", Options.algorithm)]
     try:
+        given = vars(parser.parse_args(expand(sys.argv[1:] if argv is None else argv)))
+        rule = RULES[given.get("algorithm", Options.algorithm)]
         given, own = split_rule_arguments(given, Options, RULES, "algorithm", rule)
         options = Options(**given)
         if "seeds" in given and parse_seeds(options.seeds) and "seed" in given:
@@ -269,50 +274,6 @@ def main(argv=None):
             return conclude_all(options, ended)
 
     return run_program("run.py", run)
-
-
-def conclude_all(options, ended):
-    """Tell how every run ended; returns the exit status: of an interruption, else the gravest."""
-    if len(ended) == 1:
-        outcome, folder = ended[0]
-        return conclude(options, outcome, folder.path)
-    statuses = [
-        conclude(each, outcome, folder.path, f"seed {each.seed}: ")
-        for each, (outcome, folder) in zip(runs_of(options), ended, strict=True)
-    ]
-    return max(statuses)
-
-
-def conclude(options, outcome, path, who=""):
-    """Tell how the run ended and, where it is the only one, what to do next; returns the exit status.
-
-    who  what every sentence begins with
-    """
-    kind = outcome["outcome"]
-    if kind == "finished":
-        say(f"{who}finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
-        if not options.quiet and not who:
-            array = str(path / "0Lweights.npy")
-            say(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
-        return 0
-    if kind == "interrupted":
-        say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
-        return 128 + outcome["signal"]
-    reason = {
-        "diverged": f"diverged in epoch {outcome['epoch']}: the loss is beyond all bounds; try a smaller --learning_rate",
-        "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
-        "targets; try --orthogonal_init or a larger --orthogonal_reg",
-    }[kind]
-    print(f"run.py: {who}{reason}. What was saved before stays in {path}", file=sys.stderr)
-    return EXIT_DIVERGED
-
-
-NEXT = """files: {path}
-next:
-  go on with this run      the same command with --load --nb_epochs={more}
-  draw its curves          python figures/learning_curves.py {quoted}
-  load its weights         numpy.load({array!r})
-  all options              python run.py --help"""
 
 
 if __name__ == "__main__":

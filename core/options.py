@@ -5,6 +5,8 @@ import copy
 import dataclasses
 import math
 import re
+import shlex
+from pathlib import Path
 
 from core import version
 from core.errors import UserError
@@ -146,6 +148,21 @@ class Parser(argparse.ArgumentParser):
 
 class UsageError(UserError):
     """A user's mistake, found before any work: one sentence that names the option, its value and what is legal."""
+
+
+def expand(argv):
+    """The words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
+
+    Raises UsageError if the file cannot be read.
+    """
+    return [inner for word in argv for inner in (_words(word[1:]) if word.startswith("@") else [word])]
+
+
+def _words(path):
+    try:
+        return shlex.split(Path(path).read_text(), comments=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"@{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def as_path(text):

@@ -28,6 +28,7 @@ EFFECTS = {
     "algorithm": ([], "--algorithm=TP", "name numbers"),
     "dataset": ([], "--dataset=KMNIST", "name numbers"),
     "seed": ([], "--seed=2", "name numbers"),
+    "seeds": ([], "--seeds=2", "name numbers"),
     "nb_epochs": ([], "--nb_epochs=2", "numbers"),
     "learning_rate": ([], "--learning_rate=0.01", "name numbers"),
     "orthogonal_reg": (["--orthogonal_init"], "--orthogonal_reg=0.1", "name numbers"),
@@ -109,7 +110,10 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
 
 # ---- folder names
 
-FREE = ("nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "load_or_start", "overwrite", "quiet")
+FREE = (
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "load_or_start", "overwrite", "quiet",
+    "seeds",  # a list of runs, of one seed each
+)  # fmt: skip
 
 
 def identity(options, rule_options):
@@ -176,7 +180,8 @@ def test_published_options_give_the_published_name_and_nothing_more(line):
     assert run.run_name(*run.parse(line.split())) == PARSED[line]
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, aspects) in EFFECTS.items() if "name" in aspects])
+# an empty list of seeds is refused
+@pytest.mark.parametrize("name", [name for name, (_, _, aspects) in EFFECTS.items() if "name" in aspects and name != "seeds"])
 def test_settings_with_their_default_written_out_keep_their_name(name):
     """Old folders must be found again, whoever writes the default down."""
     default = OPTIONS[name].default
@@ -225,3 +230,18 @@ def test_help_comes_at_once(help_text):
     """0.4 s are meant, and 0.25 s measured; 1 s because slow or busy machines run this too.  It fails if a script begins to
     load images or look for a GPU before it knows what is asked."""
     assert help_text[1] <= 1.0
+
+
+def test_options_may_stand_in_a_file(tmp_path, capsys):
+    """As in a shell: quotes, several in a line, comments; what comes later on the command line wins."""
+    file = tmp_path / "my options"
+    file.write_text("--algorithm=GAIT --gamma=0.01  # the weight of the target\n\n# network\n--results_dir='a b'\n")
+    options, own = run.parse([f"@{file}", "--seed=3"])
+    assert (options.algorithm, own.gamma, options.results_dir, options.seed) == ("GAIT", 0.01, "a b", 3)
+    assert run.parse([f"@{file}", "--gamma=0.02"])[1].gamma == 0.02
+    file.write_text("--results_dir='a")
+    for word, reason in ((f"@{file}", "No closing quotation"), ("@no file", "No such file or directory")):
+        with pytest.raises(SystemExit) as refused:
+            run.parse([word])
+        assert refused.value.code == 2
+        assert capsys.readouterr().err == f"run.py: {word}: cannot be read ({reason})\n"

@@ -69,7 +69,7 @@ def test_the_citation_names_both_papers():
     assert "\t" not in text
 
 
-TOPICS = ("deviations", "extending", "figures", "files", "one-batch", "results")
+TOPICS = ("deviations", "extending", "figures", "files", "one-batch", "results", "sweeps")
 PAGES = ["README.md", "tests/README.md", *(f"docs/{topic}.md" for topic in TOPICS)]
 OWN = r"(?:docs|tests|rules|core|dfc|gait|sweeps|tables|datasets|configs|figures|benchmarks)/[\w./-]*|\w+\.(?:py|sh|cff|yml)"
 MADE_BY_READERS = {"rules/sign_symmetry.py"}
