@@ -154,7 +154,7 @@ class Experiment(Sweep):
             print(pipeline.path / fig_s1.FOLDER)
 
     def table(self):
-        """The data as CSV, in the order of the runs: a row an event, numbers with all digits, "" where there is none."""
+        """The data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(fig3.COLUMNS)
@@ -167,7 +167,7 @@ class Experiment(Sweep):
 
 
 def curves(summary):
-    """{column: list of numbers, one an event} of a run's summary (dfc.md K.8); what it did not measure is left out.
+    """{column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
 
     The eigenvalues are those before samples that did not converge fall back, where the rule has such samples.
     """

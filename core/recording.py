@@ -180,7 +180,7 @@ class RunFolder:
             self._lock = None
 
     def save_series(self, series):
-        """Write metrics.csv, one row an evaluation, and the published text files, one number a line.
+        """Write metrics.csv, one row per evaluation, and the published text files, one number per line.
 
         series  {column: list of numbers}
         """

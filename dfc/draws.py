@@ -25,7 +25,7 @@ class Draws:
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "init", layer), n_out, n_in)
 
     def feedback(self, kind, layer, n_out, n_in, epoch=0):
-        """The initial Q of a layer, likewise; `epoch` for those that are drawn anew."""
+        """The initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "feedback", layer, epoch), n_out, n_in)
 
     def feedback_noise(self, layer, shape, epoch=0):

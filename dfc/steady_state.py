@@ -35,7 +35,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
     activities  its feedforward pass
     nudge       output target minus output (n, n_L)
     alpha       leak of the controller, > 0 or 0
-    Returns     SteadyState.  One linear system a sample, solved for many samples in one call
+    Returns     SteadyState.  One linear system per sample is solved, many samples per call
     """
     u = control(net, activities, nudge, alpha)
     delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
@@ -60,7 +60,7 @@ def control(net, activities, nudge, alpha):
 
 
 def _solve_outputs(net, activities, directions, nudge, alpha):
-    """u by one n_L x n_L system a sample."""
+    """Return u, from one n_L x n_L system per sample."""
     last = len(net.weights) - 1
     slope = net.slope(activities, last)
     loop = slope[..., :, None] * net.feedback[-1][..., None, :, :]
