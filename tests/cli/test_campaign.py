@@ -1,5 +1,6 @@
 """campaign.py and the lists of the sweeps: what they print is what they run, and looking changes nothing."""
 
+import importlib
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import pytest
 
 import campaign
 import list_seeds
+import main
 import run_pipeline
 import run_seed_robustness
 from core.files import FileError
@@ -102,6 +104,30 @@ def test_the_cells_are_those_of_the_papers():
     assert {cell.epochs for cell in cells if cell.task == "MNIST autoencoder"} == {25}
     costs = [cell.seconds * cell.epochs for cell in campaign.chosen(cells, campaign.Options())]
     assert costs == sorted(costs)
+
+
+def test_the_eight_cells_of_strong_dfc_are_those_of_its_configs(capsys, tmp_path, monkeypatch):
+    """docs/published/strong_dfc.md, section 10: each number stands with the command that makes it, here a config's docstring."""
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in read_cells() if cell.table == "strong_dfc"]
+    modules = {re.search(r"--config_module=(configs\.strong_dfc\.\w+) ", cell.command)[1]: cell for cell in cells}
+    assert len(modules) == 8 == len(list((ROOT / "configs" / "strong_dfc").glob("*mnist*.py")))
+    for module, cell in modules.items():
+        assert f" {cell.mean:g} %" in importlib.import_module(module).__doc__
+        rules = {"BP": "BP", "DFC": "DFC", "Strong-DFC": "Strong-DFC", "Strong-DFC 2-phase": "DFC-SS"}
+        data = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
+        for precision in ("float32", "float64"):
+            for job in campaign.jobs_of(cell, campaign.Options(precision=precision)):
+                settings = main.parse(job.argv)
+                assert (settings.rule.name, settings.dataset) == (rules[cell.method], data[cell.task])
+                # the two commands of BP were published in float32, which nothing turns off
+                expected = "float32" if cell.method == "BP" else precision
+                assert (settings.protocol, settings.precision) == ("strong2022", expected)
+    assert campaign.main(["--table=strong_dfc", "--method=Strong-DFC", "--status"]) == 0
+    assert capsys.readouterr().out.endswith("0 of 2 cells complete; runs: finished 0, running 0, waiting 10, failed 0\n")
+    assert campaign.main(["--table=strong_dfc", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 40
+    assert list(tmp_path.iterdir()) == []
 
 
 GOOD = dict(zip(COLUMNS, ["t", "MNIST", "BP", "test accuracy %, last epoch", "", "", "", "1", "", "run.py", ""], strict=True))
