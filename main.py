@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core import backend as backends
+from core import rehearsal
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
 from core.paths import make_numbered
@@ -78,9 +79,7 @@ def train(settings):
 
 
 def _train(settings, backend, workers, draws):
-    task = load_task(settings, backend, draws.teacher, settings.quiet, split_of(settings, draws))
-    if settings.batch_size > len(task.train):
-        raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
+    task = task_of(settings, backend, draws)
     folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=not settings.rule.reference)
     try:
         folder.open(settings.load, settings.load_or_start, settings.overwrite)
@@ -92,6 +91,38 @@ def _train(settings, backend, workers, draws):
         return run_unless_singular(loop, folder, provenance(backend, workers.count, every)), folder
     finally:
         folder.close()
+
+
+def task_of(settings, backend, draws):
+    """The samples of a run.  Raises UsageError where a batch has more than there are."""
+    split, download = split_of(settings, draws), not settings.dry_run
+    task = load_task(settings, backend, draws.teacher, settings.quiet, split, download)
+    if settings.batch_size > len(task.train):
+        raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
+    return task
+
+
+def rehearse(settings):
+    """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    check_reports(settings)
+    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
+    threads = (settings.threads or default_count()) if backend.device is None else 1
+    draws = Draws(settings.random_seed, backend)
+    with Workers(threads) as workers:
+        task = task_of(settings, backend, draws)
+        run = build_run(settings, backend, workers, draws)
+        probes = [evaluation_probe(run.learner.net, task, settings, workers)]
+        loop = Loop(run.learner, task.train, schedule_of(settings, run.plan), probes, None, quiet=settings.quiet, plan=run.plan)
+        folder = settings.out_dir or "a new one in logs/runs, named after the time"
+        about = [f"{backend.describe()}, threads: {threads}", *(f"note: {note}" for note in settings.notes)]
+        about += ["angles are measured too, in time that is not counted here"] * settings.angles_wanted
+        rehearsal.tell([folder], settings.args | settings.successor_flags | own_settings(settings), loop, about)
+    return 0
+
+
+def schedule_of(settings, plan):
+    ends_early = settings.train_only_feedback_parameters and plan.prelude
+    return Schedule(0 if ends_early else settings.epochs, settings.batch_size, first_batches=settings.first_batches)
 
 
 def run_unless_singular(loop, folder, record):
@@ -118,12 +149,10 @@ def build_loop(settings, backend, task, workers, draws, folder):
     plan = run.plan
     if settings.gn_damping_hpsearch and not settings.rule.reference:
         plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
-    ends_early = settings.train_only_feedback_parameters and plan.prelude
-    schedule = Schedule(0 if ends_early else settings.epochs, settings.batch_size, first_batches=settings.first_batches)
     probes = [evaluation_probe(run.learner.net, task, settings, workers)]
     if settings.start_from is not None:
         load_weights(run.learner.net, settings.start_from)
-    loop = Loop(run.learner, task.train, schedule, probes, folder, quiet=settings.quiet, plan=plan)
+    loop = Loop(run.learner, task.train, schedule_of(settings, plan), probes, folder, quiet=settings.quiet, plan=plan)
     for watch in run.watchers.after:
         watch.last = loop.batches - 1
     if settings.plot_autoencoder_images:
@@ -186,6 +215,8 @@ def main(argv=None):
 
     def run():
         settings = parse(argv)
+        if settings.dry_run:
+            return rehearse(settings)
         outcome, folder = train(settings)
         with StopRequest():  # the run is over: a signal changes nothing any more
             return conclude(outcome, folder.path)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import datasets
 from core import backend as backends
+from core import rehearsal
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
 from core.options import (
@@ -120,6 +121,9 @@ class Options:
     load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
     overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
     quiet: bool = option(False, "no progress bar and no advice, one line per epoch only", group="files")
+    dry_run: bool = option(
+        False, "tell options, folder, size and expected time, the latter from a few batches; write nothing", group="files"
+    )
 
 
 EPILOG = "One run folder per setting; see README.md.  @FILE among the options stands for the options in that file."
@@ -164,7 +168,8 @@ def check(options):
 
 def load_samples(options, backend):
     """(training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
-    data = datasets.load(options.dataset, options.data_dir or None, options.quiet)
+    further = {"download": False} if options.dry_run else {}
+    data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
     count, wanted = len(data.train_images), options.train_samples
     if wanted > count:
         raise UsageError(f"--train_samples={wanted}: {options.dataset} has {count} training images")
@@ -257,6 +262,21 @@ def train(options, rule_options):
             return list(zip(run_to_outcomes(loops, folders, records, give_up), folders, strict=True))
 
 
+def rehearse(options, rule_options):
+    """Tell what a command line would do, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    backend = backends.select_backend(options.backend, options.device, options.precision)
+    threads = (options.threads or default_count()) if backend.device is None else 1
+    sets, runs = load_samples(options, backend), runs_of(options)
+    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
+    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
+    about = [f"{backend.describe()}, threads: {threads}{memory}", *["what follows is about the first seed alone"] * bool(memory)]
+    folders = [Path(options.results_dir) / run_name(each, rule_options) for each in runs]
+    with Workers(threads) as workers:
+        loop = build_loop(runs[0], rule_options, sets, backend, workers, None, say)
+        rehearsal.tell(folders, resolved(options, rule_options), loop, about)
+    return 0
+
+
 def give_up(loop, error):
     """The outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
     if isinstance(error, SingularWeights):
@@ -269,6 +289,8 @@ def main(argv=None):
 
     def run():
         options, rule_options = parse(argv)
+        if options.dry_run:
+            return rehearse(options, rule_options)
         ended = train(options, rule_options)
         with StopRequest():  # the run is over: a signal changes nothing any more
             return conclude_all(options, ended)

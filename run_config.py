@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import main as program
 from configs import load, to_argv
-from core.options import Parser, add_arguments, option
+from core.options import Parser, UsageError, add_arguments, option
 from core.outcomes import run_program
 from dfc.measures.summary import read_summary
 from dfc.settings import add_flags
@@ -42,6 +42,8 @@ def run(config_module=CONFIG_MODULE, overrides=None):
                KeyboardInterrupt if a signal stopped the run, after it has saved where it is
     """
     settings = program.parse(to_argv(load(config_module) | (overrides or {})))
+    if settings.dry_run:
+        raise UsageError("--dry_run: gives no summary; run_config.main tells what a run would be")
     outcome, folder = program.train(settings)
     program.conclude(outcome, folder.path)
     if outcome["outcome"] == "interrupted":
@@ -61,6 +63,8 @@ def split(parser, record, argv, reserved=None):
     others = Parser(prog=parser.prog, add_help=False, allow_abbrev=True)
     add_flags(others, FEEDBACK_NET_RULES)
     for name in vars(others.parse_args(rest)):
+        if name == "dry_run" and reserved is not None:
+            parser.error("--dry_run: tells about a single run (run_config.py, main.py); --list prints the runs of this script")
         if name in (reserved or {}):
             parser.error(f"--{name}: {reserved[name]}")
     return record(**vars(own)), rest

@@ -66,6 +66,8 @@ def main(argv=None):
 
     def run():
         settings = program.parse(command(argv), "run_strong.py")
+        if settings.dry_run:
+            return program.rehearse(settings)
         outcome, folder = program.train(settings)
         return program.conclude(outcome, folder.path)
 

@@ -38,6 +38,7 @@ esac
 for option in "${@:2}"; do
   case $option in
     --seed | --seed=*) refuse "$option: the seeds are the first argument" ;;
+    --dry_run) refuse "$option: tells about a single run of run.py; --list prints the runs" ;;
     --load | --load_or_start | --overwrite) refuse "$option: finished runs are skipped and interrupted ones continued anyway" ;;
     -h | --help) refuse "$option: python run.py --help lists the options" ;;
   esac

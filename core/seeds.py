@@ -41,10 +41,10 @@ def check_memory(count, each, backend, flag):
     """
     if count == 1:
         return ""
-    words, free = f"{count} networks at once take about {_amount(count * each)}", backend.free_memory()
+    words, free = f"{count} networks at once take about {amount(count * each)}", backend.free_memory()
     if free is not None and count * each > free:
         fewer = f"train {free // each} at a time" if free >= each else "not even one fits"
-        raise UsageError(f"{flag}: {words} of memory, and {_amount(free)} are free; {fewer}")
+        raise UsageError(f"{flag}: {words} of memory, and {amount(free)} are free; {fewer}")
     return f"; {words}"
 
 
@@ -53,6 +53,6 @@ def say_of(seed):
     return lambda line: say(f"seed {seed}: {line}")
 
 
-def _amount(size):
-    """Bytes in words: "3 MB", "2.5 GB"."""
+def amount(size):
+    """Return bytes in words: "3 MB", "2.5 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

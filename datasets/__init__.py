@@ -34,11 +34,12 @@ class Dataset:
 CATALOGUE = {row.name: row.source for row in DATA_SETS if row.source}
 
 
-def load(name, data_dir=None, quiet=False, catalogue=None):
+def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
     """Loads an image set from its folder; files that are not found in any known place are downloaded first.
 
     Arguments: name, a key of the catalogue, such as "MNIST"; data_dir, the folder that holds or will hold a folder of
-    that name (None: this package's); quiet, no progress bar; catalogue, a dict from name to Source (None: CATALOGUE).
+    that name (None: this package's); quiet, no progress bar; catalogue, a dict from name to Source (None: CATALOGUE);
+    download, whether files that are missing are fetched, or else told in a DataError.
     Returns a Dataset; the checksum of every file is the published one.
     Raises DataError: an unknown name, a file that is there but wrong (it is left alone), a failed download, a folder
     that cannot be written.
@@ -55,6 +56,8 @@ def load(name, data_dir=None, quiet=False, catalogue=None):
     others = {role: _read_if_right(elsewhere[role], files[role], source) for role in ROLES if role not in arrays}
     arrays |= {role: array for role, array in others.items() if array is not None}
     missing, folder = [role for role in ROLES if role not in arrays], root / name
+    if missing and not download:
+        raise DataError(f"{folder}: {', '.join(files[role].name + '.gz' for role in missing)} would have to be downloaded first")
     for index, role in enumerate(missing):
         still = [files[later].name + ".gz" for later in missing[index:]]
         arrays[role] = _download(files[role], source, folder, still, quiet)

@@ -32,7 +32,7 @@ class Task:
     outputs: int
 
 
-def load_task(settings, backend, teacher_weights=None, quiet=False, split=None):
+def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, download=True):
     """The task that the options ask for.
 
     settings         has dataset (a key of datasets.catalogue.BY_FLAG), data_dir ("": the default), no_val_set,
@@ -43,16 +43,18 @@ def load_task(settings, backend, teacher_weights=None, quiet=False, split=None):
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
     quiet            no progress bar
     split            function (images) -> their order, of which the last are held out for validation; None: always alike
+    download         whether files of images that are missing are fetched
     Raises           UsageError: data that do not fit the network, a seed that cannot draw them; datasets.DataError
     """
     if BY_FLAG[settings.dataset].task == "regression":
         return _student_teacher(settings, backend, teacher_weights)
-    return _images(settings, backend, quiet, split)
+    return _images(settings, backend, quiet, split, download)
 
 
-def _images(settings, backend, quiet, split):
+def _images(settings, backend, quiet, split, download):
     about, folder = BY_FLAG[settings.dataset], settings.data_dir or None
-    data = datasets.load(about.name, folder, quiet) if about.source else cifar10.load(folder)
+    further = {} if download else {"download": False}
+    data = datasets.load(about.name, folder, quiet, **further) if about.source else cifar10.load(folder)
     inputs = data.train_images.shape[1]
     reconstruct = about.task == "autoencoder"
     outputs = inputs if reconstruct else data.classes

@@ -48,7 +48,8 @@ def run_name(options, rule_options):
 
 def resolved(options, rule_options):
     """{option: value} of all options, those of the rule included."""
-    return dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
+    values = dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
+    return {name: value for name, value in values.items() if name != "dry_run"}
 
 
 def decisive(options, rule_options):

@@ -263,6 +263,7 @@ class Options:
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")
     overwrite: bool = _own(False, "delete an earlier run in out_dir and start again")
     quiet: bool = _own(False, "no progress bar and no advice, one line per epoch only")
+    dry_run: bool = _own(False, "tell options, folder, size and expected time, the latter from a few batches; write nothing")
     sample0_error: str = _own(
         "published",
         "first error of the efficient layer-by-layer simulation; published: every sample against the output of the first",

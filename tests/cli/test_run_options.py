@@ -23,7 +23,7 @@ GAIT = ["--algorithm=GAIT", "--learning_rate=0.01"]
 TP = ["--algorithm=TP", "--orthogonal_init", "--orthogonal_reg=0.5"]
 # option: (command line without it, the option, what it must change); "name" of the folder, "numbers" computed, "columns" of
 # metrics.csv and no number, "files": names, shapes and types of the arrays, "config": machine part of config.json, "out": what is
-# printed, "place", "status": of the exit
+# printed, "place", "status": of the exit, "nothing": there is no run
 EFFECTS = {
     "algorithm": ([], "--algorithm=TP", "name numbers"),
     "dataset": ([], "--dataset=KMNIST", "name numbers"),
@@ -52,6 +52,7 @@ EFFECTS = {
     "load_or_start": (["before"], "--load_or_start", "status"),
     "overwrite": (["before"], "--overwrite", "status"),
     "quiet": ([], "--quiet", "out"),
+    "dry_run": ([], "--dry_run", "nothing"),
     "gamma": (GAIT, "--gamma=0.9", "name numbers"),
     "target_form": (GAIT, "--target_form=absolute", "name numbers"),
 }
@@ -98,6 +99,9 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
         assert {without["status"], with_it["status"]} == {0, 2}
         return
     assert (without["status"], with_it["status"]) == (0, 0)
+    if aspects == "nothing":
+        assert set(without) > set(with_it) == {"status", "out"}
+        return
     # the name tells apart what the numbers depend on, and nothing else
     assert ("name" in aspects) == (without["name"] != with_it["name"])
     for aspect in aspects.split():
@@ -113,6 +117,7 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
 FREE = (
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "load_or_start", "overwrite", "quiet",
     "seeds",  # a list of runs, of one seed each
+    "dry_run",
 )  # fmt: skip
 
 

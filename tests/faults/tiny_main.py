@@ -43,7 +43,7 @@ VARIANTS = dict(RULES) | {f"{name}, fixed": (*RULES[name], *FIXED) for name in (
 TIMES = ("avg_time_per_epoch",)  # what no two runs have in common
 
 
-def tiny_images(name, *_):
+def tiny_images(name, *_, **__):
     """A set like datasets.load's: noisy copies of one image a class, 28 x 28 pixels, which can be learned."""
     random = np.random.default_rng(7)
     patterns = random.integers(0, 200, (10, 784))

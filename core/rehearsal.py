@@ -1,0 +1,79 @@
+"""Tells what a run would be, before it is started: its options, its size, and the time that an epoch takes.  Writes nothing."""
+
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from core import machine
+from core.outcomes import EXIT_DIVERGED, StoppedByError
+from core.seeds import amount
+from core.together import UNSOLVABLE
+from core.training import say
+
+# Batches of a pass that are timed, after one that is not.
+FEW = 3
+
+
+def tell(folders, options, loop, about):
+    """Print what --dry_run tells.
+
+    folders  of the runs, paths; or words in place of a path
+    options  {option: value}, resolved
+    loop     core.training.Loop that is not run; its network is trained on a few batches
+    about    list of lines on the machine
+    Raises   StoppedByError if the first batches have no solution
+    """
+    epoch, before = expected_seconds(loop)
+    arrays = loop.learner.net.named_arrays.values()
+    lines = ["options:", *(f"  {name} = {value}" for name, value in options.items())]
+    lines += [*(f"folder: {folder}" for folder in folders), *about]
+    lines.append(f"parameters: {sum(array.size for array in arrays)}, {amount(sum(array.nbytes for array in arrays))}")
+    peak = machine.peak_memory()
+    lines += [f"memory of this process: {amount(peak)} at its peak"] * (peak is not None)
+    counts = f"{loop.batches} batches of {loop.schedule.batch_size} of {len(loop.samples)} samples"
+    lines.append(f"expected: {epoch:.3g} seconds per epoch ({counts}, and measuring)")
+    lines += [f"expected: {before:.3g} seconds before the first epoch"] * (before > 0)
+    total = before + epoch * loop.schedule.epochs
+    say("\n".join([*lines, f"expected: {total:.3g} seconds for {loop.schedule.epochs} epochs", "nothing was trained or written"]))
+
+
+def expected_seconds(loop):
+    """(seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        try:
+            passes = _seconds_of_passes(loop)
+        except UNSOLVABLE as error:
+            raise StoppedByError(f"the first batches have no solution ({error})", EXIT_DIVERGED) from None
+    start = time.perf_counter()
+    for probe in loop.probes:
+        probe()
+    measuring = time.perf_counter() - start
+    interval = loop.schedule.eval_interval
+    rows = (loop.batches - 1) // interval if interval else 1
+    return sum(passes[id(each)] for each in loop.plan.epoch) + rows * measuring, sum(passes[id(each)] for each in loop.plan.prelude)
+
+
+def _seconds_of_passes(loop):
+    """{id of a learner: seconds of one pass of it}."""
+    found = {}
+    learners = [*loop.plan.prelude, *loop.plan.epoch]
+    with tqdm(total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None) as bar:
+        for passed, learner in enumerate(learners):
+            if id(learner) not in found:
+                loop.passed, loop.batch = passed, 0
+                found[id(learner)] = _seconds_of_a_pass(loop)
+                bar.update()
+    return found
+
+
+def _seconds_of_a_pass(loop):
+    learner = loop.begin_pass()
+    for count in range(FEW + 1):
+        if count == 1:
+            start = time.perf_counter()
+        loop.batch = count % loop.batches
+        learner.step(*loop.samples.batch(loop.rows), loop.position)
+        # which waits for a GPU
+        learner.finite()
+    return (time.perf_counter() - start) / FEW * loop.batches
