@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GAIT := --algorithm=GAIT --learning_rate=0.0001 --orthogonal_init --orthogonal_reg=0.1 --nb_layers=4
 
-.PHONY: run test lint mutants bench figures report clean
+.PHONY: run test lint mutants fuzz kill bench figures report clean
 
 run: $(VENV)/installed
 	@$(BIN)/python run.py $(GAIT) --nb_epochs=5 --precision=float32 \
@@ -15,6 +15,12 @@ test: $(VENV)/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
+
+fuzz: $(VENV)/installed
+	FUZZ=2000 $(BIN)/python -m pytest tests/field/test_fuzz.py
+
+kill: $(VENV)/installed
+	KILLS=150 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_main_kill.py -k random
 
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutation.py

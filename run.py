@@ -113,9 +113,7 @@ class Options:
         "first batch of the training images",
         group="files",
     )
-    data_dir: str = option(
-        "", "folder of the data sets' folders, such as MNIST/; default: this program's datasets/", kind=as_path, group="files"
-    )
+    data_dir: str = option("", "folder of MNIST/ and the like; default: this program's datasets/", kind=as_path, group="files")
     results_dir: str = option("results", "folder for the run folders", kind=as_path, group="files")
     load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
     load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
@@ -171,6 +169,8 @@ def load_samples(options, backend):
     further = {"download": False} if options.dry_run else {}
     data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
     count, wanted = len(data.train_images), options.train_samples
+    if options.tower and data.train_images.shape[1] != layer_sizes(True, None, None)[0]:
+        raise UsageError(f"--tower: needs images of 784 pixels, those of {options.dataset} have {data.train_images.shape[1]}")
     if wanted > count:
         raise UsageError(f"--train_samples={wanted}: {options.dataset} has {count} training images")
     chosen = wanted or count

@@ -6,11 +6,12 @@ import dataclasses
 import math
 import re
 import shlex
+import sys
 from pathlib import Path
 
 from core import version
 from core.errors import UserError
-from core.paths import SPARE, expanded, shortened, unfit
+from core.paths import SPARE, expanded, printable, shortened, unfit
 
 WORDS = {int: "a whole number", float: "a number"}
 
@@ -131,7 +132,14 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--version", action=_Version, help="print the version and the commit of this program and exit")
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, but `--option=--` is refused, which argparse takes for no value at all."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"{word}: -- is no value")
+        return super().parse_known_args(args, namespace)
 
     def parse_args(self, args=None, namespace=None):
         """As argparse's, but an unknown option is named together with the nearest known one."""

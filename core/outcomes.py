@@ -8,6 +8,7 @@ from tqdm import tqdm
 from core.console import lossless
 from core.errors import UserError
 from core.files import FileError
+from core.paths import printable
 from core.signals import stoppable
 from core.together import run_together
 from core.training import say
@@ -25,7 +26,7 @@ class StoppedByError(Exception):
 
 def complain(prog, sentence):
     """Print a sentence on stderr, above the progress bars."""
-    tqdm.write(f"{prog}: {sentence}", file=sys.stderr)
+    tqdm.write(f"{prog}: {printable(sentence)}", file=sys.stderr)
 
 
 def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):

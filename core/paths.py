@@ -67,8 +67,13 @@ def check_output(path):
 
 def shortened(path):
     """A path as text for an error: a very long one is reduced to its two ends, and unprintable characters are escaped."""
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+    text = printable(path)
     return text if len(text) <= 1000 else f"{text[:90]} ... {text[-90:]}"
+
+
+def printable(text):
+    """A text for one line: line ends and whatever else cannot be printed are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 def exists(path):

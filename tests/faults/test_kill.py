@@ -26,6 +26,7 @@ from tests.faults.tiny_runs import (
     write_data,
 )
 
+KILLS = int(os.environ.get("KILLS", "20"))  # of `make kill` 150, and as many in test_main_kill.py
 SETTINGS = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=8", "--threads=2"]  # 15 batches an epoch
 
 
@@ -74,19 +75,19 @@ def kill_at_random(process, random):
     process.kill()
 
 
-def test_kill_at_twenty_random_moments_and_resume(data, uninterrupted, tmp_path):
+def test_kill_at_random_moments_and_resume(data, uninterrupted, tmp_path):
     """kill -9 loses at most the epoch in progress; often enough repeated, it hits every part of the program."""
     options = [*SETTINGS, "--nb_epochs=12", "--quiet"]
     whole, _ = uninterrupted(*options)
     random = np.random.default_rng(20)
     kills, resumed, lives = 0, 0, 0
-    while kills < 20:
+    while kills < KILLS:
         lives += 1
         place, load = tmp_path / str(lives), []
         while True:
             process = start(data, f"--results_dir={place}", *options, *load)
             with process:
-                if kills < 20:
+                if kills < KILLS:
                     kill_at_random(process, random)
                 _, err = process.communicate(timeout=60)
             assert process.returncode in (0, -signal.SIGKILL), err

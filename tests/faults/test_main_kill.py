@@ -13,6 +13,7 @@ import pytest
 from tests.faults.crashes import Crash, crash_at
 from tests.faults.tiny_main import checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
 
+KILLS = int(os.environ.get("KILLS", "4"))
 SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
     "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1", "--fb_learning_rule=normal_controller", "--optimizer=Adam",
     "--lr=1e-6", "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
@@ -49,12 +50,12 @@ def test_kill_at_random_moments_and_resume(uninterrupted, tmp_path):
     options = (*SETTINGS, "--epochs=25")
     whole, seconds = uninterrupted(*options)
     random, kills, resumed, lives = np.random.default_rng(21), 0, 0, 0
-    while (kills < 4 or not resumed) and lives < 20:
+    while (kills < KILLS or not resumed) and lives < 5 * KILLS:
         lives += 1
         place, load = tmp_path / str(lives), []
         while True:
             with start(f"--out_dir={place}", *options, *load) as process:
-                if kills < 4 or not resumed:
+                if kills < KILLS or not resumed:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=random.uniform(0.3, 0.9) * seconds)
                     process.kill()  # nothing happens to a process that is done
