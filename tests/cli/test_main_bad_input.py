@@ -147,6 +147,9 @@ def test_sizes_beyond_all_memory_are_told_in_one_line(flag, refused, capfd, tmp_
 @pytest.mark.parametrize("package, flag", [("tensorboardX", "--save_logs"), ("matplotlib", "--make_dynamics_plot")])
 def test_packages_that_are_missing_are_asked_for_by_name(package, flag, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
+    # an earlier test may have imported parts of it, which Python would find without asking for the package
+    for part in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, part)
     refused([flag], [flag, f"pip install {package}"])
 
 
