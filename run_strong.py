@@ -23,6 +23,7 @@ import main as program
 from configs import to_argv
 from core.options import Parser, UsageError, add_arguments
 from core.outcomes import run_program
+from core.signals import StopRequest
 from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
@@ -69,7 +70,8 @@ def main(argv=None):
         if settings.dry_run:
             return program.rehearse(settings)
         outcome, folder = program.train(settings)
-        return program.conclude(outcome, folder.path)
+        with StopRequest():  # the run is over: a signal changes nothing any more
+            return program.conclude(outcome, folder.path)
 
     return run_program("run_strong.py", run)
 

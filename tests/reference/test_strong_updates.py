@@ -5,6 +5,7 @@ import pytest
 
 from core.clipping import clip_each, clip_together
 from dfc.feedback_learning import normal_controller
+from dfc.measures.angles import ssa_update
 from dfc.simulation import record
 from dfc.teaching import output_target
 from rules import dfc, dfc_ss, dfc_ssa, strong_dfc
@@ -12,6 +13,7 @@ from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import assert_close, assert_float_type, assert_layers_close, every, noise
 from tests.reference.strong_cases import (
     EXACT,
+    aim,
     assert_feedback_close,
     assert_gradients_close,
     assert_trajectories_close,
@@ -29,6 +31,7 @@ CASES = [*read("single_phase.npz"), *read("two_phase.npz")]
 FORWARD = [case for case in CASES if case.meta["phase"] == "forward"]
 FEEDBACK = [case for case in CASES if case.meta["phase"] != "forward"]
 SIMULATED = [case for case in CASES if "u" in case]
+WITH_ANALYTICAL = [case for case in CASES if "ndi_dW0" in case]
 CLIPPED = [case for case in FORWARD if case.meta["clip_grad_norm"] > 0.0]
 ASCENDING = "tp_ss_voltage_published_sign"  # a defect that is mended here: the published step goes up, and twice as far
 
@@ -47,6 +50,7 @@ def taught(case):
 
 def test_all_recordings_are_here():
     assert (len(CASES), len(FORWARD), len(FEEDBACK), len(SIMULATED), len(CLIPPED)) == (58, 45, 13, 56, 5)
+    assert len(WITH_ANALYTICAL) == 3
 
 
 @every(*CASES)
@@ -64,7 +68,34 @@ def test_trajectories(case):
     net, activities, target = start(case)
     wanted = output_target(net, activities, target, feedback_settings(case))
     assert_close(wanted, case["output_target"], EXACT)
-    assert_trajectories_close(case, record(net, activities, wanted, controller(case.meta), given(case)))
+    found = record(net, activities, wanted, controller(case.meta), given(case))
+    assert_trajectories_close(case, found)
+    assert_close(published_mean(found.u, case.meta["controller"]["noisy_dynamics"]), case["u_mean"], EXACT)
+
+
+def published_mean(u, noisy):
+    """The last control signal; with noise the sum over a quarter of the time but for one point, divided by the whole quarter."""
+    quarter = len(u) // 4
+    return u[-quarter:-1].sum(axis=0) / quarter if noisy else u[-1]
+
+
+@every(*WITH_ANALYTICAL)
+def test_analytical_update(case):
+    """The update of the analytical steady state, with the final rates; the single phase filters them (spec 4, its last lines)."""
+    net, activities, target = start(case)
+    rates = [layer[-1] for layer in case.layers("rt")]
+    if case.meta["network_type"] == "DFC_single_phase":
+        rates = [low_passed(layer, case.meta["dt_di"] / case.meta["tau_f"]) for layer in case.layers("rt")]
+    options = dfc_ssa.Options(case.meta["target_stepsize"], case.meta["alpha_di"], case.meta["learning_rule"], aim=aim(case.meta, case))
+    assert_gradients_close(case, ssa_update(net, activities, target, options, rates), prefix="ndi_d")
+
+
+def low_passed(series, share):
+    """The last value of a low-pass filter that begins with the first one."""
+    value = series[0]
+    for each in series[1:]:
+        value = share * each + (1.0 - share) * value
+    return value
 
 
 @every(*FORWARD)
