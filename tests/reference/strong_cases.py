@@ -125,3 +125,11 @@ def assert_feedback_close(case, gradients, suffix=""):
 def in_float32(case):
     """The case in float32, and the relative error that its README allows."""
     return case.rounded(np.float32), 1e-4
+
+
+def low_passed(series, share):
+    """The last value of a low-pass filter that begins with the first one."""
+    value = series[0]
+    for each in series[1:]:
+        value = share * each + (1.0 - share) * value
+    return value

@@ -20,6 +20,7 @@ from tests.reference.strong_cases import (
     controller,
     feedback_settings,
     in_float32,
+    low_passed,
     read,
     rule_options,
     start,
@@ -86,16 +87,9 @@ def test_analytical_update(case):
     rates = [layer[-1] for layer in case.layers("rt")]
     if case.meta["network_type"] == "DFC_single_phase":
         rates = [low_passed(layer, case.meta["dt_di"] / case.meta["tau_f"]) for layer in case.layers("rt")]
-    options = dfc_ssa.Options(case.meta["target_stepsize"], case.meta["alpha_di"], case.meta["learning_rule"], aim=aim(case.meta, case))
+    meta = case.meta
+    options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha_di"], meta["learning_rule"], aim=aim(meta, case))
     assert_gradients_close(case, ssa_update(net, activities, target, options, rates), prefix="ndi_d")
-
-
-def low_passed(series, share):
-    """The last value of a low-pass filter that begins with the first one."""
-    value = series[0]
-    for each in series[1:]:
-        value = share * each + (1.0 - share) * value
-    return value
 
 
 @every(*FORWARD)
