@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 
 from tests.faults.crashes import Crash, crash_at
-from tests.faults.tiny_main import checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
+from tests.faults.tiny_main import RULES, checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
     "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1", "--fb_learning_rule=normal_controller", "--optimizer=Adam",
     "--lr=1e-6", "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
+)  # fmt: skip
+
+STRONG = (  # the same passes, in which one simulation teaches W and Q
+    *RULES["Strong-DFC"], "--epochs_fb=2", "--extra_fb_epochs=2", "--optimizer=Adam", "--optimizer_fb=Adam", "--sigma=0.001",
+    "--threads=2",
 )  # fmt: skip
 
 
@@ -46,8 +51,9 @@ def same(folder, whole):
     assert all(path.name.startswith(".") for path in folder.iterdir() if path.name not in names)
 
 
-def test_kill_at_random_moments_and_resume(uninterrupted, tmp_path):
-    options = (*SETTINGS, "--epochs=25")
+@pytest.mark.parametrize("settings", [SETTINGS, STRONG], ids=["DFC", "Strong-DFC"])
+def test_kill_at_random_moments_and_resume(settings, uninterrupted, tmp_path):
+    options = (*settings, "--epochs=25")
     whole, seconds = uninterrupted(*options)
     random, kills, resumed, lives = np.random.default_rng(21), 0, 0, 0
     while (kills < KILLS or not resumed) and lives < 5 * KILLS:
