@@ -9,6 +9,7 @@ import pytest
 import run
 from core.backend import select_backend
 from core.files import read_arrays
+from core.outcomes import EXIT_DIVERGED
 from datasets.samples import Images
 from gait.learner import Learner
 from tests.device import networks
@@ -130,7 +131,7 @@ def test_singular_weights_end_the_run_as_on_the_cpu(gpu, run_main, monkeypatch, 
     for backend in ("numpy", "cupy"):
         status, folder = run_main(*options, f"--backend={backend}", results=backend)
         outcomes[backend] = done(folder)
-        assert status == run.EXIT_DIVERGED == 3
+        assert status == EXIT_DIVERGED == 3
         assert "no inverse" in capsys.readouterr().err
         assert not list(folder.glob("*.np[yz]"))
         assert np.isfinite(np.loadtxt(folder / "training_loss.txt", ndmin=1)).all()  # what was measured before training is kept
