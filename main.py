@@ -13,12 +13,10 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
 
     start()
 
-import dataclasses
 import datetime
 import shlex
 
 import numpy as np
-from tqdm import tqdm
 
 from core import backend as backends
 from core import rehearsal
@@ -30,11 +28,11 @@ from core.signals import StopRequest
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from dfc import settings as command_line
-from dfc.build import build_run
+from dfc.build import build_system
 from dfc.draws import Draws
-from dfc.evaluation import evaluate
-from dfc.measures.reports import attach_reports, check_reports, reconstruction_probe, search_damping_then_stop
+from dfc.evaluation import Evaluation
 from dfc.measures.summary import SummaryFolder
+from dfc.measures.watchers import build_watchers, check_packages
 from dfc.network import load_weights
 from dfc.protocol import PROTOCOLS
 from dfc.tasks import load_task
@@ -46,31 +44,12 @@ def parse(argv=None, prog="main.py"):
     return command_line.parse(argv, FEEDBACK_NET_RULES, prog)
 
 
-def evaluation_probe(net, task, settings, workers):
-    """The probe of the published series: loss and accuracy on the validation samples, if there are any, and the test samples."""
-    sets, weighted = {"val": task.validation, "test": task.test}, PROTOCOLS[settings.protocol].weighted_evaluation
-
-    def probe():
-        row = {}
-        total = sum(len(samples) for samples in sets.values() if samples)
-        with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
-            for name, samples in sets.items():
-                if samples:
-                    classification = settings.task == "classification"
-                    how = (workers, classification, bar.update, weighted, settings.first_batches)
-                    loss, accuracy = evaluate(net, samples, settings.batch_size, *how)
-                    row |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if classification else {})
-        return row
-
-    return probe
-
-
 def train(settings):
     """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
-    check_reports(settings)
+    check_packages(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
     draws = Draws(settings.random_seed, backend)
@@ -80,7 +59,7 @@ def train(settings):
 
 def _train(settings, backend, workers, draws):
     task = task_of(settings, backend, draws)
-    folder = SummaryFolder(run_folder(settings), decisive(settings), settings.args, timed=not settings.rule.reference)
+    folder = SummaryFolder(run_folder(settings), result_settings(settings), settings.args, timed=not settings.rule.reference)
     try:
         folder.open(settings.load, settings.load_or_start, settings.overwrite)
         tell(settings, folder, backend, workers.count)
@@ -104,15 +83,15 @@ def task_of(settings, backend, draws):
 
 def rehearse(settings):
     """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
-    check_reports(settings)
+    check_packages(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
     draws = Draws(settings.random_seed, backend)
     with Workers(threads) as workers:
         task = task_of(settings, backend, draws)
-        run = build_run(settings, backend, workers, draws)
-        probes = [evaluation_probe(run.learner.net, task, settings, workers)]
-        loop = Loop(run.learner, task.train, schedule_of(settings, run.plan), probes, None, quiet=settings.quiet, plan=run.plan)
+        system = build_system(settings, backend, workers, draws)
+        schedule, watchers = schedule_of(settings, system.plan), [Evaluation(settings, task, workers)]
+        loop = Loop(system.learner, task.train, schedule, watchers, None, quiet=settings.quiet, plan=system.plan)
         folder = settings.out_dir or "a new one in logs/runs, named after the time"
         about = [f"{backend.describe()}, threads: {threads}", *(f"note: {note}" for note in settings.notes)]
         about += ["angles are measured too, in time that is not counted here"] * settings.angles_wanted
@@ -140,41 +119,13 @@ def split_of(settings, draws):
 
 def build_loop(settings, backend, task, workers, draws, folder):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
-    run = build_run(settings, backend, workers, draws)
-    attach_reports(settings, run, draws, folder, -(-len(task.train) // settings.batch_size))
-    # noise, or labels as targets, keep the output from coming to rest in any case
-    comes_to_rest = settings.rule.simulates and not settings.rule.joint and not settings.strong_feedback
-    if comes_to_rest and not settings.include_non_converged_samples:
-        folder.listeners.append(note_on_convergence())
-    plan = run.plan
-    if settings.gn_damping_hpsearch and not settings.rule.reference:
-        plan = dataclasses.replace(plan, stop=search_damping_then_stop(settings, run, task.train, folder))
-    probes = [evaluation_probe(run.learner.net, task, settings, workers)]
+    system = build_system(settings, backend, workers, draws)
+    watchers = build_watchers(settings, system, task, workers, folder.path)
+    folder.follow(watchers)
     if settings.start_from is not None:
-        load_weights(run.learner.net, settings.start_from)
-    loop = Loop(run.learner, task.train, schedule_of(settings, plan), probes, folder, quiet=settings.quiet, plan=plan)
-    for watch in run.watchers.after:
-        watch.last = loop.batches - 1
-    if settings.plot_autoencoder_images:
-        loop.probes.append(reconstruction_probe(run.learner.net, task, folder.path, loop))
-    return loop
-
-
-def note_on_convergence():
-    """A listener of the series that tells once of an epoch in which no sample converged, so that none was learned from."""
-    told = False
-
-    def look(series):
-        nonlocal told
-        if not told and series.get("converged", [1])[-1:] == [0]:
-            told = True
-            tqdm.write(
-                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
-                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
-                file=sys.stderr,
-            )
-
-    return look
+        load_weights(system.learner.net, settings.start_from)
+    schedule = schedule_of(settings, system.plan)
+    return Loop(system.learner, task.train, schedule, watchers, folder, quiet=settings.quiet, plan=system.plan)
 
 
 def run_folder(settings):
@@ -186,7 +137,7 @@ def run_folder(settings):
     return make_numbered(Path("logs", "runs", f"run_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"))
 
 
-def decisive(settings):
+def result_settings(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
     own = own_settings(settings)
     if settings.load_ST_dataset:

@@ -17,8 +17,6 @@ import contextlib
 import importlib.util
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
 import datasets
 from core import backend as backends
 from core import rehearsal
@@ -43,9 +41,9 @@ from core.streams import stream
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from datasets.samples import Images, divided_table
-from gait.alignment import alignment_probe
+from gait.alignment import Alignment
 from gait.endings import conclude_all
-from gait.evaluation import evaluate
+from gait.evaluation import Evaluation
 from gait.learner import Learner
 from gait.regularisers import OrthogonalRegulariser
 from gait.settings import bytes_of_a_run, decisive, initialiser, resolved, run_name, runs_of, solver
@@ -204,29 +202,16 @@ def build_learner(options, rule_options, samples, backend, workers):
     return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)
 
 
-def accuracy_probe(net, train, test, workers, quiet):
-    """The probe of the published series: accuracy and loss on the training and the test images."""
-
-    def probe():
-        total = len(train) + len(test)
-        with tqdm(total=total, desc="measuring", unit="image", leave=False, delay=2, disable=quiet or None) as bar:
-            training_acc, training_loss = evaluate(net, train, workers, bar.update)
-            test_acc, test_loss = evaluate(net, test, workers, bar.update)
-        return {"training_acc": training_acc, "training_loss": training_loss, "test_acc": test_acc, "test_loss": test_loss}
-
-    return probe
-
-
 def build_loop(options, rule_options, sets, backend, workers, folder, report):
     """The loop of one seed, for the samples to learn from and those to test with."""
     train, test = sets
     learner = build_learner(options, rule_options, train, backend, workers)
     schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
-    probes = [accuracy_probe(learner.net, train, test, workers, options.quiet)]
+    watchers = [Evaluation(train, test, workers, options.quiet)]
     if options.alignment:
         own, bp = (RULES[options.algorithm], rule_options), (RULES["BP"], RULES["BP"].Options())
-        probes.append(alignment_probe(learner.net, own, bp, train, options.batch_size))
-    return Loop(learner, train, schedule, probes, folder, report, options.quiet)
+        watchers.append(Alignment(own, bp, train, options.batch_size))
+    return Loop(learner, train, schedule, watchers, folder, report, options.quiet)
 
 
 def train(options, rule_options):

@@ -77,7 +77,7 @@ def plan(name, folder, config, overrides, prog):
     if settings.backend == "cupy":
         argv.append("--threads=1")  # more are refused there
     layers = len(settings.sizes) - 1
-    return Job(name, Path(folder), argv, program.decisive(settings), settings.epochs, layers=layers), settings
+    return Job(name, Path(folder), argv, program.result_settings(settings), settings.epochs, layers=layers), settings
 
 
 def main(argv=None):

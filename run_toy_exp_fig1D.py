@@ -128,7 +128,7 @@ def check_origin(folder, settings):
     """Raise UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
     config = folder / PRETRAINING / "config.json"
     made = read_json(config, settings=dict)["settings"] if exists(config) else {}
-    for name, value in program.decisive(settings).items():
+    for name, value in program.result_settings(settings).items():
         if name not in FORWARD_PHASE and made.get(name, value) != value:
             raise UsageError(
                 f"{folder / FEEDBACK} was learned with {name} = {made[name]}, not {value}; "

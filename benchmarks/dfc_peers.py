@@ -49,7 +49,7 @@ CASES = {
 
 @dataclass
 class Work:
-    """One case on numpy: its settings, Run, Images, the numbers of the images of minibatch i, and the learner in question."""
+    """One case on numpy: its settings, System, Images, the numbers of the images of minibatch i, and the learner in question."""
 
     settings: Any
     run: Any
@@ -57,9 +57,9 @@ class Work:
     order: Any
     learner: Any
 
-    def step(self, i):
+    def step(self, i, watch=None):
         chosen = self.order[i % len(self.order)]
-        self.learner.step(*self.data.batch(chosen), (0, i))
+        self.learner.step(*self.data.batch(chosen), (0, i), watch)
 
 
 def prepare(case, precision, workers, batch=BATCH, **changed):
@@ -70,14 +70,14 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     from core.backend import select_backend
     from datasets.catalogue import BY_FLAG
     from datasets.samples import Images, published_table
-    from dfc.build import build_run
+    from dfc.build import build_system
     from dfc.draws import Draws
     from main import parse
 
     config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
     settings = parse(configs.to_argv(config))
     backend = select_backend("numpy", 0, settings.precision)
-    run = build_run(settings, backend, workers, Draws(0, backend))
+    run = build_system(settings, backend, workers, Draws(0, backend))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     # About as many pixels are zero in a picture of a digit.
@@ -220,10 +220,14 @@ def check(side, names=tuple(CASES), batch=8):
         phase, work, seen = CASES[name].phase, prepare(CASES[name], "float64", Workers(1), batch), []
         noise = GivenNoise(work, batch) if phase == "feedback" else None
         work.learner.noise = lambda place, part, noise=noise: noise
-        work.learner.watchers = [lambda b, seen=seen: seen.extend(g.copy() for g in b.gradients)]
         net = work.run.learner.net
         gradients, moved = {"torch": _torch_update, "jax": _jax_update}[side](work, net, phase, batch, noise)
-        work.step(0)
+
+        def watch(report, moved=False, seen=seen):
+            if not moved:
+                seen.extend(g.copy() for g in report.gradients)
+
+        work.step(0, watch)
         ours = net.parameters if phase == "forward" else net.feedback
         found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(seen, gradients, strict=True))
         apart = max(float(np.abs(a - b).max()) for a, b in zip(ours, moved, strict=True))

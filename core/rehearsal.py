@@ -46,8 +46,8 @@ def expected_seconds(loop):
         except UNSOLVABLE as error:
             raise StoppedByError(f"the first batches have no solution ({error})", EXIT_DIVERGED) from None
     start = time.perf_counter()
-    for probe in loop.probes:
-        probe()
+    for watcher in loop.watchers:
+        watcher.row(loop.learner.net, 0)
     measuring = time.perf_counter() - start
     interval = loop.schedule.eval_interval
     rows = (loop.batches - 1) // interval if interval else 1

@@ -92,13 +92,16 @@ class Together:
                 return
 
     def _step(self, loops, whole, learners):
-        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone."""
+        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone.
+
+        The watchers of a loop see the batches that it trains alone.
+        """
         try:
-            whole.step(*_batch(loops), loops[0].position)
+            whole.step(*_batch(loops), loops[0].position, loops[0].tell if len(loops) == 1 else None)
         except UNSOLVABLE:
             _hand_back(whole, learners)
             own = dict(zip(loops, learners, strict=True))
-            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position))
+            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position, loop.tell))
             return False
         return True
 

@@ -12,7 +12,9 @@ from core.files import FileError
 from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
-LARGEST_LOSS = 1e8  # of targets of order one: weights beyond it do not come back, though float64 can still write them down
+# A run counts as diverged above this loss.  Targets are of order one; no run has recovered from here, although float64 has not
+# overflowed yet.
+LARGEST_LOSS = 1e8
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,22 @@ class Schedule:
     eval_interval: int | None = None
     first_batches: int = 0
 
+    def batches(self, samples):
+        """Return the number of batches in a pass over these samples."""
+        every = -(-len(samples) // self.batch_size)
+        return min(every, self.first_batches or every)
+
 
 @dataclass(frozen=True)
-class Plan:
-    """What an epoch consists of, where it is more than one pass of one learner.
+class EpochPlan:
+    """Says which learners pass over the samples in an epoch, and in which order.
 
-    epoch          learners, one pass over the samples each
-    prelude        learners, one pass each, before the first epoch
-    order          function of the number of passes before -> host array, the order of the samples in the next one; None: file order
+    epoch          list of learners; each makes one pass over the samples per epoch
+    prelude        list of learners; each makes one pass before the first epoch
+    order          function (passes before, number of samples) -> host array, the order of the samples in the next pass;
+                   None keeps the order of the files
     begin_epoch    function of the number of epochs before, called at the start of every epoch; None: nothing to do
     measure_start  whether the series begins with a row of the parameters before training
-    stop           function of the series, called after every epoch -> None, or why to stop: a clause
     """
 
     epoch: list
@@ -48,7 +55,6 @@ class Plan:
     order: Callable | None = None
     begin_epoch: Callable | None = None
     measure_start: bool = True
-    stop: Callable = lambda series: None
 
     def learner(self, passed):
         """The learner of the pass that follows `passed` others."""
@@ -65,8 +71,11 @@ class Plan:
         return len(self.prelude) + epochs * len(self.epoch)
 
 
-def decisive(state):
-    """The names in a state that must be there; what was only measured on the way, "seen_…", depends on what was asked for."""
+def required_names(state):
+    """Return the names that every checkpoint of this network contains.
+
+    Measurements (seen_…) may be missing: they depend on the flags of the run that wrote the checkpoint.
+    """
     return {name for name in state if not name.startswith("seen_")}
 
 
@@ -77,25 +86,23 @@ def say(line):
 
 
 class Loop:
-    """A learner on its way through a schedule, with its record.
+    """Trains learners through a schedule and records the run.
 
-    learner   gait.learner.Learner, the one whose network is measured
-    samples   datasets.samples.Images to learn from
+    learner   core.learner.BaseLearner; its network is the one that is measured and saved
+    samples   the samples to learn from
     schedule  Schedule
-    probes    functions () -> {column: Python float}, called at every evaluation; columns that end in _loss stay below
-              LARGEST_LOSS, or the run has diverged
+    watchers  list of core.watcher.Watcher
     folder    core.recording.RunFolder
     report    function of a line of text, called after every epoch
     quiet     no progress bar
-    plan      Plan; None: every epoch is one pass of `learner` in file order
+    plan      EpochPlan; None: every epoch is one pass of `learner` in file order
     """
 
-    def __init__(self, learner, samples, schedule, probes, folder, report=say, quiet=False, plan=None):
+    def __init__(self, learner, samples, schedule, watchers, folder, report=say, quiet=False, plan=None):
         self.learner, self.samples, self.schedule = learner, samples, schedule
-        self.plan = plan or Plan([learner])
-        self.probes, self.folder, self.report, self.quiet = probes, folder, report, quiet
-        self.batches = -(-len(samples) // schedule.batch_size)
-        self.batches = min(self.batches, schedule.first_batches or self.batches)
+        self.plan = plan or EpochPlan([learner])
+        self.watchers, self.folder, self.report, self.quiet = watchers, folder, report, quiet
+        self.batches = schedule.batches(samples)
         self.epoch = self.passed = self.batch = 0
         self.series = {"epoch": [], "batch": []}
         self._before = None  # parameters before training, until they have been measured
@@ -107,10 +114,10 @@ class Loop:
         """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
-            if decisive(state) != decisive(self._state()):
+            if required_names(state) != required_names(self._state()):
                 raise ValueError("the number of layers is another")
-            for learner in self.plan.learners:
-                learner.restore(state)
+            for part in (*self.plan.learners, *self.watchers):
+                part.restore(state)
             self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))
             self._seconds, self._prelude_seconds = float(checkpoint["seconds"]), float(checkpoint["prelude_seconds"])
             self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
@@ -138,7 +145,7 @@ class Loop:
         return self.passed, self.batch
 
     def end(self):
-        """Finish the run if nothing is left to do, or a condition of the plan stops it; returns the content of DONE, or None."""
+        """Finish the run if nothing is left to do, or a watcher stops it; returns the content of DONE, or None."""
         reason = self._reason_to_stop()
         if reason:
             self.folder.save_weights(self.learner.net)
@@ -149,8 +156,10 @@ class Loop:
         return self.epoch < self.schedule.epochs or self.passed < len(self.plan.prelude)
 
     def _reason_to_stop(self):
-        """What the plan says after a whole epoch, also if the process that trained it was killed before it could ask."""
-        return self.plan.stop(self.series) if self.epoch and self.batch == 0 and self._begins_an_epoch() else None
+        """Ask the watchers after a whole epoch, also if the process that trained it was killed before it could ask."""
+        if self.epoch and self.batch == 0 and self._begins_an_epoch():
+            return next(filter(None, (watcher.stop(self.series) for watcher in self.watchers)), None)
+        return None
 
     def _begins_an_epoch(self):
         """Whether the next pass is the first of an epoch."""
@@ -179,6 +188,11 @@ class Loop:
         """Whether a row is to be measured after the batches so far of this pass."""
         interval = self.schedule.eval_interval
         return interval and self.batch % interval == 0 and self.batch < self.batches
+
+    def tell(self, report, moved=False):
+        """Tell the watchers of a batch: a learner calls this before its update, or where it has `moved` the weights, after it."""
+        for watcher in self.watchers:
+            (watcher.moved if moved else watcher.batch)(report)
 
     def end_pass(self, bar):
         """Count and save; at the end of an epoch measure and report before; False if the numbers blew up."""
@@ -209,7 +223,7 @@ class Loop:
         self.learner.net.check_solved()
         self._measure_start()
         row = self._add_row(epoch, batch, self._elapsed(), seen)
-        self.folder.save_series(self.series)
+        self._write_series()
         bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if "acc" in name}, refresh=True)
         # false for nan and inf too
         return all(value < LARGEST_LOSS for name, value in row.items() if "loss" in name)
@@ -230,13 +244,19 @@ class Loop:
         self.learner.net.weights_changed()
 
     def _add_row(self, epoch, batch, seconds, seen=None):
-        row = {"epoch": epoch, "batch": batch} | (seen or {})
-        for probe in self.probes:
-            row.update(probe())
-        row["seconds"] = round(seconds, 3)
+        row = {"epoch": epoch, "batch": batch} | (seen or {}) | self._look(epoch) | {"seconds": round(seconds, 3)}
         for name, value in row.items():
             self.series.setdefault(name, []).append(value)
         return row
+
+    def _look(self, epoch):
+        """Collect {column: number} of what the watchers measure."""
+        return {name: value for watcher in self.watchers for name, value in watcher.row(self.learner.net, epoch).items()}
+
+    def _write_series(self):
+        self.folder.save_series(self.series)
+        for watcher in self.watchers:
+            watcher.written(self.series)
 
     def _save(self):
         now = (self.epoch, self.passed, self.batch, self._elapsed(), self._prelude_seconds)
@@ -245,8 +265,8 @@ class Loop:
         self.folder.save_checkpoint(position | series | self._state())
 
     def _state(self):
-        """{name: array} of all that the next step depends on, of all learners."""
-        return {name: array for learner in self.plan.learners for name, array in learner.state().items()}
+        """Collect {name: array} of all that the next step and the measurements depend on."""
+        return {name: array for part in (*self.plan.learners, *self.watchers) for name, array in part.state().items()}
 
     def _elapsed(self):
         return self._seconds + time.perf_counter() - self._clock
@@ -265,7 +285,7 @@ class Loop:
         if not self.learner.finite():
             return self.give_up("diverged")
         self._measure_start()
-        self.folder.save_series(self.series)
+        self._write_series()
         self._save()
         self.folder.save_weights(self.learner.net)
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
@@ -273,7 +293,7 @@ class Loop:
     def give_up(self, outcome, **reasons):
         """End a run that cannot or need not go on; its series and its last checkpoint stay.  Returns the content of DONE."""
         self._measure_start()
-        self.folder.save_series(self.series)
+        self._write_series()
         told = {"outcome": outcome, "epoch": self.epoch + (outcome != "stopped"), "batch": self.batch} | reasons
         self.folder.finish(told)
         return told
@@ -282,8 +302,7 @@ class Loop:
         self.folder.save_weights(self.learner.net)
         now = {"seconds": round(self._elapsed(), 3)}
         if self.schedule.eval_interval:  # the last row of the series is some batches old
-            for probe in self.probes:
-                now |= probe()
+            now |= self._look(self.epoch)
         outcome = {"outcome": "finished", "epochs": self.epoch} | self._last() | now
         self.folder.finish(outcome)
         return outcome

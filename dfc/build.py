@@ -6,16 +6,14 @@ from itertools import pairwise
 from core.backend import to_host
 from core.clipping import clip_each, clip_together
 from core.optimisers import OPTIMISERS
-from core.training import Plan
+from core.training import EpochPlan
 from dfc.activations import ACTIVATIONS
 from dfc.feedback_learning import Q_RULES, squared_norm
 from dfc.joint import JointLearner
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
-from dfc.measures.watchers import Watchers, build_watchers
 from dfc.network import FeedbackNetwork
 from dfc.stacked import is_small
-from dfc.stopping import stop_condition
 from utils import count_correct
 
 
@@ -80,48 +78,50 @@ def _optimiser(arrays, layers, about):
 
 
 @dataclass
-class Run:
-    """The parts of a run: the learner of W, those of Q (None where Q is frozen), the Plan for the loop, and who measures."""
+class System:
+    """Holds the learners of a run and the plan by which the loop trains them.
+
+    learner      learns W
+    feedback     learns Q during the epochs; None where Q does not learn in passes of its own
+    pretraining  learns Q before the first epoch; None likewise
+    plan         core.training.EpochPlan
+    """
 
     learner: ForwardLearner
     feedback: FeedbackLearner | None
     pretraining: FeedbackLearner | None
-    plan: Plan
-    watchers: Watchers
+    plan: EpochPlan
 
 
-def build_run(settings, backend, workers, draws, part="by size"):
-    """Network, learners and plan.
+def build_system(settings, backend, workers, draws, part="by size"):
+    """Build network, learners and plan.
 
     settings  dfc.settings.Settings
     backend   core.backend.Backend
     workers   core.workers.Workers
     draws     dfc.draws.Draws
     part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
-    Returns   Run
+    Returns   System
     """
     net, phase = build_network(settings.network, backend, draws), settings.feedback
     if part == "by size":
         part = SMALL_PART if is_small(net) else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
-    watchers = build_watchers(settings, net, settings.rule_options, draws.noise)
     feedback = pretraining = None
     if phase:
-        own = {"name": "feedback", "watchers": watchers.feedback}
-        feedback = _feedback_learner(net, phase, phase.optimiser, phase.rule_settings, shared | own)
-        own = {"name": "pretraining", "watchers": watchers.pretraining}
-        pretraining = _feedback_learner(net, phase, phase.first_optimiser, phase.first_settings, shared | own)
-    learner = _forward_learner(net, settings, feedback, shared | {"watchers": watchers.forward, "after": watchers.after})
+        feedback = _feedback_learner(net, phase, phase.optimiser, phase.rule_settings, shared | {"name": "feedback"})
+        own = shared | {"name": "pretraining"}
+        pretraining = _feedback_learner(net, phase, phase.first_optimiser, phase.first_settings, own)
+    learner = _forward_learner(net, settings, feedback, shared)
     further = [feedback] * phase.extra if phase else []
-    plan = Plan(
+    plan = EpochPlan(
         epoch=[feedback, learner, *further] if phase and not settings.rule.joint else [learner, *further],
         prelude=[pretraining] * phase.before if phase else [],
         order=draws.order,
         measure_start=False,
         begin_epoch=_redraw(net, settings.network, backend, draws) if settings.reset_K and net.feedback else None,
-        stop=stop_condition(settings, net),
     )
-    return Run(learner, feedback, pretraining, plan, watchers)
+    return System(learner, feedback, pretraining, plan)
 
 
 def _forward_learner(net, settings, feedback, shared):

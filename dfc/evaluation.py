@@ -1,10 +1,33 @@
 """Loss and accuracy of a network of system 2 on a set of samples (dfc.md I.4)."""
 
+from tqdm import tqdm
+
 from core.backend import array_module, to_host
+from core.watcher import Watcher
 from dfc.learners import forward
+from dfc.protocol import PROTOCOLS
 from utils import count_correct
 
 CHUNK = 8  # batches in one forward pass
+
+
+class Evaluation(Watcher):
+    """Measures loss and accuracy on the validation samples, if there are any, and the test samples: columns loss_val, acc_val, …"""
+
+    def __init__(self, settings, task, workers):
+        self.settings, self.workers = settings, workers
+        self.sets = {name: samples for name, samples in (("val", task.validation), ("test", task.test)) if samples}
+
+    def row(self, net, epoch):
+        settings, found = self.settings, {}
+        weighted, classification = PROTOCOLS[settings.protocol].weighted_evaluation, settings.task == "classification"
+        total = sum(map(len, self.sets.values()))
+        with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
+            how = (self.workers, classification, bar.update, weighted, settings.first_batches)
+            for name, samples in self.sets.items():
+                loss, accuracy = evaluate(net, samples, settings.batch_size, *how)
+                found |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if classification else {})
+        return found
 
 
 def evaluate(net, samples, batch_size, workers, classification, tick=None, weighted=False, batches=0):

@@ -18,10 +18,10 @@ class JointLearner(ForwardLearner):
         super()._begin(learners)
         self.feedback = self.feedback.together([learner.feedback for learner in learners], self.net)
 
-    def _move(self, batch):
-        super()._move(batch)
-        gradients = batch.results[0].feedback
-        for result in batch.results[1:]:
+    def _move(self, report):
+        super()._move(report)
+        gradients = report.results[0].feedback
+        for result in report.results[1:]:
             for total, part in zip(gradients, result.feedback, strict=True):
                 total += part
         self.feedback.update(gradients)

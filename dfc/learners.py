@@ -19,9 +19,10 @@ SMALL_PART = 256  # the same in a network so small that more rows cost little
 
 
 @dataclass
-class Batch:
-    """What a watcher sees of a batch, after its gradients were computed, and before the forward or after the feedback weights move.
+class BatchReport:
+    """What a learner tells the watchers of a batch: a ForwardLearner before its update, a FeedbackLearner after it.
 
+    phase       name of the learner: "forward", "feedback" or "pretraining"
     place       (passes before, batches before in this pass)
     target      labels or targets
     activities  of the feedforward pass
@@ -29,6 +30,7 @@ class Batch:
     results     the RuleResult of each part of the batch (ForwardLearner)
     """
 
+    phase: str
     place: tuple
     target: Any
     activities: Activities
@@ -53,14 +55,13 @@ class DfcLearner(BaseLearner):
     optimiser  core.optimisers
     workers    core.workers.Workers
     noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
-    name       tells the learners apart in a checkpoint
-    watchers   functions of a Batch, called for every batch (dfc.measures.watchers, dfc.measures.pictures)
+    name       tells the learners apart in a checkpoint and in reports
     part       rows of a batch that share one source of noise; None: all
     """
 
-    def __init__(self, net, optimiser, workers, noise=None, name="", watchers=(), part=PART):
+    def __init__(self, net, optimiser, workers, noise=None, name="", part=PART):
         super().__init__(net, optimiser, name)
-        self.workers, self.noise, self.watchers, self.part = workers, noise, list(watchers), part
+        self.workers, self.noise, self.name, self.part = workers, noise, name, part
 
     @classmethod
     def together(cls, learners, net=None):
@@ -86,27 +87,6 @@ class DfcLearner(BaseLearner):
     def _noise(self, place, part):
         return self.noise and self.noise(place, part)
 
-    def _watch(self, batch):
-        for watch in self.watchers:
-            watch(batch)
-
-    def end_epoch(self):
-        """{column: number} of what the watchers have seen during the epoch."""
-        return {name: value for watcher in self._keepers() for name, value in watcher.end_epoch().items()}
-
-    def state(self):
-        """{name: array} of all that the next step and the measurements depend on."""
-        return super().state() | {name: array for watcher in self._keepers() for name, array in watcher.state().items()}
-
-    def restore(self, named):
-        super().restore(named)
-        for watcher in self._keepers():
-            watcher.restore(named)
-
-    def _keepers(self):
-        """The watchers that keep what they saw (dfc.measures.watchers)."""
-        return [watcher for watcher in self.watchers if hasattr(watcher, "state")]
-
 
 class ForwardLearner(DfcLearner):
     """A rule at work on the forward weights.
@@ -117,19 +97,17 @@ class ForwardLearner(DfcLearner):
     clip_by  function (gradients, bound, seeds), see core.clipping
     fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
     frozen   compute everything, update nothing
-    after    functions of a Batch like watchers, called after its update
     correct  function (output, labels) -> number of right answers; None where there are no labels
     """
 
     def __init__(
         self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_each, fixed=-1.0, frozen=False,
-        correct=None, after=(), **shared,
+        correct=None, **shared,
     ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
-        self.after = list(after)
         self._totals, self._batches = None, 0
         self._gradients = []  # of each part of a batch
 
@@ -137,28 +115,35 @@ class ForwardLearner(DfcLearner):
         self.optimiser = self.optimiser.like([self.net.parameters[index] for index in self.owned])
         self._gradients = []
 
-    def step(self, inputs, target, place):
-        """One update by one batch: inputs (n, units), target as the network's loss wants it."""
-        batch = self.look(inputs, target, place)
-        self._count(batch)
-        self._watch(batch)
-        self._move(batch)
-        for watch in self.after:
-            watch(batch)
+    def step(self, inputs, target, place, watch=None):
+        """Make one update by one batch.
 
-    def _move(self, batch):
+        inputs  (n, units)
+        target  labels (n,) or targets (n, n_L), as the network's loss wants them
+        place   (passes before, batches before in this pass)
+        watch   function (BatchReport, moved=False), called before the update, and with moved=True after it
+        """
+        report = self.compute(inputs, target, place)
+        self._count(report)
+        if watch:
+            watch(report)
+        self._move(report)
+        if watch:
+            watch(report, moved=True)
+
+    def _move(self, report):
         """Update the weights."""
         if not self.frozen:
-            self.optimiser.step([batch.gradients[index] for index in self.owned])
+            self.optimiser.step([report.gradients[index] for index in self.owned])
 
-    def look(self, inputs, target, place):
-        """The Batch with its gradients, without an update."""
+    def compute(self, inputs, target, place):
+        """Return the BatchReport of one batch with its gradients, without an update."""
         activities = forward(self.net, inputs, self.workers)
         results = self.results(activities, target, place)
         gradients = self._sum(results)
         if self.fixed > 0.0:
             fix_norm([gradients[index] for index in self.owned], self.fixed, self.net.seeds)
-        return Batch(place, target, activities, gradients, results)
+        return BatchReport(self.name, place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
         """The RuleResult of every part of the batch."""
@@ -192,18 +177,15 @@ class ForwardLearner(DfcLearner):
             self.clip_by(gradients, self.clip, self.net.seeds)
         return gradients
 
-    def _keepers(self):
-        return [*super()._keepers(), *(watcher for watcher in self.after if hasattr(watcher, "state"))]
-
-    def _count(self, batch):
+    def _count(self, report):
         """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
-        output = batch.activities.r[-1]
-        loss = self.net.loss.value(output, batch.target)
+        output = report.activities.r[-1]
+        loss = self.net.loss.value(output, report.target)
         xp = array_module(output)
         right = xp.zeros_like(loss)
         if self.correct:
-            right = self.correct(output, batch.target).astype(loss.dtype) / output.shape[-2]
-        counted = [result.counts for result in batch.results if result.counts is not None]
+            right = self.correct(output, report.target).astype(loss.dtype) / output.shape[-2]
+        counted = [result.counts for result in report.results if result.counts is not None]
         counted = sum(counted) if counted else xp.zeros((*self.net.seeds, 3), dtype=int)
         seen = xp.concatenate([xp.stack([loss, right], axis=-1), counted.astype(loss.dtype)], axis=-1)
         self._totals = seen if self._totals is None else self._totals + seen
@@ -218,7 +200,7 @@ class ForwardLearner(DfcLearner):
         if self.rule.simulates:
             row |= dict(zip(("converged", "diverged", "not_converged"), map(int, counted), strict=True))
         self._totals, self._batches = None, 0
-        return row | super().end_epoch()
+        return row
 
     def state(self):
         totals, first = self._totals, self.net.weights[0]
@@ -256,12 +238,13 @@ class FeedbackLearner(DfcLearner):
             constants = [learner.homeostatic[1] for learner in learners]
             self.homeostatic = strength, array_module(first).asarray(constants, dtype=first.dtype)
 
-    def step(self, inputs, target, place):
-        """One update by one batch."""
+    def step(self, inputs, target, place, watch=None):
+        """Make one update by one batch; `watch`, a function of the BatchReport, is called after it."""
         activities = forward(self.net, inputs, self.workers)
         gradients = self.gradients(activities, place, target)
         self.update(gradients)
-        self._watch(Batch(place, target, activities, gradients, []))
+        if watch:
+            watch(BatchReport(self.name, place, target, activities, gradients, []))
 
     def update(self, gradients):
         """Clip the gradients [dQ_0 …] in place and move the weights that are owned."""

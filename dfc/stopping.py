@@ -1,6 +1,7 @@
 """When a run of system 2 ends before its last epoch (dfc.md I.6; strong_dfc.md 7)."""
 
 from core.backend import array_module
+from core.watcher import Watcher
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import PROTOCOLS
 
@@ -8,20 +9,20 @@ LARGEST_WEIGHT = 1000.0
 PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test; before the test for a plateau; its length
 
 
-def stop_condition(settings, net):
-    """The function of the series that the plan asks after every epoch: None, or why to stop, as a clause."""
+class StopCondition(Watcher):
+    """Ends a run whose weights blow up, whose accuracy stays low or whose loss no longer falls."""
 
-    reference = settings.rule.reference
+    def __init__(self, settings, net):
+        self.settings, self.net = settings, net
 
-    protocol = PROTOCOLS[settings.protocol]
-
-    def stop(series):
+    def stop(self, series):
+        settings, reference = self.settings, self.settings.rule.reference
         if settings.min_acc > 0.0 and len(series["epoch"]) >= PATIENCE and series["acc_train"][-1] < settings.min_acc:
             return f"the training accuracy is below {settings.min_acc:g} after {PATIENCE} epochs or more"
-        if not protocol.early_stops:
+        if not PROTOCOLS[settings.protocol].early_stops:
             return None
         epoch = len(series["epoch"]) - 1
-        if not reference and beyond_bounds(net, symmetric=settings.nan_test == "symmetric"):
+        if not reference and beyond_bounds(self.net, symmetric=settings.nan_test == "symmetric"):
             return f"a weight is beyond {LARGEST_WEIGHT:g}"
         if epoch <= PATIENCE or (settings.evaluate and not reference):
             return None
@@ -34,8 +35,6 @@ def stop_condition(settings, net):
             if min(losses[-PLATEAU:]) >= min(losses[:-PLATEAU]):
                 return f"the training loss has not fallen for {PLATEAU} epochs"
         return None
-
-    return stop
 
 
 def beyond_bounds(net, symmetric=False):

@@ -22,6 +22,7 @@ from core.files import make_folder
 from core.options import Parser, add_arguments, as_path, option
 from core.outcomes import run_program
 from dfc.measures.summary import Frame
+from dfc.measures.table import MEASUREMENTS, VECTOR
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
@@ -29,14 +30,10 @@ from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 COLOURS = (
     "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),
 )  # fmt: skip
-# {key of a vector: the key of the names of its entries}
-VECTORS = {"max_eig": "max_eig_keys", "max_eig_bcn": "max_eig_keys", "norm_r": "norm_r_keys", "dev_r": None}
-COMPARED = {"gnt": r"^\mathrm{MN}", "gn": r"^\mathrm{GN}", "bp": r"^\mathrm{BP}", "ndi": r"^\mathrm{SSA}"}
-# {frame: label of a measure of the feedback weights %s}
-FEEDBACK = {
-    "condition_gn_angles": r"$\|P_{J^T}\,%s\|_F \,/\, \|%s\|_F$",
-    "jac_transpose_angles": r"$%s \; \angle \; J^T$ [deg]",
-    "jac_pinv_angles": r"$%s \; \angle \; J^T (J J^T + \gamma I)^{-1}$ [deg]",
+LABELS = {row.key: row.label for row in MEASUREMENTS if row.label}
+# {name of a vector: the key of the names of its entries}
+VECTORS = {
+    row.key.removesuffix("_mean"): row.listed for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")
 }
 MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
 COUNTS = ("converged", "not_converged", "diverged")
@@ -226,24 +223,15 @@ def finish(figure, panels, xlabel, every_row=None):
 
 
 def label(key):
-    """The published label of the y axis for a key."""
-    feedback = r"\bar{Q}_\mathrm{init}" if key.endswith("_init") else r"\bar{Q}"
-    if key.removesuffix("_init") in FEEDBACK:
-        return FEEDBACK[key.removesuffix("_init")].replace("%s", feedback)
-    first = key.partition("_")[0]
-    if "angles" in key and first in COMPARED:
-        update = r"\Delta \theta" if key.endswith("_network") else r"\Delta W_i"
-        return rf"${update} \; \angle \; {update}{COMPARED[first]}$ [deg]"
-    if first == "nullspace":
-        return r"$\|\Delta W^\mathrm{null}\| \,/\, \|\Delta W\|$"
-    return "number of samples" if key in COUNTS else {"loss": "loss", "acc": "accuracy"}.get(first, key)
+    """Return the published label of the y axis for a key."""
+    named = LABELS.get(key) or LABELS.get(key.removesuffix("_init"))
+    if named:
+        return named
+    return "number of samples" if key in COUNTS else {"loss": "loss", "acc": "accuracy"}.get(key.partition("_")[0], key)
 
 
-def _vector_label(name, key):
-    if name.startswith("max_eig"):
-        return r"$\lambda_\mathrm{max}$"
-    mean = r"\overline{\|r\|}"
-    return "condition 1" if name == "dev_r" else f"${mean}$" if key == "mean" else rf"$(\|r_i\|_2 - {mean}) \,/\, {mean}$"
+def _vector_label(name, column):
+    return r"$\overline{\|r\|}$" if (name, column) == ("norm_r", "mean") else LABELS[f"{name}_mean"]
 
 
 def draw(results, smooth=SMOOTH):

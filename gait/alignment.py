@@ -1,4 +1,4 @@
-"""The probe that measures how far the updates of a learning rule and of a reference, say backpropagation, point apart."""
+"""Measures how far the updates of a learning rule and of a reference, say backpropagation, point apart."""
 
 import math
 
@@ -7,6 +7,7 @@ import numpy as np
 from core.angles import joint_angle
 from core.backend import array_module, to_host
 from core.gradients import add_weight_gradient, bias_gradient
+from core.watcher import Watcher
 
 
 def batch_update(net, rule, options, trace, target):
@@ -41,25 +42,28 @@ def alignment(net, first, second, inputs, target):
     return [*layers, joint_angle(one, other)]
 
 
-def alignment_probe(net, rule, reference, samples, size, name="bp_angle"):
-    """The probe of the columns <name>_0 … <name>_{L-1} and <name>: the angles of `alignment` on the first `size` samples.
+class Alignment(Watcher):
+    """Measures the angles of `alignment` on the first samples: the columns <name>_0 … <name>_{L-1} and <name>.
 
     The network is not changed.  The angle is NaN for a zero update, and all angles are NaN if the rule needs the inverse of a
-    singular matrix.  The probe never ends a run.
+    singular matrix.  Measuring never ends a run.
 
     rule, reference  (rules.Rule, its Options)
     samples          datasets.samples.Images
+    size             number of samples
+    name             of the columns
     """
-    columns = [*(f"{name}_{l}" for l in range(len(net.layers))), name]
 
-    def probe():
+    def __init__(self, rule, reference, samples, size, name="bp_angle"):
+        self.rule, self.reference, self.samples, self.size, self.name = rule, reference, samples, size, name
+
+    def row(self, net, epoch):
+        columns = [*(f"{self.name}_{l}" for l in range(len(net.layers))), self.name]
         try:
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                angles = alignment(net, rule, reference, *samples.batch(np.s_[:size]))
+                angles = alignment(net, self.rule, self.reference, *self.samples.batch(np.s_[: self.size]))
             net.check_solved()
         except ArithmeticError:
             # This is inv_layer.SingularWeights, which this module does not import.
             return dict.fromkeys(columns, math.nan)
         return dict(zip(columns, to_host(array_module(*angles).stack(angles)).tolist(), strict=True))
-
-    return probe

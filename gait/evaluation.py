@@ -1,11 +1,28 @@
 """Accuracy and loss of a network on a set of samples."""
 
+from tqdm import tqdm
+
 from core.backend import array_module, to_host
+from core.watcher import Watcher
 from core.workers import Workers, shares
 from utils import count_correct, one_hot, squared_error
 
 # Samples in one forward pass: few enough for the activities to stay small compared with the weights.
 CHUNK = 1000
+
+
+class Evaluation(Watcher):
+    """Measures the published series: accuracy and loss on the training and the test images."""
+
+    def __init__(self, train, test, workers, quiet):
+        self.train, self.test, self.workers, self.quiet = train, test, workers, quiet
+
+    def row(self, net, epoch):
+        total = len(self.train) + len(self.test)
+        with tqdm(total=total, desc="measuring", unit="image", leave=False, delay=2, disable=self.quiet or None) as bar:
+            training_acc, training_loss = evaluate(net, self.train, self.workers, bar.update)
+            test_acc, test_loss = evaluate(net, self.test, self.workers, bar.update)
+        return {"training_acc": training_acc, "training_loss": training_loss, "test_acc": test_acc, "test_loss": test_loss}
 
 
 def evaluate(net, samples, workers=None, tick=None):

@@ -54,8 +54,14 @@ class Learner(BaseLearner):
             seeds = [(some,) for some in shares(total, -(-total * size**2 // (len(rows) * self.block)))]
         return [(*some, each) for some in seeds for each in rows]
 
-    def step(self, inputs, target, place=None):
-        """One update by one batch: inputs (n, units), target (n, classes).  The batch's place in the schedule has no effect."""
+    def step(self, inputs, target, place=None, watch=None):
+        """Make one update by one batch.
+
+        inputs  (n, units)
+        target  (n, classes)
+        place   the batch's place in the schedule, which has no effect
+        watch   not called: nothing that system 1 measures looks at single batches
+        """
         trace, errors = self.propagate(inputs, target)
         self.optimiser.advance()
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from core.backend import to_host
 from core.drawing import default_style, new_figure
+from core.watcher import Watcher
 from dfc.controller import norms
+from dfc.measures.table import FORWARD
 from dfc.simulation import record
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import initial_error, output_target
@@ -25,37 +27,35 @@ def _figure(rows, columns, size):
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-class DynamicsPlot:
-    """A watcher that draws the simulation of the first batch of every so many epochs (dfc.md G.12).
+class DynamicsPlot(Watcher):
+    """Draws the simulation of the first batch of every so many epochs (dfc.md G.12).
 
-    For each layer the distance of the rates from the feedforward pass, and that of the somatic voltage from the sum of its two
-    drives (in the output layer: of the rates from the target); with `compare` also that of the apical voltage from the analytical
-    steady state.  One thin line a sample, the mean over the batch as a thick one.
+    For each layer it draws the distance of the rates from the feedforward pass, and that of the somatic voltage from the sum of
+    its two drives (in the output layer: of the rates from the target); with --compare_with_ndi also that of the apical voltage
+    from the analytical steady state.  Every sample is a thin line, the mean over the batch a thick one.
 
-    net       FeedbackNetwork
-    options   of DFC or DFC-SS
-    noise     function (place, part) -> noise, where the controller has noise
+    settings  dfc.settings.Settings
+    learner   dfc.learners.ForwardLearner, with the options of DFC or DFC-SS
     folder    where the pictures go
-    epoch_of  function of the passes before -> epoch, from 0
-    interval  epochs from one picture to the next
-    compare   whether to draw the third column
+    plan      core.training.EpochPlan
     """
 
-    def __init__(self, net, options, noise, folder, epoch_of, interval, compare):
-        self.net, self.options, self.noise = net, options, noise
-        self.folder, self.epoch_of, self.interval, self.compare = Path(folder), epoch_of, interval, compare
+    def __init__(self, settings, learner, folder, plan):
+        self.learner, self.folder = learner, Path(folder)
+        self.interval, self.compare = settings.make_dynamics_plot_interval, settings.compare_with_ndi
+        self._prelude, self._passes = len(plan.prelude), len(plan.epoch)
 
-    def __call__(self, batch):
-        passed, number = batch.place
-        epoch = self.epoch_of(passed)
-        if number or epoch % self.interval:
+    def batch(self, report):
+        passed, number = report.place
+        epoch = (passed - self._prelude) // self._passes
+        if report.phase != FORWARD or number or epoch % self.interval:
             return
-        activities = batch.activities
-        wanted = output_target(self.net, activities, batch.target, self.options)
-        noise = self.noise(batch.place, 0) if self.options.controller.sigma is not None else None
-        trajectory = record(self.net, activities, wanted, self.options.controller, noise)
-        move = initial_error(self.net, activities, batch.target, self.options)
-        rest = analytical_steady_state(self.net, activities, move, self.options.controller.alpha) if self.compare else None
+        net, activities, options = self.learner.net, report.activities, self.learner.options
+        move = initial_error(net, activities, report.target, options)
+        rest = analytical_steady_state(net, activities, move, options.controller.alpha) if self.compare else None
+        wanted = output_target(net, activities, report.target, options)
+        noise = self.learner.noise(report.place, 0) if options.controller.sigma is not None else None
+        trajectory = record(net, activities, wanted, options.controller, noise)
         time = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S_%f")
         with default_style():
             figure = draw_dynamics(trajectory, activities, wanted, rest)
@@ -63,7 +63,7 @@ class DynamicsPlot:
 
 
 def draw_dynamics(trajectory, activities, target, rest=None):
-    """The figure of one simulation; see DynamicsPlot."""
+    """Return the figure of one simulation; see DynamicsPlot."""
     layers = len(trajectory.r)
     figure, axes = _figure(layers, 3 if rest else 2, (15, 10))
     for l in range(layers):
@@ -94,9 +94,24 @@ def _curves(axis, distances, colour, label, log=False):
         axis.set_yscale("log")
 
 
+class Reconstructions(Watcher):
+    """Draws after every epoch what an autoencoder makes of the first images of each set; it measures nothing."""
+
+    def __init__(self, task, folder):
+        self.sets = {"validation": task.validation, "test": task.test}
+        self.folder = Path(folder) / "autoencoder_images"
+
+    def row(self, net, epoch):
+        for name, samples in self.sets.items():
+            if samples:
+                images, _ = samples.batch(slice(SHOWN))
+                save_reconstructions(self.folder, name, epoch - 1, images, net.forward(images).r[-1])
+        return {}
+
+
 @default_style()
 def save_reconstructions(folder, name, epoch, images, reconstructed):
-    """Write <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png: the first images (n, p), square, side by side."""
+    """Write <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png, each with the first of the square images (n, p)."""
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     for kind, rows in (("input", images), ("reconstructed", reconstructed)):

@@ -116,18 +116,21 @@ class SummaryFolder(RunFolder):
     args            the flags for args.txt
     timed           see `summarise`
 
-    extra           function () -> further entries of the summary
-    further         entries that `extra` may take in
-    listeners       functions of the series, called whenever it is saved
-    logs            files with flush() and close(): on the disk before each checkpoint, closed with the folder
     """
 
     def __init__(self, path, settings, args, timed=True):
         super().__init__(path, settings, measures=())
         self.args, self.timed = args, timed
-        self.extra, self.further, self.listeners, self.logs = dict, {}, [], []
+        self._watchers = ()
         self._series, self.prelude_seconds = {"epoch": []}, 0.0
         self._checkpoint = None
+
+    def follow(self, watchers):
+        """Let the summary hold the entries of these core.watcher.Watcher too; they replace none of its own.
+
+        Their files are on the disk before each checkpoint, and are closed with the folder.
+        """
+        self._watchers = watchers
 
     def checkpoint(self):
         self._checkpoint = super().checkpoint()
@@ -146,18 +149,16 @@ class SummaryFolder(RunFolder):
         super().save_series(series)
         self._series = series
         self._write(RUNNING)
-        for listener in self.listeners:
-            listener(series)
 
     def save_checkpoint(self, arrays):
         self.prelude_seconds = float(arrays["prelude_seconds"])
-        for log in self.logs:
-            log.flush()
+        for watcher in self._watchers:
+            watcher.flush()
         super().save_checkpoint(arrays)
 
     def close(self):
-        for log in self.logs:
-            log.close()
+        for watcher in self._watchers:
+            watcher.close()
         super().close()
 
     def finish(self, outcome):
@@ -166,4 +167,7 @@ class SummaryFolder(RunFolder):
 
     def _write(self, finished):
         summary = summarise(self._series, finished, self.prelude_seconds, self.timed)
-        write_summary(self.path, summary | {name: value for name, value in self.extra().items() if name not in summary})
+        own = set(summary)
+        for watcher in self._watchers:
+            summary |= {name: value for name, value in watcher.summary().items() if name not in own}
+        write_summary(self.path, summary)

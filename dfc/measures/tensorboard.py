@@ -1,49 +1,49 @@
 """TensorBoard files for `--save_logs` (dfc.md G.11), in the event file of dfc.measures.events."""
 
 from core.backend import to_host
+from core.watcher import Watcher
+from dfc.measures.events import EventFile, Steps
+from dfc.measures.table import FORWARD
 
-ANGLE_TAGS = {  # table of dfc.measures.watchers -> tag within "layer i/"
-    "bp_angles": "weight_bp_angle",
-    "bp_bias_angles": "bias_bp_angle",
-    "gn_angles": "weight_gn_angle",
-    "gn_bias_angles": "bias_gn_angle",
-    "gnt_angles": "weight_gnt_angle",
-    "gnt_bias_angles": "bias_gnt_angle",
-    "ndi_angles": "weight_ndi_angle",
-    "ndi_bias_angles": "bias_ndi_angle",
-    "gnt_bp_angles": "weight_gnt_bp_angle",
-    "gnt_gn_angles": "weight_gnt_gn_angle",
-    "gnt_ss_no_ss_angles": "weight_gnt_ss_no_ss_angle",
-    "nullspace_relative_norm_angles": "nullspace_relative_norm",
-}
-NETWORK_TAGS = {
-    "gn_angles_network": "total_alignment/gn_angle",
-    "gnt_angles_network": "total_alignment/gnt_angle",
-    "ndi_angles_network": "total_alignment/ndi_angle",
-    "jac_transpose_angles": "feedback_training/jacobian_transpose_angle",
-    "jac_pinv_angles": "feedback_training/jacobian_pinv_angle",
-    "condition_gn_angles": "feedback_training/condition_2",
-    "jac_transpose_angles_init": "feedback_training/jacobian_transpose_angle_init",
-    "jac_pinv_angles_init": "feedback_training/jacobian_pinv_angle_init",
-    "condition_gn_angles_init": "feedback_training/condition_2_init",
-}
 COUNTS = {"converged": "converged_samples", "diverged": "diverged_samples", "not_converged": "not_converged_samples"}
 
 
-class Log:
-    """What a run writes for TensorBoard.
+class Log(Watcher):
+    """Writes norms of weights and gradients, measurements and the series for TensorBoard.
 
-    writer    dfc.measures.events.EventFile
-    watchers  dfc.measures.watchers.Watchers; their last rows are written after every logged batch
-    steps     dfc.measures.events.Steps
+    folder        where the files go
+    system        dfc.build.System
+    measurements  dfc.measures.watchers.Measurements, which must look at a batch first: its new rows are written with it
+    batches       number of batches in a pass
+    every         --log_interval
     """
 
-    def __init__(self, writer, watchers, steps):
-        self.writer, self.watchers, self.steps = writer, watchers, steps
+    def __init__(self, folder, system, measurements, batches, every):
+        self.writer, self.net, self.measurements = EventFile(folder), system.learner.net, measurements
+        self.steps = Steps(lambda passed: system.plan.learner(passed) is system.learner, batches, every)
+        self._columns = {row.key: row.tag for row in measurements.averaged if row.tag}
         self._written, self._epoch = {}, 0
 
-    def write_epoch(self, series):
-        """The last row of the series, at step epoch + 1, if it is a new one."""
+    def batch(self, report):
+        step = self.steps.of(report.place)
+        if not step:
+            return
+        if report.phase == FORWARD:
+            kinds = ("weights", "bias") if self.net.biases else ("weights",)
+            names = [f"layer {l + 1}/forward_{kind}" for l in range(len(self.net.weights)) for kind in kinds]
+            self._norms(names, self.net.parameters, report.gradients, "_gradients_norm", step)
+        else:
+            names = [f"layer {l + 1}/feedback_weights" for l in range(len(self.net.feedback))]
+            self._norms(names, self.net.feedback, report.gradients, "_gradient_norm", step)
+        self._write_tables()
+
+    def _norms(self, names, parameters, gradients, ending, step):
+        for name, p, gradient in zip(names, parameters, gradients, strict=True):
+            self._norm(f"{name}_norm", p, step)
+            self._norm(name + ending, gradient, step)
+
+    def written(self, series):
+        """Write the last row of the series, at step epoch + 1, if it is a new one."""
         step = series["epoch"][-1] if series["epoch"] else 0
         if step <= self._epoch:
             return
@@ -51,8 +51,8 @@ class Log:
         for name, values in series.items():
             if name in COUNTS:
                 self._scalar(f"sample_convergence/{COUNTS[name]}", values[-1], step)
-            elif name == "dist_to_NDI":
-                self._scalar("sample_convergence/rel_dist_to_NDI", values[-1], step)
+            elif name in self._columns:
+                self._scalar(self._columns[name], values[-1], step)
             elif name.startswith(("loss_lu", "lu_angle", "ratio_ff_fb", "gn_condition")):
                 self._scalar(f"surrogate/{name}", values[-1], step)
             elif name.startswith(("loss_", "acc_")):
@@ -61,52 +61,22 @@ class Log:
         self._scalar("training_metrics/epoch_time", series["seconds"][-1] - before, step)
         self.writer.flush()
 
-    def watch_forward(self, learner):
-        """A watcher for the learner of the forward weights: norms of weights and gradients, and what was measured."""
-        def watch(batch):
-            step = self.steps.of(batch.place)
-            if step:
-                names = [f"forward_{kind}" for kind in (("weights", "bias") if learner.net.biases else ("weights",))]
-                for index, (p, gradient) in enumerate(zip(learner.net.parameters, batch.gradients, strict=True)):
-                    layer, which = divmod(index, len(names))
-                    self._norm(f"layer {layer + 1}/{names[which]}_norm", p, step)
-                    self._norm(f"layer {layer + 1}/{names[which]}_gradients_norm", gradient, step)
-                self._write_tables()
+    def flush(self):
+        self.writer.flush()
 
-        return watch
-
-    def watch_feedback(self, learner):
-        """A watcher for a learner of the feedback weights."""
-        def watch(batch):
-            step = self.steps.of(batch.place)
-            if step:
-                for layer, (q, gradient) in enumerate(zip(learner.net.feedback, batch.gradients, strict=True)):
-                    self._norm(f"layer {layer + 1}/feedback_weights_norm", q, step)
-                    self._norm(f"layer {layer + 1}/feedback_weights_gradient_norm", gradient, step)
-                self._write_tables()
-
-        return watch
+    def close(self):
+        self.writer.close()
 
     def _write_tables(self):
-        """The rows of the watchers' tables that are not written yet."""
-        for watcher in self.watchers.all:
-            for name, table in watcher.tables.items():
-                start = self._written.get(name, 0)
-                for step, row in zip(table.steps[start:], table.rows[start:], strict=True):
-                    self._write_row(name, table.columns, row, step)
-                self._written[name] = len(table.steps)
-
-    def _write_row(self, name, columns, row, step):
-        if name in ANGLE_TAGS:
-            for layer, value in zip(columns, row, strict=True):
-                self._scalar(f"layer {layer + 1}/{ANGLE_TAGS[name]}", value, step)
-        elif name in NETWORK_TAGS:
-            self._scalar(NETWORK_TAGS[name], row[0], step)
-        elif name.endswith("_mean"):
-            suffix = "" if name == "max_eig_mean" else "_mean"
-            for key, value in zip(columns, row, strict=True):
-                tag = "norm_r/dev_r" if name == "dev_r_mean" else f"{name[:-5]}/{key}"
-                self._scalar(tag + suffix, value, step)
+        """Write the rows of the measurements that are not written yet."""
+        for row in self.measurements.rows:
+            table = self.measurements.tables[row.key]
+            start = self._written.get(row.key, 0)
+            for step, numbers in zip(table.steps[start:], table.rows[start:], strict=True):
+                for column, number in zip(table.columns, numbers, strict=True):
+                    if row.tag:
+                        self._scalar(row.tag.format(column + 1 if isinstance(column, int) else column), number, step)
+            self._written[row.key] = len(table.steps)
 
     def _norm(self, tag, array, step):
         self._scalar(tag, float(to_host((array * array).sum())) ** 0.5, step)

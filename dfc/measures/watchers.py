@@ -1,29 +1,92 @@
-"""What a run of system 2 measures while it trains (dfc.md G.5 to G.9, B.9).
+"""What follows a run of system 2: its counts, its measurements, and the list of all its watchers (dfc.md G.5 to G.9, B.9)."""
 
-A watcher is called with every Batch of a learner; it measures every `--log_interval`-th of a pass and keeps the numbers until the
-run writes them.  All of them offer
-    frames()   {name: (steps, columns, rows)}: tables, a row a logged batch; steps count logged batches from 1
-    vectors()  {name: list}: the published flat vectors and the keys that their entries belong to
-    numbers()  {name: number} for the summary
-    end_epoch()       {column: number} of the series
-    state(), restore  what a checkpoint keeps: {name: host array}; all names begin with "seen_", shapes grow
-"""
-
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
+from tqdm import tqdm
 
 from core.backend import to_host
-from dfc.measures.measures import FIT, AngleMeasure, before_correction, eigenvalue_measure, fit_measure, joined, norm_measure
+from core.drawing import require_matplotlib
+from core.watcher import Watcher
+from dfc.evaluation import Evaluation
+from dfc.measures.observation import Observation, to_floats
 from dfc.measures.pass_ends import PassEnds
-from dfc.measures.stability import MATRICES, distance_to_ssa, norm_names
+from dfc.measures.summary import NOT_YET, Frame
+from dfc.measures.table import COLUMN, FORWARD, FRAME, MEAN, MEASUREMENTS, VECTOR, chosen, is_due
+from dfc.stopping import StopCondition
 
-NOT_MEASURED = -1
+
+def build_watchers(settings, system, task, workers, folder):
+    """List the watchers that the settings ask for, in the order in which the loop calls them.
+
+    settings  dfc.settings.Settings
+    system    dfc.build.System
+    task      dfc.tasks.Task
+    workers   core.workers.Workers
+    folder    path of the run folder, for pictures and logs
+    Raises    UsageError where a flag cannot be honoured
+    """
+    learner, rule, batches = system.learner, settings.rule, -(-len(task.train) // settings.batch_size)
+    measurements = Measurements(settings, learner)
+    watchers = [measurements]
+    if rule.controlled and (ends := PassEnds(learner.net, settings, min(batches, settings.first_batches or batches))).wanted:
+        watchers.append(ends)
+    if settings.save_logs:
+        from dfc.measures.tensorboard import Log
+
+        watchers.append(Log(folder, system, measurements, batches, settings.log_interval))
+    # noise, or labels as targets, keep the output from coming to rest in any case
+    comes_to_rest = rule.simulates and not rule.joint and not settings.strong_feedback
+    if comes_to_rest and not settings.include_non_converged_samples:
+        watchers.append(ConvergenceNote())
+    if settings.make_dynamics_plot and rule.simulates:
+        from dfc.measures.pictures import DynamicsPlot
+
+        watchers.append(DynamicsPlot(settings, learner, folder, system.plan))
+    watchers.append(Evaluation(settings, task, workers))
+    if settings.plot_autoencoder_images:
+        from dfc.measures.pictures import Reconstructions
+
+        watchers.append(Reconstructions(task, folder))
+    if settings.gn_damping_hpsearch and not rule.reference:
+        from dfc.measures.damping import SearchThenStop
+
+        watchers.append(SearchThenStop(settings, system, task.train, folder))
+    return [*watchers, StopCondition(settings, learner.net)]
+
+
+def check_packages(settings):
+    """Raise UsageError where a flag asks for what needs a package that is not installed."""
+    if settings.save_logs:
+        from dfc.measures.events import require_tensorboard
+
+        require_tensorboard()
+    if settings.make_dynamics_plot and settings.rule.simulates:
+        require_matplotlib("--make_dynamics_plot:")
+    if settings.plot_autoencoder_images:
+        require_matplotlib("--plot_autoencoder_images:")
+
+
+class ConvergenceNote(Watcher):
+    """Tells once of an epoch in which no sample converged, so that none was learned from."""
+
+    def __init__(self):
+        self.told = False
+
+    def written(self, series):
+        if not self.told and series.get("converged", [1])[-1:] == [0]:
+            self.told = True
+            tqdm.write(
+                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
+                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
+                file=sys.stderr,
+            )
 
 
 @dataclass
 class Table:
-    """Rows of numbers, and the step that each belongs to."""
+    """Rows of numbers, and the step that each belongs to: measured batches, counted from 1."""
 
     columns: tuple
     steps: list = field(default_factory=list)
@@ -31,188 +94,85 @@ class Table:
 
     @property
     def array(self):
+        """The rows as one array (rows, columns)."""
         return np.array(self.rows, dtype=float).reshape(len(self.rows), len(self.columns))
 
 
-class Watcher:
-    """Measures every `every`-th batch of some passes.
+class Measurements(Watcher):
+    """Measures the rows of dfc.measures.table that the settings ask for, and keeps their numbers.
 
-    measure  function of a Batch -> {table: numbers, one a column}
-    tables   {table: columns}
-    every    --log_interval
-    watches  function of the number of passes before -> whether this pass is one of them
+    settings  dfc.settings.Settings
+    learner   dfc.learners.ForwardLearner
+    Raises    UsageError where save_nullspace_norm_ratio cannot be measured
     """
 
-    def __init__(self, measure, tables, every, watches=lambda passed: True):
-        self.measure, self.every, self.watches = measure, every, watches
-        self.tables = {name: Table(columns) for name, columns in tables.items()}
+    def __init__(self, settings, learner):
+        self.settings, self.learner = settings, learner
+        rows, layers = chosen(settings), len(learner.net.weights)
+        self.rows = [row for row in rows if row.kept != COLUMN]
+        self.tables = {row.key: Table(row.columns(layers) if callable(row.columns) else row.columns) for row in self.rows}
+        self.averaged = [row for row in rows if row.kept == COLUMN]
+        self._totals, self._batches = dict.fromkeys((row.key for row in self.averaged), 0.0), 0
 
-    def __call__(self, batch):
-        passed, index = batch.place
-        if index % self.every or not self.watches(passed):
+    def batch(self, report):
+        logged = report.place[1] % self.settings.log_interval == 0
+        due = [row for row in self.rows if logged and is_due(row.when, report, self.settings)]
+        averaged = self.averaged if report.phase == FORWARD else []
+        if not (due or averaged):
             return
-        step = 1 + max(table.steps[-1] if table.steps else 0 for table in self.tables.values())
-        for name, row in self.measure(batch).items():
-            self.tables[name].steps.append(step)
-            self.tables[name].rows.append(row)
+        seen = Observation(self.settings, self.learner, report)
+        for row in averaged:
+            # on the device: nobody waits for it before the epoch ends
+            self._totals[row.key] = self._totals[row.key] + row.measure(seen)[0]
+        self._batches += bool(averaged)
+        if due:
+            steps = {when: self._steps(when) + 1 for when in {row.when for row in due}}
+            found = to_floats({row.key: row.measure(seen) for row in due})
+            for row in due:
+                self.tables[row.key].steps.append(steps[row.when])
+                self.tables[row.key].rows.append(found[row.key])
 
-    def frames(self):
-        return {}
+    def _steps(self, when):
+        """The number of batches that were measured `when` so far."""
+        return max(self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when)
 
-    def vectors(self):
-        return {}
+    def row(self, net, epoch):
+        row = {name: float(to_host(total)) / self._batches for name, total in self._totals.items()}
+        self._totals, self._batches = dict.fromkeys(self._totals, 0.0), 0
+        return row
 
-    def numbers(self):
-        return {}
+    def summary(self):
+        """The measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
+        settings = self.settings
+        entries = {"log_interval": settings.log_interval}
+        if settings.rule.controlled:
+            entries |= {row.key: np.zeros(1) for row in MEASUREMENTS if row.kept in (VECTOR, COLUMN)}
+        for row, table in self._kept(VECTOR):
+            entries[row.key] = table.array.ravel()
+            if row.listed:
+                entries[row.listed] = list(table.columns)
+        if settings.rule.learns_feedback and settings.epochs_fb and not settings.freeze_fb_weights:
+            entries |= {row.key: NOT_YET for row in MEASUREMENTS if row.kept == MEAN}
+        entries |= {row.key: float(np.mean(table.array)) if table.rows else NOT_YET for row, table in self._kept(MEAN)}
+        if settings.save_df:
+            entries |= {row.key: Frame(list(t.steps), list(t.columns), t.array) for row, t in self._kept(FRAME)}
+        return entries
 
-    def end_epoch(self):
-        return {}
+    def _kept(self, kept):
+        return [(row, self.tables[row.key]) for row in self.rows if row.kept == kept]
 
     def state(self):
-        rows = {f"seen_{name}": table.array for name, table in self.tables.items()}
-        return rows | {f"seen_{name}_steps": np.array(table.steps, dtype=int) for name, table in self.tables.items()}
+        state = {f"seen_{name}": np.array([float(to_host(total)), self._batches]) for name, total in self._totals.items()}
+        for name, table in self.tables.items():
+            state |= {f"seen_{name}": table.array, f"seen_{name}_steps": np.array(table.steps, dtype=int)}
+        return state
 
     def restore(self, named):
-        """Go on from a `state`; what it does not know, because the flags were others, starts empty."""
         for name, table in self.tables.items():
             rows = named.get(f"seen_{name}", np.empty((0, len(table.columns))))
             if rows.shape[1:] != (len(table.columns),):
                 raise ValueError(f"seen_{name} has shape {rows.shape}")
             table.rows, table.steps = rows.tolist(), named.get(f"seen_{name}_steps", np.empty(0, dtype=int)).tolist()
-
-
-class FrameWatcher(Watcher):
-    """Its tables are frames."""
-
-    def frames(self):
-        return {name: (list(table.steps), list(table.columns), table.array) for name, table in self.tables.items()}
-
-
-class VectorWatcher(Watcher):
-    """Its tables are published as vectors, event after event, key after key; `keys` names the lists of keys."""
-
-    def __init__(self, measure, tables, every, keys):
-        super().__init__(measure, tables, every)
-        self.keys = keys
-
-    def vectors(self):
-        return {name: table.array.ravel().tolist() for name, table in self.tables.items()} | self.keys
-
-
-class MeanWatcher(Watcher):
-    """Its one column of each table is published as a mean."""
-
-    def numbers(self):
-        return {name: float(np.mean(table.array)) if table.rows else NOT_MEASURED for name, table in self.tables.items()}
-
-
-class DistanceWatcher(Watcher):
-    """The mean of dfc.measures.stability.distance_to_ssa over all batches of an epoch: column dist_to_NDI of the series."""
-
-    def __init__(self, net, options, alpha):
-        super().__init__(self._distance, {}, 1)
-        self.net, self.options, self.alpha = net, options, alpha
-        self._total, self._batches = 0.0, 0
-
-    def __call__(self, batch):
-        self._total = self._total + self.measure(batch)  # on the device: nobody waits for it before the epoch ends
-        self._batches += 1
-
-    def _distance(self, batch):
-        output = joined(batch.results, lambda steady: steady.r[-1:])[0]
-        return distance_to_ssa(self.net, batch.activities, batch.target, output, self.options, self.alpha)
-
-    def end_epoch(self):
-        mean = float(to_host(self._total)) / self._batches
-        self._total, self._batches = 0.0, 0
-        return {"dist_to_NDI": mean}
-
-    def state(self):
-        return {"seen_dist_to_NDI": np.array([float(to_host(self._total)), self._batches])}
-
-    def restore(self, named):
-        total, batches = named.get("seen_dist_to_NDI", (0.0, 0))
-        self._total, self._batches = float(total), int(batches)
-
-
-@dataclass
-class Watchers:
-    """The watchers of each learner of a run, and what they have collected; `after` see batches of W after their update."""
-
-    forward: list
-    feedback: list
-    pretraining: list
-    after: list = field(default_factory=list)
-
-    @property
-    def all(self):
-        return [*self.pretraining, *self.feedback, *self.forward, *self.after]
-
-    def frames(self):
-        return {name: frame for watcher in self.all for name, frame in watcher.frames().items()}
-
-    def vectors(self):
-        return {name: vector for watcher in self.all for name, vector in watcher.vectors().items()}
-
-    def numbers(self):
-        return {name: number for watcher in self.all for name, number in watcher.numbers().items()}
-
-
-def build_watchers(settings, net, options, noise=None):
-    """The Watchers that the save_… flags ask for.
-
-    settings  dfc.settings.Settings
-    net       FeedbackNetwork
-    options   the rule's Options
-    noise     that of the ForwardLearner: function (place, part) -> noise for dfc.simulation.simulate
-    Raises    UsageError where save_nullspace_norm_ratio cannot be measured
-    """
-    watchers = Watchers([], [], [])
-    rule = settings.rule
-    if rule.reference:
-        return watchers
-    kept = settings.save_df or settings.save_logs
-    if kept and (angles := AngleMeasure(settings, net)).tables:
-        watchers.forward.append(FrameWatcher(angles, angles.tables, settings.log_interval))
-    if rule.feedback == "all":
-        _watch_feedback(watchers, settings, net, [name for flag, name in FIT.items() if kept and getattr(settings, flag)])
-    if rule.controlled:
-        watchers.forward += _vector_watchers(settings, net, options, noise)
-        if settings.compare_with_ndi and rule.simulates:
-            watchers.forward.append(DistanceWatcher(net, options, settings.alpha_di))
-        if (ends := PassEnds(net, settings)).wanted:
-            watchers.after.append(ends)
-    return watchers
-
-
-def _watch_feedback(watchers, settings, net, measures):
-    """Watchers of the feedback weights: in the forward passes where those are frozen, else in the first pass of each epoch."""
-    every, first, epoch = settings.log_interval, settings.epochs_fb, 2 + settings.extra_fb_epochs
-    if settings.freeze_fb_weights:
-        if measures:
-            watchers.forward.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles".format), every))
-        return
-    if measures and settings.rule.joint:
-        watchers.forward.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles".format), every))
-    if measures:
-        watchers.pretraining.append(FrameWatcher(*fit_measure(net, settings, measures, "{}_angles_init".format), every))
-    if measures and not settings.rule.joint:
-        fit = fit_measure(net, settings, measures, "{}_angles".format)
-        watchers.feedback.append(FrameWatcher(*fit, every, lambda passed: (passed - first) % epoch == 0))
-    if settings.compute_gn_condition_init:
-        condition = fit_measure(net, settings, ["condition_gn"], lambda measure: "gn_condition_init")
-        watchers.pretraining.append(MeanWatcher(*condition, every, lambda passed: passed == first - 1))
-
-
-def _vector_watchers(settings, net, options, noise):
-    """Watchers of the eigenvalues and of the activities."""
-    every, chosen = settings.log_interval, []
-    if settings.save_eigenvalues:
-        chosen.append(("max_eig", lambda batch: joined(batch.results, lambda steady: steady.v)))
-    if settings.save_eigenvalues_bcn:
-        chosen.append(("max_eig_bcn", lambda batch: before_correction(net, batch, options, noise)))
-    for name, voltages in chosen:
-        measured = eigenvalue_measure(net, settings, voltages, name)
-        yield VectorWatcher(*measured, every, {"max_eig_keys": list(MATRICES)})
-    if settings.save_norm_r:
-        yield VectorWatcher(*norm_measure(net), every, {"norm_r_keys": list(norm_names(len(net.weights)))})
+        for name in self._totals:
+            total, batches = named.get(f"seen_{name}", (0.0, 0))
+            self._totals[name], self._batches = float(total), int(batches)

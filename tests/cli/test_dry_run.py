@@ -13,7 +13,7 @@ import run_toy_exp_fig1D
 import run_toy_exp_fig3
 from core import rehearsal
 from core.options import UsageError
-from core.training import Loop, Plan, Schedule
+from core.training import EpochPlan, Loop, Schedule
 from tests.faults import tiny_main, tiny_runs
 from tests.runs_for_tests import tree
 
@@ -75,7 +75,7 @@ class Clock:
 
     def learner(self, *seconds):
         ahead = itertools.chain(seconds, itertools.repeat(seconds[-1]))
-        return SimpleNamespace(step=lambda *_: self.wait(next(ahead)), finite=lambda: True)
+        return SimpleNamespace(step=lambda *_: self.wait(next(ahead)), finite=lambda: True, net=None)
 
     def wait(self, seconds):
         self.now += seconds
@@ -87,10 +87,11 @@ def test_expected_seconds_are_those_of_all_passes_and_of_measuring(monkeypatch):
     monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: clock.now)
     forward, feedback = clock.learner(100.0, 2.0), clock.learner(50.0, 3.0)
     samples = type("Samples", (), {"__len__": lambda _: 95, "batch": lambda *_: ((), ())})()
+    watcher = SimpleNamespace(row=lambda net, epoch: clock.wait(6.0))
     for interval, rows in ((None, 1), (4, 2)):
         # 10 batches, measured after each epoch, or after the 4th and the 8th batch
-        loop = Loop(forward, samples, Schedule(7, 10, interval), [lambda: clock.wait(6.0)], None, quiet=True)
-        loop.plan = Plan([forward, feedback], [feedback] * 3)
+        loop = Loop(forward, samples, Schedule(7, 10, interval), [watcher], None, quiet=True)
+        loop.plan = EpochPlan([forward, feedback], [feedback] * 3)
         assert rehearsal.expected_seconds(loop) == (10 * (2.0 + 3.0) + rows * 6.0, 3 * 10 * 3.0)
         forward, feedback = clock.learner(9.0, 2.0), clock.learner(3.0)
 

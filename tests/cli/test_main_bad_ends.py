@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dfc.learners
-from dfc.stopping import beyond_bounds, stop_condition
+from dfc.stopping import StopCondition, beyond_bounds
 from main import parse
 from tests.faults.tiny_main import RULES, checkpoint, complaint, contents, finish, in_process, read_metrics, results
 
@@ -235,7 +235,7 @@ def stop_of(dataset, *flags):
     inputs, outputs = SIZES.get(dataset, (784, 10))
     words = [f"--dataset={dataset}", f"--size_input={inputs}", f"--size_output={outputs}", *flags]
     words += ["--output_activation=softmax"] * (outputs == 10)
-    return stop_condition(parse(words), SimpleNamespace(arrays=[np.zeros((2, 2)), np.ones(3)]))
+    return StopCondition(parse(words), SimpleNamespace(arrays=[np.zeros((2, 2)), np.ones(3)])).stop
 
 
 def after(accuracies=None, losses=None):

@@ -13,7 +13,7 @@ import pytest
 
 import main
 from dfc.activations import ACTIVATIONS
-from dfc.measures import reports
+from dfc.measures import tensorboard
 from dfc.settings.flags import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES, Options
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics
 
@@ -219,7 +219,7 @@ def logged(monkeypatch):
         def __getattr__(self, method):
             return lambda *args, **keywords: found.append((method, str(args), str(keywords)))
 
-    monkeypatch.setattr(reports, "EventFile", EventFile)
+    monkeypatch.setattr(tensorboard, "EventFile", EventFile)
     return found
 
 

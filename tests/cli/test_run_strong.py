@@ -84,7 +84,7 @@ def test_published_command_lines_run_as_they_stand(name):
         elif flag != "apical_time_constant" or command["_program"] == "DFC":
             assert getattr(settings, RENAMED.get(flag, flag)) == value, flag
     module = f"configs.strong_dfc.{name}"
-    assert main.decisive(main.parse(to_argv(load(module)))) == main.decisive(settings)
+    assert main.result_settings(main.parse(to_argv(load(module)))) == main.result_settings(settings)
     assert f"{command['_published_test_accuracy']:g} %" in __import__(module, fromlist=["config"]).__doc__
 
 

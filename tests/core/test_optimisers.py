@@ -8,7 +8,7 @@ import pytest
 from core.backend import select_backend
 from core.optimisers import OPTIMISERS, SGD, Adam, Optimiser, RMSprop
 from core.workers import Workers, shares
-from dfc.build import build_run
+from dfc.build import build_system
 from dfc.draws import Draws
 from main import parse
 
@@ -267,7 +267,7 @@ def test_a_new_optimiser_is_a_class_and_a_line_of_the_table(monkeypatch):
     told = dataclasses.replace(settings.forward.optimiser, kind="Signs")
     settings = dataclasses.replace(settings, forward=dataclasses.replace(settings.forward, optimiser=told))
     backend = select_backend("numpy")
-    optimiser = build_run(settings, backend, Workers(1), Draws(1, backend)).learner.optimiser
+    optimiser = build_system(settings, backend, Workers(1), Draws(1, backend)).learner.optimiser
     before = [p.copy() for p in optimiser.parameters]
     optimiser.step([np.ones_like(p) for p in before])
     for old, p, rate in zip(before, optimiser.parameters, (0.5, 0.5, 0.25, 0.25), strict=True):

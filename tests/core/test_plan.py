@@ -1,4 +1,4 @@
-"""The loop with a Plan: several learners, passes before the first epoch, an order of the samples, an end of one's own (dfc.md D.1).
+"""The loop with an EpochPlan: several learners, passes before the first epoch, an order of the samples, an end (dfc.md D.1).
 
 The learners do sums that a person can follow; what the loop asks of them is all that is tested.
 """
@@ -15,7 +15,8 @@ from core.backend import select_backend
 from core.files import FileError
 from core.learner import BaseLearner
 from core.optimisers import SGD
-from core.training import Loop, Plan, Schedule
+from core.training import EpochPlan, Loop, Schedule
+from core.watcher import Watcher
 from datasets.samples import Arrays
 from tests.faults.tiny_loop import Memory, taken_without
 
@@ -37,34 +38,54 @@ class Net:
 
 
 class Summing(BaseLearner):
-    """Moves one array of the net by the sum of the inputs, with momentum, and counts what it has seen in the epoch."""
+    """Moves one array of the net by the sum of the inputs, with momentum."""
 
     def __init__(self, net, index, name, events):
         super().__init__(net, SGD([net.arrays[index]], 0.1, momentum=0.5), name)
         self.name, self.index, self.events = name, index, events
-        self.seen = self.batches = 0
         self.at = self.surprise = None
 
-    def step(self, inputs, target, place):
+    def step(self, inputs, target, place, watch):
         self.events.append(("step", self.name, place, inputs[:, 0].astype(int).tolist()))
         array = self.net.arrays[self.index]
         self.optimiser.step([np.full_like(array, inputs.sum() + 0.01 * place[0] + 0.001 * place[1]) + 0.1 * array])
-        self.seen += float(inputs.sum()) / 3.0
-        self.batches += 1
+        watch((self.name, float(inputs.sum()) / 3.0))
         if sum(event[0] == "step" for event in self.events) == self.at:
             self.surprise(self)
 
-    def end_epoch(self):
+
+class Seen(Watcher):
+    """Counts what one learner has seen in the epoch."""
+
+    def __init__(self, name):
+        self.name, self.seen, self.batches = name, 0, 0
+
+    def batch(self, report):
+        name, seen = report
+        if name == self.name:
+            self.seen += seen
+            self.batches += 1
+
+    def row(self, net, epoch):
         row = {f"seen_{self.name}": self.seen / max(1, self.batches)}
         self.seen = self.batches = 0
         return row
 
     def state(self):
-        return super().state() | {f"{self.name}_seen": np.array(self.seen), f"{self.name}_batches": self.batches}
+        return {f"{self.name}_seen": np.array(self.seen), f"{self.name}_batches": self.batches}
 
     def restore(self, named):
-        super().restore(named)
         self.seen, self.batches = float(named[f"{self.name}_seen"]), int(named[f"{self.name}_batches"])
+
+
+class Probe(Watcher):
+    """Measures both arrays, and asks `stop` whether it is enough."""
+
+    def __init__(self, stop):
+        self.stop = stop
+
+    def row(self, net, epoch):
+        return {"test_loss": float(np.abs(net.arrays[0]).sum()), "other": float(net.arrays[1].sum())}
 
 
 class Folder(Memory):
@@ -83,10 +104,11 @@ class Run:
 
     at, surprise  a number of steps, and a function of the learner that is called after the last of them
     size          of a batch
-    plan          in place of what Plan is given here
+    stop          what a watcher answers when it is asked whether to stop
+    plan          in place of what EpochPlan is given here
     """
 
-    def __init__(self, epochs=2, before=2, at=None, surprise=None, size=SIZE, **plan):
+    def __init__(self, epochs=2, before=2, at=None, surprise=None, size=SIZE, stop=lambda series: None, **plan):
         self.events = []
         net = Net()
         a, b, c = (Summing(net, index, name, self.events) for index, name in ((0, "a"), (1, "b"), (1, "c")))
@@ -94,12 +116,12 @@ class Run:
             learner.at, learner.surprise = at, surprise
         plan = {"epoch": [b, a, b], "prelude": [c] * before, "order": order, "measure_start": False} | plan
         samples = Arrays(np.arange(2.0 * COUNT).reshape(COUNT, 2) / 2, np.zeros((COUNT, 1)), select_backend("numpy"))
-        self.learner, self.plan = a, Plan(**plan)
+        self.learner, self.plan = a, EpochPlan(**plan)
         self.loop = Loop(
             a,
             samples,
             Schedule(epochs, size),
-            [lambda: {"test_loss": float(np.abs(net.arrays[0]).sum()), "other": float(net.arrays[1].sum())}],
+            [*(Seen(name) for name in ("b", "a", "c")), Probe(stop)],
             Folder(self.events),
             report=lambda line: self.events.append(("report", line)),
             quiet=True,
@@ -236,7 +258,7 @@ def test_time_before_the_first_epoch_is_kept_apart(monkeypatch):
 # ---- its end
 
 
-def test_plan_is_asked_after_every_epoch_whether_to_stop():
+def test_watchers_are_asked_after_every_epoch_whether_to_stop():
     asked = []
 
     def stop(series):

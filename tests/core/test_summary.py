@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.files import FileError
+from core.watcher import Watcher
 from dfc.measures.summary import DONE, INITIAL_KEYS, RUNNING, STOPPED, Frame, SummaryFolder, read_summary, summarise, write_summary
 
 PUBLISHED = """acc_train_last acc_train_best loss_train_last loss_train_best acc_test_last acc_test_best acc_val_last acc_val_best
@@ -321,7 +322,9 @@ def test_config_is_the_first_file(take, folder, monkeypatch):
 
 def test_further_entries_are_part_of_it_and_hide_none(take, folder):
     run = take()
-    run.extra = lambda: {"log_interval": 7, "bp_angles": FRAME, "finished": 99}
+    watcher = Watcher()
+    watcher.summary = lambda: {"log_interval": 7, "bp_angles": FRAME, "finished": 99}
+    run.follow([watcher])
     run.begin(RECORD)
     found = read_summary(folder)
     assert found["log_interval"] == 7 and found["finished"] == 0

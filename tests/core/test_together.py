@@ -7,6 +7,7 @@ import pytest
 
 from core.streams import stream
 from core.together import run_together
+from core.watcher import Watcher
 from gait.learner import Learner
 from tests.faults.tiny_loop import Run
 
@@ -26,6 +27,13 @@ def make_run(seed, epochs=3, interval=None):
     return run
 
 
+class Enough(Watcher):
+    """Stops a run after its second epoch."""
+
+    def stop(self, series):
+        return "enough" if len(series["epoch"]) > 2 else None
+
+
 @pytest.mark.parametrize("interval", (None, 2))
 def test_loops_with_orders_of_their_own(interval):
     together, alone = ([make_run(seed, interval=interval) for seed in (1, 2, 3)] for _ in range(2))
@@ -41,7 +49,7 @@ def test_loops_of_different_lengths_and_a_condition_that_stops_one():
     together, alone = ([make_run(seed, epochs) for seed, epochs in ((1, 1), (2, 4), (3, 4))] for _ in range(2))
     for group in (together, alone):
         loop = group[1].loop
-        loop.plan = dataclasses.replace(loop.plan, stop=lambda series: "enough" if len(series["epoch"]) > 2 else None)
+        loop.watchers.append(Enough())
     outcomes = run_together([run.loop for run in together])
     assert [outcome["outcome"] for outcome in outcomes] == ["finished", "stopped", "finished"]
     for run, other in zip(together, alone, strict=True):

@@ -82,7 +82,7 @@ def test_probe_sees_the_network_as_it_is_at_that_moment():
 
 
 def test_every_probe_gets_its_columns_in_their_order():
-    run = Run(epochs=1, probes=[lambda: {"b": 1.0, "a": 2.0}, lambda: {"c": 3.0}])
+    run = Run(epochs=1, probes=[lambda net: {"b": 1.0, "a": 2.0}, lambda net: {"c": 3.0}])
     run.go()
     series = run.details("series")[-1]
     assert list(series) == ["epoch", "batch", "loss", "b", "a", "c", "seconds"]
@@ -158,7 +158,7 @@ def test_weights_that_are_no_numbers_end_the_run_at_that_epoch(value):
 def test_loss_beyond_all_bounds_ends_the_run_at_that_epoch(value, interval):
     """Measured at the end of the second epoch or, with an interval, in its middle: DONE names the second either way."""
     calls = itertools.count()
-    run = Run(epochs=5, interval=interval, probes=[lambda: {"test_loss": 1.0 if next(calls) < 2 else value}])
+    run = Run(epochs=5, interval=interval, probes=[lambda net: {"test_loss": 1.0 if next(calls) < 2 else value}])
     outcome = run.go()
     assert outcome["outcome"] == "diverged" and outcome["epoch"] == 2
     assert run.details("finish") == [outcome]
@@ -169,12 +169,12 @@ def test_loss_beyond_all_bounds_ends_the_run_at_that_epoch(value, interval):
 
 
 def test_loss_that_is_bad_from_the_start_saves_nothing():
-    run = Run(epochs=3, probes=[lambda: {"test_loss": math.nan}])
+    run = Run(epochs=3, probes=[lambda net: {"test_loss": math.nan}])
     assert run.go()["outcome"] == "diverged"
     assert run.kinds().count("step") <= 3
     assert "checkpoint" not in run.kinds() and "weights" not in run.kinds()
 
 
 def test_large_numbers_that_are_no_loss_are_nobodys_business():
-    run = Run(epochs=2, probes=[lambda: {"norm": 1e300, "angle": math.nan}, lambda: {"test_loss": 0.99 * LARGEST_LOSS}])
+    run = Run(epochs=2, probes=[lambda net: {"norm": 1e300, "angle": math.nan}, lambda net: {"test_loss": 0.99 * LARGEST_LOSS}])
     assert run.go()["outcome"] == "finished"

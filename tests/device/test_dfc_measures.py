@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dfc.measures.watchers import Measurements
 from tests.device.test_dfc_steps import INSTANT, both, steps
 
 MEASURED = (
@@ -25,22 +26,25 @@ CASES = {  # a run: its flags
 TOLERANCE = {"float64": 1e-5, "float32": 0.5}
 
 
-def measurements(run, data, gpu):
-    """{name: array} of all that the watchers of a run have collected after some steps."""
-    found = {}
+def measured(run, data, gpu):
+    """{name: array} of all that the measurements of a run have collected after some steps."""
+    measurements = Measurements(run.settings, run.learner)
+
+    def watch(report, moved=False):
+        if not moved:
+            measurements.batch(report)
+
     for learner in (run.pretraining, run.feedback, run.learner):
-        if learner is None:
-            continue
-        list(steps(learner, data, gpu, may_wait=True))
-        found |= learner.end_epoch() if learner is run.learner else {}
-    watchers = run.watchers
-    found |= {name: rows for name, (_, _, rows) in watchers.frames().items()}
-    return found | {name: values for name, values in watchers.vectors().items() if not name.endswith("keys")} | watchers.numbers()
+        if learner:
+            list(steps(learner, data, gpu, may_wait=True, watch=watch))
+    found = run.learner.end_epoch() | measurements.row(run.learner.net, 1)
+    found |= {name: table.array for name, table in measurements.tables.items()}
+    return found | {name: entry for name, entry in measurements.summary().items() if isinstance(entry, float)}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_measurements_agree_with_numpy(gpu, precision, case):
-    found, expected = (measurements(run, data, gpu) for run, data in both(gpu, precision, f"{MEASURED} {CASES[case]}"))
+    found, expected = (measured(run, data, gpu) for run, data in both(gpu, precision, f"{MEASURED} {CASES[case]}"))
     assert found.keys() == expected.keys() and len(found) >= 5
     for name, value in expected.items():
         one, other = np.asarray(found[name], dtype=float), np.asarray(value, dtype=float)

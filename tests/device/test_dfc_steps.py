@@ -9,7 +9,7 @@ import pytest
 from core.backend import select_backend, to_host
 from core.workers import Workers
 from datasets.samples import Arrays, Images, published_table
-from dfc.build import build_run
+from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.evaluation import CHUNK, evaluate
 from dfc.stopping import beyond_bounds
@@ -65,7 +65,9 @@ def settings_of(flags, precision="float64"):
 
 
 def build(backend, settings):
-    return build_run(settings, backend, Workers(1), Draws(3, backend))
+    system = build_system(settings, backend, Workers(1), Draws(3, backend))
+    system.settings = settings
+    return system
 
 
 def samples_of(backend, count=SAMPLES):
@@ -87,16 +89,16 @@ def assert_agree(found, expected, precision):
     assert np.abs(found - expected).max() <= TOLERANCE[precision] * np.abs(expected).max()
 
 
-def steps(learner, samples, gpu, may_wait, batches=3):
+def steps(learner, samples, gpu, may_wait, batches=3, watch=None):
     """Some steps; whatever makes the host wait for the device in them, as a list."""
     for start, passed in itertools.product(range(0, 8 * batches, 8), range(1)):
         batch = samples.batch(slice(start, start + 8))
         gpu.synchronisations.clear()
         if may_wait:
-            learner.step(*batch, (passed, start))
+            learner.step(*batch, (passed, start), watch)
         else:
             with gpu.no_synchronisation():
-                learner.step(*batch, (passed, start))
+                learner.step(*batch, (passed, start), watch)
         yield list(gpu.synchronisations)
 
 

@@ -9,6 +9,7 @@ from core.backend import select_backend
 from core.files import FileError
 from core.optimisers import Adam
 from core.training import Loop, Schedule
+from core.watcher import Watcher
 from core.workers import Workers
 from datasets.samples import Images, divided_table
 from gait.learner import Learner
@@ -25,7 +26,7 @@ class Log(Learner):
 
     events = steps = at = surprise = None
 
-    def step(self, inputs, target, place=None):
+    def step(self, inputs, target, place=None, watch=None):
         super().step(inputs, target)
         self.events.append(("step", inputs, target))
         self.steps += 1
@@ -72,23 +73,33 @@ class Memory:
         self.events.append(("finish", dict(outcome)))
 
 
+class Probe(Watcher):
+    """Measures what a function of the network returns."""
+
+    def __init__(self, measure):
+        self.measure = measure
+
+    def row(self, net, epoch):
+        return self.measure(net)
+
+
 class Run:
-    """A loop with everything it needs; `events` lists what happened, (kind, details…)."""
+    """A loop with everything it needs; `events` lists what happened, (kind, details…).  `probes` are functions of the network."""
 
     def __init__(self, epochs=2, batch_size=10, interval=None, at=None, surprise=None, probes=(), folder=Memory):
         self.events = []
         self.learner = make_learner(self.events, at, surprise)
         self.samples = make_samples()
 
-        def probe():
+        def probe(net):
             self.events.append(("probe",))
-            return {"loss": float(np.abs(self.learner.net.parameters[0]).sum())}
+            return {"loss": float(np.abs(net.parameters[0]).sum())}
 
         self.loop = Loop(
             self.learner,
             self.samples,
             Schedule(epochs, batch_size, interval),
-            [probe, *probes],
+            [Probe(measure) for measure in (probe, *probes)],
             folder(self.events),
             report=lambda line: self.events.append(("report", line)),
             quiet=True,

@@ -121,9 +121,9 @@ def test_a_signal_while_the_data_are_read_ends_it_cleanly(name, tmp_path, monkey
 
 
 def test_a_signal_in_the_first_measurement_saves(tmp_path, monkeypatch, capsys):
-    import run
+    from gait import evaluation
 
-    evaluate, calls = run.evaluate, []
+    evaluate, calls = evaluation.evaluate, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -133,7 +133,7 @@ def test_a_signal_in_the_first_measurement_saves(tmp_path, monkeypatch, capsys):
 
     call = in_process(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "evaluate", interrupted)
+        patch.setattr(evaluation, "evaluate", interrupted)
         assert call("--nb_epochs=2", "--quiet") == 143
     assert "and saved" in capsys.readouterr().out
     assert call("--nb_epochs=2", "--quiet", "--load") == 0

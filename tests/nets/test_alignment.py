@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend
+from core.watcher import Watcher
 from datasets.samples import Images, divided_table
-from gait.alignment import alignment, alignment_probe, batch_update
+from gait.alignment import Alignment, alignment, batch_update
 from inv_net import TowerInvNet
 from rules import RULES
 from tests.nets_for_tests import SQUARE, TOWER, make_batch, make_learner, make_net
@@ -67,10 +68,10 @@ def test_where_the_rules_are_backpropagation(sizes):
         assert min(below) > 1.0 and last < 1e-10
 
 
-def test_the_probe_names_every_layer_and_looks_at_the_first_samples():
+def test_the_columns_name_every_layer_and_looks_at_the_first_samples():
     net = make_net(init="xavier")
     samples = samples_for(net)
-    row = alignment_probe(net, chosen("TP"), BP, samples, 4)()
+    row = Alignment(chosen("TP"), BP, samples, 4).row(net, 0)
     assert list(row) == ["bp_angle_0", "bp_angle_1", "bp_angle_2", "bp_angle"]
     assert list(row.values()) == degrees(net, chosen("TP"), samples.batch(slice(4)))
     assert all(type(value) is float for value in row.values())
@@ -83,11 +84,11 @@ def test_a_measured_learner_learns_the_same(rule):
     batch = make_batch(nets[0])
     for net, measured in zip(nets, (True, False), strict=True):
         learner = make_learner(net, RULES[rule], strength=0.1, learning_rate=0.01)
-        probe = alignment_probe(net, chosen(rule), BP, samples_for(net), 5) if measured else lambda: {}
+        watcher = Alignment(chosen(rule), BP, samples_for(net), 5) if measured else Watcher()
         for _ in range(3):
-            probe()
+            watcher.row(net, 0)
             learner.step(*batch)
-            probe()
+            watcher.row(net, 0)
     for one, other in zip(*(net.parameters for net in nets), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -97,7 +98,7 @@ def test_without_an_inverse_there_is_no_angle_and_no_mark_is_left():
     net = make_net()
     net.layers[-1].weights[...] = 0.0
     net.weights_changed()
-    assert all(math.isnan(value) for value in alignment_probe(net, chosen("TP"), BP, samples_for(net), 4)().values())
+    assert all(math.isnan(value) for value in Alignment(chosen("TP"), BP, samples_for(net), 4).row(net, 0).values())
     net.check_solved()
 
 
@@ -110,7 +111,7 @@ def test_an_update_of_zero_has_no_direction():
     net.weights_changed()
     samples = samples_for(net)
     samples.labels[:] = 0
-    assert all(math.isnan(value) for value in alignment_probe(net, BP, BP, samples, 4)().values())
+    assert all(math.isnan(value) for value in Alignment(BP, BP, samples, 4).row(net, 0).values())
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -9,7 +9,7 @@ from core.angles import angle, joint_angle
 from core.options import UsageError
 from dfc.activations import ACTIVATIONS
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
-from dfc.learners import Batch
+from dfc.learners import BatchReport
 from dfc.losses import SQUARED_ERROR
 from dfc.measures.angles import (
     bp_update,
@@ -21,9 +21,9 @@ from dfc.measures.angles import (
     nullspace_ratios,
     ssa_update,
 )
+from dfc.measures.damping import DAMPINGS, search_damping
 from dfc.measures.feedback_diagnostics import MEASURES, feedback_fit
 from dfc.measures.least_squares import damped_pseudo_inverse, reachable_outputs
-from dfc.measures.measures import DAMPINGS, search_damping
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from dfc.network import Activities, FeedbackNetwork
 from rules import FEEDBACK_NET_RULES, dfc_ssa
@@ -416,7 +416,7 @@ def batches_with(net, gamma_of_layer):
         gradients = []
         for l in range(len(net.weights)):
             gradients += [(1.0 + l) * each for each in gnt_update(net, activities, target, gamma_of_layer[l])[2 * l : 2 * l + 2]]
-        yield Batch((0, seed), target, activities, gradients, [])
+        yield BatchReport("forward", (0, seed), target, activities, gradients, [])
 
 
 def test_search_finds_the_damping_that_made_the_updates():

@@ -7,14 +7,14 @@ from core.angles import angle, joint_angle
 from core.backend import select_backend
 from core.options import UsageError
 from core.workers import Workers
-from dfc.build import build_run
+from dfc.build import build_system
 from dfc.draws import Draws
-from dfc.learners import Batch
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
-from dfc.measures.measures import SUMMARY_FRAMES, before_correction, joined
+from dfc.measures.observation import before_correction, joined
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
-from dfc.measures.watchers import NOT_MEASURED, Watcher
+from dfc.measures.summary import NOT_YET, Frame
+from dfc.measures.watchers import Measurements
 from dfc.simulation import record
 from dfc.teaching import nudge
 from main import parse
@@ -31,11 +31,60 @@ DYNAMICS_FLAGS = ("--save_eigenvalues", "--save_norm_r")
 FIT_FRAMES = {"condition_gn": "condition_gn_angles", "jac_transpose": "jac_transpose_angles", "jac_pinv": "jac_pinv_angles"}
 
 
+class Run:
+    """The learners of a small network and what is measured of them; noise is drawn for `part` rows together."""
+
+    def __init__(self, *flags, part=4):
+        self.settings = parse([*SMALL, *STEPS, *flags])
+        draws = Draws(self.settings.random_seed, select_backend("numpy"))
+        system = build_system(self.settings, draws.backend, Workers(), draws, part)
+        self.learner, self.feedback, self.pretraining = system.learner, system.feedback, system.pretraining
+        self.measurements = Measurements(self.settings, self.learner)
+        self.spies = []
+
+    def watch(self, report, moved=False):
+        if moved:
+            return
+        self.measurements.batch(report)
+        for phase, measure, found in self.spies:
+            if report.phase == phase:
+                found.append(measure(report))
+
+    def spy(self, learner, measure):
+        """A list that `measure` of every report of the learner is added to."""
+        self.spies.append((learner.name, measure, []))
+        return self.spies[-1][-1]
+
+    def train(self, learner, passes, batches=5):
+        """Passes of a learner, each of the same few batches."""
+        with np.errstate(invalid="ignore"):  # as in training: an update of zero has no angle
+            for passed in passes:
+                for index in range(batches):
+                    learner.step(*batch(index), (passed, index), self.watch)
+
+    def frames(self):
+        """{name: (steps, columns, values)} of the tables that are kept, those for the log alone included."""
+        return {
+            row.key: (table.steps, list(table.columns), table.array)
+            for row, table in ((row, self.measurements.tables[row.key]) for row in self.measurements.rows)
+            if row.kept in ("frame", "log")
+        }
+
+    def published(self):
+        """The names of the tables that are put into the summary."""
+        return {name for name, entry in self.measurements.summary().items() if isinstance(entry, Frame)}
+
+    def vectors(self):
+        """{entry: values} of the flat vectors in the summary that were measured, and of the names of their columns."""
+        measured = {row.key for row in self.measurements.rows if row.kept == "vector"}
+        found = {name: entry for name, entry in self.measurements.summary().items() if name in measured or name.endswith("_keys")}
+        return {name: entry if isinstance(entry, list) else entry.tolist() for name, entry in found.items()}
+
+
 def build(*flags, part=4):
-    """(settings, dfc.build.Run) of a small network; noise is drawn for `part` rows together."""
-    settings = parse([*SMALL, *STEPS, *flags])
-    draws = Draws(settings.random_seed, select_backend("numpy"))
-    return settings, build_run(settings, draws.backend, Workers(), draws, part)
+    """(settings, Run) of a small network."""
+    run = Run(*flags, part=part)
+    return run.settings, run
 
 
 def batch(seed, samples=7):
@@ -43,52 +92,39 @@ def batch(seed, samples=7):
     return random.standard_normal((samples, 6)), random.standard_normal((samples, 3))
 
 
-class Spy:
-    """Watches beside the watchers under test, and keeps what `measure` finds, batch by batch."""
-
-    def __init__(self, learner, measure):
-        learner.watchers.append(self)
-        self.measure, self.found = measure, []
-
-    def __call__(self, seen):
-        self.found.append(self.measure(seen))
-
-
-def train(learner, passes, batches=5):
-    """Passes of a learner, each of the same few batches."""
-    with np.errstate(invalid="ignore"):  # as in training: an update of zero has no angle
-        for passed in passes:
-            for index in range(batches):
-                learner.step(*batch(index), (passed, index))
-
-
 # ---- which batches
 
 
 def test_every_kth_batch_of_each_chosen_pass_is_measured_and_steps_count_these():
-    seen = []
-    watcher = Watcher(lambda batch: {"place": seen.append(batch.place) or batch.place}, {"place": (0, 1)}, 3, lambda p: p != 1)
-    for passed in range(3):
-        for index in range(7):
-            watcher(Batch((passed, index), None, None, None, None))
-    assert seen == [(0, 0), (0, 3), (0, 6), (2, 0), (2, 3), (2, 6)]
-    table = watcher.tables["place"]
-    assert table.steps == [1, 2, 3, 4, 5, 6]
-    np.testing.assert_array_equal(table.array, seen)
+    """Passes: one of pre-training, then feedback and forward in turn; --log_interval=2 of batches of 5."""
+    _, run = build("--ndi", "--save_jac_t_angle", "--save_BP_angle", "--save_df", "--epochs_fb=1")
+    places = {"forward": [], "feedback": []}
+    for passed in range(1, 5):
+        learner = run.learner if passed % 2 == 0 else run.feedback
+        before = {name: len(table.steps) for name, table in run.measurements.tables.items()}
+        for index in range(5):
+            learner.step(*batch(index), (passed, index), run.watch)
+            now = {name: len(table.steps) for name, table in run.measurements.tables.items()}
+            if now != before:
+                places[learner.name].append((passed, index))
+            before = now
+    assert places["forward"] == [(passed, index) for passed in (2, 4) for index in (0, 2, 4)]
+    assert places["feedback"] == [(passed, index) for passed in (1, 3) for index in (0, 2, 4)]
+    assert run.measurements.tables["bp_angles"].steps == run.measurements.tables["jac_transpose_angles"].steps == [1, 2, 3, 4, 5, 6]
+    assert run.measurements.tables["jac_transpose_angles_init"].steps == []
 
 
 def test_feedback_weights_are_measured_before_the_first_epoch_and_in_the_first_pass_of_each():
     """Passes: two of pre-training; then per epoch feedback, forward, feedback, feedback (numbers 2 to 5, 6 to 9)."""
     settings, run = build(*FIT_FLAGS, "--save_df", "--epochs_fb=2", "--extra_fb_epochs=2")
-    assert [len(learner.watchers) for learner in (run.pretraining, run.feedback, run.learner)] == [1, 1, 0]
     fit = lambda seen: feedback_fit(run.learner.net, seen.activities, settings.gn_damping)  # noqa: E731
-    before, during = Spy(run.pretraining, fit), Spy(run.feedback, fit)
-    train(run.pretraining, (0, 1))
-    train(run.feedback, (2, 4, 5, 6))
-    frames = run.watchers.frames()
-    assert set(frames) == {name + phase for name in FIT_FRAMES.values() for phase in ("", "_init")} <= set(SUMMARY_FRAMES)
+    before, during = run.spy(run.pretraining, fit), run.spy(run.feedback, fit)
+    run.train(run.pretraining, (0, 1))
+    run.train(run.feedback, (2, 4, 5, 6))
+    frames = run.frames()
+    assert set(frames) == {name + phase for name in FIT_FRAMES.values() for phase in ("", "_init")} == run.published()
     logged = [0, 2, 4, 5, 7, 9]  # of two passes of five batches
-    for phase, found in (("_init", before.found), ("", during.found[:5] + during.found[15:])):
+    for phase, found in (("_init", before), ("", during[:5] + during[15:])):
         for measure, name in FIT_FRAMES.items():
             steps, columns, values = frames[name + phase]
             assert (steps, columns) == ([1, 2, 3, 4, 5, 6], [0])
@@ -97,22 +133,22 @@ def test_feedback_weights_are_measured_before_the_first_epoch_and_in_the_first_p
 
 def test_frozen_feedback_weights_are_measured_in_the_forward_passes():
     settings, run = build(*FIT_FLAGS, "--save_df", "--freeze_fb_weights")
-    spy = Spy(run.learner, lambda seen: feedback_fit(run.learner.net, seen.activities, settings.gn_damping))
-    train(run.learner, (0,))
+    spy = run.spy(run.learner, lambda seen: feedback_fit(run.learner.net, seen.activities, settings.gn_damping))
+    run.train(run.learner, (0,))
     for measure, name in FIT_FRAMES.items():
-        steps, _, values = run.watchers.frames()[name]
+        steps, _, values = run.frames()[name]
         assert steps == [1, 2, 3]
-        np.testing.assert_allclose(values[:, 0], [spy.found[index][measure] for index in (0, 2, 4)], rtol=1e-12)
+        np.testing.assert_allclose(values[:, 0], [spy[index][measure] for index in (0, 2, 4)], rtol=1e-12)
 
 
 def test_condition_before_training_is_the_mean_over_the_last_pass():
     _, run = build("--compute_gn_condition_init", "--epochs_fb=2")
-    assert run.watchers.numbers() == {"gn_condition_init": NOT_MEASURED}
-    spy = Spy(run.pretraining, lambda seen: feedback_fit(run.learner.net, seen.activities)["condition_gn"])
-    train(run.pretraining, (0,))
-    assert run.watchers.numbers() == {"gn_condition_init": NOT_MEASURED}
-    train(run.pretraining, (1,))
-    assert run.watchers.numbers()["gn_condition_init"] == pytest.approx(np.mean([spy.found[i] for i in (5, 7, 9)]), rel=1e-12)
+    assert run.measurements.summary()["gn_condition_init"] == NOT_YET
+    spy = run.spy(run.pretraining, lambda seen: feedback_fit(run.learner.net, seen.activities)["condition_gn"])
+    run.train(run.pretraining, (0,))
+    assert run.measurements.summary()["gn_condition_init"] == NOT_YET
+    run.train(run.pretraining, (1,))
+    assert run.measurements.summary()["gn_condition_init"] == pytest.approx(np.mean([spy[i] for i in (5, 7, 9)]), rel=1e-12)
 
 
 # ---- what is measured
@@ -121,7 +157,7 @@ def test_condition_before_training_is_the_mean_over_the_last_pass():
 @pytest.mark.parametrize("rule", (SSA, SS, CONT), ids=("DFC-SSA", "DFC-SS", "DFC"))
 @pytest.mark.parametrize("at_rest", (False, True), ids=("", "use_ss_gnt"))
 def test_angles_with_all_updates(rule, at_rest):
-    flags = (*ANGLE_FLAGS, *LOG_FLAGS, "--save_df", "--include_non_converged_samples", *["--use_ss_gnt"] * at_rest)
+    flags = (*ANGLE_FLAGS, *LOG_FLAGS, "--save_df", "--save_logs", "--include_non_converged_samples", *["--use_ss_gnt"] * at_rest)
     settings, run = build(*rule, *flags, "--freeze_forward_weights")
     net = run.learner.net
     options = dfc_ssa.Options(0.1, 0.01, settings.learning_rule)
@@ -138,13 +174,13 @@ def test_angles_with_all_updates(rule, at_rest):
         found |= {f"{name}_angles_network": [joint_angle(*pairs[name])] for name in ("gn", "gnt", "ndi")}
         return found | {"nullspace_relative_norm_angles": nullspace_ratios(net, activities, own)}
 
-    spy = Spy(run.learner, measure)
-    train(run.learner, (1, 3), batches=3)
-    frames = run.watchers.frames()
-    assert frames.keys() == spy.found[0].keys()
-    assert set(frames) - set(SUMMARY_FRAMES) == {"gnt_bp_angles", "gnt_gn_angles", "gnt_ss_no_ss_angles"}
+    spy = run.spy(run.learner, measure)
+    run.train(run.learner, (1, 3), batches=3)
+    frames = {name: frame for name, frame in run.frames().items() if "bias" not in name}
+    assert frames.keys() == spy[0].keys()
+    assert set(frames) - run.published() == {"gnt_bp_angles", "gnt_gn_angles", "gnt_ss_no_ss_angles"}
     for name, (steps, columns, values) in frames.items():
-        expected = np.array([[float(value) for value in spy.found[index][name]] for index in (0, 2, 3, 5)])
+        expected = np.array([[float(value) for value in spy[index][name]] for index in (0, 2, 3, 5)])
         assert steps == [1, 2, 3, 4] and columns == list(range(expected.shape[1]))
         np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-12)
     if rule == SSA:
@@ -155,35 +191,36 @@ def test_angles_with_all_updates(rule, at_rest):
 def test_angles_of_biases_are_for_logs_alone():
     _, without = build("--ndi", "--save_GN_angle", "--save_df")
     _, logged = build("--ndi", "--save_GN_angle", "--save_logs")
-    assert set(without.watchers.frames()) == {"gn_angles", "gn_angles_network"}
-    assert set(logged.watchers.frames()) == {"gn_angles", "gn_angles_network", "gn_bias_angles"}
-    seen = Spy(logged.learner, lambda seen: gn_update(logged.learner.net, seen.activities, seen.target, 0.1)[1::2])
-    own = Spy(logged.learner, lambda seen: [gradient.copy() for gradient in seen.gradients[1::2]])
-    train(logged.learner, (1,), batches=1)
-    expected = [angle(a, b) for a, b in zip(own.found[0], seen.found[0], strict=True)]
-    np.testing.assert_allclose(logged.watchers.frames()["gn_bias_angles"][2][0], expected, rtol=1e-12)
+    assert set(without.frames()) == {"gn_angles", "gn_angles_network"}
+    assert set(logged.frames()) == {"gn_angles", "gn_angles_network", "gn_bias_angles"}
+    seen = logged.spy(logged.learner, lambda seen: gn_update(logged.learner.net, seen.activities, seen.target, 0.1)[1::2])
+    own = logged.spy(logged.learner, lambda seen: [gradient.copy() for gradient in seen.gradients[1::2]])
+    logged.train(logged.learner, (1,), batches=1)
+    expected = [angle(a, b) for a, b in zip(own[0], seen[0], strict=True)]
+    np.testing.assert_allclose(logged.frames()["gn_bias_angles"][2][0], expected, rtol=1e-12)
 
 
 def test_alignment_of_direct_feedback():
-    _, run = build("--network_type=DFA", *ANGLE_FLAGS, *LOG_FLAGS, *FIT_FLAGS, *DYNAMICS_FLAGS, "--use_ss_gnt", "--save_df")
-    train(run.learner, (0,))
-    frames = run.watchers.frames()
+    flags = (*ANGLE_FLAGS, *LOG_FLAGS, *FIT_FLAGS, *DYNAMICS_FLAGS, "--use_ss_gnt", "--save_df", "--save_logs")
+    _, run = build("--network_type=DFA", *flags)
+    run.train(run.learner, (0,))
+    frames = {name: frame for name, frame in run.frames().items() if "bias" not in name}
     expected = {"bp_angles", "gn_angles", "gn_angles_network", "gnt_angles", "gnt_angles_network", "nullspace_relative_norm_angles"}
     assert set(frames) == expected | {"gnt_bp_angles", "gnt_gn_angles"}
     assert all(np.isfinite(values).all() for _, _, values in frames.values())
-    assert run.watchers.vectors() == {}
+    assert run.vectors() == {}
 
 
 def test_backpropagation_measures_nothing():
     _, run = build("--network_type=BP", *ANGLE_FLAGS, "--save_df")
-    assert run.watchers.all == []
+    assert run.measurements.rows == [] and list(run.measurements.summary()) == ["log_interval"]
 
 
 def test_angles_need_somewhere_to_go_and_vectors_do_not():
     _, run = build("--save_jac_t_angle", "--save_norm_r", "--freeze_fb_weights")
-    train(run.learner, (0,))
-    assert run.watchers.frames() == {}
-    assert set(run.watchers.vectors()) == {"norm_r_mean", "norm_r_std", "dev_r_mean", "dev_r_std", "norm_r_keys"}
+    run.train(run.learner, (0,))
+    assert run.frames() == {}
+    assert set(run.vectors()) == {"norm_r_mean", "norm_r_std", "dev_r_mean", "dev_r_std", "norm_r_keys"}
 
 
 @pytest.mark.parametrize("rule", (SSA, SS, CONT), ids=("DFC-SSA", "DFC-SS", "DFC"))
@@ -197,9 +234,9 @@ def test_vectors_are_means_and_spreads_event_after_event(rule):
         return {"max_eig": list(values.values()), "norm_r": list(activity_norms(seen.activities).values()),
                 "dev_r": [deviation_of_norms(seen.activities)]}  # fmt: skip
 
-    found = Spy(run.learner, measure).found
-    train(run.learner, (1,))
-    vectors = run.watchers.vectors()
+    found = run.spy(run.learner, measure)
+    run.train(run.learner, (1,))
+    vectors = run.vectors()
     assert vectors["max_eig_keys"] == list(MATRICES)
     assert vectors["norm_r_keys"] == ["mean", "input", "layer 1", "layer 2"]
     for name in ("max_eig", "norm_r", "dev_r"):
@@ -229,9 +266,9 @@ def test_voltages_before_the_correction(rule, flags):
         values = largest_eigenvalues(net, before, settings.alpha_di, settings.time_constant_ratio, settings.k_p)
         return before, expected, joined(seen.results, lambda steady: steady.v), seen.activities.v, values
 
-    spy = Spy(learner, measure)
-    train(learner, (1,), batches=1)
-    before, expected, at_rest, feedforward, values = spy.found[0]
+    spy = run.spy(learner, measure)
+    run.train(learner, (1,), batches=1)
+    before, expected, at_rest, feedforward, values = spy[0]
     for l in range(3):
         np.testing.assert_allclose(before[l], expected[l], rtol=1e-13, atol=1e-13)
         if flags == ("--include_non_converged_samples",):
@@ -239,7 +276,7 @@ def test_voltages_before_the_correction(rule, flags):
         else:
             np.testing.assert_array_equal(at_rest[l], feedforward[l])
             assert np.abs(before[l] - feedforward[l]).max() > 1e-6
-    np.testing.assert_allclose(run.watchers.vectors()["max_eig_bcn_mean"], [each.mean() for each in values.values()], rtol=1e-9)
+    np.testing.assert_allclose(run.vectors()["max_eig_bcn_mean"], [each.mean() for each in values.values()], rtol=1e-9)
 
 
 def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_an_epoch():
@@ -250,12 +287,12 @@ def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_a
         output = joined(seen.results, lambda steady: steady.r[-1:])[0]
         return float(distance_to_ssa(net, seen.activities, seen.target, output, dfc_ssa.Options(0.1), 0.01))
 
-    spy = Spy(run.learner, measure)
+    spy = run.spy(run.learner, measure)
     for epoch in range(2):
-        train(run.learner, (epoch,))
-        assert run.learner.end_epoch()["dist_to_NDI"] == pytest.approx(np.mean(spy.found[-5:]), rel=1e-12)
+        run.train(run.learner, (epoch,))
+        assert run.measurements.row(net, epoch + 1)["dist_to_NDI"] == pytest.approx(np.mean(spy[-5:]), rel=1e-12)
     _, other = build("--compare_with_ndi", "--ndi")
-    assert other.watchers.all == []
+    assert other.measurements.averaged == [] and other.measurements.row(net, 1) == {}
 
 
 def test_a_null_space_that_does_not_fit_is_refused():
@@ -272,28 +309,29 @@ def test_an_interrupted_run_keeps_its_measurements():
     flags = (*ANGLE_FLAGS, *FIT_FLAGS, *DYNAMICS_FLAGS, "--save_df", "--compare_with_ndi", "--freeze_fb_weights")
     flags += ("--include_non_converged_samples",)
     whole, first, second = (build(*flags)[1] for _ in range(3))
-    train(whole.learner, (0,))
+    whole.train(whole.learner, (0,))
     for index in range(5):
         run = first if index < 3 else second
         if index == 3:
-            state = {name: np.array(array) for name, array in first.learner.state().items()}
+            state = {name: np.array(array) for name, array in (first.learner.state() | first.measurements.state()).items()}
             second.learner.restore(state)
+            second.measurements.restore(state)
             assert {name for name in state if name.startswith("seen_")} >= {"seen_gn_angles", "seen_gn_angles_steps"}
-        run.learner.step(*batch(index), (0, index))
-    assert second.watchers.vectors() == whole.watchers.vectors()
-    assert second.watchers.frames().keys() == whole.watchers.frames().keys()
-    for name, (steps, columns, values) in second.watchers.frames().items():
-        assert (steps, columns) == whole.watchers.frames()[name][:2] == ([1, 2, 3], columns)
-        np.testing.assert_array_equal(values, whole.watchers.frames()[name][2])
-    assert second.learner.end_epoch() == whole.learner.end_epoch()
+        run.learner.step(*batch(index), (0, index), run.watch)
+    assert second.vectors() == whole.vectors()
+    assert second.frames().keys() == whole.frames().keys()
+    for name, (steps, columns, values) in second.frames().items():
+        assert (steps, columns) == whole.frames()[name][:2] == ([1, 2, 3], columns)
+        np.testing.assert_array_equal(values, whole.frames()[name][2])
+    assert second.measurements.row(None, 1) == whole.measurements.row(None, 1)
 
 
 def test_state_before_the_first_measurement_and_of_other_flags():
     """Flags that only measure may change between an interruption and its continuation."""
     _, run = build("--save_GN_angle", "--save_norm_r", "--save_df")
-    for watcher in run.watchers.forward:
-        watcher.restore(watcher.state())
-        watcher.restore({})
-        assert all(table.steps == [] and table.array.shape == (0, len(table.columns)) for table in watcher.tables.values())
+    watcher = run.measurements
+    watcher.restore(watcher.state())
+    watcher.restore({})
+    assert all(table.steps == [] and table.array.shape == (0, len(table.columns)) for table in watcher.tables.values())
     with pytest.raises(ValueError, match="seen_gn_angles has shape"):
-        run.watchers.forward[0].restore({"seen_gn_angles": np.zeros((2, 7))})
+        watcher.restore({"seen_gn_angles": np.zeros((2, 7))})

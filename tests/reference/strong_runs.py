@@ -9,6 +9,7 @@ import main
 import run_strong
 from core.angles import angle, joint_angle
 from core.backend import select_backend
+from core.watcher import Watcher
 from core.workers import Workers
 from datasets.samples import Arrays
 from dfc.measures.angles import ssa_update
@@ -70,7 +71,7 @@ class RecordedDraws:
         return GivenNoise([layer[:, ~np.isnan(layer[0]).any(axis=-1)] for layer in drawn])
 
 
-class Kept:
+class Kept(Watcher):
     """A run that keeps the gradients, weights and losses of its batches; `loop` and `phase` are its subclass's."""
 
     def __init__(self):
@@ -79,6 +80,7 @@ class Kept:
     def run(self):
         """Train, and keep everything."""
         self.net = self.loop.learner.net
+        self.loop.watchers.append(self)
         for learner in self.loop.plan.learners:
             self.listen(learner)
         self.loop.run()
@@ -86,20 +88,18 @@ class Kept:
     def listen(self, learner):
         """Keep gradients and weights of every step of a learner."""
         step = learner.step
-        if learner is self.loop.learner:
-            learner.after.append(lambda batch: self.keep_gradients("forward", batch.gradients))
         for mover in (learner, getattr(learner, "feedback", None)):
             if hasattr(mover, "update") and not hasattr(mover.update, "kept"):
                 mover.update = self.keeping(mover.update)
 
-        def kept(inputs, target, place):
+        def kept(inputs, target, place, watch):
             if learner is self.loop.learner:
                 output = self.net.forward(inputs).r[-1]
                 self.losses.append(float(self.net.loss.value(output, target)))
                 if self.loop.learner.correct:
                     self.accuracies.append(int(self.loop.learner.correct(output, target)) / len(output))
             self.now = self.phase(place[0])[0]
-            step(inputs, target, place)
+            step(inputs, target, place, watch)
             self.keep(self.now)
             if self.now == "pre" and place[1] == self.loop.batches - 1:
                 fit = feedback_fit(self.net, self.net.forward(inputs), measures=("condition_gn",))
@@ -118,9 +118,9 @@ class Kept:
         kept.kept = True
         return kept
 
-    def keep_gradients(self, phase, gradients):
-        for index, gradient in enumerate(gradients):
-            self.steps.setdefault(f"{phase}_d{'Wb'[index % 2]}{index // 2}", []).append(gradient.copy())
+    def moved(self, report):
+        for index, gradient in enumerate(report.gradients):
+            self.steps.setdefault(f"forward_d{'Wb'[index % 2]}{index // 2}", []).append(gradient.copy())
 
     def keep(self, phase):
         for name, arrays in (("W", self.net.weights), ("b", self.net.biases), ("Q", self.net.feedback)):
@@ -128,7 +128,7 @@ class Kept:
                 self.steps.setdefault(f"{phase}_{name}{l}", []).append(array.copy())
 
 
-class Analytical:
+class Analytical(Watcher):
     """What is recorded of the analytical steady state during a run, with the published slips.
 
     The angle compares the update of an epoch's first batch with the gradient of its last one.
@@ -139,29 +139,31 @@ class Analytical:
 
     def watch(self):
         if "ndi_angles" in self.run:
-            self.run.loop.learner.watchers.append(self)
+            self.run.loop.watchers.append(self)
 
-    def __call__(self, batch):
-        learner, number = self.run.loop.learner, batch.place[1]
+    def batch(self, report):
+        if report.phase != "forward":
+            return
+        learner, number = self.run.loop.learner, report.place[1]
         net = learner.net
         if number == 0:
-            self.first = ssa_update(net, batch.activities, batch.target, self.options(), self.rates(learner, batch))
+            self.first = ssa_update(net, report.activities, report.target, self.options(), self.rates(learner, report))
         if number == self.run.batches - 1:
-            self.angles.append([angle(a, b) for a, b in zip(batch.gradients[::2], self.first[::2], strict=True)])
-            self.of_network.append(joint_angle(batch.gradients, self.first))
+            self.angles.append([angle(a, b) for a, b in zip(report.gradients[::2], self.first[::2], strict=True)])
+            self.of_network.append(joint_angle(report.gradients, self.first))
 
     def options(self):
         options, settings = self.run.loop.learner.options, self.run.settings
         return dfc_ssa.Options(options.target_stepsize, settings.alpha_di, options.learning_rule, aim=options.aim)
 
-    def rates(self, learner, batch):
+    def rates(self, learner, report):
         """Final rates; those of the single phase are low-passed."""
         options, settings = learner.options, self.run.settings
         if self.run.program != "dfc_single_phase":
-            return batch.results[0].steady.r
-        noise = self.run.loop.learner.noise(batch.place, 0)
-        wanted = output_target(learner.net, batch.activities, batch.target, options)
-        found = record(learner.net, batch.activities, wanted, options.controller, noise)
+            return report.results[0].steady.r
+        noise = self.run.loop.learner.noise(report.place, 0)
+        wanted = output_target(learner.net, report.activities, report.target, options)
+        found = record(learner.net, report.activities, wanted, options.controller, noise)
         return [low_passed(layer, settings.dt_di / settings.tau_f) for layer in found.r]
 
 

@@ -33,8 +33,12 @@ class Trace:
         copies = [[a.copy() for a in arrays] for arrays in (recorded.weights, recorded.biases, recorded.feedback)]
         self.net = FeedbackNetwork(*copies, recorded.activations, LOSSES[self.meta["loss"]])
         self.seen = []
-        shared = {"workers": Workers(), "watchers": [self.seen.append]}
+        shared = {"workers": Workers()}
         self.forward, self.feedback = self._forward(shared), self._feedback(shared)
+
+    def see(self, report, moved=False):
+        if not moved:
+            self.seen.append(report)
 
     def _forward(self, shared):
         meta = self.meta
@@ -90,7 +94,7 @@ class Trace:
                 seen["norm"] = joint_norm(self.feedback.gradients(self.net.forward(batch[0]), (0, step), batch[1]))
             for name, learner in (("train_feedback", self.feedback), ("train_forward", self.forward)):
                 if self.meta[name]:
-                    learner.step(*batch, (0, step))
+                    learner.step(*batch, (0, step), self.see)
                     seen[name] = self.seen.pop()
             yield step, seen
 

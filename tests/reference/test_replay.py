@@ -15,6 +15,7 @@ import pytest
 import main
 from core.backend import select_backend
 from core.initialisers import PUBLISHED_INITIALISERS
+from core.watcher import Watcher
 from core.workers import Workers
 from dfc.tasks import load_task
 from main import parse
@@ -102,8 +103,8 @@ class Memory:
 
     path = Path("memory")
 
-    def __init__(self):
-        self.listeners = []
+    def follow(self, watchers):
+        pass
 
     def save_series(self, series):
         self.series = series
@@ -118,8 +119,8 @@ class Memory:
         self.outcome = outcome["outcome"]
 
 
-class Replay:
-    """One recorded run and its repetition."""
+class Replay(Watcher):
+    """One recorded run and its repetition, and the losses of its forward passes."""
 
     def __init__(self, case):
         self.case = case
@@ -131,8 +132,12 @@ class Replay:
         loop = main.build_loop(self.settings, backend, self.task, Workers(1), self.draws, self.folder)
         self.net = loop.learner.net
         self.start = self.arrays()
-        loop.learner.watchers = [lambda batch: self.losses.append(float(self.net.loss.value(batch.activities.r[-1], batch.target)))]
+        loop.watchers.append(self)
         loop.run()
+
+    def batch(self, report):
+        if report.phase == "forward":
+            self.losses.append(float(self.net.loss.value(report.activities.r[-1], report.target)))
 
     def arrays(self):
         groups = {"W": self.net.weights, "b": self.net.biases, "Q": self.net.feedback}

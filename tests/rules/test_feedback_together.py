@@ -5,7 +5,7 @@ import pytest
 
 from core.backend import select_backend
 from core.workers import Workers
-from dfc.build import build_run
+from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.feedback_learning import Q_RULES
 from main import parse
@@ -60,7 +60,7 @@ FEEDBACK = {name: f"--fb_learning_rule={name}" for name in Q_RULES} | {
 def runs_of(flags, workers, precision="float64"):
     settings = parse([*COMMON.split(), *flags.split(), *["--single_precision"] * (precision == "float32")])
     backend = select_backend("numpy", 0, precision)
-    return [build_run(settings, backend, workers, Draws(seed, backend)) for seed in SEEDS]
+    return [build_system(settings, backend, workers, Draws(seed, backend)) for seed in SEEDS]
 
 
 def batches_of(run, step):
@@ -112,7 +112,8 @@ def test_feedback_weights_of_a_stack_learn_as_those_of_each_seed_alone(case, thr
 def test_the_cases_are_what_they_are_called(case):
     """Seeds of one stack differ in how many samples converge, so that each is corrected in its own way."""
     runs = runs_of(CASES[case], Workers())
-    found = [run.learner.look(*batch, (0, 0)).results[0].counts[0] for run, batch in zip(runs, batches_of(runs[0], 0), strict=True)]
+    pairs = zip(runs, batches_of(runs[0], 0), strict=True)
+    found = [run.learner.compute(*batch, (0, 0)).results[0].counts[0] for run, batch in pairs]
     assert min(found) < 9 and (len(set(map(int, found))) > 1 or case == "few samples")
 
 

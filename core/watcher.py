@@ -1,0 +1,46 @@
+"""What may follow a run: measurements, pictures, logs, conditions that end it."""
+
+
+class Watcher:
+    """Follows a run without changing it: the base of everything that measures, draws, logs or asks for an end.
+
+    The loop calls every method of every watcher, in the order of its list; a watcher overrides those that it needs.
+    """
+
+    def batch(self, report):
+        """Look at one batch; `report` is what the learner tells of it (dfc.learners.BatchReport)."""
+
+    def moved(self, report):
+        """Look at the same batch once more, after the update of the weights that the report is about."""
+
+    def row(self, net, epoch):
+        """Return {column: number} for the row of the series that is being made; columns that end in _loss must stay below
+        LARGEST_LOSS, or the run has diverged.
+
+        net    the network to measure
+        epoch  number of epochs that the row counts
+        """
+        return {}
+
+    def written(self, series):
+        """Look at the series, {column: list of numbers}, whenever it has been written."""
+
+    def stop(self, series):
+        """Return None, or a clause that says why to stop; asked after every whole epoch."""
+
+    def flush(self):
+        """Hand over to the disk what was written; called before every checkpoint."""
+
+    def close(self):
+        """Close what is open; called when the folder of the run is closed."""
+
+    def summary(self):
+        """Return {entry: value} for the summary of the run (dfc.measures.summary)."""
+        return {}
+
+    def state(self):
+        """Return {name: array} for the checkpoint; names of what was only measured begin with "seen_"."""
+        return {}
+
+    def restore(self, named):
+        """Continue from a checkpoint, {name: host array}; names that are missing start empty."""

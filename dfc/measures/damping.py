@@ -1,0 +1,88 @@
+"""The search for the damping of the minimum-norm updates that --gn_damping_hpsearch asks for (dfc.md G.10)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.angles import angle
+from core.files import write_text
+from core.watcher import Watcher
+from dfc.measures.angles import gnt_update
+from dfc.measures.observation import to_floats
+
+DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)  # the values that are tried
+SEARCH_AFTER = 3  # epochs
+
+
+class SearchThenStop(Watcher):
+    """Searches gn_damping after the third epoch, in one pass in file order without updates, and ends the run.
+
+    Writes optimal_gnt_damping_constant.txt and the summary entry gn_damping_values.
+    """
+
+    def __init__(self, settings, system, samples, folder):
+        self.settings, self.learner, self.samples, self.folder = settings, system.learner, samples, folder
+        self._passed = system.plan.passes(SEARCH_AFTER)
+        self._found = {}
+
+    def stop(self, series):
+        if len(series["epoch"]) != SEARCH_AFTER:
+            return None
+        found = search_damping(self.learner.net, self._logged_batches())
+        write_text(self.folder / "optimal_gnt_damping_constant.txt", found.text)
+        self._found = {"gn_damping_values": found.best}
+        return f"as --gn_damping_hpsearch asks: {found.best:g} is best, see optimal_gnt_damping_constant.txt"
+
+    def summary(self):
+        return self._found
+
+    def _logged_batches(self):
+        size = self.settings.batch_size
+        for number in range(0, -(-len(self.samples) // size), self.settings.log_interval):
+            batch = self.samples.batch(slice(number * size, (number + 1) * size))
+            yield self.learner.compute(*batch, (self._passed, number))
+
+
+@dataclass(frozen=True)
+class DampingSearch:
+    """What `search_damping` found.
+
+    dampings  the values tried
+    angles    mean angles in degrees, (dampings, layers)
+    best      the damping of the smallest mean over the layers; by_layer, that of each layer alone
+    """
+
+    dampings: tuple
+    angles: np.ndarray
+    best: float
+    by_layer: tuple
+
+    @property
+    def text(self):
+        """The table, the best damping and those of the layers, for optimal_gnt_damping_constant.txt."""
+        layers = range(len(self.by_layer))
+        lines = ["damping " + " ".join(f"layer_{l}" for l in layers)]
+        lines += [f"{gamma:g} " + " ".join(f"{a:.6f}" for a in row) for gamma, row in zip(self.dampings, self.angles, strict=True)]
+        return "\n".join([*lines, f"best {self.best:g}", "best_by_layer " + " ".join(f"{gamma:g}" for gamma in self.by_layer), ""])
+
+
+def search_damping(net, batches, dampings=DAMPINGS):
+    """The damping whose minimum-norm updates lie closest to those of the rule (dfc.md G.10).
+
+    Angles are those of the linear update with feedforward rates, each layer's mean over the batches; an angle that is not a
+    number, as of an update that is zero, counts in no mean.
+
+    net       FeedbackNetwork, which stays as it is
+    batches   iterable of dfc.learners.BatchReport, at least one: the logged batches of one pass without updates
+    dampings  values to try, each >= 0
+    Returns   DampingSearch
+    """
+    step, found = 2 if net.biases else 1, []
+    for batch in batches:
+        updates = [gnt_update(net, batch.activities, batch.target, gamma) for gamma in dampings]
+        angles = [[angle(a, b) for a, b in zip(batch.gradients[::step], update[::step], strict=True)] for update in updates]
+        found.append(list(to_floats(dict(enumerate(angles))).values()))
+    means = np.ma.masked_invalid(found).mean(axis=0)
+    best = dampings[int(means.mean(axis=1).filled(np.inf).argmin())]
+    by_layer = tuple(dampings[int(column.argmin())] for column in means.filled(np.inf).T)
+    return DampingSearch(tuple(dampings), means.filled(np.nan), best, by_layer)

@@ -1,0 +1,193 @@
+"""One batch as the measurements of dfc.measures.table see it, and the functions of it that the table names.
+
+Layers count from 0 in the code; the published names and tags count from 1.
+"""
+
+from functools import cached_property
+
+from core.angles import angle, joint_angle
+from core.backend import array_module, to_host
+from core.workers import shares
+from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
+from dfc.measures.feedback_diagnostics import feedback_fit
+from dfc.measures.stability import activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
+from dfc.simulation import simulate
+from dfc.teaching import output_target
+
+
+class Observation:
+    """A batch and what several measurements need of it, each computed once and on first use.
+
+    settings  dfc.settings.Settings
+    learner   dfc.learners.ForwardLearner, whose network is measured
+    report    dfc.learners.BatchReport
+    """
+
+    def __init__(self, settings, learner, report):
+        self.settings, self.net, self.options, self.noise = settings, learner.net, learner.options, learner.noise
+        self.report, self.activities, self.target = report, report.activities, report.target
+
+    @cached_property
+    def rates(self):
+        """The rates at rest, L arrays (n, n_l)."""
+        return joined(self.report.results, lambda steady: steady.r)
+
+    @property
+    def own(self):
+        """The update of the rule: its gradients, clipped."""
+        return self.report.gradients
+
+    @cached_property
+    def bp(self):
+        """The update of backpropagation."""
+        return bp_update(self.net, self.activities, self.target)
+
+    @cached_property
+    def gn(self):
+        """The damped Gauss-Newton update."""
+        return gn_update(self.net, self.activities, self.target, self.settings.gn_damping)
+
+    @cached_property
+    def gnt_at_rest(self):
+        """The minimum-norm update with presynaptic rates at rest."""
+        return self._minimum_norm(self.rates)
+
+    @cached_property
+    def gnt_feedforward(self):
+        """The minimum-norm update with presynaptic rates of the feedforward pass."""
+        return self._minimum_norm(None)
+
+    def _minimum_norm(self, rates):
+        s = self.settings
+        return gnt_update(self.net, self.activities, self.target, s.gn_damping, s.use_nonlinear_gnt, rates)
+
+    @property
+    def gnt(self):
+        """The minimum-norm update that --use_ss_gnt chooses; rules without control have no rates at rest."""
+        at_rest = self.settings.use_ss_gnt and self.settings.rule.controlled
+        return self.gnt_at_rest if at_rest else self.gnt_feedforward
+
+    @cached_property
+    def ndi(self):
+        """The update of DFC-SSA with the presynaptic rates of the rule under study."""
+        return ssa_update(self.net, self.activities, self.target, self.settings, self.rates)
+
+    @cached_property
+    def fit(self):
+        """{measure: how well the feedback weights fit the Jacobian} of what the flags ask for, see feedback_fit."""
+        s = self.settings
+        asked = {
+            "condition_gn": s.save_condition_gn or s.compute_gn_condition_init,
+            "jac_transpose": s.save_jac_t_angle,
+            "jac_pinv": s.save_jac_pinv_angle,
+        }
+        return feedback_fit(self.net, self.activities, s.gn_damping, [name for name, flag in asked.items() if flag])
+
+    @cached_property
+    def eigenvalues(self):
+        """The largest real parts (n,) per stability matrix, at rest, after samples that did not converge were put back."""
+        return self._eigenvalues(joined(self.report.results, lambda steady: steady.v))
+
+    @cached_property
+    def eigenvalues_before_correction(self):
+        """The largest real parts (n,) per stability matrix, before samples that did not converge were put back."""
+        return self._eigenvalues(before_correction(self.net, self.report, self.options, self.noise))
+
+    def _eigenvalues(self, voltages):
+        s = self.settings
+        found = largest_eigenvalues(self.net, voltages, s.alpha_di, s.time_constant_ratio, s.k_p)
+        return [array_module(*voltages).asarray(values) for values in found.values()]
+
+    @cached_property
+    def norms(self):
+        """The norms of the activities (n,), see activity_norms."""
+        return list(activity_norms(self.activities).values())
+
+    @cached_property
+    def deviations(self):
+        """One array (n,): how much the norms of a sample differ between layers."""
+        return [deviation_of_norms(self.activities)]
+
+
+def weight_angles(one, other):
+    """Return the function that measures the angle per layer between the weights of two updates, named as in Observation."""
+    return lambda seen: _angles(seen, one, other, 0)
+
+
+def bias_angles(one, other):
+    """Return the function that measures the angle per layer between the biases of two updates."""
+    return lambda seen: _angles(seen, one, other, 1)
+
+
+def _angles(seen, one, other, which):
+    step = 2 if seen.net.biases else 1
+    pairs = zip(getattr(seen, one)[which::step], getattr(seen, other)[which::step], strict=True)
+    return [angle(a, b) for a, b in pairs]
+
+
+def network_angle(one, other):
+    """Return the function that measures the angle between two updates of all parameters together."""
+    return lambda seen: [joint_angle(getattr(seen, one), getattr(seen, other))]
+
+
+def means(name):
+    """Return the function that takes the mean over the batch of each array in a list of an Observation."""
+    return lambda seen: [each.mean() for each in getattr(seen, name)]
+
+
+def spreads(name):
+    """Return the function that takes the standard deviation over the batch of each array in a list of an Observation."""
+    return lambda seen: [each.std() for each in getattr(seen, name)]
+
+
+def fit(measure):
+    """Return the function that measures one of feedback_diagnostics.MEASURES."""
+    return lambda seen: [seen.fit[measure]]
+
+
+def nullspace_shares(seen):
+    """Measure the share of each weight update in the null space of the output's Jacobian."""
+    return nullspace_ratios(seen.net, seen.activities, seen.own)
+
+
+def distance(seen):
+    """Measure the relative distance of the output at rest from that of DFC-SSA, the mean over the batch."""
+    output = joined(seen.report.results, lambda steady: steady.r[-1:])[0]
+    options = seen.options
+    return [distance_to_ssa(seen.net, seen.activities, seen.target, output, options, seen.settings.alpha_di)]
+
+
+def joined(results, layers):
+    """Concatenate what the parts of a batch have: `layers(steady state)` is a list of arrays per part."""
+    arrays = zip(*(layers(result.steady) for result in results), strict=True)
+    return [array_module(*each).concatenate(each) for each in arrays]
+
+
+def parts_as_taught(net, report, options, noise):
+    """Yield (activities, output target, noise) of each part of the batch that the rule worked on by itself.
+
+    Noise belongs to a part: that of other parts would be another noise.
+    """
+    for number, rows in enumerate(shares(report.activities.count, len(report.results))):
+        part = report.activities.part(rows)
+        target = output_target(net, part, report.target[rows], options)
+        yield part, target, noise and noise(report.place, number)
+
+
+def before_correction(net, report, options, noise):
+    """Return v^S at the last time point, L arrays (n, n_l), before samples that did not converge fall back.
+
+    The rule does not keep them: where any may have fallen back, the batch is simulated once more, with the same noise.
+    """
+    if options.include_non_converged_samples:
+        return joined(report.results, lambda steady: steady.v)
+    parts = parts_as_taught(net, report, options, noise)
+    found = [simulate(net, part, target, options.controller, own_noise).vs for part, target, own_noise in parts]
+    return [array_module(*each).concatenate(each) for each in zip(*found, strict=True)]
+
+
+def to_floats(named):
+    """Turn {name: 0-d arrays} into {name: Python floats}, with one transfer from the device."""
+    arrays = [array for each in named.values() for array in each]
+    numbers = iter(to_host(array_module(*arrays).stack(arrays)).tolist())
+    return {name: [next(numbers) for _ in each] for name, each in named.items()}
