@@ -4,16 +4,18 @@ They need matplotlib, which is imported on first use.
 """
 
 import datetime
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from core.backend import to_host
+from core.backend import array_module, to_host
 from core.drawing import default_style, new_figure
 from core.watcher import Watcher
 from dfc.controller import norms
+from dfc.measures.observation import parts_as_taught
 from dfc.measures.table import FORWARD
-from dfc.simulation import record
+from dfc.simulation import Trajectory, record
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import initial_error, output_target
 
@@ -51,15 +53,28 @@ class DynamicsPlot(Watcher):
         if report.phase != FORWARD or number or epoch % self.interval:
             return
         net, activities, options = self.learner.net, report.activities, self.learner.options
+        trajectory = taught_trajectory(net, report, options, self.learner.noise)
         move = initial_error(net, activities, report.target, options)
         rest = analytical_steady_state(net, activities, move, options.controller.alpha) if self.compare else None
         wanted = output_target(net, activities, report.target, options)
-        noise = self.learner.noise(report.place, 0) if options.controller.sigma is not None else None
-        trajectory = record(net, activities, wanted, options.controller, noise)
         time = datetime.datetime.now().strftime("%Y_%m_%d__%H_%M_%S_%f")
         with default_style():
             figure = draw_dynamics(trajectory, activities, wanted, rest)
             figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
+
+
+def taught_trajectory(net, report, options, noise):
+    """Simulate a batch once more, part by part as the rule did, with the same noise; returns the Trajectory of all samples."""
+    parts = parts_as_taught(net, report, options, noise)
+    found = [record(net, part, target, options.controller, own_noise) for part, target, own_noise in parts]
+    return Trajectory(*(_side_by_side([getattr(each, field.name) for each in found]) for field in fields(Trajectory)))
+
+
+def _side_by_side(parts):
+    """Join arrays (T, n, …) of several parts of a batch, or lists of them, along the samples."""
+    if isinstance(parts[0], list):
+        return [_side_by_side(layer) for layer in zip(*parts, strict=True)]
+    return array_module(*parts).concatenate(parts, axis=1)
 
 
 def draw_dynamics(trajectory, activities, target, rest=None):

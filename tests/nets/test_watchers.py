@@ -12,6 +12,7 @@ from dfc.draws import Draws
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import before_correction, joined
+from dfc.measures.pictures import taught_trajectory
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.measures.summary import NOT_YET, Frame
 from dfc.measures.watchers import Measurements
@@ -277,6 +278,21 @@ def test_voltages_before_the_correction(rule, flags):
             np.testing.assert_array_equal(at_rest[l], feedforward[l])
             assert np.abs(before[l] - feedforward[l]).max() > 1e-6
     np.testing.assert_allclose(run.vectors()["max_eig_bcn_mean"], [each.mean() for each in values.values()], rtol=1e-9)
+
+
+@pytest.mark.parametrize("flags", ((), ("--noisy_dynamics",)), ids=("", "noisy"))
+@pytest.mark.parametrize("rule", (SS, CONT), ids=("DFC-SS", "DFC"))
+def test_drawn_dynamics_are_those_that_taught(rule, flags):
+    """Noise belongs to parts of 4 samples here: with that of the first part for all 7, the last three would end elsewhere."""
+    _, run = build(*rule, *flags, "--include_non_converged_samples")
+    learner = run.learner
+    report = learner.compute(*batch(0), (1, 0))
+    trajectory = taught_trajectory(learner.net, report, learner.options, learner.noise)
+    taught = joined(report.results, lambda steady: steady.v)
+    for l in range(3):
+        assert trajectory.vs[l].shape[:2] == (30, 7)
+        np.testing.assert_allclose(trajectory.vs[l][-1], taught[l], rtol=1e-13, atol=1e-13)
+    assert trajectory.u.shape == (30, 7, 3) and trajectory.errors.shape == (30, 7)
 
 
 def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_an_epoch():
