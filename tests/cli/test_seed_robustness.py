@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import main
 import run_seed_robustness as script
+from configs import load, to_argv
 from dfc.measures.summary import summarise, write_summary
 from sweeps import script as sweeping
 from sweeps.processes import Interrupted
@@ -121,6 +123,27 @@ def whole(tiny, tmp_path_factory):
     done = sweep(tiny, place, *TWO)
     assert (done.returncode, done.stderr) == (0, "")
     return place / "logs/seed_robustness", done.stdout
+
+
+STRONG = (  # the published command of Strong-DFC on tiny data
+    "--config_module=configs.strong_dfc.mnist_strong_dfc", "--dataset=student_teacher", "--output_activation=linear",
+    "--size_input=6", "--size_hidden=[7, 5]", "--size_output=3", "--num_train=24", "--num_test=12", "--num_val=10",
+    "--batch_size=8", "--epochs=2", "--tmax_di=20", "--tmax_di_fb=20",
+)  # fmt: skip
+
+
+def test_seeds_of_strong_dfc_are_the_runs_of_main(tiny, tmp_path):
+    done = sweep(tiny, tmp_path, *STRONG, "--nb_seeds=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    _, *rows = read(tmp_path / "logs/seed_robustness/default.csv")
+    config = to_argv(load(STRONG[0].partition("=")[2]))
+    for row, seed in zip(rows, script.draw_seeds(2, 0), strict=False):
+        alone = tmp_path / f"alone {seed}"
+        own = (f"--random_seed={seed}", f"--out_dir={alone}", "--threads=1", "--quiet")
+        assert main.main([*config, *STRONG[1:], *own]) == 0
+        assert json.loads((alone / "config.json").read_text())["settings"]["network_type"] == "Strong-DFC"
+        assert row[1:-1] == [repr(value) for value in (seed, *(summary(alone)[column] for column in REGRESSION[1:]))]
+    assert rows[0][2] != rows[1][2] and [row[-1] for row in rows] == ["finished", "finished", "", ""]
 
 
 def test_each_seed_has_a_folder_and_a_row_with_all_digits(whole):
