@@ -166,9 +166,7 @@ def solve_gram(off, diagonal, rows, most_products=16):
     goal = rows.shape[-1] * float(array_module(rows).finfo(rows.dtype).eps) ** 2
     scale = 1.0 / diagonal
     solution = rows * scale
-    norms = _row_products(rows, solution)
-    # The solution of a row of zeros is zero.
-    norms += norms == 0.0
+    norms = _nonzero(_row_products(rows, solution))
     residual = -(solution @ off)
     direction = residual * scale
     product = _row_products(residual, direction)

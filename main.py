@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
 
     start()
 
+import contextlib
 import datetime
 import shlex
 
@@ -49,12 +50,20 @@ def train(settings):
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
+    with machine(settings) as (backend, workers, draws):
+        return _train(settings, backend, workers, draws)
+
+
+@contextlib.contextmanager
+def machine(settings):
+    """Yield what a run computes with: (Backend, Workers, Draws).  Raises UserError where something is missing."""
     check_packages(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
     draws = Draws(settings.random_seed, backend)
-    with Workers(threads) as workers:  # also for the teacher's products, whose rounding must not depend on BLAS's own threads
-        return _train(settings, backend, workers, draws)
+    # also for the teacher's products, whose rounding must not depend on BLAS's own threads
+    with Workers(threads) as workers:
+        yield backend, workers, draws
 
 
 def _train(settings, backend, workers, draws):
@@ -83,17 +92,13 @@ def task_of(settings, backend, draws):
 
 def rehearse(settings):
     """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
-    check_packages(settings)
-    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
-    threads = (settings.threads or default_count()) if backend.device is None else 1
-    draws = Draws(settings.random_seed, backend)
-    with Workers(threads) as workers:
+    with machine(settings) as (backend, workers, draws):
         task = task_of(settings, backend, draws)
         system = build_system(settings, backend, workers, draws)
         schedule, watchers = schedule_of(settings, system.plan), [Evaluation(settings, task, workers)]
         loop = Loop(system.learner, task.train, schedule, watchers, None, quiet=settings.quiet, plan=system.plan)
         folder = settings.out_dir or "a new one in logs/runs, named after the time"
-        about = [f"{backend.describe()}, threads: {threads}", *(f"note: {note}" for note in settings.notes)]
+        about = [f"{backend.describe()}, threads: {workers.count}", *(f"note: {note}" for note in settings.notes)]
         about += ["angles are measured too, in time that is not counted here"] * settings.angles_wanted
         rehearsal.tell([folder], settings.args | settings.successor_flags | own_settings(settings), loop, about)
     return 0

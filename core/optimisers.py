@@ -49,17 +49,17 @@ class Optimiser:
         for index, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
             for part in self._blocks[index]:
                 size, shape = p[part].size, p[part].shape
-                self._update(index, part, gradient, [s[:size].reshape(shape) for s in self._scratch])
+                self.update(index, part, gradient, [s[:size].reshape(shape) for s in self._scratch])
 
     def advance(self):
         """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""
         self.steps += 1
 
-    def update(self, index, part, gradient):
-        """Update the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient."""
-        self._update(index, part, gradient)
+    def update(self, index, part, gradient, scratch=None):
+        """Update the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient.
 
-    def _update(self, index, part, gradient, scratch=None):
+        scratch  arrays like the part, as many as in self._scratch, to be overwritten; None: new ones
+        """
         p, g = self.parameters[index][part], gradient[part]
         xp = array_module(p)
         scratch = scratch or [xp.empty_like(p) for _ in self._scratch]
@@ -179,13 +179,13 @@ class Adam(Optimiser):
         xp.divide(m, out, out=out)
         out *= rate
 
-    def _update(self, index, part, gradient, scratch=None):
+    def update(self, index, part, gradient, scratch=None):
         p, g, (m, v) = self.parameters[index][part], gradient[part], (moment[part] for moment in self._moments[index])
         if kernels.fuses(p) and g.flags.c_contiguous:
             rate, epsilon = self._constants(index)
             kernels.adam(p, g, m, v, self.beta1, self.beta2, epsilon, rate, self.weight_decay)
         else:
-            super()._update(index, part, gradient, scratch)
+            super().update(index, part, gradient, scratch)
 
     def _constants(self, index):
         """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""

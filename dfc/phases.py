@@ -75,17 +75,12 @@ def joint_settings(flags, phase):
 
     phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of W
     """
-    suffix = "" if phase == "forward" else "_fb"
-    published = phase != "pretraining" or "filter_constants" in flags["defects"]
+    suffix, before = "" if phase == "forward" else "_fb", phase == "pretraining"
+    published = not before or "filter_constants" in flags["defects"]
     dt, tau_v = (flags[name if published else f"{name}_fb"] for name in ("dt_di", "time_constant_ratio"))
-    controller = {
-        "forward": lambda: forward_controller(flags, joint=True),
-        "pretraining": lambda: feedback_controller(flags, phase, joint=True),
-        "extra": lambda: forward_controller(flags, joint=True),
-    }[phase]()
-    held = phase == "pretraining" and flags["pretrain_without_controller"]
+    held = before and flags["pretrain_without_controller"]
     return FeedbackSettings(
-        controller,
+        feedback_controller(flags, phase, joint=True) if before else forward_controller(flags, joint=True),
         flags[f"sigma{suffix}"],
         flags["alpha_di"],
         sigma_output=flags["sigma_output_fb" if suffix else "output_sigma"],

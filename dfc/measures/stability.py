@@ -67,8 +67,9 @@ def _block_matrix(upper_left, upper_right, lower_left, lower_right):
 def largest_eigenvalues(net, v, alpha, tau_v, k_p):
     """{name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
 
-    A matrix of N + n_L rows a sample, one after the other on the host: there is no such routine for a GPU.  Of a matrix that is far
-    from normal, as a deep one is, single eigenvalues may be rounded by much more than eps (eps^(1/L) for a defective one).
+    Each sample has a matrix of N + n_L rows; they are solved one after the other on the host, as there is no such routine for a
+    GPU.  If a matrix is far from normal, as that of a deep network is, single eigenvalues may be rounded by much more than eps
+    (eps^(1/L) for a defective one).
     """
     found = []
     for rows in net.blocks(len(v[-1]), 4 * (sum(net.sizes) + net.sizes[-1]) ** 2):

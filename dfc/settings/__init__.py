@@ -179,7 +179,7 @@ def _read_rates(values, text):
         if len(entries) not in (1, layers):
             raise UsageError(f"--{name}={text[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
     if len(epsilons) > 1 and len(rates) == 1:
-        raise UsageError(f"--epsilon={text['epsilon']}: one number a layer needs an --lr with one number a layer")
+        raise UsageError(f"--epsilon={text['epsilon']}: one number per layer needs an --lr with one number per layer")
     if values["normalize_lr"] and (values["rule"].controlled or PROTOCOLS[values["protocol"]].normalize_all):
         rates = tuple(rate / values["target_stepsize"] for rate in rates)
         if max(rates) == float("inf"):
