@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
     start()
 
 import contextlib
+import dataclasses
 import datetime
 import shlex
 
@@ -22,14 +23,15 @@ import numpy as np
 from core import backend as backends
 from core import rehearsal
 from core.options import UsageError
-from core.outcomes import EXIT_DIVERGED, run_program, run_to_an_outcome
+from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
 from core.paths import make_numbered
 from core.recording import provenance
+from core.seeds import check_memory, parse_seeds, say_of
 from core.signals import StopRequest
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
 from dfc import settings as command_line
-from dfc.build import build_system
+from dfc.build import build_system, bytes_of_a_run
 from dfc.draws import Draws
 from dfc.evaluation import Evaluation
 from dfc.measures.summary import SummaryFolder
@@ -50,35 +52,70 @@ def train(settings):
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
-    with machine(settings) as (backend, workers, draws):
-        return _train(settings, backend, workers, draws)
+    (ended,) = train_seeds(settings)
+    return ended
+
+
+def train_seeds(settings):
+    """The same of every seed of a command line: [(outcome, folder), …]."""
+    with machine(settings) as (backend, workers):
+        memory, runs = memory_of(settings, backend), runs_of(settings)
+        draws = [Draws(each.random_seed, backend) for each in runs]
+        tasks = tasks_of(runs, backend, draws)
+        runs = placed(runs, run_folder(settings))
+        folders = [SummaryFolder(each.out_dir, result_settings(each), each.args, not each.rule.reference) for each in runs]
+        with contextlib.ExitStack() as opened:
+            for folder in folders:
+                opened.callback(folder.close)
+                folder.open(settings.load, settings.load_or_start, settings.overwrite)
+            tell(settings, folders, backend, workers.count, memory)
+            loops = [
+                build_loop(each, backend, task, workers, own_draws, folder, say_of(each.random_seed) if each.seeds else say)
+                for each, task, own_draws, folder in zip(runs, tasks, draws, folders, strict=True)
+            ]
+            records = [provenance(backend, workers.count, recorded(each, backend, workers)) for each in runs]
+            return list(zip(run_to_outcomes(loops, folders, records, give_up), folders, strict=True))
 
 
 @contextlib.contextmanager
 def machine(settings):
-    """Yield what a run computes with: (Backend, Workers, Draws).  Raises UserError where something is missing."""
+    """Yield what runs compute with: (Backend, Workers).  Raises UserError where something is missing."""
     check_packages(settings)
     backend = backends.select_backend(settings.backend, settings.device, settings.precision)
     threads = (settings.threads or default_count()) if backend.device is None else 1
-    draws = Draws(settings.random_seed, backend)
     # also for the teacher's products, whose rounding must not depend on BLAS's own threads
     with Workers(threads) as workers:
-        yield backend, workers, draws
+        yield backend, workers
 
 
-def _train(settings, backend, workers, draws):
-    task = task_of(settings, backend, draws)
-    folder = SummaryFolder(run_folder(settings), result_settings(settings), settings.args, timed=not settings.rule.reference)
-    try:
-        folder.open(settings.load, settings.load_or_start, settings.overwrite)
-        tell(settings, folder, backend, workers.count)
-        loop = build_loop(settings, backend, task, workers, draws, folder)
-        own = own_settings(settings) | {"data_dir": settings.data_dir}
-        own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
-        every = settings.args | settings.successor_flags | own
-        return run_unless_singular(loop, folder, provenance(backend, workers.count, every)), folder
-    finally:
-        folder.close()
+def runs_of(settings):
+    """The Settings of every run of a command line, one per seed."""
+    return [changed(settings, random_seed=seed) for seed in parse_seeds(settings.seeds)] if settings.seeds else [settings]
+
+
+def placed(runs, folder):
+    """The Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
+    if not runs[0].seeds:
+        return [dataclasses.replace(runs[0], out_dir=folder)]
+    return [changed(each, out_dir=str(Path(folder, f"seed_{each.random_seed}"))) for each in runs]
+
+
+def changed(settings, **flags):
+    """The Settings with other values of some flags, as if these had been given."""
+    return dataclasses.replace(settings, **flags, args=settings.args | flags)
+
+
+def memory_of(settings, backend):
+    """A sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do not fit."""
+    return check_memory(len(runs_of(settings)), bytes_of_a_run(settings, backend), backend, f"--seeds={settings.seeds}")
+
+
+def tasks_of(runs, backend, draws):
+    """The samples of every run, which all share where they do not depend on the seed."""
+    first = task_of(runs[0], backend, draws[0])
+    own = runs[0].task == "regression" or split_of(runs[0], draws[0])
+    others = zip(runs[1:], draws[1:], strict=True)
+    return [first, *(task_of(each, backend, own_draws) if own else first for each, own_draws in others)]
 
 
 def task_of(settings, backend, draws):
@@ -92,15 +129,20 @@ def task_of(settings, backend, draws):
 
 def rehearse(settings):
     """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
-    with machine(settings) as (backend, workers, draws):
-        task = task_of(settings, backend, draws)
-        system = build_system(settings, backend, workers, draws)
-        schedule, watchers = schedule_of(settings, system.plan), [Evaluation(settings, task, workers)]
+    with machine(settings) as (backend, workers):
+        memory = memory_of(settings, backend)
+        runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
+        first, draws = runs[0], Draws(runs[0].random_seed, backend)
+        task = task_of(first, backend, draws)
+        system = build_system(first, backend, workers, draws)
+        schedule, watchers = schedule_of(first, system.plan), [Evaluation(first, task, workers)]
         loop = Loop(system.learner, task.train, schedule, watchers, None, quiet=settings.quiet, plan=system.plan)
-        folder = settings.out_dir or "a new one in logs/runs, named after the time"
-        about = [f"{backend.describe()}, threads: {workers.count}", *(f"note: {note}" for note in settings.notes)]
+        about = [f"{backend.describe()}, threads: {workers.count}{memory}"]
+        about += ["what follows is about the first seed alone"] * bool(memory)
+        about += [f"note: {note}" for note in settings.notes]
         about += ["angles are measured too, in time that is not counted here"] * settings.angles_wanted
-        rehearsal.tell([folder], settings.args | settings.successor_flags | own_settings(settings), loop, about)
+        options = first.args | first.successor_flags | own_settings(first)
+        rehearsal.tell([each.out_dir for each in runs], options, loop, about)
     return 0
 
 
@@ -109,12 +151,11 @@ def schedule_of(settings, plan):
     return Schedule(0 if ends_early else settings.epochs, settings.batch_size, first_batches=settings.first_batches)
 
 
-def run_unless_singular(loop, folder, record):
-    """As run_to_an_outcome; equations that cannot be solved, which a CPU reports and a GPU answers with NaN, end the run too."""
-    try:
-        return run_to_an_outcome(loop, folder, record)
-    except np.linalg.LinAlgError as error:
+def give_up(loop, error):
+    """The outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others are raised."""
+    if isinstance(error, np.linalg.LinAlgError):
         return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
+    raise error
 
 
 def split_of(settings, draws):
@@ -122,7 +163,7 @@ def split_of(settings, draws):
     return draws.split if PROTOCOLS[settings.protocol].seeded_split and "seeded_split" in settings.defects else None
 
 
-def build_loop(settings, backend, task, workers, draws, folder):
+def build_loop(settings, backend, task, workers, draws, folder, report=say):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     system = build_system(settings, backend, workers, draws)
     watchers = build_watchers(settings, system, task, workers, folder.path)
@@ -130,11 +171,14 @@ def build_loop(settings, backend, task, workers, draws, folder):
     if settings.start_from is not None:
         load_weights(system.learner.net, settings.start_from)
     schedule = schedule_of(settings, system.plan)
-    return Loop(system.learner, task.train, schedule, watchers, folder, quiet=settings.quiet, plan=system.plan)
+    return Loop(system.learner, task.train, schedule, watchers, folder, report, settings.quiet, system.plan)
 
 
 def run_folder(settings):
-    """The folder of a run; without --out_dir a new one named after the time, made at once.  Raises UsageError, FileError."""
+    """The folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
+
+    Raises  UsageError, FileError
+    """
     if settings.out_dir is not None:
         return Path(settings.out_dir)
     if settings.load:
@@ -157,11 +201,18 @@ def own_settings(settings):
     return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
 
 
-def tell(settings, folder, backend, threads):
+def recorded(settings, backend, workers):
+    """{option: value} of all options of a run, for config.json."""
+    own = own_settings(settings) | {"data_dir": settings.data_dir}
+    own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
+    return settings.args | settings.successor_flags | own
+
+
+def tell(settings, folders, backend, threads, memory):
     """Say where the results go and what is special about the settings."""
     if not settings.quiet:
-        note = f" ({backend.note})" if backend.note else ""
-        say(f"{folder.path}\n{settings.rule.name} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}")
+        paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
+        say(f"{paths}\n{settings.rule.name} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
     for note in () if settings.quiet else settings.notes:
         print(f"main.py: note: {note}", file=sys.stderr)
 
@@ -170,36 +221,44 @@ def main(argv=None):
     """Run one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
-        settings = parse(argv)
-        if settings.dry_run:
-            return rehearse(settings)
-        outcome, folder = train(settings)
-        with StopRequest():  # the run is over: a signal changes nothing any more
-            return conclude(outcome, folder.path)
+        return carry_out(parse(argv))
 
     return run_program("main.py", run)
 
 
-def conclude(outcome, path):
-    """Tell how the run ended; returns the exit status."""
+def carry_out(settings):
+    """Train as the settings say and tell how it ended, or only tell what it would be; returns the exit status."""
+    if settings.dry_run:
+        return rehearse(settings)
+    ended = train_seeds(settings)
+    with StopRequest():  # the runs are over: a signal changes nothing any more
+        who = [f"seed {seed}: " for seed in parse_seeds(settings.seeds)] if settings.seeds else [""]
+        return max(conclude(outcome, folder.path, each) for each, (outcome, folder) in zip(who, ended, strict=True))
+
+
+def conclude(outcome, path, who=""):
+    """Tell how a run ended; returns the exit status.
+
+    who  what every sentence begins with
+    """
     kind = outcome["outcome"]
     if kind == "finished":
         shown = [f"test accuracy {100 * outcome['acc_test']:.2f} %"] if "acc_test" in outcome else []
         shown += [f"test loss {outcome['loss_test']:.6g}"] if "loss_test" in outcome else []
-        say(f"finished {outcome['epochs']} epochs: {', '.join(shown) or 'W was not trained'}; results in {path}")
+        say(f"{who}finished {outcome['epochs']} epochs: {', '.join(shown) or 'W was not trained'}; results in {path}")
         return 0
     if kind == "stopped":
-        say(f"stopped after epoch {outcome['epoch']}: {outcome.get('reason')}; results in {path}")
+        say(f"{who}stopped after epoch {outcome['epoch']}: {outcome.get('reason')}; results in {path}")
         return 0
     if kind == "interrupted":
-        again = shlex.quote(f"--out_dir={path}") + " --load"
-        say(f"interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; {again} continues it")
+        again = "the same command with --load" if who else shlex.quote(f"--out_dir={path}") + " --load"
+        say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; {again} continues it")
         return 128 + outcome["signal"]
     what = {
         "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",
         "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
     }[kind].format_map({"reason": kind} | outcome)
-    print(f"main.py: {what}. What was saved before stays in {path}", file=sys.stderr)
+    print(f"main.py: {who}{what}. What was saved before stays in {path}", file=sys.stderr)
     return EXIT_DIVERGED
 
 

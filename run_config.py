@@ -44,6 +44,8 @@ def run(config_module=CONFIG_MODULE, overrides=None):
     settings = program.parse(to_argv(load(config_module) | (overrides or {})))
     if settings.dry_run:
         raise UsageError("--dry_run: gives no summary; run_config.main tells what a run would be")
+    if settings.seeds:
+        raise UsageError(f"--seeds={settings.seeds}: gives several summaries; run_config.main trains several seeds")
     outcome, folder = program.train(settings)
     program.conclude(outcome, folder.path)
     if outcome["outcome"] == "interrupted":

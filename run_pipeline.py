@@ -35,7 +35,7 @@ CONFIG_MODULE = "configs.pipeline_configs.mnist"
 OWN_NAMES = (".", "..", RESULTS, generic.FOLDER, fig_s1.FOLDER, TABLE, RECORD)
 LONGEST_NAME = 150  # bytes, so that <key>_<name>.npy is a legal file name
 CONTINUED = "runs in --folder are continued anyway, finished ones only read"
-RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED}
+RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "all runs have one seed, that of --random_seed"}
 RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
 
 

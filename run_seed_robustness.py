@@ -44,6 +44,7 @@ REGRESSION_COLUMNS = (
 CONTINUED = "interrupted runs are continued anyway, finished ones only read"
 RESERVED = {
     "random_seed": "the seeds are drawn; see --nb_seeds and --base_seed",
+    "seeds": "the seeds are drawn; see --nb_seeds and --base_seed",
     "load": CONTINUED,
     "load_or_start": CONTINUED,
 } | dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")

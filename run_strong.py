@@ -23,7 +23,6 @@ import main as program
 from configs import to_argv
 from core.options import Parser, UsageError, add_arguments
 from core.outcomes import run_program
-from core.signals import StopRequest
 from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
@@ -66,12 +65,7 @@ def main(argv=None):
     """Run one command line; returns the exit status, which is that of main.py."""
 
     def run():
-        settings = program.parse(command(argv), "run_strong.py")
-        if settings.dry_run:
-            return program.rehearse(settings)
-        outcome, folder = program.train(settings)
-        with StopRequest():  # the run is over: a signal changes nothing any more
-            return program.conclude(outcome, folder.path)
+        return program.carry_out(program.parse(command(argv), "run_strong.py"))
 
     return run_program("run_strong.py", run)
 

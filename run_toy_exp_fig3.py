@@ -43,7 +43,7 @@ QUICK = {"epochs": 8, "num_train": 512, "num_test": 256, "num_val": 256, "tmax_d
 QUICK_TRAINED = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help), for all runs."
 CONTINUED = "interrupted runs are continued anyway, finished ones only read"
-RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED} | dict.fromkeys(
+RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
     ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
 )
 EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}  # column: place among the four matrices of an event

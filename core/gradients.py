@@ -1,6 +1,6 @@
 """Computes the gradients of weights and biases from the errors of a rule, in the same way for every rule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from core.backend import array_module
@@ -67,3 +67,19 @@ class RuleResult:
     diverged: Any = None
     clipped: bool = False
     feedback: list | None = None
+
+    def of(self, seed):
+        """The result of one seed, (s,), of several."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")}
+        return RuleResult(
+            **{name: of_seed(part, seed) for name, part in parts.items()},
+            steady=self.steady and self.steady.of(seed),
+            clipped=self.clipped,
+        )
+
+
+def of_seed(part, seed):
+    """What belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None stays None."""
+    if isinstance(part, list):
+        return [array[seed] for array in part]
+    return None if part is None else part[seed]

@@ -82,7 +82,7 @@ class Together:
                 loop.batch += 1
             self.bar.update(len(alive))
             ended, due = (bool(alive) and getattr(alive[0], name) for name in ("pass_ended", "due"))
-            if united and (ended or due or self.stop.signal):
+            if united and (ended or due or self.stop.signal or alive != loops):
                 _hand_back(whole, learners)
             if due:
                 self._each(alive, lambda loop: loop.measure_now(self.bar))
@@ -92,18 +92,29 @@ class Together:
                 return
 
     def _step(self, loops, whole, learners):
-        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone.
-
-        The watchers of a loop see the batches that it trains alone.
-        """
+        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone."""
         try:
-            whole.step(*_batch(loops), loops[0].position, loops[0].tell if len(loops) == 1 else None)
+            whole.step(*_batch(loops), loops[0].position, self._show_to(loops, whole, learners))
         except UNSOLVABLE:
             _hand_back(whole, learners)
             own = dict(zip(loops, learners, strict=True))
-            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position, loop.tell))
+            show = {loop: self._show_to([loop], learner, [learner]) for loop, learner in own.items()}
+            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position, show[loop]))
             return False
         return True
+
+    def _show_to(self, loops, whole, learners):
+        """A function (report, moved) by which the learner shows a batch to the watchers that want it; None where nobody does.
+
+        Each loop's watchers see its own part of the report, and its own network as it is at that moment.
+        """
+        seeds = {loop: (seed,) if len(loops) > 1 else () for seed, loop in enumerate(loops) if loop.watched}
+
+        def show(report, moved=False):
+            _hand_back(whole, learners)
+            self._each(self._alive(seeds), lambda loop: loop.tell(report.of(seeds[loop]) if seeds[loop] else report, moved))
+
+        return show if seeds else None
 
     def _each(self, loops, act):
         """Call act(loop), which returns False where the numbers have blown up, for every loop; one that fails gets its outcome."""

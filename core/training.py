@@ -189,8 +189,13 @@ class Loop:
         interval = self.schedule.eval_interval
         return interval and self.batch % interval == 0 and self.batch < self.batches
 
+    @property
+    def watched(self):
+        """Whether a watcher wants to be shown the next batch."""
+        return any(watcher.wants(self.position) for watcher in self.watchers)
+
     def tell(self, report, moved=False):
-        """Tell the watchers of a batch: a learner calls this before its update, or where it has `moved` the weights, after it."""
+        """Show the watchers a batch: before its update, or where the weights have `moved`, after it."""
         for watcher in self.watchers:
             (watcher.moved if moved else watcher.batch)(report)
 

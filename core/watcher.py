@@ -7,6 +7,14 @@ class Watcher:
     The loop calls every method of every watcher, in the order of its list; a watcher overrides those that it needs.
     """
 
+    def wants(self, place):
+        """Return whether to be shown a batch by `batch` and `moved`; asked before each step.
+
+        place  of the batch, (passes before, batches before in this pass)
+        """
+        own = type(self)
+        return own.batch is not Watcher.batch or own.moved is not Watcher.moved
+
     def batch(self, report):
         """Look at one batch; `report` is what the learner tells of it (dfc.learners.BatchReport)."""
 

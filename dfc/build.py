@@ -17,6 +17,18 @@ from dfc.stacked import is_small
 from utils import count_correct
 
 
+def bytes_of_a_run(settings, backend):
+    """Estimate the bytes of a network trained with others.
+
+    For each weight there are its values, two moments, gradients and buffers, all of it twice; for each unit and each sample of a
+    batch the rates and voltages of some time points.
+    """
+    weights = sum(n * m for m, n in pairwise(settings.sizes))
+    weights += settings.sizes[-1] * sum(settings.sizes[1:]) if settings.rule.feedback != "none" else 0
+    units = settings.batch_size * sum(settings.sizes)
+    return (12 * weights + (60 if settings.rule.controlled else 6) * units) * backend.dtype.itemsize
+
+
 def build_network(settings, backend, draws):
     """The network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l."""
     layers = list(enumerate(pairwise(settings.sizes)))

@@ -1,7 +1,7 @@
 """The two learners of system 2: one batch in, one update of forward or of feedback weights out."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.backend import array_module, to_host
@@ -36,6 +36,13 @@ class BatchReport:
     activities: Activities
     gradients: list
     results: list
+
+    def of(self, seed):
+        """The report of one seed, (s,), of several."""
+        gradients, results = [gradient[seed] for gradient in self.gradients], [result.of(seed) for result in self.results]
+        return replace(
+            self, target=self.target[seed], activities=self.activities.of(seed), gradients=gradients, results=results
+        )
 
 
 def forward(net, inputs, workers):

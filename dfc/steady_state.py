@@ -1,9 +1,10 @@
 """Where the controlled network comes to rest, in closed form (DFC-SSA; dfc.md B.8)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from core.backend import array_module
+from core.gradients import of_seed
 from dfc.jacobian import rows_product
 
 
@@ -22,6 +23,10 @@ class SteadyState:
     v: list
     r: list
     basal: list | None = None
+
+    def of(self, seed):
+        """The same of one seed, (s,), of several."""
+        return SteadyState(*(of_seed(getattr(self, field.name), seed) for field in fields(self)))
 
 
 def analytical_steady_state(net, activities, nudge, alpha):

@@ -37,7 +37,7 @@ def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, 
 
     settings         has dataset (a key of datasets.catalogue.BY_FLAG), data_dir ("": the default), no_val_set,
                      sizes (n_0, ..., n_L); for images train_samples (0: all); for student_teacher load_ST_dataset,
-                     random_seed, num_train, num_test, num_val, teacher_size_hidden (None: the large relu teacher), and for
+                     random_seed, seeds, num_train, num_test, num_val, teacher_size_hidden (None: the large relu teacher), and for
                      another one teacher_linear, data_random_seed, defects
     backend          core.backend.Backend
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
@@ -83,7 +83,8 @@ def _student_teacher(settings, backend, teacher_weights):
         sets = student_teacher.load_arrays(settings.data_dir or ARRAYS_FOLDER, names)
     else:
         if settings.random_seed >= 2**32:
-            raise UsageError(f"--random_seed={settings.random_seed}: must be below {2**32} for --dataset=student_teacher")
+            flag = f"--seeds={settings.seeds}" if settings.seeds else f"--random_seed={settings.random_seed}"
+            raise UsageError(f"{flag}: must be below {2**32} for --dataset=student_teacher")
         counts = {"train": settings.num_train, "test": settings.num_test, "validation": settings.num_val}
         sets = _draw_sets(settings, counts, teacher_weights, backend.dtype)
     inputs, outputs = (array.shape[1] for array in sets["train"])

@@ -35,6 +35,9 @@ class PassEnds(Watcher):
         """Whether there is anything to measure."""
         return self._loss or self._angle or self._shares or self._condition
 
+    def wants(self, place):
+        return self._loss or place[1] == self.last
+
     def moved(self, report):
         u = joined(report.results, lambda steady: [steady.u])[0]
         if self._loss:

@@ -47,10 +47,15 @@ class DynamicsPlot(Watcher):
         self.interval, self.compare = settings.make_dynamics_plot_interval, settings.compare_with_ndi
         self._prelude, self._passes = len(plan.prelude), len(plan.epoch)
 
+    def wants(self, place):
+        return place[1] == 0 and self._epoch(place) % self.interval == 0
+
+    def _epoch(self, place):
+        return (place[0] - self._prelude) // self._passes
+
     def batch(self, report):
-        passed, number = report.place
-        epoch = (passed - self._prelude) // self._passes
-        if report.phase != FORWARD or number or epoch % self.interval:
+        epoch = self._epoch(report.place)
+        if report.phase != FORWARD or not self.wants(report.place):
             return
         net, activities, options = self.learner.net, report.activities, self.learner.options
         trajectory = taught_trajectory(net, report, options, self.learner.noise)

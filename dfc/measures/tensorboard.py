@@ -24,6 +24,9 @@ class Log(Watcher):
         self._columns = {row.key: row.tag for row in measurements.averaged if row.tag}
         self._written, self._epoch = {}, 0
 
+    def wants(self, place):
+        return bool(self.steps.of(place))
+
     def batch(self, report):
         step = self.steps.of(report.place)
         if not step:

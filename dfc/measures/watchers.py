@@ -39,7 +39,7 @@ def build_watchers(settings, system, task, workers, folder):
     # noise, or labels as targets, keep the output from coming to rest in any case
     comes_to_rest = rule.simulates and not rule.joint and not settings.strong_feedback
     if comes_to_rest and not settings.include_non_converged_samples:
-        watchers.append(ConvergenceNote())
+        watchers.append(ConvergenceNote(f"seed {settings.random_seed}: " if settings.seeds else ""))
     if settings.make_dynamics_plot and rule.simulates:
         from dfc.measures.pictures import DynamicsPlot
 
@@ -69,16 +69,19 @@ def check_packages(settings):
 
 
 class ConvergenceNote(Watcher):
-    """Tells once of an epoch in which no sample converged, so that none was learned from."""
+    """Tells once of an epoch in which no sample converged, so that none was learned from.
 
-    def __init__(self):
-        self.told = False
+    who  what the sentence begins with
+    """
+
+    def __init__(self, who=""):
+        self.who, self.told = who, False
 
     def written(self, series):
         if not self.told and series.get("converged", [1])[-1:] == [0]:
             self.told = True
             tqdm.write(
-                f"main.py: note: no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
+                f"main.py: note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
                 "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
                 file=sys.stderr,
             )
@@ -114,9 +117,14 @@ class Measurements(Watcher):
         self.averaged = [row for row in rows if row.kept == COLUMN]
         self._totals, self._batches = dict.fromkeys((row.key for row in self.averaged), 0.0), 0
 
+    def wants(self, place):
+        return bool(self.averaged or (self.rows and self._logged(place)))
+
+    def _logged(self, place):
+        return place[1] % self.settings.log_interval == 0
+
     def batch(self, report):
-        logged = report.place[1] % self.settings.log_interval == 0
-        due = [row for row in self.rows if logged and is_due(row.when, report, self.settings)]
+        due = [row for row in self.rows if self._logged(report.place) and is_due(row.when, report, self.settings)]
         averaged = self.averaged if report.phase == FORWARD else []
         if not (due or averaged):
             return

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
+from core.seeds import parse_seeds
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import PROTOCOLS
 from dfc.settings import strong
@@ -106,6 +107,8 @@ def resolve(given, rules):
     """
     options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})
     check_options(options, rules)
+    if "seeds" in given and parse_seeds(options.seeds) and "random_seed" in given:
+        raise UsageError(f"--seeds={options.seeds}: contradicts --random_seed={options.random_seed}; give one of them")
     values = dict(vars(options))
     rule = values["rule"] = _find_rule(values, rules)
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)

@@ -258,6 +258,12 @@ class Options:
     data_dir: str = _own(
         "", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset", kind=as_path
     )
+    seeds: str = _own(
+        "",
+        "several seeds, as 1-5 or '1 2 5', trained at once in this process, each in its own folder, out_dir/seed_SEED, as if it "
+        "were alone; default: the one of --random_seed",
+        metavar="SEEDS",
+    )
     train_samples: int = _own(0, "images: learn from the first N training samples only; 0: all", bounds="[0, inf)")
     load: bool = _own(False, "continue the run in out_dir")
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")

@@ -67,7 +67,7 @@ def test_impossible_split(validation):
 
 
 def settings(dataset, sizes, **others):
-    common = {"no_val_set": False, "data_dir": "", "load_ST_dataset": False, "random_seed": 1, "train_samples": 0}
+    common = {"no_val_set": False, "data_dir": "", "load_ST_dataset": False, "random_seed": 1, "seeds": "", "train_samples": 0}
     common["teacher_size_hidden"] = None
     counts = {"num_train": 6, "num_test": 4, "num_val": 5}
     return SimpleNamespace(**{"dataset": dataset, "sizes": sizes, **common, **counts, **others})

@@ -17,7 +17,7 @@ from rules import FEEDBACK_NET_RULES
 PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())}
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 OURS = {
-    "backend", "device", "threads", "data_dir", "train_samples", "load", "load_or_start", "overwrite", "quiet", "dry_run",
+    "backend", "device", "threads", "data_dir", "seeds", "train_samples", "load", "load_or_start", "overwrite", "quiet", "dry_run",
     "sample0_error", "nan_test",
 }  # fmt: skip
 ADDED = [name for name, field in FIELDS.items() if field.metadata["group"] == STRONG]  # by the successor of the published program
