@@ -6,7 +6,8 @@ from its arguments.
 
 from dataclasses import dataclass
 
-from core.backend import array_module
+from core.backend import array_module, on_device
+from core.device_kernels import INVERSE_CHANGE, SLOPE, TRANSFER
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,19 @@ class Transfer:
         """f(z), computed in place: the pre-activation `z`, to which no other reference may exist, is overwritten and returned."""
         if self.negative_slope == 1.0:
             return z
+        if on_device(z):
+            TRANSFER(self.negative_slope, z)
+            return z
         # max(z, a z) equals f for 0 < a < 1 and needs no mask
         return array_module(z).maximum(z, self.negative_slope * z, out=z)
 
     def slope(self, h):
         """f'(f^-1(h)), an array like `h`: 1 where h >= 0, `negative_slope` elsewhere."""
         xp = array_module(h)
+        if on_device(h):
+            result = xp.empty_like(h)
+            SLOPE(h, self.negative_slope, result)
+            return result
         positive = (h >= 0).astype(h.dtype)
         return xp.maximum(positive, self.negative_slope)
 
@@ -50,12 +58,16 @@ class Transfer:
         step   scalar > 0, length of the move; raised to the smallest number with which h / step stays exact, which
                changes the result only for |h| below that number times |move|
         """
-        change = move / self.slope(h)
         if self.negative_slope == 1.0:
-            return change
+            return move / self.slope(h)
         xp = array_module(h)
         info = xp.finfo(h.dtype)
         step = max(step, float(info.tiny) / float(info.eps))
+        if on_device(h):
+            change = xp.empty_like(h)
+            INVERSE_CHANGE(h, move, step, self.negative_slope, change)
+            return change
+        change = move / self.slope(h)
         w = h - step * move
         beyond = abs(w) * (1.0 / step)
         crossed = (h >= 0) != (w >= 0)

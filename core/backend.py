@@ -26,6 +26,11 @@ def array_module(*arrays):
     return cupy.get_array_module(*arrays) if cupy else np
 
 
+def on_device(array):
+    """Whether an array lives on a GPU."""
+    return array_module(array) is not np
+
+
 def block_size(xp):
     """Entries that an elementwise pass over arrays of the module `xp` should handle at a time.
 

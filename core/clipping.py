@@ -3,7 +3,8 @@
 With a leading axis of seeds, of shape `seeds`, every seed has its own norm: see dfc.network.FeedbackNetwork.seeds.
 """
 
-from core.backend import array_module
+from core.backend import array_module, on_device
+from core.device_kernels import SHORTEN
 
 # The published program adds it, so that the quotient stays finite where a gradient is zero.
 SMALL = 1e-6
@@ -60,6 +61,10 @@ def _norm(array, seeds):
 
 
 def _shorten(gradients, norm, bound):
+    if on_device(gradients[0]):
+        for g in gradients:
+            SHORTEN(_like(norm, g), bound, SMALL, g)
+        return
     k = bound / (norm + SMALL)
     xp = array_module(*gradients)
     # This is not `minimum`: for NaN the comparison of the published program is false.

@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from core import kernels
-from core.backend import array_module, block_size
+from core import device_kernels, kernels
+from core.backend import array_module, block_size, on_device
 from core.workers import shares
 
 
@@ -34,6 +34,10 @@ class Optimiser:
         self.parameters, self.steps = parameters, 0
         self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
         self._blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
+        # A GPU takes an array in one kernel, which needs no scratch.
+        if on_device(parameters[0]):
+            self._scratch = []
+            return
         largest = max(p[part].size for p, parts in zip(parameters, self._blocks, strict=True) for part in parts)
         self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
 
@@ -61,17 +65,24 @@ class Optimiser:
         scratch  arrays like the part, as many as in self._scratch, to be overwritten; None: new ones
         """
         p, g = self.parameters[index][part], gradient[part]
-        xp = array_module(p)
+        xp, moments = array_module(p), [moment[part] for moment in self._moments[index]]
+        if on_device(p):
+            self._kernel(g, *self._numbers(index), self.weight_decay, p, *moments)
+            return
         scratch = scratch or [xp.empty_like(p) for _ in self._scratch]
         out = scratch[0]
         if self.weight_decay:
             g = xp.multiply(p, self.weight_decay, out=scratch[1])
             g += gradient[part]
-        self._change(xp, index, g, [moment[part] for moment in self._moments[index]], out)
+        self._change(xp, index, g, moments, out)
         p -= out
 
     def _change(self, xp, index, g, moments, out):
         """Take the gradient `g` into `moments` and write into `out` what to subtract from the parameter."""
+        raise NotImplementedError
+
+    def _numbers(self, index):
+        """The numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
         raise NotImplementedError
 
     def state(self):
@@ -100,6 +111,10 @@ class SGD(Optimiser):
     def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0):
         super().__init__(parameters, learning_rate, weight_decay, ("b",) if momentum else ())
         self.momentum = momentum
+        self._kernel = device_kernels.SGD_MOMENTUM if momentum else device_kernels.SGD
+
+    def _numbers(self, index):
+        return *([self.momentum] if self.momentum else []), self.learning_rate[index]
 
     def _change(self, xp, index, g, moments, out):
         for b in moments:
@@ -125,6 +140,12 @@ class RMSprop(Optimiser):
         super().__init__(parameters, learning_rate, weight_decay, ("s", "a", "b") if momentum else ("s", "a"))
         self.momentum, self.alpha = momentum, alpha
         self.epsilon = per_array(epsilon, parameters, "epsilons")
+        self._kernel = device_kernels.RMSPROP_MOMENTUM if momentum else device_kernels.RMSPROP
+
+    def _numbers(self, index):
+        root = math.sqrt(1.0 - self.alpha)
+        momentum = [self.momentum] if self.momentum else []
+        return self.alpha, self.epsilon[index] / root, *momentum, self.learning_rate[index] / root
 
     def _change(self, xp, index, g, moments, out):
         s, a, *rest = moments
@@ -165,6 +186,11 @@ class Adam(Optimiser):
         self.beta1, self.beta2 = beta1, beta2
         self.epsilon = per_array(epsilon, parameters, "epsilons")
         self.bias_correction = bias_correction
+        self._kernel = device_kernels.ADAM
+
+    def _numbers(self, index):
+        rate, epsilon = self._constants(index)
+        return self.beta1, self.beta2, epsilon, rate
 
     def _change(self, xp, index, g, moments, out):
         m, v = moments

@@ -44,8 +44,8 @@ class EpochPlan:
 
     epoch          list of learners; each makes one pass over the samples per epoch
     prelude        list of learners; each makes one pass before the first epoch
-    order          function (passes before, number of samples) -> host array, the order of the samples in the next pass;
-                   None keeps the order of the files
+    order          function (passes before, number of samples) -> array on the device, the order of the samples in the next
+                   pass; None keeps the order of the files
     begin_epoch    function of the number of epochs before, called at the start of every epoch; None: nothing to do
     measure_start  whether the series begins with a row of the parameters before training
     """
@@ -179,7 +179,7 @@ class Loop:
 
     @property
     def rows(self):
-        """The samples of the next batch: a slice, or whole numbers on the host."""
+        """The samples of the next batch: a slice, or whole numbers on the device."""
         rows = slice(self.batch * self.schedule.batch_size, (self.batch + 1) * self.schedule.batch_size)
         return rows if self._order is None else self._order[rows]
 

@@ -15,12 +15,14 @@ class Activation:
     slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and
                 leakyrelu; r, phi(v) where it is known already
     derivative  (v, r=None) -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
+    formula     phi(v) as a term of core/device_kernels.py
     """
 
     name: str
     apply: Callable
     slope: Callable
     derivative: Callable
+    formula: str
 
 
 LEAK = 0.2
@@ -81,10 +83,10 @@ def _step(below, at_zero):
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("tanh", _tanh, _tanh_slope, _tanh_slope),
-        Activation("relu", _relu, _step(0.0, at_zero=True), _step(0.0, at_zero=False)),
-        Activation("linear", _identity, _ones, _ones),
-        Activation("leakyrelu", _leaky_relu, _step(LEAK, at_zero=True), _step(LEAK, at_zero=False)),
-        Activation("sigmoid", _sigmoid, _sigmoid_slope, _sigmoid_slope),
+        Activation("tanh", _tanh, _tanh_slope, _tanh_slope, "tanh(v)"),
+        Activation("relu", _relu, _step(0.0, at_zero=True), _step(0.0, at_zero=False), "larger(v, T(0))"),
+        Activation("linear", _identity, _ones, _ones, "v"),
+        Activation("leakyrelu", _leaky_relu, _step(LEAK, at_zero=True), _step(LEAK, at_zero=False), f"larger(v, T({LEAK}) * v)"),
+        Activation("sigmoid", _sigmoid, _sigmoid_slope, _sigmoid_slope, "(tanh(T(0.5) * v) + T(1)) * T(0.5)"),
     )
 }

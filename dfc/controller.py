@@ -100,6 +100,13 @@ class ControlledNetwork:
 
         noise  what `arrange` made of standard normals, where the controller has noise
         """
+        before = self.u
+        self._control()
+        signal = self.u if self.controller.proactive else before
+        self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
+
+    def _control(self):
+        """Compute the control signal of this time step, and its integral part."""
         c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
         xp.subtract(self.target, self.r[-1] if c.error == "mse" else softmax(self.r[-1]), out=error)
         xp.multiply(before, -c.alpha, out=change)
@@ -112,8 +119,6 @@ class ControlledNetwork:
             xp.add(self.u_int, error, out=self.u)
         else:
             xp.add(before, change, out=self.u)
-        signal = self.u if c.proactive else before
-        self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
 
     def _low_passed(self):
         """The filtered control signal of this time step, or where control is not proactive of the one before.
@@ -124,11 +129,14 @@ class ControlledNetwork:
         if self._steps == 0:
             now[...] = self.u
         else:
-            self._xp.multiply(before, 1.0 - rate, out=now)
-            now += rate * self.u
+            self._filter(before, rate, now)
         self._steps += 1
         self._filtered = [now, before]
         return now if self.controller.proactive else before
+
+    def _filter(self, before, rate, now):
+        self._xp.multiply(before, 1.0 - rate, out=now)
+        now += rate * self.u
 
     def _step_layers(self, signal, noise):
         ideal = self._pulled_back(signal) if self.controller.ideal_feedback else None

@@ -41,8 +41,8 @@ class Draws:
         return stream(self.seed, "data", SPLIT).permutation(count)
 
     def order(self, passed, count):
-        """The order of the samples in the pass that follows `passed` others."""
-        return stream(self.seed, "shuffle", passed).permutation(count)
+        """The order of the samples in the pass that follows `passed` others, on the device."""
+        return self.backend.bytes(stream(self.seed, "shuffle", passed).permutation(count))
 
     def noise(self, place, part):
         """The noise of part `part` of the batch at `place`, (passes, batches) before it."""

@@ -6,7 +6,8 @@ given rows in the mean over the batch; labels play no part unless the output is 
 
 from dataclasses import dataclass
 
-from core.backend import array_module
+from core.backend import array_module, on_device
+from core.device_kernels import HIGH_PASS
 from dfc.controller import Controller
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
@@ -67,6 +68,10 @@ class Fluctuations:
     def _high_passed(self, u):
         if self._slow is None:
             self._slow = u.copy("K")
+        elif on_device(u):
+            fast = array_module(u).empty_like(u)
+            HIGH_PASS(u, self.rate, self._slow, fast)
+            return fast
         else:
             self._slow *= 1.0 - self.rate
             self._slow += self.rate * u

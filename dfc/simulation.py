@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from core.backend import array_module
+from core.backend import array_module, on_device
 from dfc.controller import ControlledNetwork
+from dfc.on_device import device_form
 from dfc.stacked import StackedNetwork, stackable
 
 
@@ -19,7 +20,8 @@ def simulate(net, activities, target, controller, noise=None, observe=None):
                 controller has noise
     observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
     """
-    form = StackedNetwork if stackable(net, controller) else ControlledNetwork
+    on_host = StackedNetwork if stackable(net, controller) else ControlledNetwork
+    form = device_form(controller) if on_device(target) else on_host
     state = form(net, activities, target, controller)
     if observe:
         observe(0, state)

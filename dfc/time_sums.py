@@ -3,8 +3,9 @@
 import copy
 from itertools import product
 
-from core.backend import array_module, is_turned
+from core.backend import array_module, is_turned, on_device
 from core.clipping import clip_each
+from core.device_kernels import ADD_DIFFERENCE, rate_difference
 from core.gradients import RuleResult, layer_gradients
 from dfc.feedback_learning import Fluctuations
 from dfc.simulated import first_error, settle
@@ -109,6 +110,7 @@ class TimeSum:
         for total in gradients:
             total[...] = 0.0
         self._xp, self._filled = array_module(activities.x), 0
+        self._on_device = on_device(activities.x)
         self._first = self._xp.zeros_like(activities.v[0])
 
     def observe(self, t, state):
@@ -116,8 +118,11 @@ class TimeSum:
         if t == 0:
             self._begin(state)
             return
-        self._half_error(state, 0, out=self._scratch)
-        self._first += self._scratch
+        if self._on_device and self._nonlinear:
+            ADD_DIFFERENCE(self._rest, state.r[0], self._first)
+        else:
+            self._half_error(state, 0, out=self._scratch)
+            self._first += self._scratch
         place, r = self._filled, state.r
         for l, (errors, rates) in self._blocks:
             self._half_error(state, l, out=errors.slots[place])
@@ -134,6 +139,9 @@ class TimeSum:
 
     def _half_error(self, state, l, out):
         """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
+        if self._nonlinear and l and self._on_device:
+            rate_difference(self.net.activations[l].formula)(state.vb[l], state.r[l], out)
+            return
         if self._nonlinear:
             # the basal voltage of the first layer stays that of the feedforward pass
             basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest

@@ -19,7 +19,7 @@ ALLOWED = {
     "configs": {"configs", "core.options", "dfc.settings.flags", "dfc.settings.strong_flags", "rules"},
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
-    "utils.py": {"core.backend"},
+    "utils.py": {"core.backend", "core.device_kernels"},
     "datasets": {"datasets", "utils", "core.errors"},
 }
 

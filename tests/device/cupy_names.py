@@ -118,7 +118,7 @@ CUDA = (
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.getDeviceProperties",
 )
-OTHER = ("__version__", "ndarray")
+OTHER = ("ElementwiseKernel", "__version__", "ndarray")
 ABSENT = (  # some of what numpy has and cupy lacks
     "block", "errstate", "insert", "linalg.svdvals", "matrix", "ndarray.__imatmul__", "ndarray.__index__", "ndarray.ctypes",
 )  # fmt: skip

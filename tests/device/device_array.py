@@ -32,7 +32,8 @@ class DeviceArray:
         if name == "nonzero":
             self._gpu.synchronise(name)  # how many entries it finds decides a shape
         if name not in ("get", "item", "tolist"):
-            return self._gpu.call(name, parameters, getattr(self._gpu.host(self), name), args, keywords)
+            host = self._gpu.host(self)
+            return self._gpu.call(name, parameters, getattr(host, name), args, keywords, owner=host)
         cupy_names.check_arguments(name, parameters, args, keywords)
         self._gpu.synchronise(name)
         return self._host.copy() if name == "get" else getattr(self._host, name)()
@@ -82,12 +83,15 @@ class DeviceArray:
         found = host[key]
         if not isinstance(found, np.ndarray):  # numpy hands out one number, cupy a view of one entry
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
+        self._gpu.count("getitem", not np.may_share_memory(host, found))
         return self._gpu.device(found)
 
     def __setitem__(self, key, value):
         if _has_mask(key) and isinstance(value, DeviceArray):
             self._gpu.synchronise("assignment of an array by a mask")
-        self._gpu.host(self)[self._gpu.host(key)] = self._gpu.host(value)
+        host, key = self._gpu.host(self), self._gpu.host(key)
+        host[key] = self._gpu.host(value)
+        self._gpu.count("setitem", host[key].size > 0)
 
 
 def _has_mask(key):

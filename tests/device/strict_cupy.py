@@ -9,13 +9,16 @@ device arrays, a name outside tests/device/cupy_names.py does not exist, and flo
 """
 
 import contextlib
+import functools
 import threading
 import types
+from collections import Counter
 
 import numpy as np
 
 from tests.device import cupy_names
 from tests.device.device_array import DeviceArray
+from tests.device.elementwise import ElementwiseKernel
 
 
 class Synchronised(RuntimeError):
@@ -34,6 +37,7 @@ class StandIn:
     cupy              the module
     synchronisations  what made the host wait for the device so far: names of operations
     uploads           number of host arrays moved to the device so far
+    launches          Counter {name of an operation: kernels and library calls that it has started so far}, see `count`
     broken            {name of an operation: exception that it raises}: libraries that are missing
     """
 
@@ -42,6 +46,7 @@ class StandIn:
         self.devices = devices
         self.synchronisations = []
         self.uploads = 0
+        self.launches = Counter()
         self.broken = {}
         self._may_wait = True
         self._thread = threading.local()
@@ -60,6 +65,10 @@ class StandIn:
         self.synchronisations.append(operation)
         if not self._may_wait:
             raise Synchronised(f"{operation} makes the host wait for the device")
+
+    def count(self, operation, times=1):
+        """Count what an operation starts on the device, at most; a call of cuBLAS or cuSOLVER counts as one."""
+        self.launches[operation] += times
 
     @property
     def current_device(self):
@@ -96,8 +105,8 @@ class StandIn:
             raise WrongFloatType(f"an array of {host.dtype} in a run of {self.float_type}")
         return DeviceArray(host, self, self.current_device)
 
-    def call(self, name, parameters, function, args, keywords):
-        """The result of a numpy function, ufunc or method that stands for the cupy one with these parameters."""
+    def call(self, name, parameters, function, args, keywords, owner=None):
+        """The result of a numpy function, ufunc or method of `owner` that stands for the cupy one with these parameters."""
         if name in self.broken:
             raise self.broken[name]
         out = cupy_names.check_arguments(name, parameters, args, keywords).get("out")
@@ -105,6 +114,7 @@ class StandIn:
         keywords = {key: self.host(value) for key, value in keywords.items()}
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = function(*args, **keywords)
+        self.count(name, _launches(name, args if owner is None else [owner, *args], keywords, result))
         if isinstance(result, tuple):
             return tuple(self.device(each) for each in result)
         return self.device(result) if out is None and result is not None else out
@@ -114,11 +124,40 @@ class StandIn:
         cupy_names.check_arguments(name, cupy_names.FUNCTIONS[name], (content,), keywords)
         keywords.pop("blocking", None)
         if isinstance(content, DeviceArray):
-            return self.device(getattr(np, name)(self.host(content), **keywords))
+            host = self.host(content)
+            result = getattr(np, name)(host, **keywords)
+            self.count(name, not np.may_share_memory(host, result))
+            return self.device(result)
         self.uploads += 1
         if not self._may_wait:
             raise Synchronised("a copy from pageable host memory makes the host wait")
         return self.device(np.array(content, **keywords | {"copy": True}))
+
+
+def _launches(name, args, keywords, result):
+    """How many kernels and library calls an operation starts: none for views, one for each array that is joined."""
+    if name in ("empty", "empty_like"):
+        return 0
+    arrays = [each for each in args if isinstance(each, np.ndarray)]
+    out = keywords.get("out")
+    if out is None and isinstance(result, np.ndarray) and any(np.may_share_memory(result, each) for each in arrays):
+        return 0
+    if name in ("concatenate", "stack"):
+        return len(args[0])
+    return 1 + _copies_of_matmul(*args[:2], out) if name == "matmul" else 1
+
+
+def _copies_of_matmul(a, b, out=None):
+    """What cupy launches besides the product.
+
+    cuBLAS takes a matrix, or its transpose, without gaps; cupy copies every other one, in a stack also the transposes, and writes
+    to rows without gaps.  Where stacks are broadcast, three kernels make lists of pointers.
+    """
+    copied_out = out is not None and not out.flags.c_contiguous
+    if max(a.ndim, b.ndim) <= 2:
+        return copied_out + sum(not (each.flags.c_contiguous or each.flags.f_contiguous) for each in (a, b))
+    broadcast = 3 * (a.shape[:-2] != b.shape[:-2])
+    return copied_out + broadcast + sum(not each.flags.c_contiguous for each in (a, b))
 
 
 def _module(gpu):
@@ -136,6 +175,7 @@ def _module(gpu):
     module.asarray = lambda a, dtype=None, **keywords: gpu.upload("asarray", a, dtype=dtype, **keywords)
     module.asnumpy = lambda a: a.get() if isinstance(a, DeviceArray) else np.asarray(a)
     module.finfo = np.finfo
+    module.ElementwiseKernel = functools.partial(ElementwiseKernel, gpu)
     module.get_array_module = lambda *args: module if any(isinstance(each, DeviceArray) for each in args) else np
     module.linalg.solve = lambda a, b: _solve(gpu, a, b)
     module.cuda = _cuda(gpu)

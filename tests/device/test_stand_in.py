@@ -205,3 +205,52 @@ def test_an_array_belongs_to_the_device_that_was_current(array):
         first + 1.0
     with pytest.raises(RuntimeError, match="invalid device"):
         xp.cuda.Device(2).use()
+
+
+BODIES = {
+    "power": "b = a ** a;",
+    "double": "b = a * 2.0;",
+    "comparison": "b = a > a;",
+    "unknown function": "b = arctan(a);",
+    "input": "a = b;",
+    "temporary": "c = a; b = c;",
+    "without a semicolon": "b = a",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_kernel_that_would_be_other_code_on_a_gpu_is_refused(stand_in, body):
+    """Its body is compiled as CUDA C++ there: what Python alone understands, or what computes in float64, must not pass here."""
+    with pytest.raises(ValueError, match=r"in |output|semicolon|names"):
+        stand_in.cupy.ElementwiseKernel("T a", "T b", body, "made_up", no_return=True)
+
+
+def test_a_kernel_computes_in_the_float_type_and_counts_as_one_launch(stand_in, array):
+    xp = stand_in.cupy
+    kernel = xp.ElementwiseKernel("T a, T c", "T b", "b = b + a * c - T(0.1);", "made_up", no_return=True)
+    b = xp.ones((2, 3), dtype="float32")
+    stand_in.launches.clear()
+    kernel(array[0], 0.1, b)
+    expected = np.float32(1) + np.arange(3, dtype=np.float32) * np.float32(0.1) - np.float32(0.1)
+    assert (b.get() == expected).all() and +stand_in.launches == {"made_up": 1}
+    with pytest.raises(TypeError):
+        kernel(HOST, 0.1, b)
+    with pytest.raises(ValueError, match="outputs"):
+        kernel(b, 0.1, array[0])
+
+
+def test_launches_are_counted_as_cupy_starts_them(stand_in, array):
+    """Views start nothing; joined arrays are copied one by one; a stack of products copies what is transposed."""
+    xp = stand_in.cupy
+    stack = xp.ones((2, 3, 3), dtype="float32")
+    stand_in.launches.clear()
+    array.T.reshape(3, 2).swapaxes(0, 1)[:1]
+    assert stand_in.launches.total() == 0
+    xp.concatenate([array, array, array])
+    assert stand_in.launches.total() == 3
+    array @ array.T
+    assert stand_in.launches["matmul"] == 1
+    stack @ stack.swapaxes(-1, -2)
+    assert stand_in.launches["matmul"] == 3
+    xp.matmul(stack, stack, out=xp.ones((2, 4, 3), dtype="float32")[:, :3])
+    assert stand_in.launches["matmul"] == 5

@@ -1,0 +1,104 @@
+"""Elementwise passes on a GPU, each in one kernel: a small step costs what its launches cost, whatever they compute.
+
+A body consists of assignments that are CUDA C++ and Python at once, so that tests can compute it with numpy: arguments by their
+names, + - * /, sqrt, tanh, the functions of PREAMBLE, and T(number) for a number of the arrays' float type.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from core.backend import array_module
+
+# larger: NaN where a is; fraction: k if it is below 1, else 1, also where k is NaN; slope: of a function with a kink at zero, from
+# the sign of h; crossed: x where h and w are on two sides of that kink, else 0
+PREAMBLE = """
+template <typename A> __device__ A larger(A a, A b) { return a < b ? b : a; }
+template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }
+template <typename A> __device__ A slope(A h, A below) { return h >= A(0) ? A(1) : below; }
+template <typename A> __device__ A crossed(A h, A w, A x) { return (h >= A(0)) != (w >= A(0)) ? x : A(0); }
+"""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An elementwise calculation.
+
+    name     for profilers
+    inputs   names of arrays or numbers, separated by blanks
+    outputs  names of arrays, which may be read before they are written
+    body     assignments to the outputs
+    """
+
+    name: str
+    inputs: str
+    outputs: str
+    body: str
+
+    def __call__(self, *arguments):
+        """Compute on device arrays of one float type, inputs first; inputs are broadcast to the shape of the outputs."""
+        _compiled(array_module(arguments[-1]), self)(*arguments)
+
+
+@functools.cache
+def _compiled(xp, kernel):
+    inputs, outputs = (", ".join(f"T {name}" for name in names.split()) for names in (kernel.inputs, kernel.outputs))
+    return xp.ElementwiseKernel(inputs, outputs, kernel.body, kernel.name, preamble=PREAMBLE, no_return=True)
+
+
+# The optimisers (core/optimisers.py): g + decay p is the gradient with the coupled weight decay.
+_G = "(g + p * decay)"
+_CENTRED = f"{_G} / (sqrt(larger(s + a * a * (alpha - T(1)), T(0))) + epsilon)"
+SGD = Kernel("sgd", "g rate decay", "p", f"p = p - {_G} * rate;")
+SGD_MOMENTUM = Kernel("sgd_momentum", "g momentum rate decay", "p b", f"b = b * momentum + {_G}; p = p - b * rate;")
+ADAM = Kernel(
+    "adam",
+    "g beta1 beta2 epsilon rate decay",
+    "p m v",
+    f"m = m * beta1 + {_G}; v = v * beta2 + {_G} * {_G}; p = p - m / (sqrt(v) + epsilon) * rate;",
+)
+RMSPROP = Kernel(
+    "rmsprop",
+    "g alpha epsilon rate decay",
+    "p s a",
+    f"s = s * alpha + {_G} * {_G}; a = a * alpha + {_G}; p = p - {_CENTRED} * rate;",
+)
+RMSPROP_MOMENTUM = Kernel(
+    "rmsprop_momentum",
+    "g alpha epsilon momentum rate decay",
+    "p s a b",
+    f"s = s * alpha + {_G} * {_G}; a = a * alpha + {_G}; b = b * momentum + {_CENTRED}; p = p - b * rate;",
+)
+
+# The controller (dfc/controller.py): u and its integral part, and filters of u.
+CONTROL = Kernel(
+    "control",
+    "target output before alpha dt gain",
+    "control integral",
+    "integral = integral + ((target - output) - before * alpha) * dt; control = integral + (target - output) * gain;",
+)
+LOW_PASS = Kernel("low_pass", "before u rate", "now", "now = before * (T(1) - rate) + u * rate;")
+HIGH_PASS = Kernel("high_pass", "u rate", "slow fast", "slow = slow * (T(1) - rate) + u * rate; fast = u - slow;")
+
+# The transfer functions of invertible networks (utils.py); `below` is the slope below zero.
+TRANSFER = Kernel("transfer", "below", "z", "z = larger(z, below * z);")
+SLOPE = Kernel("slope", "h below", "result", "result = slope(h, below);")
+_BEYOND = "(T(1) / below - T(1)) * larger(h - step * move, step * move - h) * (T(1) / step)"
+INVERSE_CHANGE = Kernel(
+    "inverse_change",
+    "h move step below",
+    "change",
+    f"change = move / slope(h, below) + crossed(h, h - step * move, {_BEYOND});",
+)
+
+# Sums over time (dfc/time_sums.py).
+ADD_DIFFERENCE = Kernel("add_difference", "a b", "total", "total = total + (a - b);")
+
+
+@functools.cache
+def rate_difference(formula):
+    """The Kernel that writes phi(v) - r; `formula` is phi(v)."""
+    return Kernel("rate_difference", "v r", "difference", f"difference = {formula} - r;")
+
+
+# Clipping (core/clipping.py): a gradient times bound / norm where that is below 1; a norm of NaN counts as short.
+SHORTEN = Kernel("shorten", "norm bound small", "g", "g = g * fraction(bound / (norm + small));")
