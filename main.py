@@ -26,7 +26,7 @@ from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
 from core.paths import make_numbered
 from core.recording import provenance
-from core.seeds import check_memory, parse_seeds, say_of
+from core.seeds import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
 from core.training import Loop, Schedule, say
 from core.workers import Workers, default_count
@@ -97,7 +97,7 @@ def placed(runs, folder):
     """The Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
     if not runs[0].seeds:
         return [dataclasses.replace(runs[0], out_dir=folder)]
-    return [changed(each, out_dir=str(Path(folder, f"seed_{each.random_seed}"))) for each in runs]
+    return [changed(each, out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
 def changed(settings, **flags):

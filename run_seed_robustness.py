@@ -24,6 +24,7 @@ from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened
 from core.recording import RunFolder
+from core.seeds import folder_of
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.listing import ListOptions
@@ -61,6 +62,12 @@ class Options(ListOptions):
     base_seed: int = option(0, "seed that the seeds are drawn from", bounds="[0, inf)")
     regression: bool = option(False, "tabulate losses only: for autoencoders and student-teacher")
     jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
+    together: int = option(
+        1,
+        "seeds that train at once in each process, which pays for small networks; without a number: all, divided among --jobs",
+        bounds=f"[1, {SEEDS}]",
+        bare=0,
+    )
     overwrite: bool = option(False, "delete earlier runs of these seeds and start again")
     quiet: bool = option(False, f"print only what went wrong and the table at the end; each run writes {LOG} anyway")
 
@@ -91,18 +98,19 @@ class SeedSweep(Sweep):
         folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
         check_output(self.path)
         run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)
-        self.seeds = {f"seed_{seed}": seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
+        self.seeds = {folder_of(seed): seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
         runs = [
             replace(
                 run,
                 name=name,
                 folder=folder / name,
-                argv=[*run.argv, f"--random_seed={seed}"],
+                seed=seed,
                 settings=run.settings | {"random_seed": seed},
             )
             for name, seed in self.seeds.items()
         ]
         super().__init__(PROG, folder, runs, options)
+        self.together = options.together
 
     def run(self):
         """Bring every seed to an outcome, the table following; raises as sweeps.script.Sweep."""

@@ -18,7 +18,7 @@ WORDS = {int: "a whole number", float: "a number"}
 
 def option(
     default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None,
-    entries=None, one=False, follows=None, needs=None,
+    entries=None, one=False, follows=None, needs=None, bare=None,
 ):  # fmt: skip
     """A dataclass field that is a command-line option `--field_name`.
 
@@ -37,6 +37,7 @@ def option(
     one       whether the list must have one entry
     follows   name of the option whose value is taken where this one has its default (`complete`)
     needs     the setting without which this option has no effect
+    bare      its value where it is given without one; None: it must have one
     """
     if bounds is not None:
         _parse_bounds(bounds)
@@ -44,7 +45,7 @@ def option(
         sentinel = default
     metadata = {"help": help, "bounds": bounds, "sentinel": sentinel, "choices": choices, "kind": kind or type(default)}
     metadata |= {"metavar": metavar, "names": tuple(names), "group": group, "follows": follows, "needs": needs}
-    metadata |= {"entries": entries, "one": one}
+    metadata |= {"entries": entries, "one": one, "bare": bare}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -70,6 +71,7 @@ def _add_argument(parser, groups, title, field):
     how = {"action": "store_true", "help": _help(field)}
     if not isinstance(field.default, bool):
         how = {"type": _converter(field), "metavar": _metavar(field), "help": _help(field)}
+        how |= {"nargs": "?", "const": field.metadata["bare"]} if field.metadata["bare"] is not None else {}
     groups[title].add_argument(f"--{field.name}", *field.metadata["names"], dest=field.name, default=argparse.SUPPRESS, **how)
 
 

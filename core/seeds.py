@@ -31,6 +31,11 @@ def parse_seeds(text):
     return seeds
 
 
+def folder_of(seed):
+    """The name of the run folder of one of several seeds."""
+    return f"seed_{seed}"
+
+
 def check_memory(count, each, backend, flag):
     """Return a sentence on the memory that several networks need, to print before training; "" for a single one.
 

@@ -9,7 +9,7 @@ from core.files import FileError
 from core.locks import in_use
 from core.options import UsageError, option
 from core.recording import RunFolder
-from sweeps.processes import LOG, command, is_over
+from sweeps.processes import LOG, command, groups, is_over
 from sweeps.progress import epochs_done
 
 FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting", "failed")
@@ -33,15 +33,19 @@ def check(options):
         raise UsageError(f"--overwrite: contradicts --{'list' if options.list else 'status'}, which changes nothing")
 
 
-def look(runs, options):
-    """The lines that --list or --status print of a list of Job; None where neither was asked for.  Raises UsageError, FileError."""
+def look(runs, options, together=1, processes=1):
+    """The lines that --list or --status print of a list of Job; None where neither was asked for.  Raises UsageError, FileError.
+
+    together, processes  see sweeps.processes.groups
+    """
     check(options)
-    return listed(runs) if options.list else report(runs) if options.status else None
+    return listed(runs, together, processes) if options.list else report(runs) if options.status else None
 
 
-def listed(runs):
+def listed(runs, together=1, processes=1):
     """The commands of the jobs that are not over, quoted for a shell, runnable in the current folder."""
-    return [shlex.join(command(job, 1)) for job in runs if not is_over(job)]
+    waiting = [job for job in runs if not is_over(job)]
+    return [shlex.join(command(group, 1)) for group in groups(waiting, together, processes)]
 
 
 def report(runs):

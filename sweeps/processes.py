@@ -15,6 +15,7 @@ from core.files import FileError
 from core.locks import FolderLock
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
+from core.paths import exists
 from core.recording import RunFolder
 from core.signals import STOP_SIGNALS, StopRequest
 from core.training import say
@@ -55,6 +56,8 @@ class Job:
     place     words that make the program write into `folder`; None: --out_dir=folder
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
+    seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ in it alone; their
+              folders lie side by side, named by core.seeds.folder_of
     """
 
     name: str
@@ -66,16 +69,23 @@ class Job:
     place: tuple | None = None
     cost: float = 1.0
     layers: int = 0
+    seed: int | None = None
 
 
-def command(job, threads, overwrite=False):
-    """The words of the command that does a job, runnable in the current folder; paths below it are relative.
+def command(jobs, threads, overwrite=False):
+    """The words of the command that does some jobs in one process, runnable in the current folder; paths below it are relative.
 
+    jobs       list of Job, one or several that may share a process
     threads    number of threads on the CPU, unless the job's own words set another number
     overwrite  start anew; otherwise an earlier run goes on
     """
+    job = jobs[0]
     program = MAIN.with_name(job.program)
     place = (f"--out_dir={job.folder}",) if job.place is None else job.place
+    if len(jobs) > 1:
+        place = (f"--seeds={','.join(str(each.seed) for each in jobs)}", f"--out_dir={job.folder.parent}")
+    elif job.seed is not None:
+        place = (f"--random_seed={job.seed}", *place)
     own = any(word.startswith("--threads=") for word in job.argv)
     words = [_nearby(sys.executable), _nearby(program), *([] if own else [f"--threads={threads}"]), *job.argv, *place, "--quiet"]
     return [*words, "--overwrite" if overwrite else "--load_or_start"]
@@ -86,7 +96,17 @@ def _nearby(path):
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
+def groups(jobs, together, processes=1):
+    """The jobs in lists of those that share a process.
+
+    together   most jobs in a list; 0: all, divided among the processes
+    processes  number of processes at a time
+    """
+    size = together or max(1, -(-len(jobs) // processes))
+    return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+
+def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=1):
     """Bring every run to an outcome; one that fails does not stop the others.
 
     runs       list of Job
@@ -96,6 +116,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
     jobs       number of processes at a time; the cores are divided among them
     quiet      no progress bar and none of what the runs print; it is in LOG anyway
     overwrite  start every run anew
+    together   runs in each process, see `groups`
     Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks
                to stop, by when the runs have saved where they are, so that the same call goes on there
     """
@@ -105,11 +126,11 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False):
         for job in over:
             ended(job, None)
         with Progress(runs, over, overwrite, quiet) as progress:
-            _work_off(waiting, lock, jobs, overwrite, None if quiet else say, progress, ended)
+            _work_off(groups(waiting, together, jobs), lock, jobs, overwrite, None if quiet else say, progress, ended)
 
 
 def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
-    """Start the waiting runs, `jobs` at a time, until all have ended or a signal asks to stop."""
+    """Start the processes of the waiting groups, `jobs` at a time, until all have ended or a signal asks to stop."""
     live, told, cut_short, lost = [], False, False, []
     with StopRequest() as stop:
         try:
@@ -122,12 +143,14 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
-                    progress.end(process.job)
-                    if process.error and told:
-                        cut_short = True
-                        lost += [] if process.saved else [f"{process.job.name} ({process.error})"]
-                    else:
-                        ended(process.job, process.error)
+                    for job in process.jobs:
+                        progress.end(job)
+                        error = process.error_of(job)
+                        if error and told:
+                            cut_short = True
+                            lost += [] if process.saved else [f"{job.name} ({error})"]
+                        else:
+                            ended(job, error)
         finally:
             # Otherwise a run that is about to save would be told twice.
             if not told:
@@ -183,18 +206,24 @@ def threads_each(jobs):
 
 
 class _Process:
-    """The process of a job; its output goes to LOG and, with a prefix, to the function `tell` (None: to LOG alone)."""
+    """The process of a group of jobs; its output goes to LOG of each and, with a prefix, to the function `tell`, if any.
 
-    def __init__(self, job, jobs, lock, overwrite, tell, progress):
-        self.job, self.error, self._tell, self._progress = job, None, tell, progress
-        threads = str(threads_each(jobs))
+    The process writes to LOG of the first job, from where it is copied to the others.
+    """
+
+    def __init__(self, group, jobs, lock, overwrite, tell, progress):
+        self.jobs, self.error, self._tell, self._progress = group, None, tell, progress
+        self._by_seed = {str(job.seed): job for job in group if len(group) > 1}
+        threads, job, mode = str(threads_each(jobs)), group[0], "wb" if overwrite else "ab"
         try:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            with open(job.folder / LOG, "wb" if overwrite else "ab") as log:
+            for each in group:
+                each.folder.mkdir(parents=True, exist_ok=True)
+            self._copies = [open(each.folder / LOG, mode) for each in group[1:]]
+            with open(job.folder / LOG, mode) as log:
                 begin = log.tell()
                 # a session of its own, else a Ctrl-C at the terminal would reach it twice and end it before it has saved
                 self._process = subprocess.Popen(
-                    command(job, threads, overwrite),
+                    command(group, threads, overwrite),
                     env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -221,25 +250,48 @@ class _Process:
         """Pass on what was printed; once the process has ended, `error` is None or the sentence that tells why."""
         # The status is asked for first, so that nothing is printed after the last reading.
         status = self._process.poll()
-        *lines, self._rest = (self._rest + self._printed.read()).split("\n")
+        text = self._printed.read()
+        self._copy(text)
+        *lines, self._rest = (self._rest + text).split("\n")
         for line in filter(str.strip, lines):
             self._last = line
-            if epoch := re.match(r"epoch (\d+)/", line):
-                self._progress.reached(self.job, int(epoch[1]))
-            if self._tell:
-                self._tell(f"{self.job.name}: {line}")
+            self._pass_on(line)
         if status is None:
             return False
-        self._printed.close()
+        self._close()
         if status < 0:
             self.error = f"ended by {signal.Signals(-status).name}"
         elif status not in (0, EXIT_DIVERGED):
-            self.error = self._last.removeprefix(f"{self.job.program}: ") or f"exit status {status}"
+            self.error = self._last.removeprefix(f"{self.jobs[0].program}: ") or f"exit status {status}"
         return True
+
+    def _pass_on(self, line):
+        """Tell of a line of the output, and of the epoch that it ends."""
+        about, text = self._by_seed.get(line.removeprefix("seed ").partition(":")[0]), line
+        if about:
+            text = line.partition(": ")[2]
+        if epoch := re.match(r"epoch (\d+)/", text):
+            self._progress.reached(about or self.jobs[0], int(epoch[1]))
+        if self._tell:
+            self._tell(f"{' and '.join(job.name for job in ([about] if about else self.jobs))}: {text}")
+
+    def _copy(self, text):
+        for copy in self._copies:
+            copy.write(text.encode(errors="replace"))
+            copy.flush()
+
+    def error_of(self, job):
+        """The sentence of a job that has failed: None for one that came to its outcome before its process failed."""
+        return None if self.error is None or (len(self.jobs) > 1 and exists(job.folder / "DONE")) else self.error
 
     def wait(self):
         self._process.wait()
-        self._printed.close()
+        self._copy(self._printed.read())
+        self._close()
+
+    def _close(self):
+        for file in (self._printed, *self._copies):
+            file.close()
 
 
 def _follower():

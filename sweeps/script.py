@@ -19,10 +19,12 @@ class Sweep:
     folder     of the sweep
     runs       list of sweeps.processes.Job
     options    sweeps.listing.ListOptions with jobs, quiet, overwrite
+    together   runs in each process, see sweeps.processes.groups
     summaries  {name of a run: its summary}, as runs end
     failed     names of the runs that failed
     """
 
+    together = 1
     # Whether a failed run counts with the numbers that it had reached.
     keeps_failed = False
     of_failed = " and is left out"
@@ -35,14 +37,14 @@ class Sweep:
 
     def look(self):
         """The lines that --list or --status print; None if neither was given."""
-        return listing.look(self.runs, self.options)
+        return listing.look(self.runs, self.options, self.together, self.options.jobs)
 
     def run(self):
         """Bring every run to an outcome and write its results.  Raises what run_all raises, and StoppedByError."""
         options = self.options
         for run in self.runs:
             check_room(run.folder)
-        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite)
+        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, self.together)
 
     def write(self, run):
         """Write the results of the run that has just ended, together with those of all before it.  Raises FileError."""

@@ -400,3 +400,72 @@ def test_help_tells_range_and_default_of_every_option(capsys):
     for words in ("--out_dir", "logs/seed_robustness/", "[1, 10000]; default 5", "default default", "--regression", "--jobs"):
         assert words in text
     assert "configs.configs_mnist.mnist_dfc_ssa" in text and "python main.py --help" in text
+
+
+# ---- several seeds in a process
+
+
+def files_of(folder):
+    """{path: bytes} of the results of a sweep: weights, series and flags of its runs; times left out."""
+    kept = {path.relative_to(folder): path.read_bytes() for name in ("*.npy", "args.txt") for path in folder.glob(f"*/{name}")}
+    return kept | {path.relative_to(folder): untimed(path) for path in folder.glob("*/metrics.csv")}
+
+
+def untimed(path):
+    return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("words", [["--together"], ["--together=2", "--jobs=2"], ["--together", "--jobs=2"]])
+def test_seeds_that_train_together_leave_what_they_leave_alone(words, tiny, whole, tmp_path):
+    done = sweep(tiny, tmp_path, *TWO, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = tmp_path / "logs/seed_robustness"
+    assert (folder / "default.csv").read_bytes() == (whole[0] / "default.csv").read_bytes()
+    assert files_of(folder / "default") == files_of(whole[0] / "default")
+    for seed in script.draw_seeds(2, 0):
+        own = folder / "default" / f"seed_{seed}"
+        assert f"seed_{seed}: epoch 4/4" in done.stdout and "epoch 4/4" in (own / "log.txt").read_text()
+        assert {path.name for path in own.iterdir()} == {path.name for path in (whole[0] / "default" / own.name).iterdir()}
+    again = sweep(tiny, tmp_path, *TWO, *words)
+    assert again.returncode == 0 and "epoch" not in again.stdout.splitlines()[0]
+
+
+def test_the_list_has_one_command_for_seeds_that_train_together(tiny, tmp_path):
+    first, second, third = script.draw_seeds(3, 0)
+    lines = sweep(tiny, tmp_path, "--nb_seeds=3", "--together=2", "--list").stdout.splitlines()
+    assert f"--seeds={first},{second}" in lines[0] and lines[0].count("--out_dir=logs/seed_robustness/default ") == 1
+    assert f"--random_seed={third}" in lines[1] and f"--out_dir=logs/seed_robustness/default/seed_{third}" in lines[1]
+    assert len(lines) == 2 and not (tmp_path / "logs").exists()
+    done = subprocess.run(lines[0], shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    states = sweep(tiny, tmp_path, "--nb_seeds=3", "--together=2", "--status").stdout.splitlines()
+    assert [line.split()[1] for line in states[:3]] == ["finished", "finished", "waiting"]
+    (line,) = sweep(tiny, tmp_path, "--nb_seeds=3", "--together=2", "--list").stdout.splitlines()
+    assert f"--random_seed={third}" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the runs of a killed sweep go on to their end")
+def test_a_killed_process_of_several_seeds_goes_on_alone(tiny, whole, tmp_path):
+    with held_sweep(f"seed_{script.draw_seeds(2, 0)[1]}", "SIGTERM", tiny, tmp_path, *TWO, "--together") as process:
+        process.kill()
+    folder = tmp_path / "logs/seed_robustness"
+    assert not list(folder.glob("default/*/DONE"))
+    done = sweep(tiny, tmp_path, *TWO)
+    assert done.returncode == 0
+    assert (folder / "default.csv").read_bytes() == (whole[0] / "default.csv").read_bytes()
+    assert files_of(folder / "default") == files_of(whole[0] / "default")
+
+
+def test_seeds_that_diverge_together_are_marked_as_alone(tiny, tmp_path):
+    tables = []
+    for name, words in (("alone", []), ("together", ["--together"])):
+        done = sweep(tiny, tmp_path, "--nb_seeds=2", "--lr=1e6", f"--name={name}", *words)
+        assert done.returncode == 3 and done.stderr.count("diverged or was stopped early") == 2
+        tables.append(read(tmp_path / f"logs/seed_robustness/{name}.csv"))
+    assert tables[0] == tables[1] and [row[-1] for row in tables[0][1:3]] == ["diverged"] * 2
+
+
+def test_what_keeps_a_process_from_starting_is_told_of_each_seed(tiny, tmp_path):
+    done = sweep(tiny, tmp_path, "--nb_seeds=2", "--together", "--batch_size=41")
+    assert done.returncode == 1
+    assert done.stderr.count("failed and is left out: --batch_size=41: must be in [1, 40]") == 2

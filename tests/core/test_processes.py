@@ -261,3 +261,29 @@ def test_runs_of_a_killed_sweep_are_stopped_and_the_next_sweep_waits_for_them(sw
     assert sweep.start("b")["left"] == 1
     assert f"waiting for another sweep in {sweep.folder}" in capfd.readouterr().err
     assert (sweep.folder / "a" / "log.txt").read_text().endswith("saved\n")
+
+
+def test_jobs_that_share_a_process_are_groups_of_the_size_asked_for():
+    jobs = list("abcde")
+    assert sweeps.groups(jobs, 1) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert sweeps.groups(jobs, 2) == [["a", "b"], ["c", "d"], ["e"]]
+    assert sweeps.groups(jobs, 0) == [jobs] and sweeps.groups(jobs, 0, 2) == [["a", "b", "c"], ["d", "e"]]
+    assert sweeps.groups([], 0) == []
+
+
+def test_of_a_group_whose_process_dies_those_that_had_ended_have_not_failed(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "main.py"
+    program.write_text(
+        "import sys\nfrom pathlib import Path\nfolder = Path(sys.argv[-3].partition('=')[2])\n"
+        "print('seed 1: epoch 3/5')\nprint('a note')\n(folder / 'seed_1' / 'DONE').touch()\nsys.exit('main.py: no disk')\n"
+    )
+    monkeypatch.setattr(sweeps, "MAIN", program)
+    jobs, ends = [Job(f"seed_{seed}", tmp_path / f"seed_{seed}", [], {}, 5, seed=seed) for seed in (1, 2)], {}
+    run_all(jobs, tmp_path, lambda job, error: ends.update({job.name: error}), together=2)
+    assert ends == {"seed_1": None, "seed_2": "no disk"}
+    assert capsys.readouterr().out.splitlines() == [
+        "seed_1: epoch 3/5",
+        "seed_1 and seed_2: a note",
+        "seed_1 and seed_2: main.py: no disk",
+    ]
+    assert (tmp_path / "seed_1" / "log.txt").read_text() == (tmp_path / "seed_2" / "log.txt").read_text() != ""
