@@ -28,8 +28,9 @@ from core.paths import make_numbered
 from core.recording import provenance
 from core.seeds import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
-from core.training import Loop, Schedule, say
+from core.training import Loop, say
 from core.workers import Workers, default_count
+from datasets.catalogue import BY_FLAG
 from dfc import settings as command_line
 from dfc.build import build_system, bytes_of_a_run
 from dfc.draws import Draws
@@ -37,7 +38,6 @@ from dfc.evaluation import Evaluation
 from dfc.measures.summary import SummaryFolder
 from dfc.measures.watchers import build_watchers, check_packages
 from dfc.network import load_weights
-from dfc.protocol import PROTOCOLS
 from dfc.tasks import load_task
 from rules import FEEDBACK_NET_RULES
 
@@ -80,9 +80,10 @@ def train_seeds(settings):
 @contextlib.contextmanager
 def machine(settings):
     """Yield what runs compute with: (Backend, Workers).  Raises UserError where something is missing."""
-    check_packages(settings)
-    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
-    threads = (settings.threads or default_count()) if backend.device is None else 1
+    check_packages(settings.watchers.measurements)
+    about = settings.machine
+    backend = backends.select_backend(about.backend, about.device, about.precision)
+    threads = (about.threads or default_count()) if backend.device is None else 1
     # also for the teacher's products, whose rounding must not depend on BLAS's own threads
     with Workers(threads) as workers:
         yield backend, workers
@@ -90,40 +91,36 @@ def machine(settings):
 
 def runs_of(settings):
     """The Settings of every run of a command line, one per seed."""
-    return [changed(settings, random_seed=seed) for seed in parse_seeds(settings.seeds)] if settings.seeds else [settings]
+    return [settings.change(random_seed=seed) for seed in parse_seeds(settings.seeds)] if settings.seeds else [settings]
 
 
 def placed(runs, folder):
     """The Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
     if not runs[0].seeds:
         return [dataclasses.replace(runs[0], out_dir=folder)]
-    return [changed(each, out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
-
-
-def changed(settings, **flags):
-    """The Settings with other values of some flags, as if these had been given."""
-    return dataclasses.replace(settings, **flags, args=settings.args | flags)
+    return [each.change(out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
 def memory_of(settings, backend):
     """A sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do not fit."""
-    return check_memory(len(runs_of(settings)), bytes_of_a_run(settings, backend), backend, f"--seeds={settings.seeds}")
+    needed = bytes_of_a_run(settings.system, settings.schedule.batch_size, backend)
+    return check_memory(len(runs_of(settings)), needed, backend, f"--seeds={settings.seeds}")
 
 
 def tasks_of(runs, backend, draws):
     """The samples of every run, which all share where they do not depend on the seed."""
-    first = task_of(runs[0], backend, draws[0])
-    own = runs[0].task == "regression" or split_of(runs[0], draws[0])
+    first, about = task_of(runs[0], backend, draws[0]), runs[0].task
+    own = BY_FLAG[about.dataset].task == "regression" or about.seeded_split
     others = zip(runs[1:], draws[1:], strict=True)
     return [first, *(task_of(each, backend, own_draws) if own else first for each, own_draws in others)]
 
 
 def task_of(settings, backend, draws):
     """The samples of a run.  Raises UsageError where a batch has more than there are."""
-    split, download = split_of(settings, draws), not settings.dry_run
-    task = load_task(settings, backend, draws.teacher, settings.quiet, split, download)
-    if settings.batch_size > len(task.train):
-        raise UsageError(f"--batch_size={settings.batch_size}: must be in [1, {len(task.train)}], the number of training samples")
+    split, size = draws.split if settings.task.seeded_split else None, settings.schedule.batch_size
+    task = load_task(settings.task, backend, draws.teacher, settings.quiet, split, not settings.dry_run)
+    if size > len(task.train):
+        raise UsageError(f"--batch_size={size}: must be in [1, {len(task.train)}], the number of training samples")
     return task
 
 
@@ -134,9 +131,9 @@ def rehearse(settings):
         runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
         first, draws = runs[0], Draws(runs[0].random_seed, backend)
         task = task_of(first, backend, draws)
-        system = build_system(first, backend, workers, draws)
-        schedule, watchers = schedule_of(first, system.plan), [Evaluation(first, task, workers)]
-        loop = Loop(system.learner, task.train, schedule, watchers, None, quiet=settings.quiet, plan=system.plan)
+        system = build_system(first.system, backend, workers, draws)
+        watchers = [Evaluation(first.watchers.evaluation, task, workers)]
+        loop = Loop(system.learner, task.train, first.schedule, watchers, None, quiet=settings.quiet, plan=system.plan)
         about = [f"{backend.describe()}, threads: {workers.count}{memory}"]
         about += ["what follows is about the first seed alone"] * bool(memory)
         about += [f"note: {note}" for note in settings.notes]
@@ -146,11 +143,6 @@ def rehearse(settings):
     return 0
 
 
-def schedule_of(settings, plan):
-    ends_early = settings.train_only_feedback_parameters and plan.prelude
-    return Schedule(0 if ends_early else settings.epochs, settings.batch_size, first_batches=settings.first_batches)
-
-
 def give_up(loop, error):
     """The outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others are raised."""
     if isinstance(error, np.linalg.LinAlgError):
@@ -158,20 +150,14 @@ def give_up(loop, error):
     raise error
 
 
-def split_of(settings, draws):
-    """What draws the validation set where it depends on the seed; None where it is always alike."""
-    return draws.split if PROTOCOLS[settings.protocol].seeded_split and "seeded_split" in settings.defects else None
-
-
 def build_loop(settings, backend, task, workers, draws, folder, report=say):
     """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
-    system = build_system(settings, backend, workers, draws)
-    watchers = build_watchers(settings, system, task, workers, folder.path)
+    system = build_system(settings.system, backend, workers, draws)
+    watchers = build_watchers(settings.watchers, system, task, workers, folder.path)
     folder.follow(watchers)
     if settings.start_from is not None:
         load_weights(system.learner.net, settings.start_from)
-    schedule = schedule_of(settings, system.plan)
-    return Loop(system.learner, task.train, schedule, watchers, folder, report, settings.quiet, system.plan)
+    return Loop(system.learner, task.train, settings.schedule, watchers, folder, report, settings.quiet, system.plan)
 
 
 def run_folder(settings):
@@ -189,21 +175,21 @@ def run_folder(settings):
 def result_settings(settings):
     """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
     own = own_settings(settings)
-    if settings.load_ST_dataset:
-        own["data_dir"] = settings.data_dir  # another folder, other data
+    if settings.task.load_ST_dataset:
+        own["data_dir"] = settings.task.data_dir  # another folder, other data
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
 
 
 def own_settings(settings):
     """{flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
-    own = {name: getattr(settings, name) for name in OWN_SETTINGS} | settings.rule_flags
+    own = {name: settings.flags[name] for name in OWN_SETTINGS} | settings.rule_flags
     return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
 
 
 def recorded(settings, backend, workers):
     """{option: value} of all options of a run, for config.json."""
-    own = own_settings(settings) | {"data_dir": settings.data_dir}
+    own = own_settings(settings) | {"data_dir": settings.task.data_dir}
     own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
     return settings.args | settings.successor_flags | own
 
@@ -212,7 +198,7 @@ def tell(settings, folders, backend, threads, memory):
     """Say where the results go and what is special about the settings."""
     if not settings.quiet:
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
-        say(f"{paths}\n{settings.rule.name} on {settings.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
+        say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
     for note in () if settings.quiet else settings.notes:
         print(f"main.py: note: {note}", file=sys.stderr)
 

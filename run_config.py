@@ -76,10 +76,10 @@ def plan(name, folder, config, overrides, prog):
     """The Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
-    if settings.backend == "cupy":
+    if settings.machine.backend == "cupy":
         argv.append("--threads=1")  # more are refused there
-    layers = len(settings.sizes) - 1
-    return Job(name, Path(folder), argv, program.result_settings(settings), settings.epochs, layers=layers), settings
+    layers = len(settings.task.sizes) - 1
+    return Job(name, Path(folder), argv, program.result_settings(settings), settings.flags["epochs"], layers=layers), settings
 
 
 def main(argv=None):

@@ -114,8 +114,9 @@ class SeedSweep(Sweep):
 
     def run(self):
         """Bring every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
-        if self.settings.task != "classification" and not self.options.regression:
-            self.complain(f"note: {self.settings.dataset} has no accuracies; their columns hold -1, --regression leaves them out")
+        if not self.settings.system.network.classification and not self.options.regression:
+            data = self.settings.task.dataset
+            self.complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
         try:
             super().run()
         except UsageError as error:  # about an earlier run
@@ -158,8 +159,8 @@ class SeedSweep(Sweep):
         lines = [f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")]
         if not finished or "loss_test" not in finished[0]:
             return lines
-        at, when = ("last", "last epoch") if self.settings.no_val_set else ("val_best", "epoch of the best validation result")
-        if self.settings.task == "classification" and not self.options.regression:
+        at, when = ("last", "last epoch") if self.settings.task.no_val_set else ("val_best", "epoch of the best validation result")
+        if self.settings.system.network.classification and not self.options.regression:
             accuracies = [100 * summary[f"acc_test_{at}"] for summary in finished]
             quantities = {"test accuracy %": accuracies, "test error %": [100 - each for each in accuracies]}
         else:

@@ -78,8 +78,9 @@ def check(settings):
     """Raise UsageError for settings of another kind of network."""
     if not settings.rule.controlled:
         raise UsageError(f"--network_type={settings.rule.name}: must be DFC, whose controller is drawn")
-    if settings.sizes[-1] != 1:
-        raise UsageError(f"--size_output={settings.sizes[-1]}: must be 1, the output that is drawn")
+    outputs = settings.task.sizes[-1]
+    if outputs != 1:
+        raise UsageError(f"--size_output={outputs}: must be 1, the output that is drawn")
 
 
 def pretrain(argv, folder, options):
@@ -97,7 +98,7 @@ def pretrain(argv, folder, options):
         raise StoppedByError("interrupted and saved; the same command goes on", 128 + outcome["signal"])
     if outcome["outcome"] != "finished":
         raise StoppedByError(f"the feedback weights could not be learned: {outcome['outcome']}", EXIT_DIVERGED)
-    return [np.load(run.path / f"{l}Lfeedback.npy", allow_pickle=False) for l in range(len(settings.sizes) - 1)]
+    return [np.load(run.path / f"{l}Lfeedback.npy", allow_pickle=False) for l in range(len(settings.task.sizes) - 1)]
 
 
 def write_feedback(path, feedback):
@@ -141,8 +142,8 @@ def learned_feedback(argv, settings, folder, options):
     path = folder / FEEDBACK
     if exists(path) and not options.overwrite:
         check_origin(folder, settings)
-        return read_feedback(path, settings.sizes[1:])
-    if settings.freeze_fb_weights or not settings.epochs_fb:
+        return read_feedback(path, settings.task.sizes[1:])
+    if settings.flags["freeze_fb_weights"] or not settings.flags["epochs_fb"]:
         return None
     path.unlink(missing_ok=True)  # should learning anew be cut short, the old ones must not pass for the new
     feedback = pretrain(argv, folder / PRETRAINING, options)
@@ -152,7 +153,7 @@ def learned_feedback(argv, settings, folder, options):
 
 def condition(net, task, settings):
     """Condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
-    size, count = settings.batch_size, len(task.train)
+    size, count = settings.schedule.batch_size, len(task.train)
     batches = (net.forward(task.train.batch(slice(start, start + size))[0]) for start in range(0, count, size))
     found = [float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"])) for activities in batches]
     return sum(found) / len(found)
@@ -163,11 +164,12 @@ def control(net, task, draws, settings):
 
     The batch is that of the pass after those that learned Q, whether they were learned now or read.
     """
-    order = draws.order(settings.epochs_fb, len(task.train))
-    inputs, labels = task.train.batch(order[: settings.batch_size])
+    flags = settings.flags
+    order = draws.order(flags["epochs_fb"], len(task.train))
+    inputs, labels = task.train.batch(order[: flags["batch_size"]])
     activities = net.forward(inputs)
-    target = activities.r[-1] + nudge(net, activities, labels, settings.target_stepsize)
-    controller = forward_controller(vars(settings) | {"noisy_dynamics": False, "inst_system_dynamics": False})
+    target = activities.r[-1] + nudge(net, activities, labels, flags["target_stepsize"])
+    controller = forward_controller(flags | {"noisy_dynamics": False, "inst_system_dynamics": False})
     few = slice(SAMPLES)
     trajectory = record(net, activities.part(few), target[few], controller)
     return {
@@ -182,11 +184,11 @@ def control(net, task, draws, settings):
 
 def experiment(argv, settings, folder, options):
     """Learn or read Q, print condition 2, simulate; writes DATA and returns its path."""
-    backend = backends.select_backend(settings.backend, settings.device, settings.precision)
+    backend = backends.select_backend(settings.machine.backend, settings.machine.device, settings.machine.precision)
     feedback = learned_feedback(argv, settings, folder, options)
     draws = Draws(settings.random_seed, backend)
-    task = load_task(settings, backend, draws.teacher, settings.quiet)
-    net = build_network(settings.network, backend, draws)
+    task = load_task(settings.task, backend, draws.teacher, settings.quiet)
+    net = build_network(settings.system.network, backend, draws)
     if feedback is not None:
         net.feedback = [backend.floats(q) for q in feedback]
     ratio = condition(net, task, settings)

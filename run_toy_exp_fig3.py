@@ -114,9 +114,10 @@ class Experiment(Sweep):
         if self.options.seed is not None:
             config["random_seed"] = self.options.seed
         run, settings = plan(f"{method}, {FEEDBACK[entry]} feedback", folder, config, overrides, PROG)
-        batches = math.ceil(settings.num_train / settings.batch_size)
+        batches = math.ceil(settings.task.num_train / settings.schedule.batch_size)
         self.runs.append(run)
-        self.names[run.name], self.events[run.name] = (method, FEEDBACK[entry]), math.ceil(batches / settings.log_interval)
+        self.names[run.name] = method, FEEDBACK[entry]
+        self.events[run.name] = math.ceil(batches / settings.watchers.measurements.log_interval)
         return recorded(run, settings)
 
     def run(self):

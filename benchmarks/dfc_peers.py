@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -49,7 +50,7 @@ CASES = {
 
 @dataclass
 class Work:
-    """One case on numpy: its settings, System, Images, the numbers of the images of minibatch i, and the learner in question."""
+    """One case on numpy: its flags as attributes, System, Images, the numbers of the images of minibatch i, and the learner."""
 
     settings: Any
     run: Any
@@ -75,9 +76,10 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     from main import parse
 
     config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
-    settings = parse(configs.to_argv(config))
+    parsed = parse(configs.to_argv(config))
+    settings = SimpleNamespace(**parsed.flags)
     backend = select_backend("numpy", 0, settings.precision)
-    run = build_system(settings, backend, workers, Draws(0, backend))
+    run = build_system(parsed.system, backend, workers, Draws(0, backend))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     # About as many pixels are zero in a picture of a digit.

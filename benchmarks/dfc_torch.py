@@ -25,7 +25,7 @@ def _parameters(arrays):
 class Peer:
     """A network of one config, with its optimisers.
 
-    settings  dfc.settings.Settings
+    settings  the flags of dfc.settings.Settings as attributes
     net       dfc.network.FeedbackNetwork, whose weights are copied
     phase     "forward" or "feedback": which weights it updates
     rows      images in a minibatch

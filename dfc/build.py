@@ -17,15 +17,16 @@ from dfc.stacked import is_small
 from utils import count_correct
 
 
-def bytes_of_a_run(settings, backend):
-    """Estimate the bytes of a network trained with others.
+def bytes_of_a_run(settings, batch_size, backend):
+    """Estimate the bytes of a network of SystemSettings trained with others.
 
     For each weight there are its values, two moments, gradients and buffers, all of it twice; for each unit and each sample of a
     batch the rates and voltages of some time points.
     """
-    weights = sum(n * m for m, n in pairwise(settings.sizes))
-    weights += settings.sizes[-1] * sum(settings.sizes[1:]) if settings.rule.feedback != "none" else 0
-    units = settings.batch_size * sum(settings.sizes)
+    sizes = settings.network.sizes
+    weights = sum(n * m for m, n in pairwise(sizes))
+    weights += sizes[-1] * sum(sizes[1:]) if settings.rule.feedback != "none" else 0
+    units = batch_size * sum(sizes)
     return (12 * weights + (60 if settings.rule.controlled else 6) * units) * backend.dtype.itemsize
 
 
@@ -108,7 +109,7 @@ class System:
 def build_system(settings, backend, workers, draws, part="by size"):
     """Build network, learners and plan.
 
-    settings  dfc.settings.Settings
+    settings  dfc.settings.records.SystemSettings
     backend   core.backend.Backend
     workers   core.workers.Workers
     draws     dfc.draws.Draws

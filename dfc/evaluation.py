@@ -5,14 +5,18 @@ from tqdm import tqdm
 from core.backend import array_module, to_host
 from core.watcher import Watcher
 from dfc.learners import forward
-from dfc.protocol import PROTOCOLS
 from utils import count_correct
 
 CHUNK = 8  # batches in one forward pass
 
 
 class Evaluation(Watcher):
-    """Measures loss and accuracy on the validation samples, if there are any, and the test samples: columns loss_val, acc_val, …"""
+    """Measures loss and accuracy on the validation samples, if there are any, and the test samples: columns loss_val, acc_val, …
+
+    settings  dfc.settings.records.EvaluationSettings
+    task      dfc.tasks.Task
+    workers   core.workers.Workers
+    """
 
     def __init__(self, settings, task, workers):
         self.settings, self.workers = settings, workers
@@ -20,13 +24,12 @@ class Evaluation(Watcher):
 
     def row(self, net, epoch):
         settings, found = self.settings, {}
-        weighted, classification = PROTOCOLS[settings.protocol].weighted_evaluation, settings.task == "classification"
         total = sum(map(len, self.sets.values()))
         with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
-            how = (self.workers, classification, bar.update, weighted, settings.first_batches)
+            how = (self.workers, settings.classification, bar.update, settings.weighted, settings.first_batches)
             for name, samples in self.sets.items():
                 loss, accuracy = evaluate(net, samples, settings.batch_size, *how)
-                found |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if classification else {})
+                found |= {f"loss_{name}": loss} | ({f"acc_{name}": accuracy} if settings.classification else {})
         return found
 
 

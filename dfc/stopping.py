@@ -10,7 +10,7 @@ PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test;
 
 
 class StopCondition(Watcher):
-    """Ends a run whose weights blow up, whose accuracy stays low or whose loss no longer falls."""
+    """Ends a run whose weights blow up, whose accuracy stays low or whose loss no longer falls; see StoppingSettings."""
 
     def __init__(self, settings, net):
         self.settings, self.net = settings, net

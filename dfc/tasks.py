@@ -33,12 +33,9 @@ class Task:
 
 
 def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, download=True):
-    """The task that the options ask for.
+    """Load the task that the settings ask for.
 
-    settings         has dataset (a key of datasets.catalogue.BY_FLAG), data_dir ("": the default), no_val_set,
-                     sizes (n_0, ..., n_L); for images train_samples (0: all); for student_teacher load_ST_dataset,
-                     random_seed, seeds, num_train, num_test, num_val, teacher_size_hidden (None: the large relu teacher), and for
-                     another one teacher_linear, data_random_seed, defects
+    settings         dfc.settings.records.TaskSettings
     backend          core.backend.Backend
     teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
     quiet            no progress bar

@@ -1,6 +1,9 @@
-"""Run folders made up for tests of what reads them."""
+"""Run folders made up for tests of what reads them, and what a command line of main.py resolves to."""
 
 import json
+from types import SimpleNamespace
+
+from main import parse
 
 OPTIONS = {  # the part of config.json that tells rule, data and seed
     "main.py": {"dataset": "fashion_mnist", "network_type": "DFC", "ndi": True, "single_precision": True, "epochs": 2},
@@ -16,6 +19,12 @@ ENDS = {
     "main.py": {"outcome": "finished", "epochs": 2, "loss_test": 0.9, "acc_test": 0.625, "seconds": 5.5},
     "run.py": {"outcome": "finished", "epochs": 2, "training_acc": 0.75, "test_acc": 0.5, "seconds": 8.5},
 }
+
+
+def resolved(argv):
+    """Every flag of a command line of main.py as an attribute, with its args and notes."""
+    found = parse(argv)
+    return SimpleNamespace(**found.flags, args=found.args, notes=found.notes)
 
 
 def make_run(folder, program="main.py", seed=1, done="finished", rows=None, log=None, **options):

@@ -18,7 +18,7 @@ from dfc.teaching import output_target
 class Observation:
     """A batch and what several measurements need of it, each computed once and on first use.
 
-    settings  dfc.settings.Settings
+    settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, whose network is measured
     report    dfc.learners.BatchReport
     """
@@ -58,13 +58,13 @@ class Observation:
         return self._minimum_norm(None)
 
     def _minimum_norm(self, rates):
-        s = self.settings
-        return gnt_update(self.net, self.activities, self.target, s.gn_damping, s.use_nonlinear_gnt, rates)
+        damping, nonlinear = self.settings.gn_damping, "use_nonlinear_gnt" in self.settings.switches
+        return gnt_update(self.net, self.activities, self.target, damping, nonlinear, rates)
 
     @property
     def gnt(self):
         """The minimum-norm update that --use_ss_gnt chooses; rules without control have no rates at rest."""
-        at_rest = self.settings.use_ss_gnt and self.settings.rule.controlled
+        at_rest = "use_ss_gnt" in self.settings.switches and self.settings.rule.controlled
         return self.gnt_at_rest if at_rest else self.gnt_feedforward
 
     @cached_property
@@ -75,13 +75,13 @@ class Observation:
     @cached_property
     def fit(self):
         """{measure: how well the feedback weights fit the Jacobian} of what the flags ask for, see feedback_fit."""
-        s = self.settings
-        asked = {
-            "condition_gn": s.save_condition_gn or s.compute_gn_condition_init,
-            "jac_transpose": s.save_jac_t_angle,
-            "jac_pinv": s.save_jac_pinv_angle,
+        flags = {
+            "condition_gn": {"save_condition_gn", "compute_gn_condition_init"},
+            "jac_transpose": {"save_jac_t_angle"},
+            "jac_pinv": {"save_jac_pinv_angle"},
         }
-        return feedback_fit(self.net, self.activities, s.gn_damping, [name for name, flag in asked.items() if flag])
+        asked = [name for name, any_of in flags.items() if any_of & self.settings.switches]
+        return feedback_fit(self.net, self.activities, self.settings.gn_damping, asked)
 
     @cached_property
     def eigenvalues(self):

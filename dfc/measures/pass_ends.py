@@ -19,14 +19,16 @@ class PassEnds(Watcher):
         ratio_ff_fb_<l>              feedback drive over forward drive
         gn_condition                 condition 2 of Q
 
-    net      FeedbackNetwork
-    batches  number of batches in a pass
+    net       FeedbackNetwork
+    settings  dfc.settings.records.MeasurementSettings
+    batches   number of batches in a pass
     """
 
     def __init__(self, net, settings, batches):
-        self.net, self.alpha, self.ideal, self.last = net, settings.alpha_di, settings.use_jacobian_as_fb, batches - 1
-        self._loss, self._angle, self._shares = (getattr(settings, name) for name in FLAGS)
-        self._condition = settings.save_condition_gn and settings.protocol == "strong2022"
+        self.net, self.alpha, self.last, on = net, settings.alpha_di, batches - 1, settings.switches
+        self.ideal = "use_jacobian_as_fb" in on
+        self._loss, self._angle, self._shares = (name in on for name in FLAGS)
+        self._condition = "save_condition_gn" in on and settings.protocol == "strong2022"
         self._as_published = "loss_per_batch" in settings.defects
         self._total, self._count, self._found = 0.0, 0, {}
 

@@ -36,7 +36,7 @@ class DynamicsPlot(Watcher):
     its two drives (in the output layer: of the rates from the target); with --compare_with_ndi also that of the apical voltage
     from the analytical steady state.  Every sample is a thin line, the mean over the batch a thick one.
 
-    settings  dfc.settings.Settings
+    settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, with the options of DFC or DFC-SS
     folder    where the pictures go
     plan      core.training.EpochPlan
@@ -44,7 +44,7 @@ class DynamicsPlot(Watcher):
 
     def __init__(self, settings, learner, folder, plan):
         self.learner, self.folder = learner, Path(folder)
-        self.interval, self.compare = settings.make_dynamics_plot_interval, settings.compare_with_ndi
+        self.interval, self.compare = settings.make_dynamics_plot_interval, "compare_with_ndi" in settings.switches
         self._prelude, self._passes = len(plan.prelude), len(plan.epoch)
 
     def wants(self, place):

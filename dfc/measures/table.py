@@ -41,7 +41,7 @@ def always(settings):
 
 def with_biases(settings):
     """Allow it for networks with biases."""
-    return not settings.no_bias
+    return "no_bias" not in settings.switches
 
 
 def controlled(settings):
@@ -60,7 +60,7 @@ def feeds_back(settings):
 
 def learned_feedback(settings):
     """Allow it where these are not frozen."""
-    return feeds_back(settings) and not settings.freeze_fb_weights
+    return feeds_back(settings) and "freeze_fb_weights" not in settings.switches
 
 
 def simulated(settings):
@@ -92,7 +92,7 @@ class Measurement:
     kept      FRAME, LOG, VECTOR, MEAN or COLUMN
     tag       its TensorBoard tag; {} stands for the column, layers counted from 1; "": not logged
     label     the label of its axis in figures; "": the key
-    needs     function of the settings -> whether it can be measured
+    needs     function of the MeasurementSettings -> whether it can be measured
     listed    VECTOR: the summary entry that lists the columns; "": there is one column
     """
 
@@ -186,14 +186,15 @@ MEASUREMENTS = (
 
 
 def chosen(settings):
-    """List the rows that the settings ask for and that can be measured.
+    """List the rows that the MeasurementSettings ask for and that can be measured.
 
     Raises  UsageError where save_nullspace_norm_ratio cannot be measured
     """
     if settings.rule.reference:
         return []
-    somewhere = {FRAME: settings.save_df or settings.save_logs, LOG: settings.save_logs}
-    asked = [row for row in MEASUREMENTS if getattr(settings, row.flag) and somewhere.get(row.kept, True)]
+    logs = "save_logs" in settings.switches
+    somewhere = {FRAME: logs or "save_df" in settings.switches, LOG: logs}
+    asked = [row for row in MEASUREMENTS if row.flag in settings.switches and somewhere.get(row.kept, True)]
     return [row for row in asked if row.needs(settings)]
 
 
@@ -202,6 +203,6 @@ def is_due(when, report, settings):
     passed, prelude, epoch = report.place[0], settings.epochs_fb, 2 + settings.extra_fb_epochs
     if when == LAST_PRETRAINING:
         return report.phase == PRETRAINING and passed == prelude - 1
-    if when == FEEDBACK and (settings.freeze_fb_weights or settings.rule.joint):
+    if when == FEEDBACK and ("freeze_fb_weights" in settings.switches or settings.rule.joint):
         return report.phase == FORWARD
     return report.phase == when and (when != FEEDBACK or (passed - prelude) % epoch == 0)

@@ -20,51 +20,51 @@ from dfc.stopping import StopCondition
 def build_watchers(settings, system, task, workers, folder):
     """List the watchers that the settings ask for, in the order in which the loop calls them.
 
-    settings  dfc.settings.Settings
+    settings  dfc.settings.records.WatcherSettings
     system    dfc.build.System
     task      dfc.tasks.Task
     workers   core.workers.Workers
     folder    path of the run folder, for pictures and logs
     Raises    UsageError where a flag cannot be honoured
     """
-    learner, rule, batches = system.learner, settings.rule, -(-len(task.train) // settings.batch_size)
-    measurements = Measurements(settings, learner)
+    about, learner = settings.measurements, system.learner
+    rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
+    measurements = Measurements(about, learner)
     watchers = [measurements]
-    if rule.controlled and (ends := PassEnds(learner.net, settings, min(batches, settings.first_batches or batches))).wanted:
+    if rule.controlled and (ends := PassEnds(learner.net, about, min(batches, about.first_batches or batches))).wanted:
         watchers.append(ends)
-    if settings.save_logs:
+    if "save_logs" in on:
         from dfc.measures.tensorboard import Log
 
-        watchers.append(Log(folder, system, measurements, batches, settings.log_interval))
+        watchers.append(Log(folder, system, measurements, batches, about.log_interval))
     # noise, or labels as targets, keep the output from coming to rest in any case
-    comes_to_rest = rule.simulates and not rule.joint and not settings.strong_feedback
-    if comes_to_rest and not settings.include_non_converged_samples:
-        watchers.append(ConvergenceNote(f"seed {settings.random_seed}: " if settings.seeds else ""))
-    if settings.make_dynamics_plot and rule.simulates:
+    if rule.simulates and not rule.joint and on.isdisjoint(("strong_feedback", "include_non_converged_samples")):
+        watchers.append(ConvergenceNote(settings.who))
+    if "make_dynamics_plot" in on and rule.simulates:
         from dfc.measures.pictures import DynamicsPlot
 
-        watchers.append(DynamicsPlot(settings, learner, folder, system.plan))
-    watchers.append(Evaluation(settings, task, workers))
-    if settings.plot_autoencoder_images:
+        watchers.append(DynamicsPlot(about, learner, folder, system.plan))
+    watchers.append(Evaluation(settings.evaluation, task, workers))
+    if "plot_autoencoder_images" in on:
         from dfc.measures.pictures import Reconstructions
 
         watchers.append(Reconstructions(task, folder))
-    if settings.gn_damping_hpsearch and not rule.reference:
+    if "gn_damping_hpsearch" in on and not rule.reference:
         from dfc.measures.damping import SearchThenStop
 
-        watchers.append(SearchThenStop(settings, system, task.train, folder))
-    return [*watchers, StopCondition(settings, learner.net)]
+        watchers.append(SearchThenStop(about, system, task.train, folder))
+    return [*watchers, StopCondition(settings.stopping, learner.net)]
 
 
 def check_packages(settings):
-    """Raise UsageError where a flag asks for what needs a package that is not installed."""
-    if settings.save_logs:
+    """Raise UsageError where a flag asks for what needs a package that is not installed; see MeasurementSettings."""
+    if "save_logs" in settings.switches:
         from dfc.measures.events import require_tensorboard
 
         require_tensorboard()
-    if settings.make_dynamics_plot and settings.rule.simulates:
+    if "make_dynamics_plot" in settings.switches and settings.rule.simulates:
         require_matplotlib("--make_dynamics_plot:")
-    if settings.plot_autoencoder_images:
+    if "plot_autoencoder_images" in settings.switches:
         require_matplotlib("--plot_autoencoder_images:")
 
 
@@ -104,7 +104,7 @@ class Table:
 class Measurements(Watcher):
     """Measures the rows of dfc.measures.table that the settings ask for, and keeps their numbers.
 
-    settings  dfc.settings.Settings
+    settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner
     Raises    UsageError where save_nullspace_norm_ratio cannot be measured
     """
@@ -159,10 +159,10 @@ class Measurements(Watcher):
             entries[row.key] = table.array.ravel()
             if row.listed:
                 entries[row.listed] = list(table.columns)
-        if settings.rule.learns_feedback and settings.epochs_fb and not settings.freeze_fb_weights:
+        if settings.rule.learns_feedback and settings.epochs_fb and "freeze_fb_weights" not in settings.switches:
             entries |= {row.key: NOT_YET for row in MEASUREMENTS if row.kept == MEAN}
         entries |= {row.key: float(np.mean(table.array)) if table.rows else NOT_YET for row, table in self._kept(MEAN)}
-        if settings.save_df:
+        if "save_df" in settings.switches:
             entries |= {row.key: Frame(list(t.steps), list(t.columns), t.array) for row, t in self._kept(FRAME)}
         return entries
 

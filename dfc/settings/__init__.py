@@ -1,79 +1,64 @@
 """The settings of a run of system 2: the published command line, read and resolved in the published order (dfc.md J.post)."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
 from core.seeds import parse_seeds
+from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import PROTOCOLS
 from dfc.settings import strong
 from dfc.settings.checks import check_options, check_settings
 from dfc.settings.flags import ANGLES, OWN, STRONG, Options
 from dfc.settings.notes import notes_on
-from dfc.settings.records import FeedbackPhase, ForwardSettings, NetworkSettings, feedback_phase, forward_settings, network_settings
+from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
+from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 
 
 @dataclass(frozen=True)
-class Settings(Options):
-    """Every flag by its published name with the value that a run uses, and what follows from the flags together.
+class Settings:
+    """What a command line asks for: a record for each part of the program, and what main.py itself reads.
 
-    No option stands for another one any more: of -1 only c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are
-    divided by target_stepsize with normalize_lr; feedback_wd is 0.0 with use_homeostatic_wd_fb, and its value is `homeostatic`;
-    out_dir is None where the folder's name is to be made from the time.
-
-    rule         rules.Rule;  rule_options, its Options;  rule_flags, {flag: value} of those that it brings along
-    network, forward, feedback  what the builders of dfc/build.py need to know (dfc/settings/records.py)
-    task         "classification", "regression" or "autoencoder"
-    sizes        (n_0, ..., n_L)
-    activations  names of phi_1 ... phi_L; that of logits is "linear"
-    aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
-    slopes       whether the errors of DFA contain phi'
+    system, task, schedule, watchers, machine   records (dfc/settings/records.py)
+    rule             rules.Rule;  rule_flags, {flag: value} of those that it brings along
     successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags, those of them that differ from their defaults
-    precision    "float64" or "float32"
-    steps        time points of the forward phase: tmax_di rounded half to even
-    steps_fb     time points while Q learns: tmax_di_fb truncated
-    homeostatic  strength of the homeostatic term, or None
-    angles_wanted  whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
-    notes        sentences on flags that were changed or have no effect
-    args         {flag: value} for args.txt: as given, completed, lists and lr still as text
+    angles_wanted    whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
+    args             {flag: value} for args.txt: as given, completed, lists and lr still as text
+    flags            {name: value} of all flags as a run uses them, and of what follows from several (`resolve`)
+    notes            sentences on flags that were changed or have no effect
     """
 
-    # what arrived as text: numbers, tuples with one entry per layer; whole numbers of passes
-    lr: float | tuple = 0.1
-    lr_fb: float = 0.1
-    lr_fb_init: float = 0.1
-    epsilon: float | tuple = 1e-8
-    epsilon_fb: float = 1e-8
-    gn_damping: float = 0.0
-    size_hidden: tuple = ()
-    hidden_activation: tuple = ()
-    epochs_fb: int = 1
-    extra_fb_epochs: int = 0
-    rule: Any = None
-    rule_options: Any = None
-    rule_flags: dict = field(default_factory=dict)
-    network: NetworkSettings | None = None
-    forward: ForwardSettings | None = None
-    feedback: FeedbackPhase | None = None
-    task: str = ""
-    sizes: tuple = ()
-    activations: tuple = ()
-    aim: str = ""
-    error: str = ""
-    slopes: bool = True
-    successor_flags: dict = field(default_factory=dict)
-    strong_flags: dict = field(default_factory=dict)
-    precision: str = "float64"
-    steps: int = 0
-    steps_fb: int = 0
-    homeostatic: float | None = None
-    angles_wanted: bool = False
-    notes: tuple = ()
-    args: dict = field(default_factory=dict)
+    system: SystemSettings
+    task: TaskSettings
+    schedule: Schedule
+    watchers: WatcherSettings
+    machine: MachineSettings
+    rule: Any
+    rule_flags: dict
+    successor_flags: dict
+    strong_flags: dict
+    random_seed: int
+    seeds: str
+    out_dir: str | None
+    start_from: str | None
+    load: bool
+    load_or_start: bool
+    overwrite: bool
+    quiet: bool
+    dry_run: bool
+    angles_wanted: bool
+    args: dict
+    flags: dict
+    notes: tuple
+
+    def change(self, **flags):
+        """The Settings with other values of flags from which no other flag follows, as if these had been given."""
+        return _records(self.flags | flags, self.args | flags, self.notes)
 
 
 def add_flags(parser, rules):
@@ -102,6 +87,21 @@ def parse(argv, rules, prog="main.py"):
 def resolve(given, rules):
     """The Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
 
+    Its `flags` have every flag but network_type, with the value that a run uses.  None stands for another one any more: of -1 only
+    c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are divided by target_stepsize with normalize_lr, and
+    feedback_wd is 0.0 with use_homeostatic_wd_fb.  They also have what follows from several flags:
+
+        rule, rule_flags, successor_flags, strong_flags, angles_wanted  as in Settings
+        task         "classification", "regression" or "autoencoder"
+        sizes        (n_0, …, n_L)
+        activations  names of phi_1 … phi_L; that of logits is "linear"
+        aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
+        slopes       whether the errors of DFA contain phi'
+        precision    "float64" or "float32"
+        steps        time points of the forward phase: tmax_di rounded half to even
+        steps_fb     time points while Q learns: tmax_di_fb truncated
+        homeostatic  strength of the homeostatic term, the feedback_wd that was given; or None
+
     rules   {name: rules.Rule}
     Raises  UsageError where flags contradict each other or cannot be read
     """
@@ -116,7 +116,8 @@ def resolve(given, rules):
     strong.complete(values, BY_FLAG[values["dataset"]].task)
     strong.fit_time_constants(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
-    text = values["args"] = {name: values[name] for name in published}
+    text = {name: values[name] for name in published}
+    del values["network_type"]  # a run has its rule
     values |= read_lists(Options, values)
     strong.read_lists(values)
     added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
@@ -125,12 +126,17 @@ def resolve(given, rules):
     _read_layers(values, text, "num_hidden" in given)
     _read_rates(values, text)
     _derive(values)
-    values["homeostatic"] = values.get("homeostatic")
-    values["rule_options"] = rule.options_from(values | values["rule_flags"])
-    values |= {"network": network_settings(values), "forward": forward_settings(values), "feedback": feedback_phase(values)}
-    settings = Settings(**values)
-    check_settings(settings)
-    return dataclasses.replace(settings, notes=notes_on(options, settings, given))
+    seen = SimpleNamespace(**values)
+    check_settings(seen)
+    return _records(values, text, notes_on(options, seen, given))
+
+
+def _records(flags, args, notes):
+    """The Settings of their `flags`, `args` and `notes`."""
+    system = system_settings(flags)
+    records = {"system": system, "task": task_settings(flags), "schedule": schedule(flags, system.feedback)}
+    records |= {"watchers": watcher_settings(flags), "machine": take(MachineSettings, flags)}
+    return take(Settings, flags | records | {"flags": flags, "args": args, "notes": notes})
 
 
 def _find_rule(values, rules):
@@ -199,6 +205,7 @@ def _derive(values):
         values |= {"save_eigenvalues_bcn": False, "save_eigenvalues": True}
     if values["learning_rule"] == "nonlinear_difference":
         values["use_nonlinear_gnt"] = True
+    values["homeostatic"] = None
     if values["use_homeostatic_wd_fb"]:
         values |= {"homeostatic": values["feedback_wd"], "feedback_wd": 0.0}
     if values["no_cuda"]:

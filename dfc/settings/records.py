@@ -1,10 +1,114 @@
-"""What each builder of dfc/build.py needs to know of a run: small records, made from the resolved flags."""
+"""What each part of the program needs to know of a run: small records (made by dfc/settings/parts.py)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dfc.feedback_learning import FeedbackSettings
-from dfc.phases import feedback_settings, joint_settings
-from dfc.protocol import PROTOCOLS
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """What a run computes with; the fields are flags, and precision is "float64" or "float32"."""
+
+    backend: str
+    device: int
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What a run learns from (dfc.tasks.load_task); the fields are flags.
+
+    sizes                (n_0, …, n_L)
+    teacher_size_hidden  None for the large relu teacher
+    seeded_split         whether the validation set depends on the seed
+    """
+
+    dataset: str
+    data_dir: str
+    no_val_set: bool
+    train_samples: int
+    sizes: tuple
+    seeded_split: bool
+    load_ST_dataset: bool
+    random_seed: int
+    seeds: str
+    num_train: int
+    num_test: int
+    num_val: int
+    teacher_size_hidden: tuple | None
+    teacher_linear: bool
+    data_random_seed: int
+    defects: tuple
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How the validation and the test set are measured; the fields are flags.
+
+    classification  whether there is an accuracy
+    weighted        whether a sample counts as much as any other, else a batch as any other
+    """
+
+    batch_size: int
+    first_batches: int
+    classification: bool
+    weighted: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class StoppingSettings:
+    """When a run ends before its last epoch; the fields are flags, and task and rule as in Settings."""
+
+    rule: Any
+    task: str
+    dataset: str
+    protocol: str
+    evaluate: bool
+    min_acc: float
+    nan_test: str
+
+
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """What is measured while a run trains; the fields are flags.
+
+    rule      rules.Rule
+    switches  names of the switches of main.py that are on, those that ask for measurements among them
+    sizes     (n_0, …, n_L)
+    """
+
+    rule: Any
+    switches: frozenset
+    sizes: tuple
+    batch_size: int
+    first_batches: int
+    epochs_fb: int
+    extra_fb_epochs: int
+    log_interval: int
+    make_dynamics_plot_interval: int
+    gn_damping: float
+    alpha_di: float
+    time_constant_ratio: float
+    k_p: float
+    target_stepsize: float
+    learning_rule: str
+    use_initial_activations: bool
+    aim: str
+    protocol: str
+    defects: tuple
+
+
+@dataclass(frozen=True)
+class WatcherSettings:
+    """What follows a run (dfc.measures.watchers.build_watchers); who, the words that its notes begin with."""
+
+    measurements: MeasurementSettings
+    evaluation: EvaluationSettings
+    stopping: StoppingSettings
+    who: str
 
 
 @dataclass(frozen=True)
@@ -92,65 +196,18 @@ class FeedbackPhase:
     constant: float
 
 
-def network_settings(flags):
-    """The NetworkSettings of {flag: resolved value}."""
-    return NetworkSettings(
-        flags["sizes"],
-        flags["activations"],
-        classification=flags["task"] == "classification",
-        biases=not flags["no_bias"],
-        initial_w=flags["initialization"],
-        feedback=flags["rule"].feedback,
-        initial_q=flags["initialization_K"],
-        noise_q=flags["noise_K"],
-        identity=flags["freeze_fb_weights"] or flags["freeze_fb_weights_output"],
-        worth=flags["target_class_value"],
-        kinks=PROTOCOLS[flags["protocol"]].kinks,
-    )
+@dataclass(frozen=True)
+class SystemSettings:
+    """What dfc.build.build_system builds.
 
+    rule_options  the Options of the rule
+    feedback      None where Q does not learn in passes
+    reset_K       whether Q is drawn anew at the start of every epoch but the first
+    """
 
-def forward_settings(flags):
-    """The ForwardSettings of {flag: resolved value}."""
-    layers = tuple(range(len(flags["activations"])))
-    if flags["only_train_first_layer"]:
-        layers = layers[:1]
-    elif flags["shallow_training"]:
-        layers = layers[-1:]
-    optimiser = OptimiserSettings(
-        flags["optimizer"], flags["lr"], flags["forward_wd"], flags["momentum"], flags["beta1"], flags["beta2"], flags["epsilon"]
-    )
-    protocol = PROTOCOLS[flags["protocol"]]
-    return ForwardSettings(
-        optimiser,
-        layers,
-        flags["clip_grad_norm"],
-        flags["fix_grad_norm"],
-        flags["freeze_forward_weights"],
-        protocol.clip_layers,
-        protocol.clip_as_asked,
-    )
-
-
-def feedback_phase(flags):
-    """The FeedbackPhase of {flag: resolved value}; None where Q does not learn."""
-    if flags["freeze_fb_weights"] or not flags["rule"].learns_feedback:
-        return None
-    protocol, joint = PROTOCOLS[flags["protocol"]], flags["rule"].joint
-    momentum = flags["momentum_fb"]
-    if not protocol.feedback_momentum:  # of the optimisers of dfc.md RMSprop alone takes the momentum
-        momentum = flags["momentum"] if flags["optimizer_fb"] == "RMSprop" else 0.0
-    others = (flags["feedback_wd"], momentum, flags["beta1_fb"], flags["beta2_fb"], flags["epsilon_fb"])
-    return FeedbackPhase(
-        "normal_controller" if joint else flags["fb_learning_rule"],
-        joint_settings(flags, "extra") if joint else feedback_settings(flags, "feedback"),
-        joint_settings(flags, "pretraining") if joint else feedback_settings(flags, "pretraining"),
-        OptimiserSettings(flags["optimizer_fb"], flags["lr_fb"], *others),
-        OptimiserSettings(flags["optimizer_fb"], flags["lr_fb_init"], *others),
-        before=flags["epochs_fb"],
-        extra=flags["extra_fb_epochs"],
-        output_frozen=flags["freeze_fb_weights_output"],
-        clip=flags["clip_grad_norm"],
-        clip_each=protocol.clip_each_feedback,
-        homeostatic=flags["homeostatic"],
-        constant=flags["c_homeostatic"],
-    )
+    rule: Any
+    rule_options: Any
+    network: NetworkSettings
+    forward: ForwardSettings
+    feedback: FeedbackPhase | None
+    reset_K: bool

@@ -119,10 +119,10 @@ def test_the_eight_cells_of_strong_dfc_are_those_of_its_configs(capsys, tmp_path
         for precision in ("float32", "float64"):
             for job in campaign.jobs_of(cell, campaign.Options(precision=precision)):
                 settings = main.parse(job.argv)
-                assert (settings.rule.name, settings.dataset) == (rules[cell.method], data[cell.task])
+                assert (settings.rule.name, settings.task.dataset) == (rules[cell.method], data[cell.task])
                 # the two commands of BP were published in float32, which nothing turns off
                 expected = "float32" if cell.method == "BP" else precision
-                assert (settings.protocol, settings.precision) == ("strong2022", expected)
+                assert (settings.flags["protocol"], settings.machine.precision) == ("strong2022", expected)
     assert campaign.main(["--table=strong_dfc", "--method=Strong-DFC", "--status"]) == 0
     assert capsys.readouterr().out.endswith("0 of 2 cells complete; runs: finished 0, running 0, waiting 10, failed 0\n")
     assert campaign.main(["--table=strong_dfc", "--list"]) == 0

@@ -81,8 +81,8 @@ def test_experiment_runs(name, few_samples):
     assert main.main(words) == 0
     done = json.loads((few_samples / "DONE").read_text())
     assert done["outcome"] == "finished" and done["epochs"] == 1
-    settings, full = parse(words), parse([*to_argv(config), "--no_cuda"])
-    assert (settings.rule, settings.activations, settings.sizes) == (full.rule, full.activations, full.sizes)
+    settings, full = parse(words).system.network, parse([*to_argv(config), "--no_cuda"]).system.network
+    assert (settings.feedback, settings.activations, settings.sizes) == (full.feedback, full.activations, full.sizes)
     saved = {path.stem: np.load(path, allow_pickle=False) for path in few_samples.glob("*.npy")}
     assert all(np.isfinite(array).all() for array in saved.values())
     for l, (n_in, n_out) in enumerate(zip(full.sizes[:-1], full.sizes[1:], strict=True)):

@@ -235,7 +235,7 @@ def stop_of(dataset, *flags):
     inputs, outputs = SIZES.get(dataset, (784, 10))
     words = [f"--dataset={dataset}", f"--size_input={inputs}", f"--size_output={outputs}", *flags]
     words += ["--output_activation=softmax"] * (outputs == 10)
-    return StopCondition(parse(words), SimpleNamespace(arrays=[np.zeros((2, 2)), np.ones(3)])).stop
+    return StopCondition(parse(words).watchers.stopping, SimpleNamespace(arrays=[np.zeros((2, 2)), np.ones(3)])).stop
 
 
 def after(accuracies=None, losses=None):

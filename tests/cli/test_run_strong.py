@@ -14,6 +14,7 @@ from configs import load, to_argv
 from core.options import as_path
 from dfc.settings.strong_flags import OPPOSITE, OWNERS, PROGRAMS, RENAMED, WITHOUT_EFFECT, StrongOptions
 from tests.faults.tiny_main import in_process, install
+from tests.runs_for_tests import resolved
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 PUBLISHED = {flag["dest"]: flag for flag in json.loads((REFERENCE / "strong_dfc_cli.json").read_text())}
@@ -41,7 +42,7 @@ RUNS = {
 
 
 def settings_of(words):
-    return main.parse(run_strong.command(shlex.split(words)))
+    return resolved(run_strong.command(shlex.split(words)))
 
 
 def published_words(command):
@@ -80,9 +81,9 @@ def test_published_command_lines_run_as_they_stand(name):
     settings = main.parse(run_strong.command(published_words(command)))
     for flag, value in command["_resolved"].items():
         if flag == "double_precision":
-            assert settings.precision == ("float64" if value else "float32")
+            assert settings.machine.precision == ("float64" if value else "float32")
         elif flag != "apical_time_constant" or command["_program"] == "DFC":
-            assert getattr(settings, RENAMED.get(flag, flag)) == value, flag
+            assert settings.flags[RENAMED.get(flag, flag)] == value, flag
     module = f"configs.strong_dfc.{name}"
     assert main.result_settings(main.parse(to_argv(load(module)))) == main.result_settings(settings)
     assert f"{command['_published_test_accuracy']:g} %" in __import__(module, fromlist=["config"]).__doc__
@@ -120,7 +121,7 @@ def test_a_trial_run_is_short():
 def test_ideal_feedback_learns_no_feedback():
     found = settings_of("dfc_single_phase --use_jacobian_as_fb --extra_fb_epochs=2")
     assert (found.freeze_fb_weights, found.epochs_fb, found.extra_fb_epochs, found.noisy_dynamics) == (True, 0, 0, False)
-    assert found.initialization_K == "weight_product" and found.rule_options.controller.ideal_feedback
+    assert found.initialization_K == "weight_product" and found.use_jacobian_as_fb
 
 
 # ---- runs

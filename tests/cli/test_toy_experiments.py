@@ -81,7 +81,7 @@ def training_samples():
     options = script_1d.Options(quick=True)
     settings = parse(script_1d.command_line(options, [*SMALL, "--epochs_fb=2"]))
     draws = Draws(settings.random_seed, select_backend("numpy"))
-    task = load_task(settings, draws.backend, draws.teacher)
+    task = load_task(settings.task, draws.backend, draws.teacher)
     return task.train.x, task.train.y, draws.order(2, 72)
 
 

@@ -10,7 +10,7 @@ import pytest
 import configs
 from configs import load, module_names, to_argv
 from core.options import UsageError
-from main import parse
+from tests.runs_for_tests import resolved as parse
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 PUBLISHED = json.loads((REFERENCE / "dfc_configs.json").read_text())

@@ -1,7 +1,5 @@
 """Optimisers against their recurrences, written out."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -264,10 +262,8 @@ def test_a_new_optimiser_is_a_class_and_a_line_of_the_table(monkeypatch):
     """The builder reads the table: rates per layer and the arguments that the optimiser takes reach it."""
     monkeypatch.setitem(OPTIMISERS, "Signs", (Signs, ("momentum",)))
     settings = parse(["--num_hidden=1", "--lr=[0.5, 0.25]", "--momentum=0.5", "--network_type=BP", "--no_cuda"])
-    told = dataclasses.replace(settings.forward.optimiser, kind="Signs")
-    settings = dataclasses.replace(settings, forward=dataclasses.replace(settings.forward, optimiser=told))
     backend = select_backend("numpy")
-    optimiser = build_system(settings, backend, Workers(1), Draws(1, backend)).learner.optimiser
+    optimiser = build_system(settings.change(optimizer="Signs").system, backend, Workers(1), Draws(1, backend)).learner.optimiser
     before = [p.copy() for p in optimiser.parameters]
     optimiser.step([np.ones_like(p) for p in before])
     for old, p, rate in zip(before, optimiser.parameters, (0.5, 0.5, 0.25, 0.25), strict=True):

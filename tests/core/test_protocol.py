@@ -8,9 +8,9 @@ import pytest
 from dfc import protocol
 from dfc.activations import ACTIVATIONS
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS, Protocol
-from main import parse
 from tests.faults.tiny_main import RULES, arrays, in_process, read_metrics
 from tests.feedback_nets_for_tests import make_net
+from tests.runs_for_tests import resolved as parse
 
 NORMAL = "--fb_learning_rule=normal_controller"
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"

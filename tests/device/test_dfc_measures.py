@@ -28,7 +28,7 @@ TOLERANCE = {"float64": 1e-5, "float32": 0.5}
 
 def measured(run, data, gpu):
     """{name: array} of all that the measurements of a run have collected after some steps."""
-    measurements = Measurements(run.settings, run.learner)
+    measurements = Measurements(run.settings.watchers.measurements, run.learner)
 
     def watch(report, moved=False):
         if not moved:

@@ -65,7 +65,7 @@ def settings_of(flags, precision="float64"):
 
 
 def build(backend, settings):
-    system = build_system(settings, backend, Workers(1), Draws(3, backend))
+    system = build_system(settings.system, backend, Workers(1), Draws(3, backend))
     system.settings = settings
     return system
 

@@ -118,4 +118,4 @@ def test_sweeps_know_how_many_layers_their_runs_have():
 
     config = {"size_input": 6, "num_hidden": 2, "size_hidden": "5", "size_output": 3}
     job, settings = run_config.plan("a", "folder", config, [], "x.py")
-    assert job.layers == 3 and len(settings.sizes) == 4
+    assert job.layers == 3 and len(settings.task.sizes) == 4

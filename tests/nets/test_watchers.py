@@ -36,9 +36,10 @@ class Run:
     """The learners of a small network and what is measured of them; noise is drawn for `part` rows together."""
 
     def __init__(self, *flags, part=4):
-        self.settings = parse([*SMALL, *STEPS, *flags])
-        draws = Draws(self.settings.random_seed, select_backend("numpy"))
-        system = build_system(self.settings, draws.backend, Workers(), draws, part)
+        settings = parse([*SMALL, *STEPS, *flags])
+        self.settings = settings.watchers.measurements
+        draws = Draws(42, select_backend("numpy"))
+        system = build_system(settings.system, draws.backend, Workers(), draws, part)
         self.learner, self.feedback, self.pretraining = system.learner, system.feedback, system.pretraining
         self.measurements = Measurements(self.settings, self.learner)
         self.spies = []
@@ -251,7 +252,7 @@ def test_vectors_are_means_and_spreads_event_after_event(rule):
 def test_voltages_before_the_correction(rule, flags):
     """30 steps are too few to converge: at rest stands the feedforward pass, before the correction the end of the simulation."""
     settings, run = build(*rule, "--save_eigenvalues_bcn", *flags)
-    draws = Draws(settings.random_seed, select_backend("numpy"))
+    draws = Draws(42, select_backend("numpy"))
     net, learner = run.learner.net, run.learner
 
     def measure(seen):

@@ -1,7 +1,7 @@
 """Repetitions of whole recorded runs of Strong-DFC, which keep every gradient, weight and loss."""
 
-import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -176,16 +176,15 @@ class Run(Kept):
         meta = json.loads(str(self["meta"]))
         self.program, self.resolved, self.summary = PROGRAMS[meta["network_type"]], meta["resolved"], meta["summary"]
         argv = [self.program, *meta["flags"], "--no_cuda", "--loglevel_info", "--defects=all", "--nan_test=published"]
-        self.settings = main.parse(run_strong.command(argv))
+        settings = main.parse(run_strong.command(argv))
         inputs, outputs = self["train_x"].shape[1], self["test_y"].shape[1] if self["test_y"].ndim == 2 else 5
-        hidden = self.settings.size_hidden
-        sizes = (inputs, *hidden, outputs)
-        network = dataclasses.replace(self.settings.network, sizes=sizes)
-        self.settings = dataclasses.replace(self.settings, sizes=sizes, network=network)
+        hidden = settings.flags["size_hidden"]
+        settings = settings.change(sizes=(inputs, *hidden, outputs))
+        self.settings = SimpleNamespace(**settings.flags)
         self.layers = len(hidden) + 1
         self.batches = -(-len(self["train_x"]) // self.settings.batch_size)
         self.analytical = Analytical(self)
-        self.loop = main.build_loop(self.settings, BACKEND, self.task(), Workers(1), RecordedDraws(self), self.folder)
+        self.loop = main.build_loop(settings, BACKEND, self.task(), Workers(1), RecordedDraws(self), self.folder)
         self.analytical.watch()
         self.run()
 

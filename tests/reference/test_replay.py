@@ -8,6 +8,7 @@ import json
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class PublishedDraws:
     """dfc.draws.Draws with the published random numbers, which come from one stream in the order of the program."""
 
     def __init__(self, settings):
-        self.settings = settings
+        self.settings = SimpleNamespace(**settings.flags)
         self.stream = PublishedStream(settings.random_seed)
         self.orders = []
 
@@ -128,7 +129,7 @@ class Replay(Watcher):
         self.settings = parse([*meta["flags"], "--no_cuda", "--quiet"])
         backend = select_backend("numpy")
         self.draws, self.folder, self.losses = PublishedDraws(self.settings), Memory(), []
-        self.task = load_task(self.settings, backend, self.draws.teacher, quiet=True)
+        self.task = load_task(self.settings.task, backend, self.draws.teacher, quiet=True)
         loop = main.build_loop(self.settings, backend, self.task, Workers(1), self.draws, self.folder)
         self.net = loop.learner.net
         self.start = self.arrays()

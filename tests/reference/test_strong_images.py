@@ -55,9 +55,10 @@ class ImageRun(Kept):
             self.recorded = {key.removeprefix("run_images__"): file[key] for key in file.files}
         meta = json.loads(str(self.recorded["meta"]))
         settings = main.parse(run_strong.command(["dfc_single_phase", *meta["flags"], "--no_cuda", "--loglevel_info"]))
-        self.draws, self.summary, self.size = PublishedDraws(settings.random_seed), meta["summary"], 2 * settings.batch_size
-        task = load_task(settings, BACKEND, None, quiet=True, split=self.split)
-        self.draws.prepare(settings.sizes)
+        self.draws, self.summary = PublishedDraws(settings.random_seed), meta["summary"]
+        self.size = 2 * settings.schedule.batch_size
+        task = load_task(settings.task, BACKEND, None, quiet=True, split=self.split)
+        self.draws.prepare(settings.task.sizes)
         self.loop = main.build_loop(settings, BACKEND, task, Workers(1), self.draws, self.folder)
         self.start = [array.copy() for array in (*self.loop.learner.net.weights, *self.loop.learner.net.feedback)]
         self.run()

@@ -60,7 +60,7 @@ FEEDBACK = {name: f"--fb_learning_rule={name}" for name in Q_RULES} | {
 def runs_of(flags, workers, precision="float64"):
     settings = parse([*COMMON.split(), *flags.split(), *["--single_precision"] * (precision == "float32")])
     backend = select_backend("numpy", 0, precision)
-    return [build_system(settings, backend, workers, Draws(seed, backend)) for seed in SEEDS]
+    return [build_system(settings.system, backend, workers, Draws(seed, backend)) for seed in SEEDS]
 
 
 def batches_of(run, step):
