@@ -21,7 +21,7 @@ import datasets
 from core import backend as backends
 from core import rehearsal
 from core.initialisers import INITIALISERS
-from core.optimisers import Adam
+from core.optimisers import OPTIMISERS
 from core.options import (
     Parser,
     UsageError,
@@ -68,7 +68,8 @@ class Options:
         group="experiment",
     )
     nb_epochs: int = option(100, "passes over the training images, in all", bounds="[1, inf)", group="experiment")
-    learning_rate: float = option(1e-4, "step size of Adam", bounds="(0, inf)", group="experiment")
+    optimizer: str = option("Adam", "optimiser, with its default numbers", choices=tuple(OPTIMISERS), group="experiment")
+    learning_rate: float = option(1e-4, "step size", bounds="(0, inf)", group="experiment")
     orthogonal_reg: float = option(
         0.0,
         "strength of the orthogonal regulariser; 0 implies orthogonal initial weights",
@@ -197,7 +198,8 @@ def build_net(options, inputs, classes, backend):
 
 def build_learner(options, rule_options, samples, backend, workers):
     net = build_net(options, samples.pixels.shape[-1], samples.classes, backend)
-    optimiser = Adam(net.parameters, options.learning_rate)
+    make, *_ = OPTIMISERS[options.optimizer]
+    optimiser = make(net.parameters, options.learning_rate)
     regulariser = OrthogonalRegulariser(options.orthogonal_reg)
     return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from functools import partial
 
 import numpy as np
 
@@ -23,6 +22,9 @@ class Optimiser:
     Raises         ValueError for a list of another length
     """
 
+    # Kernel of a GPU that updates an array at once (core/device_kernels.py); None: the passes of `_change`, there too.
+    _kernel = None
+
     def __init__(self, parameters, learning_rate, weight_decay, moments):
         self.learning_rate = per_array(learning_rate, parameters, "learning rates")
         self.weight_decay = weight_decay
@@ -34,7 +36,7 @@ class Optimiser:
         self.parameters, self.steps = parameters, 0
         self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
         self._blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
-        # A GPU takes an array in one kernel, which needs no scratch.
+        # A GPU needs no scratch where it takes an array in one kernel, and otherwise gets it anew.
         if on_device(parameters[0]):
             self._scratch = []
             return
@@ -62,14 +64,14 @@ class Optimiser:
     def update(self, index, part, gradient, scratch=None):
         """Update the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient.
 
-        scratch  arrays like the part, as many as in self._scratch, to be overwritten; None: new ones
+        scratch  arrays like the part, to be overwritten: one, and with weight decay another; None: new ones
         """
         p, g = self.parameters[index][part], gradient[part]
         xp, moments = array_module(p), [moment[part] for moment in self._moments[index]]
-        if on_device(p):
+        if self._kernel and on_device(p):
             self._kernel(g, *self._numbers(index), self.weight_decay, p, *moments)
             return
-        scratch = scratch or [xp.empty_like(p) for _ in self._scratch]
+        scratch = scratch or [xp.empty_like(p) for _ in range(1 + bool(self.weight_decay))]
         out = scratch[0]
         if self.weight_decay:
             g = xp.multiply(p, self.weight_decay, out=scratch[1])
@@ -223,11 +225,11 @@ class Adam(Optimiser):
         return rate, epsilon
 
 
-# what main.py offers: {name: (how to make it, which of its arguments the command line sets)}
+# {name: (class, the arguments that the flags of main.py set, the other arguments of main.py)}; run.py takes the defaults
 OPTIMISERS = {
-    "SGD": (SGD, ("momentum",)),
-    "RMSprop": (RMSprop, ("momentum",)),
-    "Adam": (partial(Adam, bias_correction=True), ("beta1", "beta2", "epsilon")),
+    "SGD": (SGD, ("momentum",), {}),
+    "RMSprop": (RMSprop, ("momentum",), {}),
+    "Adam": (Adam, ("beta1", "beta2", "epsilon"), {"bias_correction": True}),
 }
 
 

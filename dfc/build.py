@@ -81,13 +81,13 @@ def _weight_products(net):
 
 def _optimiser(arrays, layers, about):
     """The optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers per layer."""
-    make, takes = OPTIMISERS[about.kind]
+    make, takes, further = OPTIMISERS[about.kind]
 
     def spread(value):
         return [value[l] for l in layers] if isinstance(value, tuple) else value
 
     told = {name: spread(getattr(about, name)) for name in takes}
-    return make(arrays, spread(about.learning_rate), weight_decay=about.weight_decay, **told)
+    return make(arrays, spread(about.learning_rate), weight_decay=about.weight_decay, **told, **further)
 
 
 @dataclass

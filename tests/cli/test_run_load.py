@@ -9,6 +9,8 @@ from tests.faults.tiny_runs import checkpoint, in_process, only, read_metrics, r
 
 VARIANTS = {
     "backpropagation": ["--learning_rate=0.01"],
+    "gradient descent": ["--learning_rate=0.1", "--optimizer=SGD"],
+    "centred RMSprop": ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--optimizer=RMSprop"],
     "target propagation": ["--algorithm=TP", "--orthogonal_reg=1000", "--learning_rate=0.001"],
     "GAIT-prop": ["--algorithm=GAIT", "--orthogonal_init", "--orthogonal_reg=0.1", "--threads=2"],
     "as published": ["--algorithm=GAIT", "--target_form=absolute", "--linear"],

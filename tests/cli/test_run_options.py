@@ -30,6 +30,7 @@ EFFECTS = {
     "seed": ([], "--seed=2", "name numbers"),
     "seeds": ([], "--seeds=2", "name numbers"),
     "nb_epochs": ([], "--nb_epochs=2", "numbers"),
+    "optimizer": ([], "--optimizer=SGD", "name numbers"),
     "learning_rate": ([], "--learning_rate=0.01", "name numbers"),
     "orthogonal_reg": (["--orthogonal_init"], "--orthogonal_reg=0.1", "name numbers"),
     "batch_size": ([], "--batch_size=30", "name numbers"),

@@ -260,7 +260,7 @@ class Signs(Optimiser):
 
 def test_a_new_optimiser_is_a_class_and_a_line_of_the_table(monkeypatch):
     """The builder reads the table: rates per layer and the arguments that the optimiser takes reach it."""
-    monkeypatch.setitem(OPTIMISERS, "Signs", (Signs, ("momentum",)))
+    monkeypatch.setitem(OPTIMISERS, "Signs", (Signs, ("momentum",), {}))
     settings = parse(["--num_hidden=1", "--lr=[0.5, 0.25]", "--momentum=0.5", "--network_type=BP", "--no_cuda"])
     backend = select_backend("numpy")
     optimiser = build_system(settings.change(optimizer="Signs").system, backend, Workers(1), Draws(1, backend)).learner.optimiser

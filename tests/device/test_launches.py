@@ -8,7 +8,7 @@ import pytest
 
 from core.backend import select_backend, to_host
 from core.clipping import SMALL, clip_each, clip_together
-from core.optimisers import OPTIMISERS, Adam
+from core.optimisers import OPTIMISERS, Adam, Optimiser
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.draws import Draws
@@ -160,7 +160,7 @@ KINDS = {
 def optimisers(xp, name, decay, momentum):
     random = np.random.default_rng(1)
     arrays = [xp.asarray(random.standard_normal(shape)) for shape in ((4, 3), (5,), (2, 3, 2))]
-    make, _ = OPTIMISERS[name]
+    make, *_ = OPTIMISERS[name]
     optimiser = make(arrays, [0.1, 0.2, 0.3], weight_decay=decay, **{"momentum": momentum} if momentum else {})
     return optimiser, [[xp.asarray(random.standard_normal(a.shape)) for a in arrays] for _ in range(3)]
 
@@ -178,6 +178,26 @@ def test_an_optimiser_takes_one_kernel_per_array_and_has_the_numbers_of_numpy(gp
         assert gpu.launches.total() == (3 if xp is gpu.cupy else 0)
     for device, host in zip(*found, strict=True):
         np.testing.assert_allclose(device.get(), host, rtol=1e-13)
+
+
+class Halves(Optimiser):
+    """p <- p - lr g / 2: made up, without a kernel."""
+
+    def _change(self, xp, index, g, moments, out):
+        xp.multiply(g, 0.5 * self.learning_rate[index], out=out)
+
+
+@pytest.mark.parametrize("decay", (0.0, 0.02))
+def test_an_optimiser_without_a_kernel_has_the_numbers_of_numpy(gpu, decay):
+    found = []
+    for xp in (gpu.cupy, np):
+        parameters = [xp.ones((3, 2)), xp.ones(3)]
+        optimiser = Halves(parameters, 0.1, decay, ())
+        with gpu.no_synchronisation():
+            optimiser.step([xp.full(p.shape, 0.25) for p in parameters])
+        found.append(parameters)
+    for device, host in zip(*found, strict=True):
+        np.testing.assert_array_equal(device.get(), host)
 
 
 def test_adam_without_bias_correction_takes_one_kernel_per_array(gpu):
