@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.files import FileError
+from core.machine import peak_memory
 from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
@@ -306,6 +307,8 @@ class Loop:
     def _finished(self):
         self.folder.save_weights(self.learner.net)
         now = {"seconds": round(self._elapsed(), 3)}
+        if (peak := peak_memory()) is not None:
+            now["peak_memory_mb"] = round(peak / 1e6, 1)
         if self.schedule.eval_interval:  # the last row of the series is some batches old
             now |= self._look(self.epoch)
         outcome = {"outcome": "finished", "epochs": self.epoch} | self._last() | now

@@ -230,7 +230,8 @@ def test_every_pass_ends_with_a_checkpoint_and_every_epoch_with_a_row_before_it(
 
 def test_passes_before_the_first_epoch_can_be_all():
     run = Run(epochs=0, before=3)
-    assert run.go() | {"seconds": 0} == {"outcome": "finished", "epochs": 0, "seconds": 0}
+    told = run.go()
+    assert told == {"outcome": "finished", "epochs": 0, "seconds": told["seconds"], "peak_memory_mb": told["peak_memory_mb"]}
     assert [name for name, _, _ in run.steps] == ["c"] * 3 * BATCHES
     assert run.kinds().count("checkpoint") == 3 and len(run.details("weights")) == 1 and "report" not in run.kinds()
 
@@ -253,6 +254,14 @@ def test_time_before_the_first_epoch_is_kept_apart(monkeypatch):
     again.loop.restore(last)
     again.go()
     assert float(again.details("checkpoint")[-1]["prelude_seconds"]) == 2 * BATCHES
+
+
+def test_a_finished_run_tells_the_most_memory_of_its_process(monkeypatch):
+    """In 10^6 bytes; a system that does not tell leaves no entry."""
+    monkeypatch.setattr("core.training.peak_memory", lambda: 123_456_789)
+    assert Run(epochs=1).go()["peak_memory_mb"] == 123.5
+    monkeypatch.setattr("core.training.peak_memory", lambda: None)
+    assert "peak_memory_mb" not in Run(epochs=1).go()
 
 
 # ---- its end
