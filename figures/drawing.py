@@ -54,14 +54,15 @@ def tell(paths):
             print(path)
 
 
-def draw_runs(script, description, folders, default, record, picture, argv):
+def draw_runs(script, description, folders, default, record, picture, argv, read=read_runs):
     """The command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a mistake.
 
     script   path of the figure's module
     folders  (what they must be, an example of several)
     default  picture to write
     record   dataclass of further options
-    picture  function (figures.runs.Run list, record) -> (Figure, notes for stderr)
+    picture  function (what `read` returns, record) -> (Figure, notes for stderr)
+    read     function of the paths that were given
     """
     name = Path(script).name
     parser = Parser(prog=name, description=description, epilog=f"Several runs: {folders[1]}")
@@ -75,7 +76,7 @@ def draw_runs(script, description, folders, default, record, picture, argv):
     def run():
         for path in outputs:
             ending(path)
-        runs = read_runs(paths)
+        runs = read(paths)
         with default_style():
             figure, notes = picture(runs, record(**given))
             for path in outputs:

@@ -21,7 +21,7 @@ import summarise_seeds
 from core import paths
 from core.files import FileError
 from core.recording import RunFolder
-from figures import alignment, alignment_depth, fig1d, fig2, fig3, fig_s1, learning_curves, pipeline, precision
+from figures import against_bp, alignment, alignment_depth, fig1d, fig2, fig3, fig_s1, learning_curves, pipeline, precision
 from tests.faults import tiny_main, tiny_runs
 
 OPTIONS = {  # script: its options that name a path, "" for an argument
@@ -34,6 +34,7 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
     run_toy_exp_fig3: ("--out_dir=", "--data_dir="),
     summarise_seeds: ("", "--csv="),
     learning_curves: ("", "--output="),
+    against_bp: ("", "--output=", "--table="),
     alignment: ("", "--output="),
     alignment_depth: ("", "--output=", "--data_dir="),
     precision: ("", "--output=", "--data_dir="),
@@ -43,7 +44,7 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
     fig_s1: ("", "--output="),
     pipeline: ("", "--output="),
 }
-NEEDED = {"--output=": ["here"], "--csv=": ["here"]}  # arguments that must stand beside an option
+NEEDED = {"--output=": ["here"], "--csv=": ["here"], "--table=": ["here"]}  # arguments that must stand beside an option
 PLACES = [pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own]
 IMPOSSIBLE = {
     "empty": ("", "is empty"),

@@ -1,0 +1,197 @@
+"""Draw how far GAIT-prop ends from backpropagation with the same regulariser, and other rules of run.py as well.
+
+Runs of one seed see the same batches and, where the rule asks for the same kind of weights, start from the same ones, so
+that test accuracies are compared in pairs.  Each mark is the mean difference over the seeds, with its 95 % interval.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from core.signals import start
+
+    start()
+
+import csv
+import io
+import math
+from dataclasses import astuple, dataclass, fields
+
+from core.files import write_text
+from core.options import UsageError, as_output, first_paragraph, option
+from figures.drawing import COLOURS, MARKERS, draw_runs, new_figure
+from tables.comparison import CONFIDENCE
+from tables.records import find
+
+DEFAULT_OUTPUT = "results/against_bp.png"
+FOLDERS = ("run folders of run.py, folders of them however deep, archives", "results docs/results/runs")
+REFERENCE = "BP, regularised"
+CLAIM = "GAIT, regularised"
+# Inches.
+WIDTH, ROW, FRAME = 8.0, 0.42, 1.9
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of against_bp.py."""
+
+    table: str = option("", "write the numbers to this file, too, as CSV", kind=as_output, metavar="FILE")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A rule against BP with the regulariser, on one data set and network.
+
+    task       data set and network, as "MNIST, tower"
+    method     the rule, as "GAIT, regularised"
+    precision  of the arithmetic
+    epoch      after which both were measured: the last one that all runs of the task have reached
+    n          pairs of runs of one seed
+    accuracy   mean test accuracy of the rule in percent
+    mean       mean difference of the test accuracies, in percentage points
+    low, high  95 % interval of `mean` by Student's t; NaN for one pair
+    """
+
+    task: str
+    method: str
+    precision: str
+    epoch: int
+    n: int
+    accuracy: float
+    mean: float
+    low: float
+    high: float
+
+
+def method_of(record):
+    """The rule of a run and whether its weights are held orthogonal, as "GAIT, regularised"."""
+    return record.rule + (", regularised" if record.settings.get("orthogonal_reg") else "")
+
+
+def task_of(record):
+    """Data set and network of a run, and the number of samples if it learned from a part, as "MNIST, 4 hidden layers"."""
+    settings = record.settings
+    layers = settings["nb_layers"]
+    network = "tower" if settings.get("tower") else f"{layers} hidden layer" + "s" * (layers != 1)
+    samples = settings.get("train_samples")
+    parts = [record.dataset, network, "linear" * bool(settings.get("linear")), f"{samples} samples" if samples else ""]
+    return ", ".join(filter(None, parts))
+
+
+def differences(records):
+    """([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are left out."""
+    tasks, notes = {}, []
+    for record in records:
+        if record.program != "run.py":
+            continue
+        if record.failed or not record.epochs:
+            notes.append(f"{record.name} is left out: {record.state}, {record.epochs} epochs")
+            continue
+        methods = tasks.setdefault((task_of(record), record.precision), {})
+        runs = methods.setdefault(method_of(record), {})
+        if record.seed in runs:
+            raise UsageError(f"{record.name} and {runs[record.seed].name}: two runs of {method_of(record)} with seed {record.seed}")
+        runs[record.seed] = record
+    found = []
+    for (task, precision), methods in sorted(tasks.items()):
+        reference = methods.pop(REFERENCE, None)
+        if not reference:
+            notes.append(f"{task} in {precision} is left out: no run by {REFERENCE}")
+            continue
+        every = [record for runs in (reference, *methods.values()) for record in runs.values()]
+        epoch = min(record.epochs for record in every)
+        for method, runs in sorted(methods.items()):
+            if pairs := [(runs[seed], reference[seed]) for seed in sorted(runs.keys() & reference.keys())]:
+                found.append(_difference(task, method, precision, epoch, pairs))
+    if not found:
+        raise UsageError(f"no run of a rule of run.py with one by {REFERENCE} on the same network and seed")
+    return found, notes
+
+
+def _difference(task, method, precision, epoch, pairs):
+    accuracies = [[100 * _accuracy(record, epoch) for record in pair] for pair in pairs]
+    each = [ours - theirs for ours, theirs in accuracies]
+    n, mean = len(each), math.fsum(each) / len(each)
+    reach = math.nan
+    if n > 1:
+        std = math.sqrt(math.fsum((value - mean) ** 2 for value in each) / (n - 1))
+        reach = _student(n - 1) * std / math.sqrt(n)
+    accuracy = math.fsum(ours for ours, _ in accuracies) / n
+    return Difference(task, method, precision, epoch, n, accuracy, mean, mean - reach, mean + reach)
+
+
+def _accuracy(record, epoch):
+    """Test accuracy after an epoch, as a fraction: its last row counts where an epoch has several."""
+    return dict(zip(record.series["epoch"], record.series["test_acc"], strict=True))[epoch]
+
+
+def _student(freedom):
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise UsageError(f"the intervals need scipy: pip install scipy ({error})") from None
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def draw(found):
+    """A figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is missing."""
+    tasks = list(dict.fromkeys((row.task, row.precision) for row in found))
+    methods = sorted({row.method for row in found}, key=lambda method: (method != CLAIM, method))
+    figure = new_figure(WIDTH, FRAME + ROW * len(tasks))
+    close, wide = figure.subplots(1, 2, sharey=True)
+    for index, method in enumerate(methods):
+        rows = [row for row in found if row.method == method]
+        for axes in (close, wide) if method == CLAIM else (wide,):
+            _draw_method(axes, rows, [tasks.index((row.task, row.precision)) for row in rows], index, len(methods))
+    seeds = "/".join(map(str, sorted({row.n for row in found})))
+    for axes, title in ((close, "GAIT-prop"), (wide, "all rules")):
+        axes.axvline(0, color="0.4", linewidth=0.8)
+        axes.set(title=title, xlabel="points of test accuracy from BP, regularised", ylim=(len(tasks) - 0.5, -0.5))
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    several = len({precision for _, precision in tasks}) > 1
+    epochs = {(row.task, row.precision): row.epoch for row in found}
+    names = [f"{task}{f', {precision}' * several}\nepoch {epochs[task, precision]}" for task, precision in tasks]
+    close.set_yticks(range(len(tasks)), names)
+    figure.legend(*wide.get_legend_handles_labels(), title=f"mean of {seeds} seeds and 95 % interval",
+                  loc="outside lower center", ncols=min(4, len(methods)), frameon=False)  # fmt: skip
+    return figure
+
+
+def _draw_method(axes, rows, places, index, count):
+    """Marks with their intervals, those of the methods one below the other."""
+    colour = COLOURS[index % len(COLOURS)]
+    y = [place + 0.6 * ((index + 0.5) / count - 0.5) for place in places]
+    x, reach = [row.mean for row in rows], [0.0 if math.isnan(row.high) else row.high - row.mean for row in rows]
+    marker = MARKERS[index % len(MARKERS)]
+    axes.errorbar(x, y, xerr=reach, fmt=marker, color=colour, markersize=4.5, capsize=2.5, label=rows[0].method)
+
+
+def table(found):
+    """The differences as CSV, empty where there is no interval."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(field.name for field in fields(Difference))
+    lines.writerows(["" if value != value else value for value in astuple(row)] for row in found)
+    return text.getvalue()
+
+
+def picture(read, options):
+    """(Figure, notes) of (records, notes)."""
+    records, left_out = read
+    found, notes = differences(records)
+    if options.table:
+        write_text(options.table, table(found))
+    return draw(found), [*left_out, *notes]
+
+
+def main(argv=None):
+    """Draw; returns the exit status."""
+    description = first_paragraph(__doc__)
+    return draw_runs(__file__, description, FOLDERS, DEFAULT_OUTPUT, Options, picture, argv, read=find)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
