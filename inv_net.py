@@ -36,7 +36,8 @@ class TowerInvNet:
         """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
         first, xp = nets[0], array_module(*nets[0].parameters)
         arrays = [xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)]
-        return cls(arrays[::2], arrays[1::2], first.transfer, first.classes, first.layers[0].gram_solve)
+        weights, biases = first.weights_of(arrays), first.biases_of(arrays)
+        return cls(weights, biases, first.transfer, first.classes, first.layers[0].gram_solve)
 
     @property
     def seeds(self):
@@ -47,6 +48,18 @@ class TowerInvNet:
     def parameters(self):
         """[W_0, b_0, W_1, b_1, …], the arrays themselves: whoever updates them calls `weights_changed`."""
         return [array for layer in self.layers for array in (layer.weights, layer.biases)]
+
+    def weights_of(self, arrays):
+        """Of a sequence like `parameters`: the entries of the weights, one per layer."""
+        return arrays[::2]
+
+    def biases_of(self, arrays):
+        """Of a sequence like `parameters`: the entries of the biases, one per layer."""
+        return arrays[1::2]
+
+    def of_layer(self, arrays, l):
+        """Of a sequence like `parameters`: the entries of the weights and of the biases of layer l."""
+        return arrays[2 * l : 2 * l + 2]
 
     @property
     def arrays(self):

@@ -118,8 +118,16 @@ class FeedbackNetwork:
         """The layer that each of `parameters` belongs to."""
         return [l for l in range(len(self.weights)) for _ in range(2 if self.biases else 1)]
 
+    def weights_of(self, arrays):
+        """Of a list like `parameters`: the entries of the weights, one per layer."""
+        return arrays[::2] if self.biases else arrays
+
+    def biases_of(self, arrays):
+        """Of a list like `parameters`: the entries of the biases, one per layer; none without biases."""
+        return arrays[1::2] if self.biases else []
+
     def of_layer(self, arrays, l):
-        """Of arrays like `parameters`: the weight and, if there are biases, the bias of layer l."""
+        """Of a list like `parameters`: the entry of the weights and, if there are biases, that of the biases of layer l."""
         return arrays[2 * l : 2 * l + 2] if self.biases else arrays[l : l + 1]
 
     @property

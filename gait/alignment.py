@@ -24,8 +24,9 @@ def batch_update(net, rule, options, trace, target):
     """
     update = [array_module(p).empty_like(p) for p in net.parameters]
     for l, delta in enumerate(rule.layer_errors(net, trace, target, options)):
-        add_weight_gradient(trace[l], delta, np.s_[: net.layers[l].size], update[2 * l], start_from_zero=True)
-        bias_gradient(delta, update[2 * l + 1])
+        weights, biases = net.of_layer(update, l)
+        add_weight_gradient(trace[l], delta, np.s_[: net.layers[l].size], weights, start_from_zero=True)
+        bias_gradient(delta, biases)
     return update
 
 
@@ -38,7 +39,7 @@ def alignment(net, first, second, inputs, target):
     """
     trace = net.forward(inputs, auxiliary=False)
     one, other = (batch_update(net, rule, options, trace, target) for rule, options in (first, second))
-    layers = [joint_angle(one[l : l + 2], other[l : l + 2]) for l in range(0, len(one), 2)]
+    layers = [joint_angle(net.of_layer(one, l), net.of_layer(other, l)) for l in range(len(net.layers))]
     return [*layers, joint_angle(one, other)]
 
 

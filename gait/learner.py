@@ -30,6 +30,8 @@ class Learner(BaseLearner):
         self.rule, self.options = rule, options
         self.regulariser, self.workers = regulariser, workers
         self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
+        places = range(len(net.parameters))
+        self._weights, self._biases = net.weights_of(places), net.biases_of(places)
         self.block = block
         self._blocks = [(index, part) for index, layer in enumerate(net.layers) for part in self._parts(layer.size)]
 
@@ -68,11 +70,12 @@ class Learner(BaseLearner):
         def finish(block):
             # the optimiser takes each block of the gradient while it is still in the cache
             self._finish_gradient(trace, errors, *block)
-            self.optimiser.update(2 * block[0], block[1], self.gradients[2 * block[0]])
+            layer, part = block
+            self.optimiser.update(self._weights[layer], part, self.gradients[self._weights[layer]])
 
         self.workers.map(finish, self._blocks)
         self._finish_biases(errors)
-        for index in range(1, len(self.gradients), 2):
+        for index in self._biases:
             self.optimiser.update(index, slice(None), self.gradients[index])
         self.net.weights_changed()
 
@@ -109,16 +112,16 @@ class Learner(BaseLearner):
     def _errors(self, trace, target):
         return self.rule.layer_errors(self.net, trace, target, self.options)
 
-    def _regularise(self, index, part):
-        self.regulariser.gradient(self.net.layers[index], part, self.gradients[2 * index][part])
+    def _regularise(self, layer, part):
+        self.regulariser.gradient(self.net.layers[layer], part, self.gradients[self._weights[layer]][part])
 
-    def _finish_gradient(self, trace, errors, index, part):
+    def _finish_gradient(self, trace, errors, layer, part):
         *seeds, rows = part
-        out, seeds = self.gradients[2 * index][part], tuple(seeds)
-        add_weight_gradient(trace[index][seeds], errors[index][seeds], rows, out, start_from_zero=not self.regulariser)
+        out, seeds = self.gradients[self._weights[layer]][part], tuple(seeds)
+        add_weight_gradient(trace[layer][seeds], errors[layer][seeds], rows, out, start_from_zero=not self.regulariser)
 
     def _finish_biases(self, errors):
-        for delta, out in zip(errors, self.gradients[1::2], strict=True):
+        for delta, out in zip(errors, self.net.biases_of(self.gradients), strict=True):
             bias_gradient(delta, out)
 
 

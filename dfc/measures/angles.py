@@ -91,8 +91,8 @@ def nullspace_ratios(net, activities, update):
     A is the Jacobian of all n n_L outputs by vec(W_l) at the feedforward pass, with the slopes of automatic differentiation.
     """
     blocks = jacobian_blocks(net, activities.v, automatic=True)
-    weights = update[::2] if net.biases else update
-    return [nullspace_ratio(block, activities.presynaptic(l), weights[l]) for l, block in enumerate(blocks)]
+    weights = enumerate(zip(blocks, net.weights_of(update), strict=True))
+    return [nullspace_ratio(block, activities.presynaptic(l), matrix) for l, (block, matrix) in weights]
 
 
 def nullspace_ratio(jacobian, rates, matrix):

@@ -77,10 +77,11 @@ def search_damping(net, batches, dampings=DAMPINGS):
     dampings  values to try, each >= 0
     Returns   DampingSearch
     """
-    step, found = 2 if net.biases else 1, []
+    found = []
     for batch in batches:
         updates = [gnt_update(net, batch.activities, batch.target, gamma) for gamma in dampings]
-        angles = [[angle(a, b) for a, b in zip(batch.gradients[::step], update[::step], strict=True)] for update in updates]
+        own = net.weights_of(batch.gradients)
+        angles = [[angle(a, b) for a, b in zip(own, net.weights_of(update), strict=True)] for update in updates]
         found.append(list(to_floats(dict(enumerate(angles))).values()))
     means = np.ma.masked_invalid(found).mean(axis=0)
     best = dampings[int(means.mean(axis=1).filled(np.inf).argmin())]

@@ -111,18 +111,16 @@ class Observation:
 
 def weight_angles(one, other):
     """Return the function that measures the angle per layer between the weights of two updates, named as in Observation."""
-    return lambda seen: _angles(seen, one, other, 0)
+    return lambda seen: _angles(seen.net.weights_of, getattr(seen, one), getattr(seen, other))
 
 
 def bias_angles(one, other):
     """Return the function that measures the angle per layer between the biases of two updates."""
-    return lambda seen: _angles(seen, one, other, 1)
+    return lambda seen: _angles(seen.net.biases_of, getattr(seen, one), getattr(seen, other))
 
 
-def _angles(seen, one, other, which):
-    step = 2 if seen.net.biases else 1
-    pairs = zip(getattr(seen, one)[which::step], getattr(seen, other)[which::step], strict=True)
-    return [angle(a, b) for a, b in pairs]
+def _angles(part, one, other):
+    return [angle(a, b) for a, b in zip(part(one), part(other), strict=True)]
 
 
 def network_angle(one, other):

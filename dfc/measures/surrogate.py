@@ -50,11 +50,9 @@ def surrogate_update(net, activities, u, alpha):
 
 def surrogate_angles(net, gradients, update):
     """{"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in degrees."""
-    step = 2 if net.biases else 1
-    pairs = list(zip(gradients, update, strict=True))
-    found = {"weights": [angle(a, b) for a, b in pairs[::step]]}
-    found["network"] = [joint_angle(gradients[::step], update[::step])]
-    return found | ({"biases": [angle(a, b) for a, b in pairs[1::2]]} if net.biases else {})
+    parts = {"weights": net.weights_of, "biases": net.biases_of}
+    found = {name: [angle(a, b) for a, b in zip(of(gradients), of(update), strict=True)] for name, of in parts.items()}
+    return found | {"network": [joint_angle(net.weights_of(gradients), net.weights_of(update))]}
 
 
 def feedback_shares(net, activities, u):

@@ -25,7 +25,7 @@ ADDED = (  # file, the text that something is put before, and what
         "dfc/measures/observation.py",
         "def distance(seen):",
         'def sizes(seen):\n    """Measure the mean size of the entries of each weight update."""\n'
-        "    return [abs(update).mean() for update in seen.own[::2]]\n\n\n",
+        "    return [abs(update).mean() for update in seen.net.weights_of(seen.own)]\n\n\n",
     ),
     ("dfc/measures/table.py", "from dfc.measures.stability", "from dfc.measures import observation\n"),
     (
