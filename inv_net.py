@@ -31,13 +31,19 @@ class TowerInvNet:
         # Units of h_{l+1} that the layer above reads, or that stand for classes.
         self.active = [*sizes[1:], classes]
 
-    @classmethod
-    def together(cls, nets):
+    @staticmethod
+    def together(nets):
         """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
-        first, xp = nets[0], array_module(*nets[0].parameters)
-        arrays = [xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)]
-        weights, biases = first.weights_of(arrays), first.biases_of(arrays)
-        return cls(weights, biases, first.transfer, first.classes, first.layers[0].gram_solve)
+        xp = array_module(*nets[0].parameters)
+        return nets[0]._with([xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)])
+
+    def copy(self):
+        """Return the same network with arrays of its own."""
+        return self._with([p.copy() for p in self.parameters])
+
+    def _with(self, arrays):
+        weights, biases = self.weights_of(arrays), self.biases_of(arrays)
+        return type(self)(weights, biases, self.transfer, self.classes, self.layers[0].gram_solve)
 
     @property
     def seeds(self):

@@ -85,7 +85,7 @@ class Together:
             if united and (ended or due or self.stop.signal or alive != loops):
                 _hand_back(whole, learners)
             if due:
-                self._each(alive, lambda loop: loop.measure_now(self.bar))
+                self._each(alive, lambda loop: loop.measure(self.bar, loop.epoch, loop.batch))
             if ended:
                 self._each(alive, lambda loop: loop.end_pass(self.bar))
             if ended or self.stop.signal or not united or self._alive(loops) != loops:

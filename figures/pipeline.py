@@ -32,12 +32,9 @@ COLOURS = (
 )  # fmt: skip
 LABELS = {row.key: row.label for row in MEASUREMENTS if row.label}
 # {name of a vector: the key of the names of its entries}
-VECTORS = {
-    row.key.removesuffix("_mean"): row.listed for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")
-}
+VECTORS = {row.key.removesuffix("_mean"): row.listed for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")}
 MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
 COUNTS = ("converged", "not_converged", "diverged")
-# Logged batches.
 SMOOTH = 30
 # The folder of the pictures in the folder of the pipeline.
 FOLDER = "figures"

@@ -30,6 +30,12 @@ class Net:
         self.arrays = [np.zeros(2), np.zeros(3)]
         self.parameters = self.arrays[:1]
 
+    def copy(self):
+        other = Net()
+        other.arrays = [array.copy() for array in self.arrays]
+        other.parameters = other.arrays[:1]
+        return other
+
     def weights_changed(self):
         pass
 
