@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.backend import array_module, is_turned
+from core.backend import is_turned
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.normals import fill_normals
 from core.streams import noise_stream, stream
@@ -53,30 +53,38 @@ class Noise:
     """A source of noise for dfc.simulation.simulate."""
 
     def __init__(self, key, backend):
-        self._key, self._backend = key, backend
-        self._generator = noise_stream(*key)
-        self._buffers = None
+        self.backend = backend
+        self._key, self._generator = key, noise_stream(*key)
+        self._room = self._like = None
 
     def fill(self, steps, like):
         """Standard normals for `steps` time points: arrays (steps, n, n_l) for `like`, arrays (n, n_l); overwritten next time.
 
         Those of a time point lie in memory as its array of `like` does.
         """
-        if self._buffers is None or len(self._buffers[0]) < steps:
-            self._turned = [is_turned(each) for each in like]
-            shapes = [each.shape[::-1] if turned else each.shape for each, turned in zip(like, self._turned, strict=True)]
-            self._buffers = [np.empty((steps, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
-        filled = [buffer[:steps] for buffer in self._buffers]
-        for buffer in filled:
-            fill_normals(self._generator, buffer)
-        return self._as_samples(map(self._backend.bytes, filled))
+        if self._room is None or len(self._room[0]) < steps:
+            self._room = room_for((steps,), like)
+        filled = [room[:steps] for room in self._room]
+        self.draw(filled)
+        return [self.backend.bytes(each) for each in filled]
 
-    def _as_samples(self, arrays):
-        return [each.swapaxes(-1, -2) if turned else each for each, turned in zip(arrays, self._turned, strict=True)]
+    def draw(self, arrays):
+        """Fill host arrays (steps, n, n_l), of `room_for` some layers, with the next normals."""
+        self._like = [each[0] for each in arrays]
+        for each in arrays:
+            fill_normals(self._generator, each.swapaxes(-1, -2) if is_turned(each) else each)
 
     def again(self, rows):
         """The same noise from its beginning, of the `rows` (indices) of the simulation alone."""
-        return SomeNoise(Noise(self._key, self._backend), rows, self._as_samples(each[0] for each in self._buffers))
+        return SomeNoise(Noise(self._key, self.backend), rows, self._like)
+
+
+def room_for(axes, like):
+    """Host arrays with leading `axes`, whose last two are those of the arrays `like` and lie in memory as they do there."""
+    turned = [is_turned(each) for each in like]
+    shapes = [each.shape[:-3:-1] if turn else each.shape[-2:] for each, turn in zip(like, turned, strict=True)]
+    rooms = [np.empty((*axes, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
+    return [room.swapaxes(-1, -2) if turn else room for room, turn in zip(rooms, turned, strict=True)]
 
 
 class SomeNoise:
@@ -96,12 +104,16 @@ class NoiseOfSeeds:
     """
 
     def __init__(self, sources):
-        self._sources = sources
+        self._sources, self._room = sources, None
 
     def fill(self, steps, like):
         """As Noise, with a leading axis of seeds in `like`: arrays (steps, S, n, n_l)."""
-        drawn = [source.fill(steps, [each[seed] for each in like]) for seed, source in enumerate(self._sources)]
-        return [array_module(*arrays).stack(arrays, axis=1) for arrays in zip(*drawn, strict=True)]
+        if self._room is None or self._room[0].shape[1] < steps:
+            self._room = room_for((len(self._sources), steps), like)
+        filled = [room[:, :steps] for room in self._room]
+        for seed, source in enumerate(self._sources):
+            source.draw([each[seed] for each in filled])
+        return [self._sources[0].backend.bytes(each).swapaxes(0, 1) for each in filled]
 
     def of(self, seed):
         """The Noise of one seed, (s,)."""

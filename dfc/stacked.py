@@ -32,6 +32,7 @@ class StackedNetwork(ControlledNetwork):
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
         self._noise = xp.zeros_like(self._voltages) if self._coloured else None
+        self._arranged = None
         self._feedback = xp.concatenate(net.feedback, axis=-2)
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
@@ -79,8 +80,11 @@ class StackedNetwork(ControlledNetwork):
         return [self._apical.swapaxes(-1, -2)]
 
     def arrange(self, block):
-        scaled = [layer.swapaxes(-1, -2) * self.noise_scale(l) for l, layer in enumerate(block)]
-        joined = self._xp.concatenate(scaled, axis=-2)
+        if self._arranged is None or len(self._arranged) < len(block[0]):
+            self._arranged = self._xp.empty((len(block[0]), *self._voltages.shape), dtype=self._voltages.dtype)
+        joined = self._arranged[: len(block[0])]
+        for l, (layer, rows) in enumerate(zip(block, self.net.split(joined), strict=True)):
+            self._xp.multiply(layer.swapaxes(-1, -2), self.noise_scale(l), out=rows)
         return [joined[t] for t in range(len(joined))]
 
 
