@@ -63,6 +63,46 @@ def _leak(voltages, rate, apical, basal, biases, biased):
             voltages[i, j] += ((apical[i, j] + drive) - voltages[i, j]) * rate
 
 
+def relax(voltages, apical, basal, rows, rate):
+    """One Euler step of some units in place, for contiguous arrays (S, units of all layers, n); `rows`, a slice, are those units:
+
+    voltages <- (voltages + rate (apical - voltages)) + rate basal
+    """
+    _compiled(_relax)(voltages, apical, basal, rows.start, rows.stop, voltages.dtype.type(rate))
+
+
+def _relax(voltages, apical, basal, start, stop, rate):
+    for seed in range(voltages.shape[0]):
+        for i in range(start, stop):
+            for j in range(voltages.shape[2]):
+                v = voltages[seed, i, j]
+                v += (apical[seed, i, j] - v) * rate
+                voltages[seed, i, j] = v + basal[seed, i, j] * rate
+
+
+def control(target, output, before, u, u_int, alpha, dt, k_p):
+    """One Euler step of the controller, for contiguous arrays (S, outputs, n); `output` may have further rows:
+
+    error = target - output,   change = dt (error - alpha before),   u_int <- u_int + change,   u <- u_int + k_p error
+
+    and without k_p  u <- before + change, while u_int stays as it is.
+    """
+    _compiled(_control)(target, output, before, u, u_int, *map(u.dtype.type, (-alpha, dt, k_p)))
+
+
+def _control(target, output, before, u, u_int, leak, dt, k_p):
+    for seed in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            for j in range(u.shape[2]):
+                error = target[seed, i, j] - output[seed, i, j]
+                change = (before[seed, i, j] * leak + error) * dt
+                if k_p > 0.0:
+                    u_int[seed, i, j] += change
+                    u[seed, i, j] = u_int[seed, i, j] + error * k_p
+                else:
+                    u[seed, i, j] = before[seed, i, j] + change
+
+
 @functools.cache
 def _numba():
     """The module numba; None where it is not installed or refuses the installed numpy."""

@@ -1,5 +1,8 @@
 """The controlled network where it is small: what its layers have in common is computed for all of them at once."""
 
+from itertools import accumulate, pairwise
+
+from core import kernels
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
 
@@ -50,6 +53,12 @@ class StackedNetwork(ControlledNetwork):
         apply = [activation.apply for activation in net.activations]
         parts = list(zip(weights, [None, *rates[:-1]], basal, drive, voltages, apply, active, strict=True))
         self._parts = [parts[l] for l in self._layers]
+        self._compiled = kernels.fuses(self._voltages)
+        if self._compiled:
+            edges = [slice(*pair) for pair in pairwise(accumulate(net.sizes, initial=0))]
+            self._rows = [edges[l] for l in self._layers]
+            self._all = [_with_seeds(each) for each in (self._voltages, self._apical, self._basal)]
+            self._output = _with_seeds(rates[-1])
 
     def _step_layers(self, signal, noise):
         c, xp, va, vs, scratch = self.controller, self._xp, self._apical, self._voltages, self._scratch
@@ -63,6 +72,9 @@ class StackedNetwork(ControlledNetwork):
             va += scratch
         if noise is not None:
             va += self._colour(self._noise, noise) if self._coloured else noise
+        if self._compiled:
+            self._relax()
+            return
         xp.subtract(va, vs, out=scratch)
         scratch *= self._rate
         vs += scratch
@@ -75,6 +87,23 @@ class StackedNetwork(ControlledNetwork):
                 v += drive
             apply(v, out=rates)
 
+    def _relax(self):
+        """The leak of each layer and its drive in one compiled pass; the same bits as pass by pass."""
+        for rows, (weights, below, vb, _, v, apply, rates) in zip(self._rows, self._parts, strict=True):
+            if below is not None:
+                self._xp.matmul(weights, below, out=vb)
+            kernels.relax(*self._all, rows, self._rate)
+            apply(v, out=rates)
+
+    def _control(self):
+        c = self.controller
+        if not self._compiled or c.error != "mse":
+            super()._control()
+            return
+        target, *signals = (_with_seeds(each.swapaxes(-1, -2)) for each in (self.target, self.u, self._next_u, self.u_int))
+        kernels.control(target, self._output, *signals, c.alpha, c.dt, c.k_p)
+        self.u, self._next_u = self._next_u, self.u
+
     @property
     def apical(self):
         return [self._apical.swapaxes(-1, -2)]
@@ -86,6 +115,11 @@ class StackedNetwork(ControlledNetwork):
         for l, (layer, rows) in enumerate(zip(block, self.net.split(joined), strict=True)):
             self._xp.multiply(layer.swapaxes(-1, -2), self.noise_scale(l), out=rows)
         return [joined[t] for t in range(len(joined))]
+
+
+def _with_seeds(array):
+    """The array with a leading axis of seeds, if it has none."""
+    return array if array.ndim > 2 else array[None]
 
 
 def _turned(array):

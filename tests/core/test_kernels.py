@@ -79,24 +79,23 @@ def test_a_machine_without_a_place_for_compiled_code_compiles_anew(monkeypatch):
     assert p.tolist() == [0.625] * 4
 
 
-def simulated(dtype, controller, biases):
-    """Voltages of all layers of a 5-100-100-3 network after ten time points, 100 samples."""
+def simulated(dtype, controller, biases, sizes=(5, 100, 100, 3), samples=100, seeds=()):
+    """Voltages of all layers of a network after ten time points."""
     random = np.random.default_rng(1)
-    sizes = (5, 100, 100, 3)
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-    weights = [random.standard_normal(s).astype(dtype) for s in shapes]
-    feedback = [random.standard_normal((n, 3)).astype(dtype) for n in sizes[1:]]
+    weights = [random.standard_normal((*seeds, *s)).astype(dtype) for s in shapes]
+    feedback = [random.standard_normal((*seeds, n, 3)).astype(dtype) for n in sizes[1:]]
     net = FeedbackNetwork(
         weights,
-        [random.standard_normal(n).astype(dtype) for n in sizes[1:]] if biases else [],
+        [random.standard_normal((*seeds, n)).astype(dtype) for n in sizes[1:]] if biases else [],
         feedback,
         [ACTIVATIONS["tanh"]] * 3,
         SQUARED_ERROR,
     )
-    activities = net.forward(random.standard_normal((100, 5)).astype(dtype))
-    target = activities.r[-1] + random.standard_normal((100, 3)).astype(dtype)
+    activities = net.forward(random.standard_normal((*seeds, samples, 5)).astype(dtype))
+    target = activities.r[-1] + random.standard_normal((*seeds, samples, 3)).astype(dtype)
     state = simulate(net, activities, target, controller)
-    return [array for arrays in (state.va, state.vb, state.vs, state.r) for array in arrays]
+    return [state.u, state.u_int, *(array for arrays in (state.va, state.vb, state.vs, state.r) for array in arrays)]
 
 
 @pytest.mark.parametrize("biases", (True, False))
@@ -109,3 +108,21 @@ def test_a_controlled_network_has_the_same_bits_compiled_or_not(monkeypatch, dty
     monkeypatch.setattr(kernels, "SMALLEST", 1 << 62)
     for one, other in zip(compiled, simulated(dtype, controller, biases), strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("samples, seeds", ((600, ()), (128, (5,))))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("k_p, transmission", ((0.7, True), (0.0, False)))
+def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype, k_p, transmission, samples, seeds):
+    pytest.importorskip("numba")
+    controller = Controller(alpha=0.1, dt=0.1, steps=10, k_p=k_p, tau_v=0.4, tau_a=0.3, inst_transmission=transmission)
+    small, called = (dtype, controller, transmission, (5, 7, 6, 3), samples, seeds), []
+    for name in ("relax", "control"):
+        kernel = getattr(kernels, name)
+        monkeypatch.setattr(kernels, name, lambda *numbers, name=name, kernel=kernel: (called.append(name), kernel(*numbers)))
+    compiled = simulated(*small)
+    assert [called.count(name) for name in ("control", "relax")] == [9, 27]  # a step of three layers
+    monkeypatch.setattr(kernels, "SMALLEST", 1 << 62)
+    for one, other in zip(compiled, simulated(*small), strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert len(called) == 36
