@@ -103,6 +103,8 @@ def placed(runs, folder):
 
 def memory_of(settings, backend):
     """A sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do not fit."""
+    if not settings.seeds:
+        return ""
     needed = bytes_of_a_run(settings.system, settings.schedule.batch_size, backend)
     return check_memory(len(runs_of(settings)), needed, backend, f"--seeds={settings.seeds}")
 

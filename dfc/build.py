@@ -13,7 +13,6 @@ from dfc.joint import JointLearner
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
-from dfc.stacked import is_small
 from utils import count_correct
 
 
@@ -118,7 +117,7 @@ def build_system(settings, backend, workers, draws, part="by size"):
     """
     net, phase = build_network(settings.network, backend, draws), settings.feedback
     if part == "by size":
-        part = SMALL_PART if is_small(net) else PART
+        part = SMALL_PART if net.small else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     feedback = pretraining = None
     if phase:

@@ -1,6 +1,7 @@
 """How the output moves with the pre-activations of every layer (dfc.md G.1)."""
 
 from core.backend import array_module
+from dfc.network import rows_product
 
 
 def jacobian_blocks(net, v, automatic=False):
@@ -38,12 +39,6 @@ def blocks_below(net, slopes):
         product = net.weights[-1] if block is None else rows_product(block, net.weights[l + 1])
         block = product * slopes[l][..., None, :]
         yield block
-
-
-def rows_product(stack, matrix):
-    """Every matrix of a stack (n, k, m) times one matrix (m, p), in a single product: (n, k, p)."""
-    *seeds, n, k, m = stack.shape
-    return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
 
 
 def pull_back(net, slopes, error):

@@ -6,13 +6,12 @@ from typing import Any
 
 from core.backend import array_module, to_host
 from core.clipping import clip_each, clip_together, fix_norm
-from core.gradients import RuleResult, layer_gradients
 from core.learner import BaseLearner
 from core.workers import shares
 from dfc.draws import NoiseOfSeeds
 from dfc.feedback_learning import homeostatic_decay
 from dfc.network import Activities
-from dfc.teaching import empty_gradients
+from dfc.teaching import RuleResult, empty_gradients, layer_gradients
 
 PART = 64  # rows that share their noise, and are simulated together where there is noise
 SMALL_PART = 256  # the same in a network so small that more rows cost little
@@ -113,6 +112,7 @@ class ForwardLearner(DfcLearner):
     ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
+        self._noisy, self._whole = rule.noisy(options), rule.whole_batch(options)
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
         self._totals, self._batches = None, 0
@@ -154,13 +154,11 @@ class ForwardLearner(DfcLearner):
 
     def results(self, activities, target, place):
         """The RuleResult of every part of the batch."""
-        noisy = self.rule.noisy(self.options)
-        whole = self.rule.whole_batch(self.options)
-        parts = [(0, slice(None))] if whole else self._parts(activities.count, noisy)
+        parts = [(0, slice(None))] if self._whole else self._parts(activities.count, self._noisy)
 
         def work(part):
             number, rows = part
-            noise = self._noise(place, number) if noisy else None
+            noise = self._noise(place, number) if self._noisy else None
             return self._result(activities.part(rows), self.net.of_samples(target, rows), self._gradients[number], noise)
 
         while len(self._gradients) < len(parts):

@@ -17,6 +17,8 @@ from core.backend import BLOCK, array_module
 from core.files import FileError
 from core.workers import shares
 
+SMALL = 128  # units of all layers
+
 
 @dataclass
 class Activities:
@@ -48,6 +50,13 @@ class Activities:
         """The same of one seed, (s,); of () all of it."""
         v, r = ([array[seed] for array in arrays] for arrays in (self.v, self.r))
         return Activities(self.x[seed], v, r, self.count, self.first_output[seed])
+
+
+def of_seed(part, seed):
+    """What belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None stays None."""
+    if isinstance(part, list):
+        return [array[seed] for array in part]
+    return None if part is None else part[seed]
 
 
 class FeedbackNetwork:
@@ -101,6 +110,11 @@ class FeedbackNetwork:
     def sizes(self):
         """[n_0 … n_{L-1}], the sizes of the layers without the input."""
         return [w.shape[-2] for w in self.weights]
+
+    @property
+    def small(self):
+        """Whether a time step of its simulation consists of calls rather than of arithmetic."""
+        return sum(self.sizes) <= SMALL
 
     def split(self, rows):
         """An array with a row for every unit of all layers -> views of the rows of each layer."""
@@ -184,6 +198,12 @@ class FeedbackNetwork:
     def transpose_product(self, l, delta):
         """delta W_l: from errors on layer l (n, n_l) to what they mean for the rates below (n, n_{l-1})."""
         return delta @ self.weights[l]
+
+
+def rows_product(stack, matrix):
+    """Multiply every matrix of a stack (n, k, m) by one matrix (m, p), in a single product: (n, k, p)."""
+    *seeds, n, k, m = stack.shape
+    return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
 
 
 def load_weights(net, folder):

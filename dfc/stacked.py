@@ -6,17 +6,10 @@ from core import kernels
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
 
-STACKED_UNITS = 128  # of all layers; up to there a time step consists of calls rather than of arithmetic
-
-
-def is_small(net):
-    """Whether a StackedNetwork is the faster form."""
-    return sum(net.sizes) <= STACKED_UNITS
-
 
 def stackable(net, controller):
     """Whether a StackedNetwork is the faster form, and can be used."""
-    return is_small(net) and not controller.inst_system_dynamics and not controller.ideal_feedback
+    return net.small and not controller.inst_system_dynamics and not controller.ideal_feedback
 
 
 class StackedNetwork(ControlledNetwork):

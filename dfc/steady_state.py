@@ -4,8 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from core.backend import array_module
-from core.gradients import of_seed
-from dfc.jacobian import rows_product
+from dfc.network import of_seed, rows_product
 
 
 @dataclass

@@ -1,11 +1,44 @@
 """What the rules of the Deep Feedback Control family share (Meulemans et al., NeurIPS 2021; dfc.md B.6 and C)."""
 
+from dataclasses import dataclass, fields
+from typing import Any
+
 from core.backend import array_module
-from core.gradients import layer_gradients
 from dfc.controller import distance, norms
 from dfc.losses import softmax
+from dfc.network import of_seed
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
+
+
+@dataclass
+class RuleResult:
+    """What a rule has computed for some rows of a batch; weights are not changed by it.
+
+    gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
+    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState); None without a controller
+    counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
+    converged, diverged  (n,) bool at the last time point; None where nothing is simulated
+    clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
+    feedback   [dQ_0 …], the same for the feedback weights, of a rule that learns both at once; else None
+    """
+
+    gradients: list
+    steady: Any = None
+    counts: Any = None
+    converged: Any = None
+    diverged: Any = None
+    clipped: bool = False
+    feedback: list | None = None
+
+    def of(self, seed):
+        """The result of one seed, (s,), of several."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")}
+        return RuleResult(
+            **{name: of_seed(part, seed) for name, part in parts.items()},
+            steady=self.steady and self.steady.of(seed),
+            clipped=self.clipped,
+        )
 
 
 def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
@@ -83,6 +116,22 @@ def steady_gradients(net, activities, steady, options, gradients):
             basal = net.drive(l, below) if at_rest else activities.v[l]
             errors = rate_errors(net, l, basal, net.activations[l].apply(basal + delta_v))
         layer_gradients(below, errors, 1.0 / activities.count, *net.of_layer(gradients, l))
+
+
+def layer_gradients(presynaptic, delta, scale, weights, biases=None):
+    """Compute the gradients of a layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
+
+    presynaptic  h, rates below the layer (n, inputs)
+    delta        errors (n, units)
+    scale        number, 1 / samples for a mean
+    weights      (units, inputs), overwritten
+    biases       (units,), overwritten; None for a layer without
+    """
+    xp = array_module(delta)
+    scaled = delta * scale
+    xp.matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
+    if biases is not None:
+        xp.sum(scaled, axis=-2, out=biases)
 
 
 def empty_gradients(net):

@@ -6,11 +6,10 @@ from itertools import product
 from core.backend import array_module, is_turned, on_device
 from core.clipping import clip_each
 from core.device_kernels import ADD_DIFFERENCE, rate_difference
-from core.gradients import RuleResult, layer_gradients
 from dfc.feedback_learning import Fluctuations
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import convergence, counts, empty_gradients, voltage_errors
+from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, voltage_errors
 
 TIME_BLOCK = 16  # time points whose products are summed by one matmul
 

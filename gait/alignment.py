@@ -6,8 +6,8 @@ import numpy as np
 
 from core.angles import joint_angle
 from core.backend import array_module, to_host
-from core.gradients import add_weight_gradient, bias_gradient
 from core.watcher import Watcher
+from gait.gradients import add_weight_gradient, bias_gradient
 
 
 def batch_update(net, rule, options, trace, target):

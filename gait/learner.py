@@ -3,9 +3,9 @@
 from functools import partial
 
 from core.backend import BLOCK, array_module
-from core.gradients import add_weight_gradient, bias_gradient
 from core.learner import BaseLearner
 from core.workers import shares
+from gait.gradients import add_weight_gradient, bias_gradient
 
 
 class Learner(BaseLearner):

@@ -16,14 +16,14 @@ class Rule:
     name             as on the command line
     layer_errors     (net, trace, target, options) -> [delta_0 … delta_{L-1}]: the errors (n, k_l) on the pre-activations of the
                      first k_l units of each layer; those of the others are zero.  No division by n.  A pure function; the
-                     gradients follow from the errors and the trace in the same way for every such rule (core/gradients.py)
+                     gradients follow from the errors and the trace in the same way for every such rule
     Options          frozen dataclass of the rule's options.  A field made by core.options.option is an option of the command line
                      too; a field with the name of a flag of main.py takes that flag's value
     inverts          whether it needs the inverse of the weights, so that options of the solver apply (run.py)
 
     The others are for networks with feedback weights (main.py).
 
-    gradients        (net, activities, target, options, out, noise) -> core.gradients.RuleResult, in place of layer_errors, for a
+    gradients        (net, activities, target, options, out, noise) -> dfc.teaching.RuleResult, in place of layer_errors, for a
                      rule that brings its own presynaptic rates or sums over time; the gradients are written to `out`
     feedback         layers whose feedback weights Q it uses: "none", "hidden" (drawn as W is drawn) or "all"
     learns_feedback  whether Q learns, in passes of its own (dfc/feedback_learning.py); else it stays as drawn

@@ -1,9 +1,8 @@
 """DFC-SS: Deep Feedback Control, learning from the simulated steady state (Meulemans et al., NeurIPS 2021)."""
 
-from core.gradients import RuleResult
 from dfc.simulated import Options, first_error, noisy, options_from_flags, settle
 from dfc.simulation import simulate
-from dfc.teaching import convergence, counts, output_target, steady_gradients
+from dfc.teaching import RuleResult, convergence, counts, output_target, steady_gradients
 from rules._rule import Rule
 
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from core.gradients import RuleResult
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import nudge, steady_gradients
+from dfc.teaching import RuleResult, nudge, steady_gradients
 from rules._rule import Rule
 
 

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from core.gradients import layer_gradients
 from core.initialisers import xavier_normal
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
-from dfc.teaching import empty_gradients
+from dfc.teaching import empty_gradients, layer_gradients
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
 SIZES = (7, 6, 5, 3)  # the input first

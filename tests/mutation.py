@@ -26,8 +26,8 @@ PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_optio
 # name: (file, the right line or part of it, the defect)
 MUTANTS = {
     "sign of the output error": ("inv_net.py", ": self.classes] - target", ": self.classes] + target"),
-    "missing 1/batch": ("core/gradients.py", "delta * (1.0 / delta.shape[-2])", "delta * 1.0"),
-    "sum for the mean of the biases": ("core/gradients.py", "delta.mean(axis=-2)", "delta.sum(axis=-2)"),
+    "missing 1/batch": ("gait/gradients.py", "delta * (1.0 / delta.shape[-2])", "delta * 1.0"),
+    "sum for the mean of the biases": ("gait/gradients.py", "delta.mean(axis=-2)", "delta.sum(axis=-2)"),
     "W for its transpose": ("inv_layer.py", "[..., : rows.shape[-1]].swapaxes(-1, -2)", "[..., : rows.shape[-1], :]"),
     "inverse of the transpose": ("inv_layer.py", "xp.linalg.solve(self.weights.swapaxes(-1, -2),", "xp.linalg.solve(self.weights,"),
     "bias forgotten in the inverse": ("inv_layer.py", "self.transfer.inverse(y) - self.biases", "self.transfer.inverse(y)"),

@@ -4,11 +4,10 @@ Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a 
 """
 
 from core.backend import array_module
-from core.gradients import layer_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
-from dfc.teaching import empty_gradients, initial_error, steady_gradients
+from dfc.teaching import empty_gradients, initial_error, layer_gradients, steady_gradients
 
 SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
 DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none

@@ -6,8 +6,9 @@ from typing import Any
 
 from core.backend import array_module
 from dfc.feedback_learning import squared_norm
-from dfc.jacobian import blocks_below, rows_product, slopes_at
+from dfc.jacobian import blocks_below, slopes_at
 from dfc.measures.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram, reachable_outputs, seen_from
+from dfc.network import rows_product
 
 MEASURES = ("condition_gn", "jac_transpose", "jac_pinv")
 

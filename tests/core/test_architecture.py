@@ -10,7 +10,7 @@ THIRD_PARTY = {"numpy", "cupy", "tqdm"}
 OPTIONAL = {"numba", "threadpoolctl", "matplotlib", "tensorboardX", "torch", "jinja2", "scipy"}
 LOCAL = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("*/"))}
 ALLOWED = {
-    "rules": {"rules", "utils", "core.backend", "core.options", "core.gradients", "core.clipping", "dfc"},
+    "rules": {"rules", "utils", "core.backend", "core.options", "core.clipping", "dfc"},
     "core": {"core", "utils"},
     "gait": {"gait", "core", "utils"},
     "dfc": {"dfc", "core", "utils", "datasets"},
