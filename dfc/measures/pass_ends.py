@@ -32,11 +32,6 @@ class PassEnds(Watcher):
         self._as_published = "loss_per_batch" in settings.defects
         self._total, self._count, self._found = 0.0, 0, {}
 
-    @property
-    def wanted(self):
-        """Whether there is anything to measure."""
-        return self._loss or self._angle or self._shares or self._condition
-
     def wants(self, place):
         return self._loss or place[1] == self.last
 

@@ -9,14 +9,14 @@ from core.options import Parser, UsageError, add_arguments, add_rule_arguments, 
 from core.seeds import parse_seeds
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
-from dfc.protocol import PROTOCOLS
-from dfc.settings import strong
-from dfc.settings.checks import check_options, check_settings
+from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
+from dfc.settings.checks import check_options, check_settings, check_strong
 from dfc.settings.flags import ANGLES, OWN, STRONG, Options
 from dfc.settings.notes import notes_on
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
+SOFT = 0.99  # worth of the right class under strong feedback where none is given
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 
 
@@ -113,13 +113,13 @@ def resolve(given, rules):
     rule = values["rule"] = _find_rule(values, rules)
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)
     _complete(values)
-    strong.complete(values, BY_FLAG[values["dataset"]].task)
-    strong.fit_time_constants(values)
+    _complete_strong(values, BY_FLAG[values["dataset"]].task)
+    _fit_time_constants(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
     text = {name: values[name] for name in published}
     del values["network_type"]  # a run has its rule
     values |= read_lists(Options, values)
-    strong.read_lists(values)
+    _read_words(values)
     added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
     values["successor_flags"] = {name: values[name] for name in added}
     values["strong_flags"] = {name: values[name] for name, default in added.items() if getattr(options, name) != default}
@@ -160,6 +160,50 @@ def _complete(values):
     for name in ("epochs_fb", "extra_fb_epochs", "tmax_di_fb"):
         values[name] = int(values[name])
     values["steps_fb"] = values["tmax_di_fb"]
+
+
+def _complete_strong(values, task):
+    """Resolve the flags of the group "Strong-DFC" (strong_dfc.md 9), and add what follows from them: aim, error, slopes.
+
+    Raises  UsageError where flags contradict each other
+    """
+    protocol, strong = PROTOCOLS[values["protocol"]], values["strong_feedback"]
+    check_strong(values, task)
+    if strong and values["target_class_value"] == 1.0:
+        values["target_class_value"] = SOFT
+    values["aim"] = "label" if strong else protocol.aim
+    values["error"] = "ce" if strong and task == "classification" else "mse"
+    values["slopes"] = protocol.direct_slopes
+    if values["start_from"] is not None:
+        values["epochs_fb"] = 0
+    if values["use_jacobian_as_fb"]:
+        values |= {"freeze_fb_weights": True, "epochs_fb": 0, "extra_fb_epochs": 0}
+    if values["rule"].joint:
+        values["noisy_dynamics"] = not values["use_jacobian_as_fb"]
+
+
+def _fit_time_constants(values):
+    """Make time steps and time constants compatible, as the protocol has it."""
+    if not PROTOCOLS[values["protocol"]].shorten_steps:
+        for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
+            values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
+        return
+    for name in ("tau_noise", "time_constant_ratio", "time_constant_ratio_fb"):
+        values[name] = min(values[name], values["tau_f"])
+    for phase in ("", "_fb"):
+        values[f"dt_di{phase}"] = min(values[f"dt_di{phase}"], values[f"time_constant_ratio{phase}"])
+
+
+def _read_words(values):
+    """Give lists that are words their meaning: the defects that are kept, and the teacher's sizes, None for the large one."""
+    words, groups = values["defects"], {"kept": KEPT, "none": (), "all": tuple(DEFECTS)}
+    if len(words) > 1 and not groups.keys().isdisjoint(words):
+        raise UsageError(f"--defects={','.join(words)}: kept, none and all stand alone")
+    values["defects"] = groups.get(words[0], words)
+    sizes = values["teacher_size_hidden"]
+    if 0 in sizes and len(sizes) > 1:
+        raise UsageError(f"--teacher_size_hidden={','.join(map(str, sizes))}: a layer has at least one unit")
+    values["teacher_size_hidden"] = None if sizes == (0,) else sizes
 
 
 def _read_layers(values, text, num_hidden_given):

@@ -50,6 +50,31 @@ def _check_machine(options):
         raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
 
 
+def check_strong(values, task):
+    """Raise UsageError for flags of the group "Strong-DFC" that contradict others; values, {flag: value}, task as in Settings."""
+    rule, strong = values["rule"], values["strong_feedback"]
+    if strong and not rule.simulates:
+        raise UsageError(f"--strong_feedback: does not apply to {rule.name}, only to rules that simulate a controller")
+    if strong and task == "classification" and not values["include_non_converged_samples"]:
+        raise UsageError(
+            "--strong_feedback: needs --include_non_converged_samples for a classification, where no sample meets the test of "
+            "convergence"
+        )
+    if rule.joint and values["efficient_controller"]:
+        raise UsageError(f"--efficient_controller: does not apply to {rule.name}, which never keeps trajectories")
+    if values["use_jacobian_as_fb"] and not rule.simulates:
+        raise UsageError(f"--use_jacobian_as_fb: does not apply to {rule.name}, only to rules that simulate a controller")
+    if values["use_jacobian_as_fb"] and values["noisy_dynamics"]:
+        raise UsageError("--use_jacobian_as_fb: does not go together with --noisy_dynamics")
+    if values["pretrain_without_controller"] and not rule.joint:
+        raise UsageError(f"--pretrain_without_controller: does not apply to {rule.name}, only to Strong-DFC")
+    for name in ("save_lu_loss", "save_H_angle", "save_ratio_ff_fb"):
+        if values[name] and not rule.controlled:
+            raise UsageError(f"--{name}: does not apply to {rule.name}, only to rules with a controller")
+    if values["teacher_linear"] and values["teacher_size_hidden"] == "0":
+        raise UsageError("--teacher_linear: needs --teacher_size_hidden")
+
+
 def check_settings(settings):
     """Raise UsageError for settings that no run can have."""
     _check_data(settings)

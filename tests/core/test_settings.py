@@ -10,7 +10,7 @@ import pytest
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
 from dfc.settings.flags import OWN, STRONG, Options
-from dfc.settings.needs import MISSING
+from dfc.settings.notes import MISSING
 from rules import FEEDBACK_NET_RULES
 from tests.runs_for_tests import resolved as parse
 
