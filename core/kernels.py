@@ -41,20 +41,38 @@ def _adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
         p[i] -= moment / (math.sqrt(square) + epsilon) * rate
 
 
-def leak(voltages, rate, apical, basal, biases):
+def leak(voltages, rate, apical, basal, biases, noise=None):
     """One Euler step of a leaky integrator in place, for contiguous arrays (n, units) and biases (1, units) or None:
 
+    coloured <- decay coloured + scale normals,   apical <- apical + coloured
     basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
+
+    noise  (normals, scale, coloured, decay), arrays (n, units) and numbers; white noise, scale normals, where `coloured` is None;
+           None: there is no noise
     """
-    biased, rate = biases is not None, voltages.dtype.type(rate)
-    # Without a leading axis of seeds there is one index, ().
+    real = voltages.dtype.type
+    normals, scale, coloured, decay = noise or (None, 0.0, None, 0.0)
+    numbers, flags = map(real, (rate, scale, decay)), (biases is not None, noise is not None, coloured is not None)
+    arrays = voltages, apical, basal, basal if normals is None else normals, basal if coloured is None else coloured
+    step = _compiled(_leak)
+    if voltages.ndim == 2:
+        step(*arrays, basal[0] if biases is None else biases[0], *numbers, *flags)
+        return
+    numbers = tuple(numbers)
     for seed in product(*map(range, voltages.shape[:-2])):
-        row = biases[seed] if biased else basal[seed]
-        _compiled(_leak)(voltages[seed], rate, apical[seed], basal[seed], row[0], biased)
+        row = basal[seed] if biases is None else biases[seed]
+        step(*(each[seed] for each in arrays), row[0], *numbers, *flags)
 
 
-def _leak(voltages, rate, apical, basal, biases, biased):
+def _leak(voltages, apical, basal, normals, coloured, biases, rate, scale, decay, biased, noisy, remembered):
     for i in range(voltages.shape[0]):
+        if noisy:
+            for j in range(voltages.shape[1]):
+                fresh = normals[i, j] * scale
+                if remembered:
+                    fresh += coloured[i, j] * decay
+                    coloured[i, j] = fresh
+                apical[i, j] += fresh
         for j in range(voltages.shape[1]):
             drive = basal[i, j]
             if biased:

@@ -75,6 +75,7 @@ class ControlledNetwork:
         self._coloured = controller.sigma is not None and controller.tau_noise is not None
         self._decay = 1.0 - controller.dt / controller.tau_noise if self._coloured else 0.0
         self._layers = range(len(net.weights)) if controller.layerwise else range(len(net.weights) - 1, -1, -1)
+        self._scales = None if controller.sigma is None else [self.noise_scale(l) for l in range(len(net.weights))]
         self._allocate()
 
     def _allocate(self):
@@ -95,18 +96,8 @@ class ControlledNetwork:
             for pair in zip(net.weights, net.feedback, strict=True)
         ]
 
-    def step(self, noise=None):
-        """One Euler step, in place (dfc.md B.4; strong_dfc.md 4).
-
-        noise  what `arrange` made of standard normals, where the controller has noise
-        """
-        before = self.u
-        self._control()
-        signal = self.u if self.controller.proactive else before
-        self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
-
-    def _control(self):
-        """Compute the control signal of this time step, and its integral part."""
+    def control(self):
+        """Move the control signal by one Euler step (dfc.md B.4; strong_dfc.md 4)."""
         c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
         xp.subtract(self.target, self.r[-1] if c.error == "mse" else softmax(self.r[-1]), out=error)
         xp.multiply(before, -c.alpha, out=change)
@@ -119,6 +110,14 @@ class ControlledNetwork:
             xp.add(self.u_int, error, out=self.u)
         else:
             xp.add(before, change, out=self.u)
+
+    def follow(self, noise=None):
+        """Let the layers make the same Euler step, in place, after `control`.
+
+        noise  what `arrange` made of standard normals, where the controller has noise
+        """
+        signal = self.u if self.controller.proactive else self._next_u
+        self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
 
     def _low_passed(self):
         """The filtered control signal of this time step, or where control is not proactive of the one before.
@@ -163,18 +162,20 @@ class ControlledNetwork:
             scratch -= va
             scratch *= c.dt / c.tau_a
             va += scratch
-        if noise is not None:
-            xp.multiply(noise, self.noise_scale(l), out=scratch)
-            va += self._colour(self._noise[l], scratch) if self._coloured else scratch
-        self._leak(va, vb, vs, self._biases[l] if l else None, scratch)
+        self._leak(l, noise, self._biases[l] if l else None)
         self.net.activations[l].apply(vs, out=self.r[l])
 
-    def _leak_in_one_pass(self, va, vb, vs, biases, scratch):
-        kernels.leak(vs, self.controller.dt / self.controller.tau_v, va, vb, biases)
+    def _leak_in_one_pass(self, l, noise, biases):
+        if noise is not None:
+            noise = noise, self._scales[l], self._noise and self._noise[l], self._decay
+        kernels.leak(self.vs[l], self.controller.dt / self.controller.tau_v, self.va[l], self.vb[l], biases, noise)
 
-    def _leak_pass_by_pass(self, va, vb, vs, biases, scratch):
-        """Add the biases to the basal voltages, and let the somatic ones follow the sum of both others."""
-        c, xp = self.controller, self._xp
+    def _leak_pass_by_pass(self, l, noise, biases):
+        """Add noise to the apical and biases to the basal voltages, and let the somatic ones follow the sum of both others."""
+        c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
+        if noise is not None:
+            xp.multiply(noise, self._scales[l], out=scratch)
+            va += self._colour(self._noise[l], scratch) if self._coloured else scratch
         if biases is not None:
             vb += biases
         if c.inst_system_dynamics:
@@ -198,7 +199,7 @@ class ControlledNetwork:
     def noise_scale(self, l):
         """The standard deviation of what a step adds to the noise of layer l: to its apical voltages if the noise is white."""
         c = self.controller
-        sigma = c.sigma_output if l == len(self.vs) - 1 else c.sigma
+        sigma = c.sigma_output if l == len(self.net.weights) - 1 else c.sigma
         return sigma * math.sqrt(c.dt) / (c.tau_noise if self._coloured else c.tau_a)
 
     @property

@@ -50,20 +50,17 @@ class Fluctuations:
 
     def __init__(self, net, rate=None):
         self.net, self.rate = net, rate
-        self._sums, self._before, self._slow = [], [], None
+        self._sums, self._slow = [], None
 
-    def observe(self, t, state):
-        """Take in time point t."""
-        if t == 0:
+    def observe(self, state):
+        """Take in a time point's control signal, while the apical voltages are still those of the one before."""
+        if not self._sums:
             xp = array_module(state.u)
-            self._before = [va.copy("K") for va in state.apical]
-            shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in self._before]
-            self._sums = [xp.zeros(shape, dtype=va.dtype) for shape, va in zip(shapes, self._before, strict=True)]
-            return
+            shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in state.apical]
+            self._sums = [xp.zeros(shape, dtype=state.u.dtype) for shape in shapes]
         signal = state.u if self.rate is None else self._high_passed(state.u)
-        for total, waiting, va in zip(self._sums, self._before, state.apical, strict=True):
-            total += waiting.swapaxes(-1, -2) @ signal
-            waiting[...] = va
+        for total, va in zip(self._sums, state.apical, strict=True):
+            total += va.swapaxes(-1, -2) @ signal
 
     def _high_passed(self, u):
         if self._slow is None:
@@ -107,7 +104,7 @@ def normal_controller(net, activities, settings, noise, target=None):
     something else; for layer scaling and the high-pass filter see Fluctuations.
     """
     total, controller = Fluctuations(net, settings.rate), settings.controller
-    simulate(net, activities, output_target(net, activities, target, settings), controller, noise, total.observe)
+    simulate(net, activities, output_target(net, activities, target, settings), controller, noise, signalled=total.observe)
     return total.gradients(activities.count, settings, controller.steps)
 
 

@@ -16,7 +16,7 @@ def device_form(controller):
 class _ControlOnDevice(ControlledNetwork):
     """What both forms share: control, its filter, and room for noise."""
 
-    def _control(self):
+    def control(self):
         c, output = self.controller, self.r[-1]
         output = output if c.error == "mse" else softmax(output)
         CONTROL(self.target, output, self.u, c.alpha, c.dt, c.k_p, self._next_u, self.u_int)

@@ -8,7 +8,7 @@ from dfc.on_device import device_form
 from dfc.stacked import StackedNetwork, stackable
 
 
-def simulate(net, activities, target, controller, noise=None, observe=None):
+def simulate(net, activities, target, controller, noise=None, observe=None, signalled=None):
     """The controlled network after controller.steps time points.
 
     net         FeedbackNetwork
@@ -19,6 +19,8 @@ def simulate(net, activities, target, controller, noise=None, observe=None):
                 next call, and `again(rows)` -> the same noise from its beginning, of these rows alone; needed where the
                 controller has noise
     observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
+    signalled   function (ControlledNetwork), called at every time point but the first, when the control signal is already that of
+                this time point and the layers are still as they were at the one before
     """
     on_host = StackedNetwork if stackable(net, controller) else ControlledNetwork
     form = device_form(controller) if on_device(target) else on_host
@@ -27,7 +29,10 @@ def simulate(net, activities, target, controller, noise=None, observe=None):
         observe(0, state)
     draws = _draws(state, noise) if controller.sigma is not None else None
     for t in range(1, controller.steps):
-        state.step(next(draws) if draws else None)
+        state.control()
+        if signalled:
+            signalled(state)
+        state.follow(next(draws) if draws else None)
         if observe:
             observe(t, state)
     return state

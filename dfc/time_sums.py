@@ -22,7 +22,7 @@ def gradients_along(total, wanted, noise):
     noise   see dfc.simulation.simulate
     """
     net, activities, options = total.net, total.activities, total.options
-    state = simulate(net, activities, wanted, options.controller, noise, total.observe)
+    state = simulate(net, activities, wanted, options.controller, noise, total.observe, total.signalled)
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     parts = [total]
@@ -69,7 +69,7 @@ def _simulate_again(total, wanted, noise, chosen, gradients):
     again = type(total)(total.net, total.activities.part(rows), total.options, gradients)
     if len(rows):
         noise = noise and noise.again(rows)
-        simulate(total.net, again.activities, wanted[rows], total.options.controller, noise, again.observe)
+        simulate(total.net, again.activities, wanted[rows], total.options.controller, noise, again.observe, again.signalled)
     return again
 
 
@@ -99,7 +99,10 @@ class TimeSum:
     """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t].
 
     gradients  arrays like net.parameters, where the sums are kept
+    signalled  what dfc.simulation.simulate should call when the control signal has moved; None: nothing
     """
+
+    signalled = None
 
     def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
@@ -201,11 +204,7 @@ class JointSum(TimeSum):
     def __init__(self, net, activities, options, gradients):
         super().__init__(net, activities, options, gradients)
         self._fluctuations = Fluctuations(net, options.feedback.rate) if options.feedback else None
-
-    def observe(self, t, state):
-        super().observe(t, state)
-        if self._fluctuations:
-            self._fluctuations.observe(t, state)
+        self.signalled = self._fluctuations and self._fluctuations.observe
 
     def of(self, seed):
         one = super().of(seed)

@@ -9,9 +9,12 @@ from core import kernels
 from core.optimisers import Adam
 from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
-from dfc.losses import SQUARED_ERROR
+from dfc.feedback_learning import FeedbackSettings
+from dfc.losses import SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
 from dfc.simulation import simulate
+from rules import strong_dfc
+from tests.feedback_nets_for_tests import GivenNoise, result_of
 
 ODD = (np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-42, 1e-320, 1e30)
 
@@ -126,3 +129,37 @@ def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype,
     for one, other in zip(compiled, simulated(*small), strict=True):
         assert one.tobytes() == other.tobytes()
     assert len(called) == 36
+
+
+def taught(dtype, activation, biases, sizes=(5, 100, 70, 3), seed=2):
+    """Gradients of W and Q by Strong-DFC in a network of large layers, 100 samples, 20 time points with coloured noise."""
+    random = np.random.default_rng(seed)
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    net = FeedbackNetwork(
+        [random.standard_normal(s).astype(dtype) for s in shapes],
+        [random.standard_normal(n).astype(dtype) for n in sizes[1:]] if biases else [],
+        [random.standard_normal((n, 3)).astype(dtype) for n in sizes[1:]],
+        [ACTIVATIONS[activation]] * 2 + [ACTIVATIONS["linear"]],
+        soft_cross_entropy(0.99),
+    )
+    activities = net.forward(random.standard_normal((100, 5)).astype(dtype))
+    controller = Controller(
+        alpha=0.1, dt=0.1, steps=20, k_p=0.7, tau_v=0.4, tau_a=0.1, inst_transmission=True, proactive=True, sigma=0.1,
+        sigma_output=0.2, error="ce", tau_noise=0.3,
+    )  # fmt: skip
+    settings = FeedbackSettings(controller, 0.1, sigma_output=0.2, rate=0.2)
+    options = strong_dfc.Options(controller, include_non_converged_samples=True, aim="label", feedback=settings)
+    noise = [random.standard_normal((19, 100, n)).astype(dtype) for n in sizes[1:]]
+    result = result_of(strong_dfc, net, activities, random.integers(0, 3, 100), options, GivenNoise(noise))
+    return [*result.gradients, *result.feedback]
+
+
+@pytest.mark.parametrize("biases", (True, False))
+@pytest.mark.parametrize("activation", ("tanh", "relu"))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_strong_dfc_with_coloured_noise_has_the_same_bits_compiled_or_not(monkeypatch, dtype, activation, biases):
+    pytest.importorskip("numba")
+    compiled = taught(dtype, activation, biases)
+    monkeypatch.setattr(kernels, "SMALLEST", 1 << 62)
+    for one, other in zip(compiled, taught(dtype, activation, biases), strict=True):
+        assert one.tobytes() == other.tobytes()
