@@ -88,10 +88,10 @@ class StackedNetwork(ControlledNetwork):
             kernels.relax(*self._all, rows, self._rate)
             apply(v, out=rates)
 
-    def _control(self):
+    def control(self):
         c = self.controller
         if not self._compiled or c.error != "mse":
-            super()._control()
+            super().control()
             return
         target, *signals = (_with_seeds(each.swapaxes(-1, -2)) for each in (self.target, self.u, self._next_u, self.u_int))
         kernels.control(target, self._output, *signals, c.alpha, c.dt, c.k_p)
