@@ -14,12 +14,12 @@ if __name__ == "__main__":  # before the imports that take long, for signals; PY
     start()
 
 import contextlib
-import importlib.util
 from dataclasses import dataclass
 
 import datasets
 from core import backend as backends
 from core import rehearsal
+from core.checks import check_machine
 from core.initialisers import INITIALISERS
 from core.optimisers import OPTIMISERS
 from core.options import (
@@ -148,19 +148,11 @@ def check(options):
     """Raise UsageError for options that contradict each other."""
     if options.orthogonal_init and options.init == "xavier":
         raise UsageError("--init=xavier: contradicts --orthogonal_init")
-    if options.overwrite and (options.load or options.load_or_start):
-        flag = "--load" if options.load else "--load_or_start"
-        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
-    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
-        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
-    if options.backend == "cupy" and options.threads > 1:
-        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
+    check_machine(options)
     if options.solver != "auto" and not RULES[options.algorithm].inverts:
         raise UsageError(f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing")
     if options.solver == "gram" and not options.orthogonal_reg:
         raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it goes through")
-    if options.backend == "numpy" and options.device:
-        raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
 
 
 def load_samples(options, backend):
@@ -216,21 +208,24 @@ def build_loop(options, rule_options, sets, backend, workers, folder, report):
     return Loop(learner, train, schedule, watchers, folder, report, options.quiet)
 
 
+def prepare(options):
+    """(Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.  Raises UserError."""
+    backend = backends.select_backend(options.backend, options.device, options.precision)
+    threads = (options.threads or default_count()) if backend.device is None else 1
+    sets, runs = load_samples(options, backend), runs_of(options)
+    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
+    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
+    return backend, threads, sets, runs, memory
+
+
 def train(options, rule_options):
     """The runs of a command line, one per seed, from their data to their files: [(outcome, folder), …], outcomes as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
-    backend = backends.select_backend(options.backend, options.device, options.precision)
-    threads = (options.threads or default_count()) if backend.device is None else 1
-    sets = load_samples(options, backend)
-    runs = runs_of(options)
-    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
-    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
-    names = [run_name(each, rule_options) for each in runs]
-    folders = [
-        RunFolder(Path(options.results_dir) / name, decisive(each, rule_options)) for name, each in zip(names, runs, strict=True)
-    ]
+    backend, threads, sets, runs, memory = prepare(options)
+    place = Path(options.results_dir)
+    folders = [RunFolder(place / run_name(each, rule_options), decisive(each, rule_options)) for each in runs]
     with contextlib.ExitStack() as opened:
         for folder in folders:
             opened.callback(folder.close)
@@ -251,11 +246,7 @@ def train(options, rule_options):
 
 def rehearse(options, rule_options):
     """Tell what a command line would do, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
-    backend = backends.select_backend(options.backend, options.device, options.precision)
-    threads = (options.threads or default_count()) if backend.device is None else 1
-    sets, runs = load_samples(options, backend), runs_of(options)
-    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
-    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
+    backend, threads, sets, runs, memory = prepare(options)
     about = [f"{backend.describe()}, threads: {threads}{memory}", *["what follows is about the first seed alone"] * bool(memory)]
     folders = [Path(options.results_dir) / run_name(each, rule_options) for each in runs]
     with Workers(threads) as workers:

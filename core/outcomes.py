@@ -64,21 +64,14 @@ def shortage(error):
     return None
 
 
-def run_to_an_outcome(loop, folder, record):
-    """Train from the folder's checkpoint or the beginning, unless nothing is left to do; returns the outcome.
-
-    loop    core.training.Loop
-    folder  core.recording.RunFolder, opened
-    record  of core.recording.provenance
-    Raises  FileError before the first batch, StoppedByError afterwards
-    """
-    return run_to_outcomes([loop], [folder], [record])[0]
-
-
 def run_to_outcomes(loops, folders, records, fail=None):
-    """The same for several loops of one setting that differ in the seed, trained together; returns their outcomes.
+    """Train from the folders' checkpoints or the beginning, unless nothing is left to do; returns the outcome of each loop.
 
-    fail    see core.together.run_together
+    loops    list of core.training.Loop of one setting that differ in the seed, which are trained together
+    folders  their core.recording.RunFolder, opened
+    records  of core.recording.provenance
+    fail     see core.together.run_together
+    Raises   FileError before the first batch, StoppedByError afterwards
     """
     ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
     going = [index for index, outcome in enumerate(ended) if outcome is None]

@@ -1,7 +1,6 @@
 """Settings of system 2 that contradict each other: each is refused in one sentence (dfc.md J.post, L)."""
 
-import importlib.util
-
+from core.checks import check_machine
 from core.options import UsageError
 from datasets.catalogue import BY_FLAG
 from dfc.settings.flags import ANGLES
@@ -12,7 +11,11 @@ CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "
 def check_options(options, rules):
     """Raise UsageError for options that contradict each other as they were given; rules, {name: rules.Rule}."""
     _check_rule(options, rules)
-    _check_machine(options)
+    if options.no_cuda and options.backend == "cupy":
+        raise UsageError("--no_cuda: contradicts --backend=cupy")
+    if options.no_cuda and options.device:
+        raise UsageError(f"--device={options.device}: does not apply to --no_cuda, which computes on the CPU")
+    check_machine(options)
     if options.out_dir == "":
         raise UsageError("--out_dir=: must be the name of a folder")
 
@@ -33,21 +36,6 @@ def _check_rule(options, rules):
         raise UsageError(f"--shallow_training: does not apply to --network_type={kind}, only to {of}")
     if options.shallow_training and options.only_train_first_layer:
         raise UsageError("--shallow_training: contradicts --only_train_first_layer, as it learns the last layer only")
-
-
-def _check_machine(options):
-    if options.overwrite and (options.load or options.load_or_start):
-        flag = "--load" if options.load else "--load_or_start"
-        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
-    if options.no_cuda and options.backend == "cupy":
-        raise UsageError("--no_cuda: contradicts --backend=cupy")
-    if options.device and (options.no_cuda or options.backend == "numpy"):
-        flag = "--no_cuda" if options.no_cuda else "--backend=numpy"
-        raise UsageError(f"--device={options.device}: does not apply to {flag}, which computes on the CPU")
-    if options.threads > 1 and options.backend == "cupy":
-        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
-    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
-        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
 
 
 def check_strong(values, task):
