@@ -7,7 +7,8 @@ command that makes or completes it; then learning curves, angles, times, version
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":  # before the imports that take long, for signals; PYTHONSAFEPATH hides the folder
+# Signals are caught before the imports, which take long; the folder is named because PYTHONSAFEPATH hides it.
+if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from core.signals import start
 
