@@ -56,7 +56,7 @@ class InvLayer:
         return rows @ self.weights[..., : rows.shape[-1]].swapaxes(-1, -2)
 
     def inverse(self, y):
-        """The input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
+        """Return the input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
 
         Raises SingularWeights if W has no inverse.
         """
@@ -191,7 +191,7 @@ def solve_gram(off, diagonal, rows, most_products=16):
 
 
 def _row_products(a, b):
-    """The scalar product of each row of `a` with that of `b`: (n, size), (n, size) -> (n, 1)."""
+    """Return the scalar product of each row of `a` with that of `b`: (n, size), (n, size) -> (n, 1)."""
     return (a[..., None, :] @ b[..., None])[..., 0]
 
 

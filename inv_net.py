@@ -33,7 +33,8 @@ class TowerInvNet:
 
     @staticmethod
     def together(nets):
-        """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
+        """Return one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
+        first one's."""
         xp = array_module(*nets[0].parameters)
         return nets[0]._with([xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)])
 
@@ -85,7 +86,7 @@ class TowerInvNet:
             layer.weights_changed()
 
     def forward(self, x, auxiliary=True):
-        """The trace [h_0 … h_L] of a forward pass, h_0 = x (n, inputs).
+        """Return the trace [h_0 … h_L] of a forward pass, h_0 = x (n, inputs).
 
         auxiliary  whether h_L holds all units of the output layer or only those of the classes, which cost a fraction
         """
@@ -96,7 +97,7 @@ class TowerInvNet:
         return trace
 
     def complete(self, trace):
-        """The trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
+        """Return the trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
         if trace[-1].shape[-1] == self.layers[-1].size:
             return trace
         return [*trace[:-1], self.layers[-1].forward(trace[-2])]
@@ -107,7 +108,7 @@ class TowerInvNet:
         return [layer.weights for layer in self.layers]
 
     def output_error(self, trace, target):
-        """The gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
+        """Return the gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
         return trace[-1][..., : self.classes] - target
 
     def derivative(self, trace, l):
@@ -144,7 +145,7 @@ TOWER_SIZES = (784, 500, 200, 10)
 
 
 def layer_sizes(tower, inputs, hidden_layers):
-    """Sizes of the layers of a published structure.
+    """Return the sizes of the layers of a published structure.
 
     tower          whether it is the tower, whose sizes are fixed
     inputs         number of input units, the size of every layer of a square network

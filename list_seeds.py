@@ -30,7 +30,7 @@ class Options(ListOptions):
 
 
 def plan(argv, seed, cost=1.0):
-    """The Job of a command line of run.py and a seed; a mistake in it ends the program.
+    """Return the Job of a command line of run.py and a seed; a mistake in it ends the program.
 
     cost  seconds that an epoch takes
     """

@@ -44,12 +44,12 @@ from rules import FEEDBACK_NET_RULES
 
 
 def parse(argv=None, prog="main.py"):
-    """The dfc.settings.Settings of a command line; exits with status 2 and one sentence on a mistake."""
+    """Return the dfc.settings.Settings of a command line; exits with status 2 and one sentence on a mistake."""
     return command_line.parse(argv, FEEDBACK_NET_RULES, prog)
 
 
 def train(settings):
-    """One run from its data to its files: (outcome, folder), the outcome a dict as in DONE.
+    """Train one run from its data to its files; returns (outcome, folder), the outcome a dict as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
@@ -91,19 +91,20 @@ def machine(settings):
 
 
 def runs_of(settings):
-    """The Settings of every run of a command line, one per seed."""
+    """Return the Settings of every run of a command line, one per seed."""
     return [settings.change(random_seed=seed) for seed in parse_seeds(settings.seeds)] if settings.seeds else [settings]
 
 
 def placed(runs, folder):
-    """The Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
+    """Return the Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
     if not runs[0].seeds:
         return [dataclasses.replace(runs[0], out_dir=folder)]
     return [each.change(out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
 def memory_of(settings, backend):
-    """A sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do not fit."""
+    """Return a sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do
+    not fit."""
     if not settings.seeds:
         return ""
     needed = bytes_of_a_run(settings.system, settings.schedule.batch_size, backend)
@@ -111,7 +112,7 @@ def memory_of(settings, backend):
 
 
 def tasks_of(runs, backend, draws):
-    """The samples of every run, which all share where they do not depend on the seed."""
+    """Return the samples of every run, which all share where they do not depend on the seed."""
     first, about = task_of(runs[0], backend, draws[0]), runs[0].task
     own = BY_FLAG[about.dataset].task == "regression" or about.seeded_split
     others = zip(runs[1:], draws[1:], strict=True)
@@ -119,7 +120,7 @@ def tasks_of(runs, backend, draws):
 
 
 def task_of(settings, backend, draws):
-    """The samples of a run.  Raises UsageError where a batch has more than there are."""
+    """Return the samples of a run.  Raises UsageError where a batch has more than there are."""
     split, size = draws.split if settings.task.seeded_split else None, settings.schedule.batch_size
     task = load_task(settings.task, backend, draws.teacher, settings.quiet, split, not settings.dry_run)
     if size > len(task.train):
@@ -147,14 +148,15 @@ def rehearse(settings):
 
 
 def give_up(loop, error):
-    """The outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others are raised."""
+    """Return the outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others
+    are raised."""
     if isinstance(error, np.linalg.LinAlgError):
         return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
     raise error
 
 
 def build_loop(settings, backend, task, workers, draws, folder, report=say):
-    """The loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
+    """Return the loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     system = build_system(settings.system, backend, workers, draws)
     watchers = build_watchers(settings.watchers, system, task, workers, folder.path)
     folder.follow(watchers)
@@ -164,7 +166,7 @@ def build_loop(settings, backend, task, workers, draws, folder, report=say):
 
 
 def run_folder(settings):
-    """The folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
+    """Return the folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
 
     Raises  UsageError, FileError
     """
@@ -176,7 +178,7 @@ def run_folder(settings):
 
 
 def result_settings(settings):
-    """{flag: value} of all that the numbers depend on, the number of epochs excepted."""
+    """Return {flag: value} of all that the numbers depend on, the number of epochs excepted."""
     own = own_settings(settings)
     if settings.task.load_ST_dataset:
         own["data_dir"] = settings.task.data_dir  # another folder, other data
@@ -185,13 +187,13 @@ def result_settings(settings):
 
 
 def own_settings(settings):
-    """{flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
+    """Return {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
     own = {name: settings.flags[name] for name in OWN_SETTINGS} | settings.rule_flags
     return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
 
 
 def recorded(settings, backend, workers):
-    """{option: value} of all options of a run, for config.json."""
+    """Return {option: value} of all options of a run, for config.json."""
     own = own_settings(settings) | {"data_dir": settings.task.data_dir}
     own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
     return settings.args | settings.successor_flags | own

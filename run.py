@@ -128,7 +128,7 @@ EPILOG = "One run folder per setting; see README.md.  @FILE among the options st
 
 
 def parse(argv=None):
-    """(Options, the rule's options) of a command line; exits with status 2 on a mistake."""
+    """Return (Options, the rule's options) of a command line; exits with status 2 on a mistake."""
     parser = Parser(prog="run.py", description=first_paragraph(__doc__), epilog=EPILOG)
     add_arguments(parser, Options)
     add_rule_arguments(parser, Options, RULES, "algorithm")
@@ -157,7 +157,7 @@ def check(options):
 
 
 def load_samples(options, backend):
-    """(training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
+    """Return (training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
     further = {"download": False} if options.dry_run else {}
     data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
     count, wanted = len(data.train_images), options.train_samples
@@ -180,7 +180,7 @@ def load_samples(options, backend):
 
 
 def build_net(options, inputs, classes, backend):
-    """The network with its initial weights, which depend on the seed and the layer alone."""
+    """Return the network with its initial weights, which depend on the seed and the layer alone."""
     sizes = layer_sizes(options.tower, inputs, options.nb_layers)
     draw = INITIALISERS[initialiser(options)]
     weights = [backend.floats(draw(stream(options.seed, "init", l), n, n)) for l, n in enumerate(sizes)]
@@ -198,7 +198,7 @@ def build_learner(options, rule_options, samples, backend, workers):
 
 
 def build_loop(options, rule_options, sets, backend, workers, folder, report):
-    """The loop of one seed, for the samples to learn from and those to test with."""
+    """Return the loop of one seed, for the samples to learn from and those to test with."""
     train, test = sets
     learner = build_learner(options, rule_options, train, backend, workers)
     schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
@@ -210,7 +210,10 @@ def build_loop(options, rule_options, sets, backend, workers, folder, report):
 
 
 def prepare(options):
-    """(Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.  Raises UserError."""
+    """Return (Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.
+
+    Raises  UserError
+    """
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
     sets, runs = load_samples(options, backend), runs_of(options)
@@ -220,7 +223,7 @@ def prepare(options):
 
 
 def train(options, rule_options):
-    """The runs of a command line, one per seed, from their data to their files: [(outcome, folder), …], outcomes as in DONE.
+    """Train one run per seed from its data to its files; returns [(outcome, folder), …], the outcomes as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
@@ -257,7 +260,7 @@ def rehearse(options, rule_options):
 
 
 def give_up(loop, error):
-    """The outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
+    """Return the outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
     if isinstance(error, SingularWeights):
         return loop.give_up("singular", reason=str(error))
     raise error

@@ -55,7 +55,7 @@ def run(config_module=CONFIG_MODULE, overrides=None):
 
 
 def split(parser, record, argv, reserved=None):
-    """The options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
+    """Return the options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
 
     parser    of the script; a mistake ends it
     record    dataclass of the script's own options, which cannot be abbreviated
@@ -74,7 +74,8 @@ def split(parser, record, argv, reserved=None):
 
 
 def plan(name, folder, config, overrides, prog):
-    """The Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the program."""
+    """Return the Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the
+    program."""
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
     if settings.machine.backend == "cupy":

@@ -168,7 +168,7 @@ class Pipeline(Sweep):
 
 
 def new_folder(options):
-    """The folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
+    """Return the folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
     name = options.experiment_name
     if not name.isprintable() or "/" in name or "\\" in name:
         raise UsageError(f"--experiment_name={shortened(name)}: must be the name of a folder, without another one")

@@ -69,7 +69,7 @@ class Options:
 
 
 def command_line(options, overrides):
-    """The command line of main.py that the experiment stands for."""
+    """Return the command line of main.py that the experiment stands for."""
     seed = {} if options.seed is None else {"random_seed": options.seed}
     config = load(options.config_module) | TOY | (QUICK if options.quick else {}) | seed
     return [*to_argv(config), *overrides]
@@ -108,7 +108,7 @@ def write_feedback(path, feedback):
 
 
 def read_feedback(path, sizes):
-    """[Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
+    """Return [Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -139,7 +139,7 @@ def check_origin(folder, settings):
 
 
 def learned_feedback(argv, settings, folder, options):
-    """[Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
+    """Return [Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
     path = folder / FEEDBACK
     if exists(path) and not options.overwrite:
         check_origin(folder, settings)
@@ -161,7 +161,7 @@ def condition(net, task, settings):
 
 
 def control(net, task, draws, settings):
-    """The data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
+    """Return the data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
 
     The batch is that of the pass after those that learned Q, whether they were learned now or read.
     """

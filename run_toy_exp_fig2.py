@@ -77,13 +77,14 @@ def stable_feedback(jacobian, count, random):
 
 
 def unit_rows(matrices):
-    """Matrices (n, …), flattened and scaled to norm 1: (n, entries)."""
+    """Return matrices (n, …), flattened and scaled to norm 1: (n, entries)."""
     rows = matrices.reshape(len(matrices), -1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def principal_components(rows, count=2):
-    """(mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what is centred.
+    """Return (mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what
+    is centred.
 
     The largest entry of each direction is positive.
     """
@@ -95,7 +96,7 @@ def principal_components(rows, count=2):
 
 
 def experiment(seed, count):
-    """{name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
+    """Return {name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
     jacobian = small_jacobian(seed)
     gamma = np.logspace(*DAMPINGS)
     matrices = {

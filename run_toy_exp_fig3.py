@@ -69,7 +69,7 @@ class Options(ListOptions):
 
 
 def method_of(name):
-    """The method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
+    """Return the method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
     name = name.lower()
     for part, method in (("dfc_ssa", "DFC-SSA"), ("dfc_ss", "DFC-SS"), ("dfc", "DFC"), ("dfa", "DFA")):
         if part in name:
@@ -78,7 +78,7 @@ def method_of(name):
 
 
 def home(folder, method):
-    """The folder of the runs of a method: the last one there is by name, or a new one."""
+    """Return the folder of the runs of a method: the last one there is by name, or a new one."""
     found = [folder / name for name in entries(folder) if method_of(name) == method and is_folder(folder / name)]
     return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
 
@@ -156,7 +156,7 @@ class Experiment(Sweep):
             print(pipeline.path / fig_s1.FOLDER)
 
     def table(self):
-        """The data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
+        """Return the data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(fig3.COLUMNS)
@@ -169,7 +169,7 @@ class Experiment(Sweep):
 
 
 def curves(summary):
-    """{column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
+    """Return {column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
 
     The eigenvalues are those before samples that did not converge fall back, where the rule has such samples.
     """

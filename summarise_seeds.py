@@ -40,7 +40,7 @@ HEADINGS = {  # key of a summary: (heading in the table, decimals)
 
 
 def summarise(name, runs):
-    """The numbers of one setting.
+    """Return the numbers of one setting.
 
     name     the setting, as text
     runs     finished figures.runs.Run that differ in the seed only and have the same epochs; may be empty
@@ -60,7 +60,7 @@ def summarise(name, runs):
 
 
 def _checked_series(run):
-    """The series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
+    """Return the series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
 
     With --eval_interval the series ends some batches before the run, and there is nothing to compare.
     """
@@ -72,7 +72,7 @@ def _checked_series(run):
 
 
 def _final(runs, column, percent):
-    """The last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
+    """Return the last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
     return np.array([100 * run.outcome.get(column, rows[-1] / 100) for run, rows in zip(runs, percent, strict=True)])
 
 
@@ -82,7 +82,7 @@ def _spread(key, values):
 
 
 def summaries(runs):
-    """One summary for each setting and number of epochs, and a sentence for each run that is left out.
+    """Return one summary for each setting and number of epochs, and a sentence for each run that is left out.
 
     Runs of one setting that were trained for different numbers of epochs are not averaged: they are lines of their own.
     """
@@ -99,12 +99,12 @@ def summaries(runs):
 
 
 def _lacks(run):
-    """Why a run has no accuracy to average, in words."""
+    """Return why a run has no accuracy to average, in words."""
     return run.state if run.state != "finished" else "finished without accuracies, as its data set has none or W was not trained"
 
 
 def table(found):
-    """The summaries as lines of text, in columns; "-" where there is no number."""
+    """Return the summaries as lines of text, in columns; "-" where there is no number."""
     rows = [[heading for heading, _ in HEADINGS.values()]]
     rows += [[_cell(summary[key], decimals) for key, (_, decimals) in HEADINGS.items()] for summary in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -123,7 +123,7 @@ def _cell(value, decimals):
 
 
 def write_csv(path, found):
-    """The summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
+    """Write the summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
     text = io.StringIO()
     rows = csv.DictWriter(text, HEADINGS, lineterminator="\n")
     rows.writeheader()

@@ -46,7 +46,7 @@ class Transfer:
         return h / self.slope(h)
 
     def inverse_change(self, h, move, step):
-        """The change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
+        """Return the change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
 
         Away from the kink this is move / f'(h), whatever the step.  If the sign of a unit changes, the part of the move beyond
         the kink has the other slope: with w = h - step move beyond the kink, the exact result is
@@ -79,7 +79,7 @@ LINEAR = Transfer("linear", 1.0)
 
 
 def one_hot(labels, classes, dtype):
-    """Rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
+    """Return rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
     xp = array_module(labels)
     return (labels[..., None] == xp.arange(classes)).astype(dtype)
 
@@ -91,5 +91,5 @@ def squared_error(output, target):
 
 
 def count_correct(output, labels):
-    """Number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
+    """Return the number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
     return (output.argmax(axis=-1) == labels).sum(axis=-1)

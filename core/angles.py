@@ -7,7 +7,8 @@ from core.clipping import joint_norm
 
 
 def angle(a, b):
-    """The angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero (dfc.md G.2).
+    """Return the angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero
+    (dfc.md G.2).
 
         arccos(<a, b> / (|a| |b|)) = 2 atan2(|a' - b'|, |a' + b'|),   a' = a / |a|, b' = b / |b|
 
@@ -17,7 +18,7 @@ def angle(a, b):
 
 
 def joint_angle(first, second):
-    """The angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
+    """Return the angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
     xp = array_module(*first)
     one, other = joint_norm(first), joint_norm(second)
     pairs = [(a / one, b / other) for a, b in zip(first, second, strict=True)]

@@ -50,7 +50,7 @@ def fix_norm(gradients, norm, seeds=()):
 
 
 def joint_norm(gradients, seeds=()):
-    """The 2-norm of all entries of a list of arrays: one number per seed, on the device."""
+    """Return the 2-norm of all entries of a list of arrays: one number per seed, on the device."""
     return _norm(array_module(*gradients).stack([_norm(g, seeds) for g in gradients], axis=-1), seeds)
 
 
@@ -74,5 +74,5 @@ def _shorten(gradients, norm, bound):
 
 
 def _like(factor, array):
-    """A number per seed with as many axes as an array of the seeds."""
+    """Return a number per seed with as many axes as an array of the seeds."""
     return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim))

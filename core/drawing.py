@@ -17,7 +17,8 @@ LABEL_LINES = 4
 
 
 def require_matplotlib(what="drawing"):
-    """The module matplotlib.  Raises UsageError, a sentence that begins with `what`, where it is missing or does not start."""
+    """Return the module matplotlib.  Raises UsageError, a sentence that begins with `what`, where it is missing or does not
+    start."""
     try:
         return _import_matplotlib()
     except ImportError as error:
@@ -54,7 +55,7 @@ def default_style():
 
 
 def new_figure(width, height, dpi=DPI):
-    """An empty matplotlib.figure.Figure, in inches, on a canvas in memory; matplotlib's global state is left alone.
+    """Return an empty matplotlib.figure.Figure, in inches, on a canvas in memory; matplotlib's global state is left alone.
 
     Raises  UsageError if matplotlib is missing
     """

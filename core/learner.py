@@ -18,7 +18,7 @@ class BaseLearner:
         self._prefix = f"{name}_optimiser_" if name else "optimiser_"
 
     def state(self):
-        """{name: array} of all that the next step depends on."""
+        """Return {name: array} of all that the next step depends on."""
         named = {f"p{index}": p for index, p in enumerate(self.net.arrays)}
         return named | {self._prefix + name: array for name, array in self.optimiser.state().items()}
 
@@ -47,12 +47,12 @@ class BaseLearner:
         self.net.hand_marks_to([learner.net for learner in learners])
 
     def finite(self):
-        """Whether everything trained is a finite number; waits for the device."""
+        """Return whether everything trained is a finite number; waits for the device."""
         xp = array_module(*self.net.arrays)
         return bool(xp.stack([xp.isfinite(p).all() for p in self.net.arrays]).all())
 
     def end_epoch(self):
-        """{column: number} of what was seen during the epoch; counting starts again."""
+        """Return {column: number} of what was seen during the epoch; counting starts again."""
         return {}
 
 

@@ -10,19 +10,19 @@ JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 
 def host():
-    """The name of this machine, as in `hostname`."""
+    """Return the name of this machine, as in `hostname`."""
     return platform.node()
 
 
 def job():
-    """The number of the batch job that this process belongs to, as text, with its place in an array; None outside of one."""
+    """Return the number of the batch job that this process belongs to, as text, with its place in an array; None outside of one."""
     number = next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), None)
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
     return f"{number} ({array}_{task})" if number and array and task else number
 
 
 def peak_memory():
-    """The most memory that this process has had so far, in bytes; None where the system does not tell."""
+    """Return the most memory that this process has had so far, in bytes; None where the system does not tell."""
     try:
         import resource
     except ImportError:
@@ -31,7 +31,7 @@ def peak_memory():
 
 
 def processor():
-    """The model of the CPU, in the words of its maker."""
+    """Return the model of the CPU, in the words of its maker."""
     try:
         model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -40,7 +40,8 @@ def processor():
 
 
 def blas():
-    """The BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None if unknown."""
+    """Return the BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None
+    if unknown."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

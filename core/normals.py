@@ -11,7 +11,7 @@ SHORT = 4096
 
 
 def noise_generator(seed_sequence):
-    """The generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
+    """Return the generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
     return np.random.Generator(np.random.SFC64(seed_sequence))
 
 

@@ -84,11 +84,11 @@ class Optimiser:
         raise NotImplementedError
 
     def _numbers(self, index):
-        """The numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
+        """Return the numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
         raise NotImplementedError
 
     def state(self):
-        """{name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
+        """Return {name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
         named = {"steps": self.steps}
         for index, moments in enumerate(self._moments):
             named |= {f"{name}{index}": moment for name, moment in zip(self._names, moments, strict=True)}
@@ -216,7 +216,7 @@ class Adam(Optimiser):
             super().update(index, part, gradient, scratch)
 
     def _constants(self, index):
-        """(lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
+        """Return (lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
         v_root = math.sqrt(1.0 - self.beta2)
         rate, epsilon = self.learning_rate[index] * (1.0 - self.beta1) / v_root, self.epsilon[index] / v_root
         if self.bias_correction:
@@ -234,14 +234,14 @@ OPTIMISERS = {
 
 
 def _parts(shape, block):
-    """The indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows."""
+    """Return the indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows."""
     if len(shape) < 3 or math.prod(shape) <= block:
         return [(rows,) for rows in shares(shape[0], -(-math.prod(shape) // block))]
     return [(np.s_[s : s + 1], *part) for s in range(shape[0]) for part in _parts(shape[1:], block)]
 
 
 def per_array(value, arrays, what):
-    """A list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
+    """Return a list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
 
     Raises ValueError for a list of another length.
     """

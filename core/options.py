@@ -100,7 +100,7 @@ def split_rule_arguments(given, record, rules, flag, rule):
 
 
 def options_of_rules(record, rules):
-    """{name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
+    """Return {name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
     found, general = {}, {field.name for field in dataclasses.fields(record)}
     for rule in rules.values():
         for field in dataclasses.fields(rule.Options):
@@ -110,7 +110,7 @@ def options_of_rules(record, rules):
 
 
 def first_paragraph(text):
-    """The first paragraph of a docstring; nothing under python -OO, which drops them."""
+    """Return the first paragraph of a docstring; nothing under python -OO, which drops them."""
     return (text or "").split("\n\n")[0]
 
 
@@ -161,7 +161,7 @@ class UsageError(UserError):
 
 
 def expand(argv):
-    """The words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
+    """Return the words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
 
     Raises UsageError if the file cannot be read.
     """
@@ -176,7 +176,7 @@ def _words(path):
 
 
 def as_path(text):
-    """The path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
+    """Return the path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
     try:
         return expanded(text)
     except ValueError as error:
@@ -193,7 +193,7 @@ def as_output(text):
 
 
 def _converter(field):
-    """A function from the text of an option to its value; argparse puts the option's name in front of its errors."""
+    """Return a function from the text of an option to its value; argparse puts the option's name in front of its errors."""
     kind, bounds, choices = field.metadata["kind"], field.metadata["bounds"], field.metadata["choices"]
 
     def convert(text):
@@ -224,7 +224,7 @@ def complete(record, values):
 
 
 def read_lists(record, values):
-    """{option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError."""
+    """Return {option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError."""
     return {field.name: _read_list(field, values[field.name]) for field in dataclasses.fields(record) if field.metadata["entries"]}
 
 
@@ -258,7 +258,7 @@ def _read_entry(metadata, entry):
 
 
 def within(value, bounds):
-    """Whether `value` lies in the interval `bounds`, e.g. "(0, 1]"; nan and infinities never do."""
+    """Return whether `value` lies in the interval `bounds`, e.g. "(0, 1]"; nan and infinities never do."""
     opening, low, high, closing = _parse_bounds(bounds)
     above = value >= low if opening == "[" else value > low
     below = value <= high if closing == "]" else value < high

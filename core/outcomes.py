@@ -88,7 +88,7 @@ def run_to_outcomes(loops, folders, records, fail=None):
 
 
 def _nothing_left(loop, folder):
-    """The outcome of a run that has nothing left to do; else None."""
+    """Return the outcome of a run that has nothing left to do; else None."""
     ended = folder.outcome
     if not ended or (ended["outcome"] == "finished" and ended["epochs"] < loop.schedule.epochs):
         return None
@@ -107,7 +107,7 @@ def _continue(loop, folder):
 
 
 def _train(loops, fail):
-    """An iterator over the outcomes of loops that have something to do."""
+    """Return an iterator over the outcomes of loops that have something to do."""
     try:
         return iter(run_together(loops, fail) if loops else [])
     except (FileError, OSError) as error:

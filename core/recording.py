@@ -58,7 +58,7 @@ class RunFolder:
         return read_json(path, epoch=int)
 
     def _files(self, patterns):
-        """The files of these names that lie in the folder.  Raises FileError."""
+        """Return the files of these names that lie in the folder.  Raises FileError."""
         found = []
         for folder in dict.fromkeys(pattern.rpartition("/")[0] for pattern in patterns):
             names = entries(self.path / folder)
@@ -130,7 +130,7 @@ class RunFolder:
         )
 
     def _measured_epochs(self):
-        """The epoch of the last row of metrics.csv; 0 where that does not tell."""
+        """Return the epoch of the last row of metrics.csv; 0 where that does not tell."""
         try:
             rows = (self.path / "metrics.csv").read_text().splitlines()[1:]
             return int(rows[-1].split(",")[0]) if rows else 0
@@ -141,7 +141,7 @@ class RunFolder:
         return [self.path / f"{name}.npy" for name in net.named_arrays]
 
     def checkpoint(self):
-        """{name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
+        """Return {name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
         path = self.path / "checkpoint.npz"
         return read_arrays(path) if exists(path) else None
 
@@ -208,7 +208,7 @@ class RunFolder:
 
 
 def provenance(backend, threads, options):
-    """What config.json tells of a run beside its settings."""
+    """Return what config.json tells of a run in addition to its settings."""
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if backend.name != "numpy":
         versions[backend.name] = backend.xp.__version__

@@ -39,7 +39,7 @@ def tell(folders, options, loop, about):
 
 
 def expected_seconds(loop):
-    """(seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
+    """Return (seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             passes = _seconds_of_passes(loop)
@@ -55,7 +55,7 @@ def expected_seconds(loop):
 
 
 def _seconds_of_passes(loop):
-    """{id of a learner: seconds of one pass of it}."""
+    """Return {id of a learner: seconds of one pass of it}."""
     found = {}
     learners = [*loop.plan.prelude, *loop.plan.epoch]
     with tqdm(total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None) as bar:

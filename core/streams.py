@@ -9,7 +9,7 @@ PURPOSES = ("init", "feedback", "data", "shuffle", "noise")
 
 
 def stream(seed, purpose, *index):
-    """The generator of one purpose and layer of a run.
+    """Return the generator of one purpose and layer of a run.
 
     Streams with different (seed, purpose, index) are independent, so that a new layer or purpose changes no other draw, and
     neighbouring seeds share nothing.  Drawn on the host: CPU and GPU start from the same numbers.
@@ -22,7 +22,8 @@ def stream(seed, purpose, *index):
 
 
 def noise_stream(seed, *index):
-    """The generator of a run's noise at one place: it is quick to create, and the fastest one for core.normals.fill_normals."""
+    """Return the generator of a run's noise at one place: it is quick to create, and the fastest one for
+    core.normals.fill_normals."""
     return noise_generator(_sequence(seed, "noise", index))
 
 

@@ -58,7 +58,7 @@ class EpochPlan:
     measure_start: bool = True
 
     def learner(self, passed):
-        """The learner of the pass that follows `passed` others."""
+        """Return the learner of the pass that follows `passed` others."""
         ahead = passed - len(self.prelude)
         return self.prelude[passed] if ahead < 0 else self.epoch[ahead % len(self.epoch)]
 
@@ -68,7 +68,7 @@ class EpochPlan:
         return list({id(learner): learner for learner in (*self.epoch, *self.prelude)}.values())
 
     def passes(self, epochs):
-        """Number of passes in so many epochs, the prelude included."""
+        """Return the number of passes in so many epochs, the prelude included."""
         return len(self.prelude) + epochs * len(self.epoch)
 
 
@@ -160,7 +160,7 @@ class Loop:
         return None
 
     def _begins_an_epoch(self):
-        """Whether the next pass is the first of an epoch."""
+        """Return whether the next pass is the first of an epoch."""
         ahead = self.passed - len(self.plan.prelude)
         return ahead >= 0 and ahead % len(self.plan.epoch) == 0
 

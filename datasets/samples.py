@@ -8,7 +8,7 @@ from utils import one_hot
 
 
 def divided_table(largest, dtype):
-    """The input of run.py for each pixel value p: p / largest, rounded once to the float type of the run.
+    """Return the input of run.py for each pixel value p: p / largest, rounded once to the float type of the run.
 
     largest  the largest pixel of the training images
     Returns  (256,) of `dtype`, host
@@ -17,7 +17,7 @@ def divided_table(largest, dtype):
 
 
 def published_table(mean, spread):
-    """The input that the published Deep Feedback Control program makes of each pixel value p: (p / 255 - mean) / spread.
+    """Return the input that the published Deep Feedback Control program makes of each pixel value p: (p / 255 - mean) / spread.
 
     Every step is rounded to float32, whatever the float type of the run: in float64 the same formula differs by up to 3e-7.
 
@@ -51,7 +51,7 @@ class Images:
         return len(self.pixels)
 
     def inputs(self, chosen=np.s_[:]):
-        """The inputs (m, p) of some of the images, in the run's float type.
+        """Return the inputs (m, p) of some of the images, in the run's float type.
 
         chosen  a slice, or whole numbers (m,) on the device, in any order
         """
@@ -64,7 +64,7 @@ class Images:
         return self.table.take(indices)
 
     def batch(self, chosen=np.s_[:]):
-        """(inputs (m, p), targets: labels (m,) int64, rows (m, classes) with a one at the label, or the inputs themselves).
+        """Return (inputs (m, p), targets: labels (m,) int64, rows (m, classes) with a one at the label, or the inputs themselves).
 
         chosen  a slice, or whole numbers (m,) on the host or the device, in any order
         """
@@ -93,7 +93,7 @@ class Arrays:
         return len(self.x)
 
     def batch(self, chosen):
-        """(inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.
+        """Return (inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.
 
         chosen  a slice, or whole numbers (m,) on the host or the device, in any order
         """

@@ -30,7 +30,7 @@ def bytes_of_a_run(settings, batch_size, backend):
 
 
 def build_network(settings, backend, draws):
-    """The network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l."""
+    """Return the network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l."""
     layers = list(enumerate(pairwise(settings.sizes)))
     weights = [backend.floats(draws.weights(settings.initial_w, l, n, m)) for l, (m, n) in layers]
     biases = [backend.xp.zeros(n, dtype=backend.dtype) for n in settings.sizes[1:]] if settings.biases else []
@@ -79,7 +79,8 @@ def _weight_products(net):
 
 
 def _optimiser(arrays, layers, about):
-    """The optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers per layer."""
+    """Return the optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers
+    per layer."""
     make, takes, further = OPTIMISERS[about.kind]
 
     def spread(value):
@@ -95,7 +96,7 @@ class System:
 
     learner      learns W
     feedback     learns Q during the epochs; None where Q does not learn in passes of its own
-    pretraining  learns Q before the first epoch; None likewise
+    pretraining  learns Q before the first epoch; None where it does not
     plan         core.training.EpochPlan
     """
 
@@ -187,7 +188,7 @@ def _feedback_learner(net, phase, optimiser, rule_settings, shared):
 
 
 def _redraw(net, settings, backend, draws):
-    """A function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
+    """Return a function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
 
     def redraw(epoch):
         if epoch:

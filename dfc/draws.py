@@ -21,11 +21,11 @@ class Draws:
         self.seed, self.backend = seed, backend
 
     def weights(self, kind, layer, n_out, n_in):
-        """The initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
+        """Return the initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "init", layer), n_out, n_in)
 
     def feedback(self, kind, layer, n_out, n_in, epoch=0):
-        """The initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
+        """Return the initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "feedback", layer, epoch), n_out, n_in)
 
     def feedback_noise(self, layer, shape, epoch=0):
@@ -33,19 +33,19 @@ class Draws:
         return stream(self.seed, "feedback", layer, epoch).standard_normal(shape)
 
     def teacher(self, layer, n_out, n_in):
-        """A weight matrix of the teacher of student_teacher."""
+        """Return a weight matrix of the teacher of student_teacher."""
         return PUBLISHED_INITIALISERS["teacher"](stream(self.seed, "data", layer), n_out, n_in)
 
     def split(self, count):
-        """The order of the training images whose last ones are held out for validation, where that depends on the seed."""
+        """Return the order of the training images whose last ones are held out for validation, where that depends on the seed."""
         return stream(self.seed, "data", SPLIT).permutation(count)
 
     def order(self, passed, count):
-        """The order of the samples in the pass that follows `passed` others, on the device."""
+        """Return the order of the samples in the pass that follows `passed` others, on the device."""
         return self.backend.bytes(stream(self.seed, "shuffle", passed).permutation(count))
 
     def noise(self, place, part):
-        """The noise of part `part` of the batch at `place`, (passes, batches) before it."""
+        """Return the noise of part `part` of the batch at `place`, (passes, batches) before it."""
         return Noise((self.seed, *place, part), self.backend)
 
 
@@ -116,6 +116,6 @@ class NoiseOfSeeds:
         return [self._sources[0].backend.bytes(each).swapaxes(0, 1) for each in filled]
 
     def of(self, seed):
-        """The Noise of one seed, (s,)."""
+        """Return the Noise of one seed, (s,)."""
         (number,) = seed
         return self._sources[number]

@@ -37,7 +37,7 @@ class BatchReport:
     results: list
 
     def of(self, seed):
-        """The report of one seed, (s,), of several."""
+        """Return the report of one seed, (s,), of several."""
         gradients, results = [gradient[seed] for gradient in self.gradients], [result.of(seed) for result in self.results]
         return replace(
             self, target=self.target[seed], activities=self.activities.of(seed), gradients=gradients, results=results
@@ -45,7 +45,7 @@ class BatchReport:
 
 
 def forward(net, inputs, workers):
-    """The Activities of a batch, whose rows the workers share."""
+    """Return the Activities of a batch, whose rows the workers share."""
     if workers.count == 1:
         return net.forward(inputs)
     count, join = inputs.shape[-2], array_module(inputs).concatenate
@@ -71,7 +71,7 @@ class DfcLearner(BaseLearner):
 
     @classmethod
     def together(cls, learners, net=None):
-        """One learner for the networks of `learners`, which have the same settings; their states are not taken over.
+        """Return one learner for the networks of `learners`, which have the same settings; their states are not taken over.
 
         net  what their networks are together, where that is known
         """
@@ -86,7 +86,7 @@ class DfcLearner(BaseLearner):
         raise NotImplementedError
 
     def _parts(self, count, noisy):
-        """(number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
+        """Return (number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
         pieces = -(-count // (self.part or count)) if noisy else self.workers.count
         return list(enumerate(shares(count, pieces)))
 
@@ -153,7 +153,7 @@ class ForwardLearner(DfcLearner):
         return BatchReport(self.name, place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
-        """The RuleResult of every part of the batch."""
+        """Return the RuleResult of every part of the batch."""
         parts = [(0, slice(None))] if self._whole else self._parts(activities.count, self._noisy)
 
         def work(part):
@@ -197,7 +197,8 @@ class ForwardLearner(DfcLearner):
         self._batches += 1
 
     def end_epoch(self):
-        """Means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all start again."""
+        """Return means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all
+        start again."""
         loss, right, *counted = to_host(self._totals).tolist()
         row = {"loss_train": loss / self._batches}
         if self.correct:
@@ -258,7 +259,7 @@ class FeedbackLearner(DfcLearner):
         self.optimiser.step([gradients[index] for index in self.owned])
 
     def gradients(self, activities, place, target):
-        """[dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
+        """Return [dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
 
         def work(part):
             number, rows = part

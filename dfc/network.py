@@ -38,7 +38,7 @@ class Activities:
     first_output: Any
 
     def presynaptic(self, l):
-        """The rates that layer l reads (n, n_{l-1})."""
+        """Return the rates that layer l reads (n, n_{l-1})."""
         return self.r[l - 1] if l else self.x
 
     def part(self, rows):
@@ -53,7 +53,8 @@ class Activities:
 
 
 def of_seed(part, seed):
-    """What belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None stays None."""
+    """Return what belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None
+    stays None."""
     if isinstance(part, list):
         return [array[seed] for array in part]
     return None if part is None else part[seed]
@@ -82,7 +83,8 @@ class FeedbackNetwork:
 
     @staticmethod
     def together(nets):
-        """One network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the first one's."""
+        """Return one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
+        first one's."""
         whole, xp = copy.copy(nets[0]), array_module(*nets[0].weights)
         for name in ("weights", "biases", "feedback"):
             groups = zip(*(getattr(net, name) for net in nets), strict=True)
@@ -90,7 +92,7 @@ class FeedbackNetwork:
         return whole
 
     def of(self, seed):
-        """The network of one seed, (s,), whose arrays are views; of () the network itself."""
+        """Return the network of one seed, (s,), whose arrays are views; of () the network itself."""
         one = copy.copy(self)
         one.weights, one.biases, one.feedback = (
             [array[seed] for array in arrays] for arrays in (self.weights, self.biases, self.feedback)
@@ -103,7 +105,7 @@ class FeedbackNetwork:
         return self.weights[0].shape[:-2]
 
     def of_samples(self, array, rows):
-        """Some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
+        """Return some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
         return array[(*(slice(None) for _ in self.seeds), rows)]
 
     @property
@@ -117,7 +119,7 @@ class FeedbackNetwork:
         return sum(self.sizes) <= SMALL
 
     def split(self, rows):
-        """An array with a row for every unit of all layers -> views of the rows of each layer."""
+        """Split an array with a row for every unit of all layers into views of the rows of each layer."""
         return [rows[..., start:stop, :] for start, stop in pairwise(accumulate(self.sizes, initial=0))]
 
     @property
@@ -165,18 +167,18 @@ class FeedbackNetwork:
         """Nothing is noted while the network learns."""
 
     def blocks(self, count, entries):
-        """Slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
+        """Return slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
         return shares(count, -(-count * entries // self.block))
 
     def drive(self, l, rates, out=None):
-        """The basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
+        """Return the basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
         v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
         if self.biases:
             v += self.biases[l][..., None, :]
         return v
 
     def forward(self, x):
-        """The Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
+        """Return the Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
         v, r = [], []
         for l, activation in enumerate(self.activations):
             v.append(self.drive(l, r[-1] if l else x))

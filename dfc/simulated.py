@@ -38,7 +38,7 @@ class Options:
 
 
 def options_from_flags(flags):
-    """The Options from {flag: value} of main.py."""
+    """Return the Options from {flag: value} of main.py."""
     layerwise = flags["inst_transmission"] or flags["inst_system_dynamics"] or flags["simulate_layerwise"]
     return Options(
         controller=forward_controller(flags),
@@ -55,18 +55,18 @@ def options_from_flags(flags):
 
 
 def first_error(activities, state, options):
-    """The distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
+    """Return the distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
     output = activities.first_output[..., None, :] if options.sample0_error else activities.r[-1]
     return distance(state.controller.error, state.target, output)
 
 
 def noisy(options):
-    """Whether the controller of the forward phase has noise."""
+    """Return whether the controller of the forward phase has noise."""
     return options.controller.sigma is not None
 
 
 def settle(activities, state, converged, options):
-    """The SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
+    """Return the SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
     delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
     if options.include_non_converged_samples:
         return SteadyState(state.u, delta_v, state.vs, state.r)

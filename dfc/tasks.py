@@ -91,7 +91,7 @@ def _student_teacher(settings, backend, teacher_weights):
 
 
 def _draw_sets(settings, counts, teacher_weights, dtype):
-    """The three sets of student_teacher, made by the large relu teacher or a small one."""
+    """Return the three sets of student_teacher, made by the large relu teacher or a small one."""
 
     def teacher(hidden, number=0):
         layers = enumerate(pairwise((settings.sizes[0], *hidden, settings.sizes[-1])))

@@ -66,7 +66,7 @@ class Difference:
 
 
 def method_of(record):
-    """The rule of a run and whether its weights are held orthogonal, as "GAIT, regularised"."""
+    """Return the rule of a run and whether its weights are held orthogonal, as "GAIT, regularised"."""
     return record.rule + (", regularised" if record.settings.get("orthogonal_reg") else "")
 
 
@@ -81,7 +81,8 @@ def task_of(record):
 
 
 def differences(records):
-    """([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are left out."""
+    """Return ([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are
+    left out."""
     tasks, notes = {}, []
     for record in records:
         if record.program != "run.py":
@@ -136,7 +137,8 @@ def _student(freedom):
 
 
 def draw(found):
-    """A figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is missing."""
+    """Return a figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is
+    missing."""
     tasks = list(dict.fromkeys((row.task, row.precision) for row in found))
     methods = sorted({row.method for row in found}, key=lambda method: (method != CLAIM, method))
     figure = new_figure(WIDTH, FRAME + ROW * len(tasks))
@@ -171,7 +173,7 @@ def _draw_method(axes, rows, places, index, count):
 
 
 def table(found):
-    """The differences as CSV, empty where there is no interval."""
+    """Return the differences as CSV, empty where there is no interval."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(field.name for field in fields(Difference))
@@ -180,7 +182,7 @@ def table(found):
 
 
 def picture(read, options):
-    """(Figure, notes) of (records, notes)."""
+    """Return (Figure, notes) of (records, notes)."""
     records, left_out = read
     found, notes = differences(records)
     if options.table:

@@ -63,7 +63,7 @@ def load(runs, start=0.0):
 
 
 def layer_columns(columns):
-    """The columns of the layers, the first layer's first."""
+    """Return the columns of the layers, the first layer's first."""
     return sorted((name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1]))
 
 
@@ -132,7 +132,7 @@ def _scale(panels):
 
 
 def picture(runs, options):
-    """(Figure, notes) of runs: list of figures.runs.Run."""
+    """Return (Figure, notes) of runs: list of figures.runs.Run."""
     curves, notes = load(runs, options.from_epoch)
     return draw(curves, common_setting(runs, "dataset")), notes
 

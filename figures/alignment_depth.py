@@ -42,7 +42,7 @@ VISIBLE = 1.0
 
 
 def measure(options):
-    """The arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and angles in degrees (s, d), in float64."""
+    """Return the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and angles in degrees (s, d), in float64."""
     images, labels = first_images(options, BATCH)
     inputs, target = images.reshape(len(images), -1), one_hot(labels, 10, images.dtype)
     depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.seeds + 1)
@@ -67,7 +67,7 @@ def _nets(seed, init, size, depths):
 
 
 def draw(arrays):
-    """A Figure of two panels, the first layer and the whole network.  Raises UsageError if matplotlib is missing."""
+    """Return a Figure of two panels, the first layer and the whole network.  Raises UsageError if matplotlib is missing."""
     figure = new_figure(8.0, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (part, title) in zip(panels, PARTS.items(), strict=True):

@@ -38,7 +38,8 @@ def save(figure, path):
 
 
 def ending(path):
-    """The ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one of ENDINGS."""
+    """Return the ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one
+    of ENDINGS."""
     kind = Path(path).suffix.lower()
     if kind not in ENDINGS and is_stream(path):
         return ENDINGS[0]
@@ -55,7 +56,8 @@ def tell(paths):
 
 
 def draw_runs(script, description, folders, default, record, picture, argv, read=read_runs):
-    """The command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Run the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a
+    mistake.
 
     script   path of the figure's module
     folders  (what they must be, an example of several)

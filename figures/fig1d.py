@@ -20,7 +20,7 @@ TITLE = "Proportional + Integral control"
 
 
 def draw_output(data, column):
-    """A Figure of the output of one sample over all time points, the feedforward output being the first."""
+    """Return a Figure of the output of one sample over all time points, the feedforward output being the first."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     axes.plot(data["output"][:, column], color="tab:blue", linewidth=2, label="Network output")
@@ -30,7 +30,7 @@ def draw_output(data, column):
 
 
 def draw_signal(data, column):
-    """A Figure of output and control signal of one sample from the first step on, each with an axis of its own."""
+    """Return a Figure of output and control signal of one sample from the first step on, each with an axis of its own."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     t = range(1, steps)

@@ -34,7 +34,7 @@ CHUNK = 1 << 22
 
 
 def density(points, at):
-    """The probability density at some places, estimated from points by a Gaussian kernel with Scott's bandwidth.
+    """Return the probability density at some places, estimated from points by a Gaussian kernel with Scott's bandwidth.
 
         p(y) = (1 / n) sum_i N(y; x_i, n^(-2 / (d + 4)) C),   C the sample covariance of the points x_i
 
@@ -56,7 +56,7 @@ def density(points, at):
 
 
 def grid(points):
-    """(x (GRID,), y (GRID,), density (GRID, GRID), rows along y) around points (n, 2)."""
+    """Return (x (GRID,), y (GRID,), density (GRID, GRID), rows along y) around points (n, 2)."""
     reach = BEYOND * len(points) ** (-1.0 / 6) * points.std(axis=0, ddof=1)
     x, y = np.linspace(points.min(axis=0) - reach, points.max(axis=0) + reach, GRID).T
     columns, rows = np.meshgrid(x, y)
@@ -113,7 +113,7 @@ def _zoom(axes, enlarged, places):
 
 
 def _shades():
-    """The colour map Blues, darker."""
+    """Return the colour map Blues, darker."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 

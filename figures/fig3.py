@@ -51,7 +51,7 @@ WIDTH, HEIGHT = 15, 6.6
 
 
 def read(path):
-    """{(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
+    """Return {(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
 
     Raises  FileError if the file is missing or damaged
     """
@@ -109,7 +109,7 @@ def draw(runs):
 
 
 def _draw_curve(axes, key, x, mean, std, first):
-    """The line of one run; `first`, where its first marker stands, as a share of the distance from one to the next."""
+    """Return the line of one run; `first`, where its first marker stands, as a share of the distance from one to the next."""
     method, feedback = key
     colour, marker = STYLES[method]
     step = max(1, len(x) // MARKS)
@@ -130,7 +130,7 @@ def _draw_curve(axes, key, x, mean, std, first):
 
 
 def _wider(span, limits):
-    """The limits themselves if the curves keep to them, else a little more than what the curves span."""
+    """Return the limits themselves if the curves keep to them, else a little more than what the curves span."""
     margin = 0.03 * (span[1] - span[0])
     return span[0] - margin * (span[0] < limits[0]), span[1] + margin * (span[1] > limits[1])
 

@@ -45,7 +45,7 @@ class Options:
 
 
 def draw(curves, title=""):
-    """A figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
+    """Return a figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
 
     curves   list of figures.runs.Curve with COLUMNS, or with LOSSES alone
     title    text above the panels
@@ -116,7 +116,7 @@ def _scale(panels):
 
 
 def _add_legend(figure, axes, bands):
-    """A legend below the panels, in as many columns as the width holds; the figure grows by its height."""
+    """Add a legend below the panels, in as many columns as the width holds; the figure grows by its height."""
     handles, labels = axes.get_legend_handles_labels()
     title = "mean over the seeds and one standard deviation" if bands else None
     for columns in range(min(4, len(labels)), 0, -1):
@@ -130,7 +130,7 @@ def _add_legend(figure, axes, bands):
 
 
 def picture(runs, options):
-    """(Figure, notes) of runs: list of figures.runs.Run."""
+    """Return (Figure, notes) of runs: list of figures.runs.Run."""
     runs, left_out = drawable(runs, lambda run: COLUMNS if run.program == "run.py" else LOSSES, options.from_epoch)
     with_accuracy = [run for run in runs if "test_acc" in read_series(run, LOSSES)]
     notes = [f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy]

@@ -39,10 +39,8 @@ COUNTS = ("converged", "not_converged", "diverged")
 SMOOTH = 30
 # The folder of the pictures in the folder of the pipeline.
 FOLDER = "figures"
-# A legend with more rows is higher than a picture.
-LEGEND_ROWS = 18
-# Letters in a line of a legend.
-NAME = 32
+# Rows of a legend that is not higher than a picture, and letters in a line of it.
+LEGEND_ROWS, NAME = 18, 32
 
 
 @dataclass(frozen=True)
@@ -82,17 +80,17 @@ class Results:
         return passes * batches + place * interval
 
     def frames(self, key):
-        """{name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
+        """Return {name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, Frame)}
         return {name: frame for name, frame in found.items() if np.isfinite(frame.values).any()}
 
     def arrays(self, key):
-        """{name: array} of the arrays that have one number per entry and at least one number to draw."""
+        """Return {name: array} of the arrays that have one number per entry and at least one number to draw."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
         return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
     def vector(self, name):
-        """(names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
+        """Return (names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
 
         The published vectors are flat, the key the faster index, and a single 0 where nothing was measured.
         """
@@ -106,7 +104,7 @@ class Results:
         return keys, *found
 
     def style(self, name, points):
-        """The name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
+        """Return the name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
         index = list(self.flags).index(name)
         step = -(-points // MARKS)
         # Markers of different curves stand at different places.
@@ -123,7 +121,7 @@ class Results:
 
 
 def rolling(values, window, forward=True):
-    """(mean, standard deviation) over windows of rows, for each column; NaN entries are left out.
+    """Return (mean, standard deviation) over windows of rows, for each column; NaN entries are left out.
 
         mean_t = (1 / n) sum_k values_k,   std_t^2 = 1 / (n - 1) sum_k (values_k - mean_t)^2,   k = t … t + window - 1
 
@@ -145,7 +143,7 @@ def rolling(values, window, forward=True):
 
 
 def draw_arrays(results, key):
-    """A Figure of the arrays of a key over their index."""
+    """Return a Figure of the arrays of a key over their index."""
     figure = new_figure(9, 5)
     axes = figure.subplots()
     for name, values in results.arrays(key).items():
@@ -270,7 +268,7 @@ def draw_all(folder, output, smooth=SMOOTH, quiet=False):
 
 
 def run(name, description, place, record, argv, draw_all):
-    """The command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
+    """Run the command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
 
     place     folder in the pipeline's folder for the pictures
     record    dataclass of further options

@@ -90,7 +90,7 @@ def exact_solve(w, rows):
 
 
 def measure(options):
-    """The arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and relative deviations from the truth (s, d).
+    """Return the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and relative deviations from the truth (s, d).
 
         |g - g*|_F / |g*|_F,   g = (dW_0, db_0), g* the truth
     """
@@ -110,7 +110,7 @@ def measure(options):
 
 
 def deviations(weights, inputs, labels):
-    """{case: relative deviation of the first layer's update from the truth} of one network; float32 weights and inputs."""
+    """Return {case: relative deviation of the first layer's update from the truth} of one network; float32 weights and inputs."""
     gamma, found = RULES["GAIT"].Options().gamma, {}
     truth = _flat(exact_update(weights, inputs, one_hot(labels, 10, "float64"), gamma, LEAKY_RELU.negative_slope))
     for case in CASES:
@@ -129,7 +129,7 @@ def _flat(arrays):
 
 
 def draw(arrays):
-    """A Figure of the deviations on a logarithmic axis.  Raises UsageError if matplotlib is missing."""
+    """Return a Figure of the deviations on a logarithmic axis.  Raises UsageError if matplotlib is missing."""
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
     for index, case in enumerate(CASES):

@@ -10,7 +10,7 @@ from figures.drawing import ENDINGS, ending, save, tell
 
 
 def read_data(path, shapes):
-    """{name: array} of a data file, as core.files.write_arrays made it.
+    """Return {name: array} of a data file, as core.files.write_arrays made it.
 
     shapes  {name: letters, one per dimension}; the same letter stands for the same length
     Raises  FileError if the file is damaged or holds something else
@@ -27,7 +27,7 @@ def read_data(path, shapes):
 
 
 def both(path):
-    """A picture in all formats: [path.png, path.pdf]."""
+    """Return the names of a picture in all formats: [path.png, path.pdf]."""
     return [f"{path}{kind}" for kind in ENDINGS]
 
 
@@ -55,7 +55,7 @@ def draw_or_note(prog, write, data, outputs):
 
 
 def run(script, description, write, default, argv=None):
-    """The command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Run the command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
 
     script   path of the figure's module
     write    function (data, outputs) -> paths

@@ -31,7 +31,7 @@ def batch_update(net, rule, options, trace, target):
 
 
 def alignment(net, first, second, inputs, target):
-    """[angle of layer 0, …, of layer L-1, of the whole network] between two rules on one batch, 0-d arrays, in degrees.
+    """Return [angle of layer 0, …, of layer L-1, of the whole network] between two rules on one batch, 0-d arrays, in degrees.
 
     first, second   (rules.Rule, its Options); the angle of a layer is that of its weights and biases together
     inputs, target  (n, inputs), (n, classes)

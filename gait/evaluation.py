@@ -26,7 +26,7 @@ class Evaluation(Watcher):
 
 
 def evaluate(net, samples, workers=None, tick=None):
-    """(accuracy, loss): the fraction of samples whose largest class output is at the label, and the mean over the samples of
+    """Return (accuracy, loss): the fraction of samples whose largest class output is at the label, and the mean over the samples of
     0.5 times the summed squared error of the class outputs, the quantity that backpropagation descends.
 
     net      InvNet

@@ -37,7 +37,7 @@ class Learner(BaseLearner):
 
     @classmethod
     def together(cls, learners):
-        """One learner for the networks of `learners`, which have the same settings; their states are not taken over."""
+        """Return one learner for the networks of `learners`, which have the same settings; their states are not taken over."""
         first = learners[0]
         net = first.net.together([learner.net for learner in learners])
         return cls(
@@ -45,7 +45,7 @@ class Learner(BaseLearner):
         )
 
     def _parts(self, size):
-        """The indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
+        """Return the indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
 
         The rows of a part do not depend on the number of seeds, and with them the bits of its products.
         """
@@ -80,7 +80,7 @@ class Learner(BaseLearner):
         self.net.weights_changed()
 
     def compute_gradients(self, inputs, target):
-        """The gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
+        """Return the gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
         trace, errors = self.propagate(inputs, target)
         for block in self._blocks:
             self._finish_gradient(trace, errors, *block)
@@ -88,9 +88,10 @@ class Learner(BaseLearner):
         return self.gradients
 
     def propagate(self, inputs, target):
-        """(trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients` meanwhile."""
+        """Return (trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients`
+        meanwhile."""
         if self.regulariser:
-            return self._propagate_beside_the_regulariser(inputs, target)
+            return self._propagate_with_the_regulariser(inputs, target)
 
         def share(part):
             trace = self._forward(inputs[..., part, :])
@@ -99,7 +100,7 @@ class Learner(BaseLearner):
         traces, errors = zip(*self.workers.map(share, shares(inputs.shape[-2], self.workers.count)), strict=True)
         return _join(traces), _join(errors)
 
-    def _propagate_beside_the_regulariser(self, inputs, target):
+    def _propagate_with_the_regulariser(self, inputs, target):
         """Do the same, computing the rule and the regulariser, which costs more, in parallel."""
         jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
         trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]

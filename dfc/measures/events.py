@@ -14,7 +14,7 @@ HEAD, TAIL = 12, 4  # bytes around a record: its length and a checksum before it
 
 
 def require_tensorboard():
-    """The parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
+    """Return the parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
     try:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
@@ -105,7 +105,7 @@ class Steps:
         self.learns_w, self.every, self.logged = learns_w, every, -(-batches // every)
 
     def of(self, place):
-        """The number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
+        """Return the number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
         passed, number = place
         if number % self.every:
             return 0

@@ -18,7 +18,7 @@ RCOND = 1e-15  # of the published program: singular values up to so many times t
 
 
 def damped_pseudo_inverse(jacobian, gamma):
-    """The matrix P with M(J, e, gamma) = P e, for Jacobians that exist as arrays.
+    """Return the matrix P with M(J, e, gamma) = P e, for Jacobians that exist as arrays.
 
         P = J^T (J J^T + gamma I)^-1 = (J^T J + gamma I)^-1 J^T,   for gamma = 0 the pseudo-inverse
 
@@ -46,18 +46,18 @@ def check_damping(gamma):
 
 @dataclass
 class OutputGram:
-    """The Jacobian of the output of n samples by what its small Gram matrix tells of it.
+    """Holds what a damped minimum-norm solution needs of the Jacobian of the output: slopes, and a small Gram matrix per sample.
 
         J = D J',   D = diag(slope),   J' J'^T = gram,   J J^T = D gram D
 
-    The slopes of the output layer stay apart, as J' has full row rank whatever they are: one that is zero, or RCOND times the
-    largest, takes its row out of the pseudo-inverse, and all others cancel from it.  So no rank has to be read off `gram`, whose
-    eigenvalues are squares of singular values, of which those below 1e-8 of the largest drown in rounding.
+    The slopes of the output layer are kept apart, because J' has full row rank whatever they are.  A slope that is zero, or at most
+    RCOND times the largest, removes its row from the pseudo-inverse; the others cancel.  So no rank is read off `gram`, whose
+    eigenvalues are squares of singular values: those below 1e-8 of the largest drown in rounding.
 
     slope     phi'_{L-1}, (n, k)
     gram      (n, k, k)
-    definite  whether J' is known to have full row rank; if not, `gram` is inverted on the space of those eigenvectors alone whose
-              eigenvalues are above its rounding
+    definite  whether J' is known to have full row rank; if not, `gram` is inverted only on the eigenvectors whose eigenvalues
+              exceed its rounding
     """
 
     slope: Any
@@ -65,7 +65,7 @@ class OutputGram:
     definite: bool = True
 
     def solve(self, right, gamma):
-        """Y (n, k, c) with M(J, right, gamma) = J'^T Y, column by column.
+        """Return Y (n, k, c) with M(J, right, gamma) = J'^T Y, column by column.
 
             Y = D (D gram D + gamma I)^-1 right,   for gamma = 0   Y = gram^-1 D^-1 right in the rows with a slope
         """
@@ -76,7 +76,7 @@ class OutputGram:
         return self.slope[..., None] * array_module(right).linalg.solve(system, right)
 
     def solve_in_row_space(self, right):
-        """gram^-1 right (n, k, c) with the rows and columns of `kept` alone; zero in the others."""
+        """Return gram^-1 right (n, k, c) in the rows and columns of `kept`, and zero in the others."""
         xp, kept = array_module(right), self.kept
         right = xp.where(kept[..., None], right, 0.0)
         system = xp.where(kept[..., :, None] & kept[..., None, :], self.gram, 0.0)
@@ -88,13 +88,14 @@ class OutputGram:
 
     @property
     def kept(self):
-        """Outputs whose slope is not zero as the pseudo-inverse sees it, (n, k) bool; NaN counts as kept, so that it is seen."""
+        """Outputs whose slope the pseudo-inverse does not take for zero, (n, k) bool; NaN is kept, so that it shows."""
         size = abs(self.slope)
         return ~(size <= RCOND * size.max(axis=-1, keepdims=True))
 
 
 def _solve_where_definite(system, right):
-    """The pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c); NaN where a matrix is not finite."""
+    """Return the pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c); NaN where a matrix is
+    not finite."""
     xp = array_module(system)
     finite = xp.isfinite(system).all(axis=(-2, -1))[..., None, None]
     values, vectors = xp.linalg.eigh(xp.where(finite, system, 0.0))
@@ -106,14 +107,14 @@ def _solve_where_definite(system, right):
 
 
 def add_to_diagonal(matrices, number):
-    """The matrices (…, k, k) themselves, `number` added to their diagonals."""
+    """Add `number` to the diagonals of matrices (…, k, k) in place, and return them."""
     diagonal = array_module(matrices).arange(matrices.shape[-1])
     matrices[..., diagonal, diagonal] += number
     return matrices
 
 
 def output_gram(net, activities, parameters=False):
-    """The OutputGram of a feedforward pass (dfc.md G.4).
+    """Return the OutputGram of a feedforward pass (dfc.md G.4).
 
         gram = s_{L-1} I + sum_{l < L-1} s_l J'_l J'_l^T
 
@@ -139,7 +140,7 @@ def _column_weights(net, activities, l):
 
 
 def minimum_norm_error(net, activities, error, gamma, parameters=False):
-    """The error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), sample by sample.
+    """Return the error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), sample by sample.
 
     Samples are worked on a block at a time: the Jacobians of no more of them ever exist together.
 
@@ -170,8 +171,10 @@ def _within_and_beyond(net, activities, error, gamma, parameters, basis):
 
 
 def reachable_outputs(net):
-    """An orthonormal basis (n_L, p) of the output directions that layers below a linear output layer can reach, p < n_L their
-    number of units; None where there are not fewer of them, or the output is not linear."""
+    """Return an orthonormal basis (n_L, p) of the output directions that the layers below a linear output layer can reach.
+
+    None where its p units below are not fewer than the n_L outputs, or where the output is not linear.
+    """
     outputs, inputs = net.weights[-1].shape
     if len(net.weights) == 1 or inputs >= outputs or net.activations[-1].name != "linear":
         return None
@@ -179,7 +182,7 @@ def reachable_outputs(net):
 
 
 def seen_from(basis, net, activities):
-    """(network, activities) with the p outputs basis^T r_L in place of r_L; an n_L x n_L system a sample becomes a p x p one."""
+    """Return (network, activities) with the p outputs basis^T r_L in place of r_L: each sample then has a p x p system."""
     transposed = basis.swapaxes(-1, -2)
     weights = [*net.weights[:-1], transposed @ net.weights[-1]]
     feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
@@ -189,5 +192,5 @@ def seen_from(basis, net, activities):
 
 
 def jacobian_rows(net, count):
-    """Slices of `count` samples whose Jacobians are worked on together."""
+    """Return slices of `count` samples whose Jacobians are worked on together."""
     return net.blocks(count, net.sizes[-1] * (sum(net.sizes[:-1]) + net.sizes[-1]))

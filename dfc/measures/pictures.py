@@ -21,7 +21,7 @@ from dfc.teaching import initial_error, output_target
 
 SMALLEST = 1e-20  # added to distances, so that a logarithm exists
 SHOWN = 5  # images in a picture
-DOTS = 100  # an inch
+DOTS = 100  # per inch
 
 
 def _figure(rows, columns, size):

@@ -12,7 +12,8 @@ MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
 
 
 def stability_matrices(net, v, alpha, tau_v, k_p):
-    """{name of MATRICES: array (n, m, m)}: the linearised dynamics of the controlled network at the voltages v, sample by sample.
+    """Return {name of MATRICES: array (n, m, m)}: the linearised dynamics of the controlled network at the voltages v,
+    sample by sample.
 
         A_tildeI = [[-a, Qbar / tau], [-J0, -alpha I]]         a = (I - Jhat) / tau,  Jhat the blocks W_l diag(phi'_{l-1}) below
         A_I      = [[-a, a Qbar],     [-Jbar, -alpha I]]       the diagonal,  J0 = [0 … 0 J_{L-1}]
@@ -65,7 +66,7 @@ def _block_matrix(upper_left, upper_right, lower_left, lower_right):
 
 
 def largest_eigenvalues(net, v, alpha, tau_v, k_p):
-    """{name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
+    """Return {name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
 
     Each sample has a matrix of N + n_L rows; they are solved one after the other on the host, as there is no such routine for a
     GPU.  If a matrix is far from normal, as that of a deep network is, single eigenvalues may be rounded by much more than eps
@@ -85,14 +86,17 @@ def _largest_real_parts(matrices):
 
 
 def activity_norms(activities):
-    """{name: (n,)}: m, the mean of the norms of x, r_0, …, r_{L-2}, as "mean"; of each the relative deviation (|r| - m) / m as
-    "input", "layer 1", …, "layer L-1" (dfc.md G.8, norm_r; the output does not count)."""
+    """Return {name: (n,)} of the norms of the activities, the output's excepted (dfc.md G.8, norm_r).
+
+    "mean" is m, the mean of the norms of x, r_0, …, r_{L-2}; "input", "layer 1", …, "layer L-1" are their relative deviations,
+    (|r| - m) / m.
+    """
     sizes, mean = _norms_and_mean(activities)
     return {"mean": mean} | {name: (size - mean) / mean for name, size in zip(norm_names(len(sizes))[1:], sizes, strict=True)}
 
 
 def norm_names(layers):
-    """The names of `activity_norms` in a network of so many layers, in the published order."""
+    """Return the names of `activity_norms` in a network of so many layers, in the published order."""
     return ("mean", "input", *(f"layer {l}" for l in range(1, layers)))
 
 
@@ -116,7 +120,8 @@ def _norms_and_mean(activities):
 
 
 def distance_to_ssa(net, activities, target, output, options, alpha):
-    """The mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target (dfc.md B.9).
+    """Return the mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target
+    (dfc.md B.9).
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass of n samples, r_L among it

@@ -35,7 +35,7 @@ class Frame:
 
     @classmethod
     def read(cls, text):
-        """The Frame of a `text`."""
+        """Return the Frame of a `text`."""
         first, *lines = text.splitlines()
         columns = [int(name) for name in first.split(",")[1:]]
         rows = [[float(number) for number in line.split(",")] for line in lines]
@@ -44,9 +44,9 @@ class Frame:
 
 
 def summarise(series, finished, prelude_seconds=0.0, timed=True):
-    """The summary of the epochs done: {published key: number, or array with one entry an epoch}.
+    """Return the summary of the epochs done: {published key: number, or array with one entry per epoch}.
 
-    series           {column: list of numbers}, one entry an epoch
+    series           {column: list of numbers}, one entry per epoch
     finished         RUNNING, DONE or STOPPED
     prelude_seconds  of training before the first epoch
     timed            whether the mean time of an epoch belongs to it; as published, not for BP
@@ -89,7 +89,8 @@ def _shown(value):
 
 
 def read_summary(path):
-    """The summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame for each csv.
+    """Return the summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame
+    for each csv.
 
     Raises FileError if a file is missing or damaged.
     """

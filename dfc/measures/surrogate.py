@@ -26,7 +26,7 @@ def surrogate_loss(net, activities, u, ideal=False):
 
 
 def surrogate_update(net, activities, u, alpha):
-    """The gradient of H, arrays like net.parameters.
+    """Return the gradient of H, arrays like net.parameters.
 
         h = -u^T Qbar^T Qbar (Jbar Qbar + alpha I)^-1 Jbar,   dW_l = mean of h_l r_{l-1}^T,   db_l = mean of h_l
 
@@ -48,14 +48,16 @@ def surrogate_update(net, activities, u, alpha):
 
 
 def surrogate_angles(net, gradients, update):
-    """{"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in degrees."""
+    """Return {"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in
+    degrees."""
     parts = {"weights": net.weights_of, "biases": net.biases_of}
     found = {name: [angle(a, b) for a, b in zip(of(gradients), of(update), strict=True)] for name, of in parts.items()}
     return found | {"network": [joint_angle(net.weights_of(gradients), net.weights_of(update))]}
 
 
 def feedback_shares(net, activities, u):
-    """[|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is beside the forward drive."""
+    """Return [|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is, compared
+    with the forward drive."""
     shares = []
     for l, q in enumerate(net.feedback):
         drive = activities.presynaptic(l) @ net.weights[l].swapaxes(-1, -2)

@@ -89,7 +89,7 @@ class Log(Watcher):
 
 
 def _metric(name):
-    """The published tag of a column: loss_train -> loss, acc_test -> test_accuracy."""
+    """Return the published tag of a column: loss_train -> loss, acc_test -> test_accuracy."""
     quantity, part = name.split("_")
     word = {"loss": "loss", "acc": "accuracy"}[quantity]
     return word if part == "train" else f"{part}_{word}"

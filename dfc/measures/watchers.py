@@ -142,7 +142,7 @@ class Measurements(Watcher):
                 self.tables[row.key].rows.append(found[row.key])
 
     def _steps(self, when):
-        """The number of batches that were measured `when` so far."""
+        """Return the number of batches that were measured `when` so far."""
         return max(self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when)
 
     def row(self, net, epoch):
@@ -151,7 +151,7 @@ class Measurements(Watcher):
         return row
 
     def summary(self):
-        """The measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
+        """Return the measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
         settings = self.settings
         entries = {"log_interval": settings.log_interval}
         if settings.rule.controlled:

@@ -57,7 +57,7 @@ class Settings:
     notes: tuple
 
     def change(self, **flags):
-        """The Settings with other values of flags from which no other flag follows, as if these had been given."""
+        """Return the Settings with other values of flags from which no other flag follows, as if these had been given."""
         return _records(self.flags | flags, self.args | flags, self.notes)
 
 
@@ -68,7 +68,7 @@ def add_flags(parser, rules):
 
 
 def parse(argv, rules, prog="main.py"):
-    """The Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
+    """Return the Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
 
     A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
 
@@ -85,7 +85,7 @@ def parse(argv, rules, prog="main.py"):
 
 
 def resolve(given, rules):
-    """The Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
+    """Return the Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
 
     Its `flags` have every flag but network_type, with the value that a run uses.  None stands for another one any more: of -1 only
     c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are divided by target_stepsize with normalize_lr, and
@@ -132,7 +132,7 @@ def resolve(given, rules):
 
 
 def _records(flags, args, notes):
-    """The Settings of their `flags`, `args` and `notes`."""
+    """Return the Settings of their `flags`, `args` and `notes`."""
     system = system_settings(flags)
     records = {"system": system, "task": task_settings(flags), "schedule": schedule(flags, system.feedback)}
     records |= {"watchers": watcher_settings(flags), "machine": take(MachineSettings, flags)}
@@ -140,7 +140,7 @@ def _records(flags, args, notes):
 
 
 def _find_rule(values, rules):
-    """The Rule that is meant, by its published flags or by its name, which its published flags then replace."""
+    """Return the Rule that is meant, by its published flags or by its name, which its published flags then replace."""
     kind = values["network_type"]
     published = [each for each in rules.values() if each.published.get("network_type") == kind]
     rule = next((each for each in published if each.published.items() <= values.items()), None) or rules[kind]
@@ -207,7 +207,7 @@ def _read_words(values):
 
 
 def _read_layers(values, text, num_hidden_given):
-    """Sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
+    """Resolve the sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
     sizes, names = values["size_hidden"], values["hidden_activation"]
     count = len(sizes) if len(sizes) > 1 else values["num_hidden"]
     if num_hidden_given and count != values["num_hidden"]:

@@ -91,7 +91,7 @@ def _check_data(settings):
 
 
 def _check_dynamics(settings):
-    """A simulation divides by its number of steps, one less than its time points."""
+    """Refuse a simulation without steps: it divides by their number, one less than that of its time points."""
     if settings.rule.simulates and settings.steps < 2:
         raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
     learns_feedback = settings.rule.learns_feedback and not settings.freeze_fb_weights

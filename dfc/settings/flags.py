@@ -19,7 +19,7 @@ from dfc.teaching import LEARNING_RULES
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
 NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")  # as published
-ANGLES = (  # what is measured as an angle or beside one, and needs --save_df or --save_logs
+ANGLES = (  # what is measured as an angle or with one, and needs --save_df or --save_logs
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
     "save_GNT_ss_no_ss_angle", "gn_damping_hpsearch", "save_nullspace_norm_ratio", "save_condition_gn",
 )  # fmt: skip

@@ -46,12 +46,12 @@ MISSING = {
 
 
 def notes_on(options, settings, given):
-    """The sentences on Options that became Settings; `given` has the names of the options that were asked for."""
+    """Return the sentences on Options that became Settings; `given` has the names of the options that were asked for."""
     return (*_idle(settings, given), *_changed(options, settings), *_surprising(settings, given))
 
 
 def _idle(settings, given):
-    """A sentence for each reason why flags that were given do nothing in such a run."""
+    """Yield a sentence for each reason why flags that were given do nothing in such a run."""
     idle, missing, rule = {}, {need: find(settings) for need, find in MISSING.items()}, settings.rule
     used = () if rule.from_flags else rule.Options.__dataclass_fields__
     for field in dataclasses.fields(flags.Options):
