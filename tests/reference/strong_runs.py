@@ -19,8 +19,9 @@ from dfc.simulation import record
 from dfc.tasks import Task
 from dfc.teaching import output_target
 from rules import dfc_ssa
-from tests.feedback_nets_for_tests import GivenNoise, weight_products
+from tests.feedback_nets_for_tests import GivenNoise
 from tests.reference.strong_cases import FOLDER, low_passed
+from tests.reference.strong_draws import PublishedDraws
 from tests.reference.test_replay import Memory, close
 
 FILES = [np.load(FOLDER / f"{name}.npz") for name in ("runs", "baselines")]
@@ -43,39 +44,17 @@ class Labels(Arrays):
         self.y = y
 
 
-class RecordedDraws:
-    """dfc.draws.Draws with the recorded numbers."""
-
-    def __init__(self, run):
-        self.run = run
-
-    def weights(self, kind, layer, n_out, n_in):
-        return self.run[f"W{layer}_init"]
-
-    def feedback(self, kind, layer, n_out, n_in, epoch=0):
-        return self.run[f"Q{layer}_init"]
-
-    def feedback_noise(self, layer, shape, epoch=0):
-        weights = [self.run[f"W{l}_init"] for l in range(self.run.layers)]
-        return (self.run[f"Q{layer}_init"] - weight_products(weights)[layer]) / self.run.settings.noise_K
-
-    def order(self, passed, count):
-        return self.run["order"][passed]
-
-    def noise(self, place, part):
-        assert part == 0, "the published program draws for a whole batch at once"
-        passed, batch = place
-        phase, before = self.run.phase(passed)
-        call = before * self.run.batches + batch
-        drawn = [self.run[f"noise_{phase}{l}"][call] for l in range(self.run.layers)]
-        return GivenNoise([layer[:, ~np.isnan(layer[0]).any(axis=-1)] for layer in drawn])
-
-
 class Kept(Watcher):
     """A run that keeps the gradients, weights and losses of its batches; `loop` and `phase` are its subclass's."""
 
     def __init__(self):
         self.steps, self.losses, self.accuracies, self.conditions, self.folder = {}, [], [], [], Memory()
+
+    @staticmethod
+    def arrays_of(net):
+        """{"W0": copy of the first weights, …}, b and Q likewise."""
+        groups = {"W": net.weights, "b": net.biases, "Q": net.feedback}
+        return {f"{name}{l}": array.copy() for name, arrays in groups.items() for l, array in enumerate(arrays)}
 
     def run(self):
         """Train, and keep everything."""
@@ -123,9 +102,8 @@ class Kept(Watcher):
             self.steps.setdefault(f"forward_d{'Wb'[index % 2]}{index // 2}", []).append(gradient.copy())
 
     def keep(self, phase):
-        for name, arrays in (("W", self.net.weights), ("b", self.net.biases), ("Q", self.net.feedback)):
-            for l, array in enumerate(arrays):
-                self.steps.setdefault(f"{phase}_{name}{l}", []).append(array.copy())
+        for name, array in self.arrays_of(self.net).items():
+            self.steps.setdefault(f"{phase}_{name}", []).append(array)
 
 
 class Analytical(Watcher):
@@ -161,7 +139,7 @@ class Analytical(Watcher):
         options, settings = learner.options, self.run.settings
         if self.run.program != "dfc_single_phase":
             return report.results[0].steady.r
-        noise = self.run.loop.learner.noise(report.place, 0)
+        noise = GivenNoise(self.run.draws.drawn["forward"][-1])
         wanted = output_target(learner.net, report.activities, report.target, options)
         found = record(learner.net, report.activities, wanted, options.controller, noise)
         return [low_passed(layer, settings.dt_di / settings.tau_f) for layer in found.r]
@@ -184,7 +162,9 @@ class Run(Kept):
         self.layers = len(hidden) + 1
         self.batches = -(-len(self["train_x"]) // self.settings.batch_size)
         self.analytical = Analytical(self)
-        self.loop = main.build_loop(settings, BACKEND, self.task(), Workers(1), RecordedDraws(self), self.folder)
+        self.draws = PublishedDraws(self.settings, (inputs, *hidden, outputs), self.phase, self.begins_another_epoch)
+        self.loop = main.build_loop(settings, BACKEND, self.task(), Workers(1), self.draws, self.folder)
+        self.start = self.arrays_of(self.loop.learner.net)
         self.analytical.watch()
         self.run()
 
@@ -204,6 +184,11 @@ class Run(Kept):
                 y = y.argmax(axis=-1) if labels and y.ndim == 2 else y
                 sets[name] = (Labels if labels else Arrays)(self[f"{name}_x"], y, BACKEND)
         return Task(sets["train"], sets.get("val"), sets["test"], *self.settings.sizes[:: len(self.settings.sizes) - 1])
+
+    def begins_another_epoch(self, passed):
+        """Whether a pass is the first of an epoch but the first one."""
+        prelude, epoch = len(self.loop.plan.prelude), len(self.loop.plan.epoch)
+        return passed > prelude and (passed - prelude) % epoch == 0
 
     def phase(self, passed):
         """(name, passes of this name before) of a pass."""

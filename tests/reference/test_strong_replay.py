@@ -1,7 +1,7 @@
-"""Whole runs of the published Strong-DFC program, repeated by this program's own loop from the flags alone.
+"""Whole runs of the published Strong-DFC program, repeated by this program's own loop from flags and seed alone.
 
-Only data and random numbers are given, those recorded: initial weights, order of the samples, noise.  Every gradient, every weight
-after every batch, and every loss must then be the recorded ones.
+Only the source of random numbers is exchanged, for the published one, and the data are the recorded ones.  Initial weights, order
+of the samples, noise, every gradient, every weight after every batch, and every loss must then be those recorded.
 """
 
 import json
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.student_teacher import generate_small
+from tests.reference.strong_draws import in_full_batches
 from tests.reference.strong_runs import RUNS, SMALL_DIFFERENCES, Run, compare_summary
 from tests.reference.test_replay import close
 
@@ -17,6 +18,21 @@ from tests.reference.test_replay import close
 @pytest.fixture(scope="module", params=RUNS)
 def run(request):
     return Run(request.param)
+
+
+def test_start_order_and_noise_follow_from_the_seed(run):
+    """The Q of DFA's output layer is drawn, recorded and used by nobody."""
+    for name in [f"{kind}{l}" for kind in "WbQ" for l in range(run.layers)]:
+        if f"{name}_init" in run:
+            found = run.start.get(name)
+            close(run.draws.matrices[name[0], int(name[1])] if found is None else found, run[f"{name}_init"])
+    assert np.array_equal(run.draws.orders, run["order"])
+    recorded = {phase for phase in ("pre", "feedback", "forward", "extra") if f"noise_{phase}0" in run}
+    assert recorded == run.draws.drawn.keys()
+    for phase in recorded:
+        for l in range(run.layers):
+            drawn = in_full_batches(run.draws.drawn[phase], l, run.settings.batch_size)
+            np.testing.assert_allclose(drawn, run[f"noise_{phase}{l}"], rtol=0.0, atol=1e-10)
 
 
 def test_every_gradient_and_every_weight_of_every_batch(run):
@@ -51,6 +67,7 @@ def test_measurements_at_the_ends_of_epochs(run):
         close(series["loss_lu_train"], run["epochs_train_loss_lu"])
         angles = np.stack([series[f"lu_angle_{l}"] for l in range(run.layers)], axis=1)
         assert np.abs(angles - run["lu_angles"]).max() < 1e-6
+        assert np.abs(angles[:, 0] - run["epochs_lu_angle"]).max() < 1e-6
         assert np.abs(np.array(series["lu_angle_network"]) - run["lu_angles_network"][:, 0]).max() < 1e-6
         close(series["gn_condition"], run["gn_condition"])
         close(run.conditions, run["gn_condition_init"])
@@ -84,6 +101,10 @@ def test_data_of_the_published_teachers(case):
     prefixes = {"train": "train", "test": "test", "validation": "val"}
     teachers = {name: [file[f"{case}__{short}_teacher_W{l}"] for l in range(3)] for name, short in prefixes.items()}
     counts = {name: meta[f"teacher_num_{short}"] for name, short in prefixes.items()}
+    drawn = Run(case).draws.teachers
+    for name, short in prefixes.items():
+        for one, other in zip(drawn[short], teachers[name], strict=True):
+            close(one, other)
     found = generate_small(counts, meta["data_random_seed"], teachers, meta["teacher_linear"], np.float64)
     for name, short in prefixes.items():
         for array, part in zip(found[name], "xy", strict=True):

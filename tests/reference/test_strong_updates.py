@@ -28,7 +28,7 @@ from tests.reference.strong_cases import (
 
 pytestmark = pytest.mark.usefixtures("form")
 
-CASES = [*read("single_phase.npz"), *read("two_phase.npz")]
+CASES = [*read("single_phase.npz"), *read("two_phase.npz"), *read("diagnostics.npz")]
 FORWARD = [case for case in CASES if case.meta["phase"] == "forward"]
 FEEDBACK = [case for case in CASES if case.meta["phase"] != "forward"]
 SIMULATED = [case for case in CASES if "u" in case]
@@ -50,7 +50,7 @@ def taught(case):
 
 
 def test_all_recordings_are_here():
-    assert (len(CASES), len(FORWARD), len(FEEDBACK), len(SIMULATED), len(CLIPPED)) == (58, 45, 13, 56, 5)
+    assert (len(CASES), len(FORWARD), len(FEEDBACK), len(SIMULATED), len(CLIPPED)) == (61, 48, 13, 59, 5)
     assert len(WITH_ANALYTICAL) == 3
 
 
