@@ -20,8 +20,16 @@ def clip_each(gradients, bound, seeds=()):
     gradients  list of arrays, changed in place
     bound      > 0
     """
-    for g in gradients:
-        _shorten([g], _norm(g, seeds), bound)
+    if on_device(gradients[0]):
+        for g in gradients:
+            _shorten([g], _norm(g, seeds), bound)
+        return
+    # all norms first: a small gradient costs its calls
+    squares = array_module(*gradients).empty((len(gradients), *seeds), dtype=gradients[0].dtype)
+    for index, g in enumerate(gradients):
+        squares[index] = _square(g, seeds)
+    for g, factor in zip(gradients, _factors(array_module(squares).sqrt(squares), bound), strict=True):
+        g *= _like(factor, g)
 
 
 def clip_together(gradients, bound, seeds=()):
@@ -55,9 +63,13 @@ def joint_norm(gradients, seeds=()):
 
 
 def _norm(array, seeds):
+    return array_module(array).sqrt(_square(array, seeds))
+
+
+def _square(array, seeds):
     flat = array.reshape(*seeds, 1, -1)
     # the product of a row and a column is a scalar product
-    return array_module(array).sqrt((flat @ flat.swapaxes(-1, -2))[..., 0, 0])
+    return (flat @ flat.swapaxes(-1, -2))[..., 0, 0]
 
 
 def _shorten(gradients, norm, bound):
@@ -65,14 +77,17 @@ def _shorten(gradients, norm, bound):
         for g in gradients:
             SHORTEN(_like(norm, g), bound, SMALL, g)
         return
-    k = bound / (norm + SMALL)
-    xp = array_module(*gradients)
-    # This is not `minimum`: for NaN the comparison of the published program is false.
-    k = xp.where(k < 1.0, k, 1.0)
+    k = _factors(norm, bound)
     for g in gradients:
         g *= _like(k, g)
 
 
+def _factors(norms, bound):
+    k = bound / (norms + SMALL)
+    # This is not `minimum`: for NaN the comparison of the published program is false.
+    return array_module(norms).where(k < 1.0, k, 1.0)
+
+
 def _like(factor, array):
     """Return a number per seed with as many axes as an array of the seeds."""
-    return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim))
+    return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim)) if factor.ndim else factor

@@ -35,13 +35,17 @@ class Optimiser:
         xp = array_module(*parameters)
         self.parameters, self.steps = parameters, 0
         self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
-        self._blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
+        blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
         # A GPU needs no scratch where it takes an array in one kernel, and otherwise gets it anew.
-        if on_device(parameters[0]):
-            self._scratch = []
-            return
-        largest = max(p[part].size for p, parts in zip(parameters, self._blocks, strict=True) for part in parts)
-        self._scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
+        scratch = []
+        if not on_device(parameters[0]):
+            largest = max(p[part].size for p, parts in zip(parameters, blocks, strict=True) for part in parts)
+            scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
+        # for every parameter its parts, each with scratch of its shape
+        self._blocks = [
+            [(part, [each[: p[part].size].reshape(p[part].shape) for each in scratch]) for part in parts]
+            for p, parts in zip(parameters, blocks, strict=True)
+        ]
 
     def like(self, parameters):
         """Return a new optimiser with the same settings for other parameters, equal in number."""
@@ -52,10 +56,9 @@ class Optimiser:
     def step(self, gradients):
         """Update every parameter by its gradient, arrays like the parameters."""
         self.advance()
-        for index, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
-            for part in self._blocks[index]:
-                size, shape = p[part].size, p[part].shape
-                self.update(index, part, gradient, [s[:size].reshape(shape) for s in self._scratch])
+        for index, (gradient, blocks) in enumerate(zip(gradients, self._blocks, strict=True)):
+            for part, scratch in blocks:
+                self.update(index, part, gradient, scratch)
 
     def advance(self):
         """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""

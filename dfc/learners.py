@@ -187,13 +187,15 @@ class ForwardLearner(DfcLearner):
         output = report.activities.r[-1]
         loss = self.net.loss.value(output, report.target)
         xp = array_module(output)
-        right = xp.zeros_like(loss)
+        if self._totals is None:
+            self._totals = xp.zeros((*self.net.seeds, 5), dtype=loss.dtype)
+        losses, right, kinds = self._totals[..., 0], self._totals[..., 1], self._totals[..., 2:]
+        losses += loss
         if self.correct:
-            right = self.correct(output, report.target).astype(loss.dtype) / output.shape[-2]
-        counted = [result.counts for result in report.results if result.counts is not None]
-        counted = sum(counted) if counted else xp.zeros((*self.net.seeds, 3), dtype=int)
-        seen = xp.concatenate([xp.stack([loss, right], axis=-1), counted.astype(loss.dtype)], axis=-1)
-        self._totals = seen if self._totals is None else self._totals + seen
+            right += self.correct(output, report.target).astype(loss.dtype) / output.shape[-2]
+        for result in report.results:
+            if result.counts is not None:
+                kinds += result.counts.astype(loss.dtype)
         self._batches += 1
 
     def end_epoch(self):
@@ -217,7 +219,8 @@ class ForwardLearner(DfcLearner):
     def restore(self, named):
         super().restore(named)
         self._batches = int(named["batches"])
-        self._totals = array_module(*self.net.arrays).asarray(named["totals"]) if self._batches else None
+        # a copy, as the totals are added to in place
+        self._totals = array_module(*self.net.arrays).array(named["totals"]) if self._batches else None
 
 
 class FeedbackLearner(DfcLearner):

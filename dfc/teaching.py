@@ -127,11 +127,10 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
     weights      (units, inputs), overwritten
     biases       (units,), overwritten; None for a layer without
     """
-    xp = array_module(delta)
     scaled = delta * scale
-    xp.matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
+    array_module(delta).matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
     if biases is not None:
-        xp.sum(scaled, axis=-2, out=biases)
+        scaled.sum(axis=-2, out=biases)
 
 
 def empty_gradients(net):
