@@ -60,9 +60,9 @@ def train(settings):
 def train_seeds(settings):
     """The same of every seed of a command line: [(outcome, folder), …]."""
     with machine(settings) as (backend, workers):
-        memory, runs = memory_of(settings, backend), runs_of(settings)
+        runs = runs_of(settings)
         draws = [Draws(each.random_seed, backend) for each in runs]
-        tasks = tasks_of(runs, backend, draws)
+        tasks, memory = tasks_of(runs, backend, draws)
         runs = placed(runs, run_folder(settings))
         folders = [SummaryFolder(each.out_dir, result_settings(each), each.args, not each.rule.reference) for each in runs]
         with contextlib.ExitStack() as opened:
@@ -102,21 +102,21 @@ def placed(runs, folder):
     return [each.change(out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
-def memory_of(settings, backend):
-    """Return a sentence on the memory that the networks of several seeds need; "" for one.  Raises UsageError if they do
-    not fit."""
-    if not settings.seeds:
-        return ""
-    needed = bytes_of_a_run(settings.system, settings.schedule.batch_size, backend)
-    return check_memory(len(runs_of(settings)), needed, backend, f"--seeds={settings.seeds}")
-
-
 def tasks_of(runs, backend, draws):
-    """Return the samples of every run, which all share where they do not depend on the seed."""
+    """Return the samples of every run, shared where they do not depend on the seed, and a sentence on the memory of several.
+
+    Raises  UsageError if they do not fit
+    """
     first, about = task_of(runs[0], backend, draws[0]), runs[0].task
     own = BY_FLAG[about.dataset].task == "regression" or about.seeded_split
+    if not runs[0].seeds:
+        return [first], ""
+    needed = bytes_of_a_run(runs[0].system, runs[0].schedule.batch_size, backend)
+    if own:
+        needed += sum(samples.nbytes for samples in (first.train, first.validation, first.test) if samples)
+    memory = check_memory(len(runs), needed, backend, f"--seeds={runs[0].seeds}")
     others = zip(runs[1:], draws[1:], strict=True)
-    return [first, *(task_of(each, backend, own_draws) if own else first for each, own_draws in others)]
+    return [first, *(task_of(each, backend, own_draws) if own else first for each, own_draws in others)], memory
 
 
 def task_of(settings, backend, draws):
@@ -131,10 +131,9 @@ def task_of(settings, backend, draws):
 def rehearse(settings):
     """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
     with machine(settings) as (backend, workers):
-        memory = memory_of(settings, backend)
         runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
-        first, draws = runs[0], Draws(runs[0].random_seed, backend)
-        task = task_of(first, backend, draws)
+        all_draws = [Draws(each.random_seed, backend) for each in runs]
+        first, draws, ((task, *_), memory) = runs[0], all_draws[0], tasks_of(runs, backend, all_draws)
         system = build_system(first.system, backend, workers, draws)
         watchers = [Evaluation(first.watchers.evaluation, task, workers)]
         loop = Loop(system.learner, task.train, first.schedule, watchers, None, quiet=settings.quiet, plan=system.plan)

@@ -50,6 +50,11 @@ class Images:
     def __len__(self):
         return len(self.pixels)
 
+    @property
+    def nbytes(self):
+        """The bytes of images and labels."""
+        return self.pixels.nbytes + self.labels.nbytes
+
     def inputs(self, chosen=np.s_[:]):
         """Return the inputs (m, p) of some of the images, in the run's float type.
 
@@ -91,6 +96,11 @@ class Arrays:
 
     def __len__(self):
         return len(self.x)
+
+    @property
+    def nbytes(self):
+        """The bytes of inputs and targets."""
+        return self.x.nbytes + self.y.nbytes
 
     def batch(self, chosen):
         """Return (inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.

@@ -75,7 +75,7 @@ FEEDBACK_MUTANTS = {
     "a chunk is a batch": ("dfc/evaluation.py", "(0, len(output), batch_size)", "(0, len(output), len(output))", PROGRAM),
     "plateau a little early": ("dfc/stopping.py", "epoch > PLATEAU_PATIENCE", "epoch >= PLATEAU_PATIENCE", ENDS),
     "1000 is too much": ("dfc/stopping.py", "<= LARGEST_WEIGHT) for", "< LARGEST_WEIGHT) for", ENDS),
-    "error of the logits": ("dfc/controller.py", 'if c.error == "mse" else softmax(self.r[-1])', 'if c.error else 0', *STRONG),
+    "error of the logits": ("dfc/controller.py", 'if c.error == "mse" else softmax(self.r[-1])', "if c.error else 0", *STRONG),
     "noise that forgets": ("dfc/controller.py", "noise *= self._decay", "noise *= 0.0", *STRONG),
     "filter that starts at zero": ("dfc/controller.py", "now[...] = self.u\n", "now[...] = 0.0 * self.u\n", *STRONG),
     "filter one step late": ("dfc/controller.py", "now if self.controller.proactive else before", "before", *STRONG),
@@ -106,10 +106,15 @@ FEEDBACK_MUTANTS = {
 SIGNALS, LOCKS, LOADING, STREAMS, FILES = (
     f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files")
 )
+OWN_RUNS, PROCESSES, KERNELS = "tests/cli/test_main_seeds.py", "tests/core/test_processes.py", "tests/core/test_kernels.py"
 FEEDBACK_MUTANTS |= {
     "a repeat is a second signal": ("core/signals.py", "now - self._since > SAME_WISH", "True", SIGNALS),
     "the outer request hears nothing": ("core/signals.py", "self._outer and self._outer.signal is None", "False", SIGNALS),
     "nohup undone": ("core/signals.py", "before == signal.SIG_IGN and number not in IMPATIENT", "False", SIGNALS),
+    "the first seed's batch shown to all": ("core/together.py", "report.of(seeds[loop]) if", "report.of((0,)) if", OWN_RUNS),
+    "the first seed's data for all": ("main.py", "own_draws) if own else", "own_draws) if False else", OWN_RUNS),
+    "all of a group have failed": ("sweeps/processes.py", "(len(self.jobs) > 1 and", "(False and", PROCESSES),
+    "drive without its rate": ("core/kernels.py", "v + basal[seed, i, j] * rate", "v + basal[seed, i, j]", KERNELS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
     "lock opened for reading": ("core/locks.py", "os.O_RDWR | os.O_CREAT", "os.O_RDONLY | os.O_CREAT", LOCKS),
     "no locks, no word": ("core/outcomes.py", "[folders[index].note for index in going]", "[]", LOCKS),

@@ -212,7 +212,17 @@ def test_networks_that_do_not_fit_into_memory_are_refused(call, tmp_path, monkey
     monkeypatch.setattr(Backend, "free_memory", lambda self: 1_000_000)
     assert call("--seeds=1-90") == 2
     assert "--seeds=1-90: 90 networks at once take about" in complaint(capsys.readouterr().err)
+    assert not (tmp_path / "stack").exists()
     assert call("--seeds=1-3") == 0
+
+
+def test_samples_that_every_seed_has_of_its_own_count_as_memory(call, monkeypatch, capsys):
+    """In float64, 6 inputs and 3 outputs of 20,000 samples are 1.4 MB; images that all seeds share are there once."""
+    monkeypatch.setattr(Backend, "free_memory", lambda self: 10_000_000)
+    assert call("--seeds=1-8", "--num_train=20000", "--epochs=1") == 2
+    assert "--seeds=1-8: 8 networks at once take about 12 MB" in complaint(capsys.readouterr().err)
+    shared = (*RULES["BP"], *IMAGES, "--seeds=1-8", "--epochs=1")
+    assert call(*shared) == 0 and call(*shared, "--protocol=strong2022", "--overwrite") == 0
 
 
 def test_a_folder_in_use_or_missing_is_named_and_the_others_are_left(call, tmp_path, capsys):
