@@ -15,9 +15,12 @@ import numpy as np
 SMALLEST = 8_000
 
 
-def fuses(array):
-    """Whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host."""
-    large = type(array) is np.ndarray and array.size >= SMALLEST and array.flags.c_contiguous
+def fuses(array, smallest=None):
+    """Tell whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host.
+
+    smallest  entries from which on it is large; None: SMALLEST
+    """
+    large = type(array) is np.ndarray and array.size >= (smallest or SMALLEST) and array.flags.c_contiguous
     return large and _numba() is not None
 
 

@@ -46,7 +46,8 @@ class StackedNetwork(ControlledNetwork):
         apply = [activation.apply for activation in net.activations]
         parts = list(zip(weights, [None, *rates[:-1]], basal, drive, voltages, apply, active, strict=True))
         self._parts = [parts[l] for l in self._layers]
-        self._compiled = kernels.fuses(self._voltages)
+        # of several seeds numpy would take the rows of each in a loop of its own, so that the compiled pass pays in any size
+        self._compiled = kernels.fuses(self._voltages, 1 if net.seeds else None)
         if self._compiled:
             edges = [slice(*pair) for pair in pairwise(accumulate(net.sizes, initial=0))]
             self._rows = [edges[l] for l in self._layers]
