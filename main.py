@@ -25,7 +25,7 @@ from core import backend as backends
 from core import rehearsal
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
-from core.paths import make_numbered
+from core.paths import make_numbered, remove_if_empty
 from core.recording import provenance
 from core.seeds import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
@@ -63,9 +63,12 @@ def train_seeds(settings):
         runs = runs_of(settings)
         draws = [Draws(each.random_seed, backend) for each in runs]
         tasks, memory = tasks_of(runs, backend, draws)
-        runs = placed(runs, run_folder(settings))
+        place = run_folder(settings)
+        runs = placed(runs, place)
         folders = [SummaryFolder(each.out_dir, result_settings(each), each.args, not each.rule.reference) for each in runs]
         with contextlib.ExitStack() as opened:
+            if settings.out_dir is None:
+                opened.callback(remove_if_empty, place)
             for folder in folders:
                 opened.callback(folder.close)
                 folder.open(settings.load, settings.load_or_start, settings.overwrite)

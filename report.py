@@ -15,9 +15,11 @@ if __name__ == "__main__":
     start()
 
 import campaign
+from core.console import keep_standard_output
 from core.files import FileError, write_text
-from core.options import Parser
+from core.options import Parser, as_output, as_path
 from core.outcomes import run_program
+from figures.drawing import tell
 from tables import published
 from tables.comparison import rows_of
 from tables.page import context_of, render
@@ -48,20 +50,23 @@ def command(row):
 def main(argv=None):
     """Run one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
-    parser.add_argument("runs", nargs="*", metavar="RUNS", help="run folders, folders of them however deep, archives of tidy.py")
-    parser.add_argument("--output", default="report.html", metavar="FILE", help="page to write; default report.html")
+    told = "run folders, folders of them however deep, archives of tidy.py"
+    parser.add_argument("runs", nargs="*", type=as_path, metavar="RUNS", help=told)
+    told = "page to write; default report.html"
+    parser.add_argument("--output", type=as_output, default="report.html", metavar="FILE", help=told)
     where = "published cells; default docs/published/tables.csv"
-    parser.add_argument("--cells", default=published.PATH, metavar="FILE", help=where)
+    parser.add_argument("--cells", type=as_path, default=published.PATH, metavar="FILE", help=where)
     options = parser.parse_args(argv)
 
     def run():
+        keep_standard_output(options.output)
         cells = published.read_cells(options.cells)
         records, notes = find(options.runs)
         records = sorted(records, key=lambda record: (record.program, record.dataset, record.rule, record.name))
         write_text(options.output, render(context_of(rows(cells, records), records, notes, command)))
         for note in notes:
             print(f"{PROG}: note: {note}", file=sys.stderr)
-        print(options.output)
+        tell([options.output])
         return 0
 
     return run_program(PROG, run, "interrupted")

@@ -19,6 +19,7 @@ import io
 
 import numpy as np
 
+from core.console import keep_standard_output
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
 from core.outcomes import run_program
@@ -140,6 +141,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     def run():
+        keep_standard_output(options.csv)
         found, notes = summaries(read_runs(options.folders))
         if options.csv:
             write_csv(options.csv, found)

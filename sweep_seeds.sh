@@ -9,6 +9,13 @@ usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
   --version in place of SEEDS: print the version and the commit of this program
   PYTHON    environment variable: the interpreter; default .venv/bin/python beside this script, else python3
 example: ./sweep_seeds.sh 1-5 --algorithm=GAIT --orthogonal_reg=0.1 --nb_layers=4'
+# What cannot be printed is dropped: a reader that leaves must not end the sweep.
+trap '' PIPE
+{ : <&0; } 2>/dev/null || exec </dev/null
+{ : >&2; } 2>/dev/null || exec 2>/dev/null
+{ : >&1; } 2>/dev/null || exec >/dev/null
+say() { echo "$@" 2>/dev/null || :; }
+
 here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1 # also where this is a link to it
 
 refuse() {
@@ -31,7 +38,7 @@ expand() {
 }
 
 case ${1-} in
-  -h | --help) echo "$usage" && exit 0 ;;
+  -h | --help) say "$usage" && exit 0 ;;
   --version) ;;
   '' | -*) refuse "the seeds are missing; $usage" ;;
 esac
@@ -75,7 +82,7 @@ left() {
 
 done=0 failed=() ended=0 count=$(wc -w <<<"$seeds")
 for seed in $seeds; do
-  echo "seed $seed ($((ended + 1)) of $count$(left))"
+  say "seed $seed ($((ended + 1)) of $count$(left))"
   # in the background, so that a signal is handed on at once; there a shell ignores SIGINT, which must not be inherited
   (trap - INT && exec "$python" "$here/run.py" "${@:2}" --seed="$seed" --load_or_start) <&0 &
   run=$!
@@ -94,7 +101,7 @@ for seed in $seeds; do
     failed+=("$seed (exit status $status)")
   fi
 done
-echo "sweep_seeds.sh: $done of $((done + ${#failed[@]})) seeds finished"
+say "sweep_seeds.sh: $done of $((done + ${#failed[@]})) seeds finished"
 if [[ ${#failed[@]} -gt 0 ]]; then
   printf 'sweep_seeds.sh: failed: seed %s\n' "${failed[@]}" >&2
   exit 1

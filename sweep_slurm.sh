@@ -22,7 +22,7 @@ submit() {
   [[ -f $1 && -r $1 ]] || refuse "$1: is not a file that can be read"
   command -v sbatch >/dev/null || refuse "there is no sbatch here; on one machine: xargs -P2 -I{} sh -c '{}' <$1"
   local list here copy
-  list=$(realpath "$1") && here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+  list=$(realpath "$1") && here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1
   mkdir -p "$list.log" && copy=$(mktemp "$list.log/list.XXXXXX") || refuse "$list.log: cannot be written"
   if ! grep -v '^[[:space:]]*$' "$list" >"$copy"; then
     rm "$copy"

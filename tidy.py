@@ -13,8 +13,9 @@ if __name__ == "__main__":
 
     start()
 
-from core.files import write_text
-from core.options import Parser, UsageError
+from core.console import keep_standard_output
+from core.files import is_stream, write_text
+from core.options import Parser, UsageError, as_output, as_path
 from core.outcomes import run_program
 from tables.packing import pack
 from tables.records import ENDING, find
@@ -27,15 +28,17 @@ EPILOG = "All runs: python tidy.py results logs docs/results/runs.tar.gz"
 def main(argv=None):
     """Run one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
-    parser.add_argument("runs", nargs="+", metavar="RUNS", help="run folders, folders of run folders however deep, archives")
-    parser.add_argument("--output", metavar="FILE", help="table to write, one row per run; default runs.csv, none with --pack")
-    parser.add_argument("--series", metavar="FILE", help="table to write, one row per epoch and quantity")
-    packed = "config.json, DONE, metrics.csv, results.json and angles"
-    parser.add_argument("--pack", metavar=f"FILE{ENDING}", help=f"archive to write, of the runs that ended: {packed}")
+    parser.add_argument("runs", nargs="+", type=as_path, metavar="RUNS", help="run folders, folders of them however deep, archives")
+    told = "table to write, one row per run; default runs.csv, none with --pack"
+    parser.add_argument("--output", type=as_output, metavar="FILE", help=told)
+    parser.add_argument("--series", type=as_output, metavar="FILE", help="table to write, one row per epoch and quantity")
+    told = "archive to write, of the runs that ended: config.json, DONE, metrics.csv, results.json and angles"
+    parser.add_argument("--pack", type=as_output, metavar=f"FILE{ENDING}", help=told)
     options = parser.parse_args(argv)
 
     def run():
-        if options.pack and not options.pack.endswith(ENDING):
+        keep_standard_output(options.output, options.series, options.pack)
+        if options.pack and not (options.pack.endswith(ENDING) or is_stream(options.pack)):
             raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
         records, notes = find(options.runs)
         for note in notes:

@@ -5,20 +5,30 @@ import io
 import os
 import sys
 
+from core.files import descriptor
+
 
 @contextlib.contextmanager
 def lossless():
     """Within this block, text that cannot be printed is dropped, and characters that cannot be encoded are escaped."""
     _occupy_standard_files()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(Dropping, before)
+    sys.stdout, sys.stderr = dropping = tuple(map(Dropping, before))
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, Dropping):
-                stream.give_up()
+        for stream in dropping:
+            stream.give_up()
         sys.stdout, sys.stderr = before
+
+
+def keep_standard_output(*paths):
+    """Print on stderr until `lossless` ends, if one of these paths (None: no path) is the standard output.
+
+    The file that is written there then stands there alone.
+    """
+    if any(path and descriptor(path) == 1 for path in paths):
+        sys.stdout = sys.stderr
 
 
 class Dropping:

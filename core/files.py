@@ -125,7 +125,7 @@ def sync(descriptor):
 
 def is_stream(path):
     """Whether writing to a path means writing into what is open or connected there: a device, a pipe, /dev/stdout."""
-    if _descriptor(path) is not None:
+    if descriptor(path) is not None:
         return True
     try:
         kind = os.stat(path).st_mode
@@ -134,7 +134,7 @@ def is_stream(path):
     return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
-def _descriptor(path):
+def descriptor(path):
     """The number of this process's open file that a path like /dev/stdout or /dev/fd/63 stands for; None for other paths."""
     path = os.path.abspath(path)
     for _ in range(MOST_LINKS):
@@ -151,10 +151,10 @@ def _descriptor(path):
 
 def _pour(content, path):
     """Write bytes into a stream, behind what was printed so far.  Raises OSError."""
-    descriptor = _descriptor(path)
-    if descriptor is not None:
+    number = descriptor(path)
+    if number is not None:
         print(end="", flush=True)
-    with open(path if descriptor is None else os.dup(descriptor), "wb") as file:
+    with open(path if number is None else os.dup(number), "wb") as file:
         file.write(content)
 
 

@@ -3,18 +3,20 @@
 import contextlib
 import errno
 import os
+import sys
 from pathlib import Path
 
 from core import machine
+from core.errors import UserError
 from core.files import FileError
 from core.options import UsageError
+from core.paths import exists
 
 try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None
 
-# The file is never deleted: otherwise two processes could lock two files of this name.
 NAME = ".lock"
 # Errors of flock that mean that another process has the lock.
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
@@ -32,10 +34,11 @@ class FolderLock:
 
     def __init__(self, folder):
         self.folder, self.descriptor, self.note = Path(folder), None, ""
-        self._signed = False
+        self._signed = self._made = False
+        self._made_folders = [above for above in (self.folder, *self.folder.parents) if not exists(above)]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.descriptor = _open(self.folder / NAME) if fcntl else None
+            self._open()
         except OSError as error:
             raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
 
@@ -55,17 +58,54 @@ class FolderLock:
                 raise UsageError(f"{self.folder} is in use by another process{holder}") from None
             wait(f"waiting for another sweep in {self.folder}, or what is left of it, to end{holder}")
             self._lock(0)
+        if self.descriptor is not None and not self._same():
+            # The process that had it has deleted the file meanwhile: another one may have locked a new file of this name.
+            os.close(self.descriptor)
+            self._open()
+            return self.take(wait)
         if self.descriptor is not None:
             self._sign()
 
-    def close(self):
-        """Let other processes use the folder."""
+    def close(self, unused=False):
+        """Let other processes use the folder.
+
+        unused  nothing was done there: delete the file and the folders that were made for it
+        """
         if self.descriptor is not None:
             with contextlib.suppress(OSError):
                 if self._signed:
                     os.ftruncate(self.descriptor, 0)
+                if self._signed and unused and self._made:
+                    os.unlink(self.folder / NAME)
             os.close(self.descriptor)
         self.descriptor, self._signed = None, False
+        with contextlib.suppress(OSError):
+            for folder in self._made_folders if unused else ():
+                folder.rmdir()
+
+    def _open(self):
+        """Open the file for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
+
+        If it cannot be written, no process can train in the folder either: it is opened for reading, or not at all.
+        """
+        if not fcntl:
+            return
+        path, self._made, self.descriptor = self.folder / NAME, False, None
+        try:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._made = True
+        except FileExistsError:
+            self.descriptor = _opened(path)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+
+    def _same(self):
+        """Whether the file that is open is still the one that others find in the folder."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.folder / NAME))
+        except FileNotFoundError:
+            return False
 
     def _lock(self, how):
         if self.descriptor is not None:
@@ -110,17 +150,31 @@ def in_use(folder):
     return False
 
 
-def _open(path):
-    """A file opened for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
+@contextlib.contextmanager
+def alone(folder):
+    """Lock a folder within the block, after waiting for whoever has it; yields the descriptor that child processes may inherit.
 
-    Returns a descriptor for reading, or None, if the file cannot be written: then no process can train in the folder either.
+    So the folder is locked until the last of them ends.  Nothing stays of it if the block refuses to begin, with a UserError.
     """
+    lock = FolderLock(folder)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
+        lock.take(lambda sentence: print(sentence, file=sys.stderr, flush=True))
+        if lock.note:
+            print(lock.note, file=sys.stderr, flush=True)
+        yield lock.descriptor
+    except UserError:
+        lock.close(unused=True)
+        raise
+    finally:
+        lock.close()
+
+
+def _opened(path):
+    """The descriptor of a file for writing, or where that is not allowed for reading; None where neither is."""
+    for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        try:
+            return os.open(path, how, 0o666)
+        except OSError as error:
+            if how != os.O_RDONLY and error.errno not in UNWRITABLE:
+                raise
+    return None

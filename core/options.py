@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core import version
 from core.errors import UserError
-from core.paths import SPARE, expanded, printable, shortened, unfit
+from core.paths import expanded, printable, shortened, unfit_output
 
 WORDS = {int: "a whole number", float: "a number"}
 
@@ -170,7 +170,7 @@ def expand(argv):
 
 def _words(path):
     try:
-        return shlex.split(Path(path).read_text(), comments=True)
+        return shlex.split(Path(expanded(path)).read_text(), comments=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"@{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
@@ -184,9 +184,9 @@ def as_path(text):
 
 
 def as_output(text):
-    """As `as_path`, for a file to be written: its temporary name must be possible, too."""
+    """As `as_path`, for a file to be written: see core.paths.unfit_output."""
     path = as_path(text)
-    problem = unfit(path, spare=SPARE)
+    problem = unfit_output(path)
     if problem:
         raise argparse.ArgumentTypeError(f"{shortened(text)!r} {problem}")
     return path

@@ -102,7 +102,7 @@ def _continue(loop, folder):
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
-    folder.check_progress(loop.learner.net, loop.epoch, folder.outcome, bool(checkpoint))
+    folder.check_progress(loop.learner.net, loop.epoch, loop.series, folder.outcome, bool(checkpoint))
     return bool(checkpoint)
 
 

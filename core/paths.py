@@ -1,5 +1,6 @@
 """Handles paths as users give them: expands `~`, checks that names fit the file system, and reports every failure."""
 
+import contextlib
 import itertools
 import os
 import stat
@@ -58,9 +59,17 @@ def check_room(path, inside=INSIDE):
         raise FileError(f"cannot use the folder {shortened(path)}: it {problem}")
 
 
+def unfit_output(path):
+    """Why no file can be written at a path, as a text to put after its name; None if nothing is known against it.
+
+    Its temporary name must be possible, too.
+    """
+    return unfit(path, spare=SPARE) or ("is a folder" if os.path.isdir(path) else None)
+
+
 def check_output(path):
-    """Raise FileError for a file that could not be written because its name, or its temporary name, is too long."""
-    problem = unfit(path, spare=SPARE)
+    """Raise FileError for a file that could not be written: see `unfit_output`."""
+    problem = unfit_output(path)
     if problem:
         raise FileError(f"cannot write {shortened(path)}: it {problem}")
 
@@ -118,6 +127,12 @@ def make_numbered(path):
             continue
         except (OSError, ValueError) as error:
             raise FileError(f"cannot use the folder {shortened(folder)}: {reason(error)}") from error
+
+
+def remove_if_empty(folder):
+    """Delete a folder, unless something lies in it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
 
 
 def _mode(path):

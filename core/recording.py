@@ -42,7 +42,7 @@ class RunFolder:
     def __init__(self, path, settings, measures=("test_acc",)):
         self.path = Path(path)
         self.settings, self.measures = settings, measures
-        self._lock = None
+        self._lock, self._changed = None, False
 
     @property
     def outcome(self):
@@ -87,6 +87,7 @@ class RunFolder:
         self._lock.take()
         remove_leftovers(self.path)
         if overwrite:
+            self._changed = True
             self._clear()
         else:
             self.check()  # whoever had the folder meanwhile
@@ -111,16 +112,21 @@ class RunFolder:
             if not exists(self.path / f"{name}.npy"):
                 raise FileError(f"{self.path} holds a run that has ended, but its {name}.npy is missing; --overwrite starts again")
 
-    def check_progress(self, net, epochs, outcome, saved):
+    def check_progress(self, net, epochs, series, outcome, saved):
         """Raise FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.
 
         A process that was killed may have measured the epoch after its last checkpoint, but no more.
 
-        net, epochs  where the run would go on
-        outcome      content of DONE, or None
-        saved        whether there is a checkpoint
+        net, epochs, series  where the run would go on, and what it had measured until then
+        outcome              content of DONE, or None
+        saved                whether there is a checkpoint
         """
-        shown = max(self._measured_epochs() - 1, outcome["epochs"] if outcome else 0)
+        measured = self._measured()
+        if any(_differ(series.get(name, ()), values) for name, values in measured.items()):
+            raise FileError(
+                f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; nothing was changed"
+            )
+        shown = max(max(measured.get("epoch", ()), default=0) - 1, outcome["epochs"] if outcome else 0)
         interrupted = not outcome and any(map(exists, self._weight_files(net)))  # the checkpoint is saved before the weights
         if shown <= epochs and (saved or not interrupted):
             return
@@ -129,13 +135,14 @@ class RunFolder:
             f"--load: {self.path} holds more than can go on: its checkpoint.npz {has}; nothing was changed; --overwrite starts anew"
         )
 
-    def _measured_epochs(self):
-        """Return the epoch of the last row of metrics.csv; 0 where that does not tell."""
+    def _measured(self):
+        """Return {column: numbers} of metrics.csv; empty where that cannot be read."""
         try:
-            rows = (self.path / "metrics.csv").read_text().splitlines()[1:]
-            return int(rows[-1].split(",")[0]) if rows else 0
-        except (OSError, ValueError):
-            return 0
+            header, *rows = csv.reader(io.StringIO((self.path / "metrics.csv").read_text()))
+            columns = zip(*([float(text) for text in row] for row in rows), strict=True)
+            return dict(zip(header, columns, strict=False))
+        except (OSError, ValueError, csv.Error):
+            return {}
 
     def _weight_files(self, net):
         return [self.path / f"{name}.npy" for name in net.named_arrays]
@@ -151,7 +158,7 @@ class RunFolder:
         From here on there is no outcome until the run ends again.
         Returns  the names of what rounds differently and has changed since the run began, from ROUNDING
         """
-        path, changed = self.path / "config.json", []
+        path, changed, self._changed = self.path / "config.json", [], True
         if exists(path):
             config = read_json(path, settings=dict)
             changed = [name for name in ROUNDING if config.get(name, record.get(name)) != record.get(name)]
@@ -174,9 +181,9 @@ class RunFolder:
                 (self.path / folder).rmdir()
 
     def close(self):
-        """Let other processes use the folder."""
+        """Let other processes use the folder; if nothing was begun there, not even a lock stays."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.close(unused=not self._changed)
             self._lock = None
 
     def save_series(self, series):
@@ -205,6 +212,11 @@ class RunFolder:
     def finish(self, outcome):
         """Write DONE, a dict with the key "outcome"; the last file of a run."""
         write_json(self.path / "DONE", outcome)
+
+
+def _differ(known, values):
+    """Return whether two lists of numbers differ before the shorter one ends; NaN equals NaN."""
+    return any(a != b and (a == a or b == b) for a, b in zip(known, values, strict=False))
 
 
 def provenance(backend, threads, options):

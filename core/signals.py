@@ -17,6 +17,14 @@ IMPATIENT = (signal.SIGINT, signal.SIGTERM)
 SAME_WISH = 1.0
 
 
+def name_of(number):
+    """Return the name of a signal, or its number where it has none of its own, as words."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 class Stopped(KeyboardInterrupt):
     """A signal arrived where there was nothing to save; `signal` is its number."""
 

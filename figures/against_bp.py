@@ -184,6 +184,8 @@ def table(found):
 def picture(read, options):
     """Return (Figure, notes) of (records, notes)."""
     records, left_out = read
+    if not records and left_out:
+        raise UsageError(left_out[0])
     found, notes = differences(records)
     if options.table:
         write_text(options.table, table(found))

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from core import drawing
+from core.console import keep_standard_output
 from core.drawing import DPI, default_style
 from core.files import is_stream, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
@@ -76,6 +77,7 @@ def draw_runs(script, description, folders, default, record, picture, argv, read
     paths, outputs = given.pop("folders"), given.pop("output") or [default]
 
     def run():
+        keep_standard_output(*outputs, *(value for value in given.values() if isinstance(value, str)))
         for path in outputs:
             ending(path)
         runs = read(paths)

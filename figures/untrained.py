@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import datasets
+from core.console import keep_standard_output
 from core.drawing import default_style
 from core.files import is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
@@ -66,6 +67,7 @@ def run(script, description, shapes, measure, draw, argv=None):
     data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]
 
     def make():
+        keep_standard_output(*outputs)
         for path in outputs:
             ending(path)
         if data and given:

@@ -1,6 +1,5 @@
 """Runs several trainings, each in a process of its own and some at the same time; finished runs are not repeated."""
 
-import contextlib
 import ctypes
 import os
 import re
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import FileError
-from core.locks import FolderLock
+from core.locks import alone
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
 from core.paths import exists
 from core.recording import RunFolder
-from core.signals import STOP_SIGNALS, StopRequest
+from core.signals import STOP_SIGNALS, StopRequest, name_of
 from core.training import say
 from core.workers import default_count
 from sweeps.progress import Progress
@@ -120,7 +119,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=
     Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks
                to stop, by when the runs have saved where they are, so that the same call goes on there
     """
-    with _alone(Path(folder)) as lock:
+    with alone(folder) as lock:
         over = [] if overwrite else [job for job in runs if is_over(job)]
         waiting = [job for job in runs if job not in over]
         for job in over:
@@ -186,19 +185,6 @@ def is_over(job):
     return outcome["epochs"] == job.epochs
 
 
-@contextlib.contextmanager
-def _alone(folder):
-    """Lock the folder against other sweeps; child processes inherit the lock, so it is held until the last of them ends."""
-    lock = FolderLock(folder)
-    try:
-        lock.take(lambda sentence: print(sentence, file=sys.stderr, flush=True))
-        if lock.note:
-            print(lock.note, file=sys.stderr, flush=True)
-        yield lock.descriptor
-    finally:
-        lock.close()
-
-
 def threads_each(jobs):
     """Number of threads for each of `jobs` runs: the cores divided among them, at most what a run alone would use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -260,7 +246,7 @@ class _Process:
             return False
         self._close()
         if status < 0:
-            self.error = f"ended by {signal.Signals(-status).name}"
+            self.error = f"ended by {name_of(-status)}"
         elif status not in (0, EXIT_DIVERGED):
             self.error = self._last.removeprefix(f"{self.jobs[0].program}: ") or f"exit status {status}"
         return True

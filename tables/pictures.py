@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from core.drawing import default_style
 from figures.drawing import COLOURS, DASHES, MARKERS, new_figure
 
 # Inches; text of 9 points stays legible where a page of 400 pixels shrinks it.
@@ -30,6 +31,7 @@ def band(series):
     return np.array(x), values.mean(axis=0), values.std(axis=0, ddof=1) if len(known) > 1 else None, len(known)
 
 
+@default_style()
 def curves(bands, xlabel, ylabel, prefix):
     """The SVG of curves with bands of one standard deviation.
 

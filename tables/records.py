@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import FileError
+from core.paths import exists, is_folder
 from datasets.catalogue import DATA_SETS
 from sweeps.listing import in_use
 from sweeps.processes import LOG
@@ -129,7 +130,7 @@ def find(paths):
     records, notes = {}, []
     for path in paths:
         nothing = True
-        for name, files, running in _runs(Path(path)):
+        for name, files, running in _runs(Path(path), notes):
             nothing = False
             try:
                 record = _record(name, files, running)
@@ -141,26 +142,29 @@ def find(paths):
                 notes.append(f"{earlier.name} and {name} are the same setting and seed: the one with more epochs counts")
             if earlier is None or (record.epochs, record.finished) > (earlier.epochs, earlier.finished):
                 records[record.identity] = record
-        if nothing:
+        if nothing and not any(f" {path}: " in note for note in notes):
             notes.append(f"{path} holds no run")
     return list(records.values()), notes
 
 
-def _runs(path):
-    """(name, {file: bytes}, whether in use) of every run in an archive, or below a folder and in the archives in it."""
+def _runs(path, notes):
+    """(name, {file: bytes}, whether in use) of every run in an archive, or below a folder and in the archives in it.
+
+    A file that cannot be read is a FileError in place of its bytes; a folder that cannot be read is one more of the notes.
+    """
     if path.name.endswith(ENDING):
         yield from _archived(path)
         return
+    if not is_folder(path):
+        raise FileError(f"{path} is " + ("neither a folder nor an archive" if exists(path) else "not there"))
     for archive in sorted(path.glob(f"*{ENDING}")):
         yield from _archived(archive)
-    yield from _folders(path)
+    yield from _folders(path, notes)
 
 
-def _folders(top):
+def _folders(top, notes):
     """The same of every run folder below `top`."""
-    if not top.is_dir():
-        raise FileError(f"{top} is " + ("neither a folder nor an archive" if top.exists() else "not there"))
-    for place, inner, files in os.walk(top):
+    for place, inner, files in os.walk(top, onerror=lambda error: notes.append(f"cannot read {error.filename}: {error.strerror}")):
         inner.sort()
         if "config.json" in files:
             inner.clear()
@@ -175,8 +179,7 @@ def _bytes(path):
     try:
         return path.read_bytes()
     except OSError as error:
-        # This text is neither JSON nor a table, so that reading it fails.
-        return f"cannot be read: {error.strerror}".encode()
+        return FileError(f"cannot read {path}: {error.strerror}")
 
 
 def _archived(path):
@@ -194,14 +197,19 @@ def _archived(path):
 
 
 def _record(name, files, running):
+    log = files.get(LOG, b"")
+    files = {file: data for file, data in files.items() if file != LOG}
+    for data in files.values():
+        if isinstance(data, FileError):
+            raise data
     config = _json(name, "config.json", files, settings=dict, options=dict)
     outcome = _json(name, "DONE", files, outcome=str) if "DONE" in files else None
     if outcome:
         outcome = {common(key): value for key, value in outcome.items()}
-    log = b"" if outcome and outcome["outcome"] == "finished" else files.get(LOG, b"")
+    if isinstance(log, FileError) or (outcome and outcome["outcome"] == "finished"):
+        log = b""
     tail = "\n".join(log.decode(errors="replace").splitlines()[-TAIL:])
-    kept = {file: data for file, data in files.items() if file != LOG}
-    return Record(name, config, outcome, _series(name, files), _frames(files), tail, running and not outcome, kept)
+    return Record(name, config, outcome, _series(name, files), _frames(files), tail, running and not outcome, files)
 
 
 def _json(name, file, files, **expected):

@@ -153,8 +153,18 @@ def test_outcome_is_none_until_the_run_ends(path, take):
 def test_new_folder_is_made_with_its_parents_and_closing_leaves_an_empty_lock(path, take):
     folder = take(path)
     assert path.is_dir()
+    folder.begin(record())
     folder.close()
-    assert os.listdir(path) == [".lock"] and (path / ".lock").read_bytes() == b""
+    assert sorted(os.listdir(path)) == [".lock", "config.json"] and (path / ".lock").read_bytes() == b""
+
+
+def test_a_folder_that_was_taken_for_nothing_is_as_before(path, tmp_path, take):
+    before = sorted(tmp_path.rglob("*"))
+    take(path).close()
+    assert sorted(tmp_path.rglob("*")) == before
+    path.mkdir(parents=True)
+    take(path).close()
+    assert os.listdir(path) == []
 
 
 @pytest.mark.parametrize("state", ["finished", "unfinished", "diverged"])

@@ -119,3 +119,12 @@ def test_sweeps_know_how_many_layers_their_runs_have():
     config = {"size_input": 6, "num_hidden": 2, "size_hidden": "5", "size_output": 3}
     job, settings = run_config.plan("a", "folder", config, [], "x.py")
     assert job.layers == 3 and len(settings.task.sizes) == 4
+
+
+def test_the_checkpoint_of_another_run_is_no_way_to_go_on(program, call, folder, capsys, tmp_path):
+    """Of another seed, say: its arrays would fit."""
+    assert call(2, "--seed=7" if program == "run.py" else "--random_seed=7") == 0
+    shutil.move(folder(), tmp_path / "other")
+    assert call(2) == 0
+    shutil.copy(tmp_path / "other" / "checkpoint.npz", folder() / "checkpoint.npz")
+    assert_refused(call, folder(), capsys, 3, "checkpoint.npz", "metrics.csv")

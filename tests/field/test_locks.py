@@ -13,6 +13,7 @@ import pytest
 from core.locks import FolderLock
 from core.options import UsageError
 from sweeps import processes
+from tests.faults import tiny_main
 from tests.faults.tiny_runs import ROOT, complaint, in_process, only, start, write_data
 
 flock = fcntl.flock
@@ -110,6 +111,64 @@ def test_a_run_names_itself_to_the_one_that_comes_second(tmp_path):
         first.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (0, 2)
     assert f"process {first.pid}" in complaint(err) and "in use by another process" in err
+
+
+# ---- what is refused leaves nothing
+
+
+def test_a_file_that_its_holder_deletes_is_no_lock_for_the_next_one(tmp_path):
+    """Else a third one, which finds no file and makes one, would have the folder at the same time."""
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.take()
+    first.close(unused=True)
+    assert not list(tmp_path.iterdir())
+    second.take()
+    with pytest.raises(UsageError, match="in use"):
+        FolderLock(tmp_path).take()
+    second.close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_file_and_folders_that_were_there_before_stay(tmp_path):
+    """Whoever looks into a run leaves its folder as it was."""
+    for path in (tmp_path / "with", tmp_path / "without"):
+        path.mkdir()
+    (tmp_path / "with" / ".lock").write_bytes(b"")
+    for path in (tmp_path / "with", tmp_path / "without", tmp_path / "new" / "folders"):
+        lock = FolderLock(path)
+        lock.take()
+        lock.close(unused=True)
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert found == ["with", "with/.lock", "without"]
+
+
+@pytest.mark.parametrize("place", [["--out_dir=a/b"], []])
+def test_a_run_that_is_refused_after_its_folder_was_made_leaves_none(place, tmp_path, monkeypatch, capsys):
+    call = tiny_main.in_process(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    assert call("--out_dir=None", *place, "--start_from=none") == 2
+    assert "none" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*Lweights.npy")) and not [path for path in tmp_path.rglob("*") if path.name in (".lock", "b")]
+    assert not list((tmp_path / "logs").rglob("run_*"))
+
+
+def test_a_stack_of_seeds_that_is_refused_leaves_no_folder_of_the_others(tmp_path, monkeypatch, capsys):
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=1", "--seed=2", "--quiet") == 0
+    before = sorted(tmp_path.rglob("*"))
+    assert call("--nb_epochs=1", "--seeds=1-3", "--quiet") == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sweep_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
+    job = processes.Job("a", tmp_path / "sweep" / "run", [], {"lr": 0.1}, 1)
+    config = {"settings": {"lr": 0.2}}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="lr"):
+        processes.run_all([processes.Job("b", tmp_path / "other", [], {"lr": 0.1}, 1), job], tmp_path / "sweep", print, quiet=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_lock_of_a_killed_process_is_free(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import main
+import report
 import run
 import run_pipeline
 import run_seed_robustness
@@ -18,6 +19,7 @@ import run_toy_exp_fig1D
 import run_toy_exp_fig2
 import run_toy_exp_fig3
 import summarise_seeds
+import tidy
 from core import paths
 from core.files import FileError
 from core.recording import RunFolder
@@ -26,13 +28,15 @@ from tests.faults import tiny_main, tiny_runs
 
 OPTIONS = {  # script: its options that name a path, "" for an argument
     run: ("--results_dir=", "--data_dir="),
-    main: ("--out_dir=", "--data_dir="),
+    main: ("--out_dir=", "--data_dir=", "--start_from="),
     run_seed_robustness: ("--out_dir=", "--data_dir="),
     run_pipeline: ("--out_dir=", "--folder=", "--data_dir="),
     run_toy_exp_fig1D: ("--out_dir=", "--data_dir="),
     run_toy_exp_fig2: ("--out_dir=",),
     run_toy_exp_fig3: ("--out_dir=", "--data_dir="),
     summarise_seeds: ("", "--csv="),
+    tidy: ("", "--output=", "--series=", "--pack="),
+    report: ("", "--output=", "--cells="),
     learning_curves: ("", "--output="),
     against_bp: ("", "--output=", "--table="),
     alignment: ("", "--output="),
@@ -44,7 +48,8 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
     fig_s1: ("", "--output="),
     pipeline: ("", "--output="),
 }
-NEEDED = {"--output=": ["here"], "--csv=": ["here"], "--table=": ["here"]}  # arguments that must stand beside an option
+WRITTEN = ("--output=", "--csv=", "--table=", "--series=", "--pack=")  # options that name a file to be written
+NEEDED = {option: ["here"] for option in WRITTEN}  # arguments that must stand beside an option
 PLACES = [pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own]
 IMPOSSIBLE = {
     "empty": ("", "is empty"),
@@ -80,7 +85,7 @@ def test_a_path_that_cannot_be_is_refused_before_any_work(script, option, wrong,
     assert not list(tmp_path.iterdir())
 
 
-FILES = [place for place in PLACES if place.values[1] in ("--output=", "--csv=") and place.values[0] not in (pipeline, fig_s1)]
+FILES = [place for place in PLACES if place.values[1] in WRITTEN and place.values[0] not in (pipeline, fig_s1)]
 
 
 @pytest.mark.parametrize("script, option", FILES)
@@ -88,6 +93,42 @@ def test_a_file_needs_room_for_its_temporary_name(script, option, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert status(script, "here", option + "x" * 246 + ".png") == 2
     assert "250 bytes" in sentence(capsys)
+
+
+@pytest.mark.parametrize("script, option", FILES)
+def test_a_folder_where_a_file_is_to_be_written(script, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tar.gz").mkdir()
+    assert status(script, "here", option + "a.tar.gz") == 2
+    line = sentence(capsys)
+    assert "is a folder" in line and option.rstrip("=") in line
+
+
+def test_a_folder_where_the_table_of_a_sweep_is_to_be_written(tmp_path, monkeypatch, capsys):
+    """Found before its runs are trained."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "n.csv").mkdir()
+    assert status(run_seed_robustness, "--name=n", "--out_dir=.") == 2
+    assert "n.csv: it is a folder" in sentence(capsys) and os.listdir(tmp_path) == ["n.csv"]
+
+
+def test_home_is_expanded_in_a_file_of_options_and_for_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tiny_runs.in_process(tmp_path / "home", monkeypatch)
+    (tmp_path / "home" / "options").write_text("--data_dir=~/data --results_dir ~/runs --nb_epochs=1 # as often\n--quiet")
+    assert status(run, "@~/options") == 0
+    assert (tiny_runs.only(tmp_path / "home/runs") / "DONE").exists()
+
+
+def test_home_of_tables_and_pages(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tiny_runs.in_process(tmp_path, monkeypatch)("--nb_epochs=1", "--quiet") == 0
+    monkeypatch.chdir("/")
+    assert status(tidy, "~/results", "--output=~/a.csv", "--series=~/b.csv", "--pack=~/c.tar.gz") == 0
+    assert status(report, "~/c.tar.gz", "--output=~/d.html") == 0
+    assert {"a.csv", "b.csv", "c.tar.gz", "d.html"} <= set(os.listdir(tmp_path))
+    capsys.readouterr()
+    assert status(report, "--cells=~/none") == 2 and f"{tmp_path}/none" in sentence(capsys)
 
 
 def test_home_is_expanded_in_the_options_of_both_programs(tmp_path, monkeypatch):
@@ -155,8 +196,8 @@ def test_a_folder_whose_files_would_not_fit_is_refused_before_training(length, t
     folder = RunFolder(path, {})
     if length < 3930:
         folder.open()
-        folder.close()
         assert path.is_dir()
+        folder.close()
     else:
         with pytest.raises(FileError, match="bytes"):
             folder.open()
@@ -212,6 +253,31 @@ def test_an_option_in_a_folder_that_cannot_be_searched(script, option, locked, t
     assert status(script, option + f"{locked}/a", *more) == 2
     line = sentence(capsys)
     assert str(locked) in line and "ermission denied" in line
+
+
+@pytest.mark.parametrize("script", [tidy, report, against_bp])
+def test_runs_that_cannot_be_read_are_named_and_not_called_missing(script, locked, tmp_path, monkeypatch, capsys):
+    """Neither the folder itself nor one below it, nor a file of a run."""
+    monkeypatch.chdir(tmp_path)
+    assert status(script, f"{locked}/a") == 2
+    assert f"{locked}/a: Permission denied" in sentence(capsys)
+    for given in (locked, tmp_path):
+        status(script, str(given))
+        assert f"cannot read {locked}: Permission denied" in capsys.readouterr().err
+    assert tiny_runs.in_process(tmp_path, monkeypatch)("--nb_epochs=1", "--quiet") == 0
+    capsys.readouterr()
+    file = tiny_runs.only(tmp_path / "results") / "metrics.csv"
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path == file:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    status(script, str(tmp_path / "results"))
+    err = capsys.readouterr().err
+    assert f"{file}: Permission denied" in err and "damaged" not in err
 
 
 # ---- names that become those of files

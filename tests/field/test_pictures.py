@@ -142,3 +142,13 @@ def test_curves_of_folders_with_long_names_leave_room(tmp_path):
     assert learning_curves.main([*map(str, folders), f"--output={tmp_path / 'a.png'}"]) == 0
     head = (tmp_path / "a.png").read_bytes()[16:20]
     assert int.from_bytes(head, "big") <= 1300  # pixels, of which 1200 are the picture without names
+
+
+def test_the_pictures_of_a_page_do_not_mind_settings_of_matplotlib(odd):
+    from tables.pictures import curves
+
+    bands = {"BP": (np.arange(3.0), np.array([0.5, 0.7, 0.8]), None, 1)}
+    strange = curves(bands, "epoch", "accuracy", "x")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        assert curves(bands, "epoch", "accuracy", "x") == strange

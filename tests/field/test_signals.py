@@ -312,6 +312,51 @@ def test_sweep_seeds_through_a_link_and_with_cdpath(seeds, tmp_path):
     assert process.returncode == 143 and "and saved in" in out
 
 
+@needs_bash
+def test_a_signal_to_sweep_seeds_in_its_second_run(data, tmp_path):
+    """The first one is finished, the second one saves and goes on by the same command."""
+    python, words = tmp_path / "python", [str(ROOT / "sweep_seeds.sh"), "1 2", f"--results_dir={tmp_path / 'results'}", *OPTIONS]
+    python.write_text(
+        '#!/usr/bin/env bash\nshift\ncase "$*" in *--seed=2*) export TINY_FAULT="$FAULT" ;; esac\n'
+        f'exec {sys.executable} {ROOT / "tests/faults/tiny_runs.py"} {data} "$@"\n'
+    )
+    python.chmod(0o755)
+    settings = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60}
+    environment = {**os.environ, "PYTHON": str(python)}
+    # its own process stops in batch 22 and wakes the sweep, which hands the signal on
+    with subprocess.Popen(words, env={**environment, "FAULT": "step 22 SIGSTOP"}, cwd=tmp_path, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+        (child,) = stopped_children(process.pid)
+        process.terminate()
+        os.kill(child, signal.SIGCONT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "and saved in" in out and "stopped at seed 2" in err
+    first, second = sorted((tmp_path / "results").iterdir())
+    assert (first / "DONE").exists() and not (second / "DONE").exists()
+    assert subprocess.run(words, env=environment, **settings).returncode == 0
+    assert (second / "DONE").exists()
+
+
+def stopped_children(parent):
+    """The numbers of the children of a process that SIGSTOP has stopped, as soon as there are any."""
+    for _ in range(600):
+        listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+        found = [int(line.split()[0]) for line in listed.splitlines() if line.split()[1].startswith("T")]
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("no child was stopped")
+
+
+def test_a_run_that_a_signal_without_a_name_ended(tmp_path, monkeypatch):
+    """Real-time signals have numbers only."""
+    (tmp_path / "main.py").write_text("import os\nos.kill(os.getpid(), 40)\n")
+    monkeypatch.setattr(processes, "MAIN", tmp_path / "main.py")
+    errors = []
+    run_all([Job("a", tmp_path / "a", [], {}, 1)], tmp_path, lambda job, error: errors.append(error), quiet=True)
+    assert errors == ["ended by signal 40"]
+
+
 def test_repeats_in_main_too(tmp_path):
     status, out, err = tiny_main.finish(f"--out_dir={tmp_path / 'run'}", "--epochs=3", fault="step 5 SIGTERM 0.003 SIGTERM")
     assert (status, err) == (143, "") and "and saved in" in out

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -115,6 +116,27 @@ def test_sweeps_go_on_too(lost, tmp_path):
     done = shell(f"{line} {lost}")
     assert done.returncode in (0, 3), done.stderr  # so short a run may be said to have stopped early
     assert (tmp_path / "n.csv").exists() and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="sweep_seeds.sh needs bash")
+@pytest.mark.parametrize("lost", ["| true", "2>&1 | head -1", "<&- >&- 2>&-", ">/dev/full 2>&1"])
+def test_sweep_seeds_goes_on_too(lost, data, whole, tmp_path):
+    """A shell that prints into a broken pipe is killed for it, unless it says otherwise."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(RUN)} {shlex.quote(f"--data_dir={data}")} "$@"\n')
+    python.chmod(0o755)
+    words = [str(ROOT / "sweep_seeds.sh"), "1-2", f"--results_dir={tmp_path / 'place'}", "--nb_epochs=3", "--threads=1"]
+    done = shell(f"{shlex.join(words)} {lost}", env={**os.environ, "PYTHON": str(python)})
+    assert done.returncode == 0 and "rror" not in done.stderr, done.stderr
+    first, second = sorted((tmp_path / "place").iterdir())
+    assert results(first) == results(whole) and (second / "DONE").exists()
+
+
+def test_a_stack_of_seeds_goes_on_too(data, whole, tmp_path):
+    line = shlex.join([*words_of("run.py", data, tmp_path / "place"), "--seeds=1,2"])
+    assert shell(f"{line} 2>&1 | head -1").returncode == 0
+    first, second = sorted((tmp_path / "place").iterdir())
+    assert results(first) == results(whole) and (second / "DONE").exists()
 
 
 @pytest.mark.parametrize("name", ["Größe", "\udcff\udcfe"])

@@ -123,6 +123,24 @@ def test_a_picture_goes_to_standard_output(output, run_folder):
     assert done.stdout.startswith(PNG) and done.stdout.endswith(b"IEND\xaeB`\x82")  # and nothing behind it
 
 
+@pytest.mark.parametrize(
+    "name, words, begin, end, said",
+    [
+        ("summarise_seeds.py", ["--csv=/dev/stdout"], b"setting,", b"", b"seeds  epochs"),
+        ("tidy.py", ["--output=/dev/stdout"], b"run,", b"", b"1 runs"),
+        ("tidy.py", ["--series=/dev/fd/1"], b"run,", b"", b"1 runs"),
+        ("tidy.py", ["--pack=/dev/stdout"], b"\x1f\x8b", b"", b"1 runs"),
+        ("report.py", ["--output=/dev/stdout"], b"<!DOCTYPE", b"</html>", b""),
+        ("figures/learning_curves.py", ["--output=first.png", "--output=/dev/stdout"], PNG, b"IEND\xaeB`\x82", b"first.png"),
+    ],
+)
+def test_what_goes_to_standard_output_is_alone_there(name, words, begin, end, said, run_folder):
+    """Words go to stderr instead."""
+    done = script(name, run_folder, *words, cwd=run_folder)
+    assert done.returncode == 0 and done.stdout.startswith(begin) and done.stdout.endswith((end, end + b"\n")), done.stderr
+    assert said in done.stderr and (not said or said not in done.stdout)
+
+
 def test_standard_output_that_is_a_file_is_written_into(run_folder, tmp_path):
     """Not renamed over, and behind what was there."""
     with open(tmp_path / "out", "ab") as out:
