@@ -103,9 +103,10 @@ FEEDBACK_MUTANTS = {
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }
 
-SIGNALS, LOCKS, LOADING, STREAMS, FILES = (
-    f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files")
+SIGNALS, LOCKS, LOADING, STREAMS, FILES, PATHS, LOGS = (
+    f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files", "paths", "logs")
 )
+ROBUST = "tests/cli/test_seed_robustness.py"
 OWN_RUNS, PROCESSES, KERNELS = "tests/cli/test_main_seeds.py", "tests/core/test_processes.py", "tests/core/test_kernels.py"
 FEEDBACK_MUTANTS |= {
     "a repeat is a second signal": ("core/signals.py", "now - self._since > SAME_WISH", "True", SIGNALS),
@@ -116,7 +117,7 @@ FEEDBACK_MUTANTS |= {
     "all of a group have failed": ("sweeps/processes.py", "(len(self.jobs) > 1 and", "(False and", PROCESSES),
     "drive without its rate": ("core/kernels.py", "v + basal[seed, i, j] * rate", "v + basal[seed, i, j]", KERNELS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
-    "lock opened for reading": ("core/locks.py", "os.O_RDWR | os.O_CREAT", "os.O_RDONLY | os.O_CREAT", LOCKS),
+    "lock opened for reading": ("core/locks.py", "RDWR | os.O_CREAT | os.O_EXCL", "RDONLY | os.O_CREAT | os.O_EXCL", LOCKS),
     "no locks, no word": ("core/outcomes.py", "[folders[index].note for index in going]", "[]", LOCKS),
     "lost checkpoint trained anew": ("core/recording.py", "if shown <= epochs and", "if True or", LOADING),
     "weights of a finished run not looked for": ("core/outcomes.py", 'in ("finished", "stopped")', "in ()", LOADING),
@@ -124,6 +125,15 @@ FEEDBACK_MUTANTS |= {
     "a link is replaced": ("core/files.py", "Path(os.path.realpath(path))", "Path(path)", FILES),
     "a pipe is replaced": ("core/files.py", "not (stat.S_ISREG(kind) or", "not (kind or", FILES),
     "NaN in JSON": ("core/files.py", "not math.isfinite(content)", "False", FILES),
+    "words on a table's output": ("core/console.py", "descriptor(path) == 1 for", "False for", FILES),
+    "room for a name alone": ("core/paths.py", "len(last) + spare", "len(last)", PATHS),
+    "a folder as a file": ("core/paths.py", "os.path.isdir(path)", "False", PATHS),
+    "a deleted lock counts": ("core/locks.py", "not self._same()", "False", LOCKS),
+    "a refused run stays": ("core/recording.py", "unused=not self._changed", "unused=False", LOCKS),
+    "any checkpoint will do": ("core/recording.py", "if any(_differ(", "if False and any(_differ(", LOADING),
+    "an epoch logged twice": ("dfc/measures/tensorboard.py", "if step <= self._epoch:", "if step < self._epoch:", LOGS),
+    "a table logged from its start": ("dfc/measures/tensorboard.py", "self._written[row.key] = len", "_ = len", LOGS),
+    "diverged seeds in the mean": ("run_seed_robustness.py", "strict=True) if self.finished(run)]", "strict=True)]", ROBUST),
 }  # fmt: skip
 
 
