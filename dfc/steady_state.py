@@ -1,4 +1,4 @@
-"""Where the controlled network comes to rest, in closed form (DFC-SSA; dfc.md B.8)."""
+"""Computes where the controlled network comes to rest, in closed form (DFC-SSA; dfc.md B.8)."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,7 +9,7 @@ from dfc.network import of_seed, rows_product
 
 @dataclass
 class SteadyState:
-    """A network at rest under control.
+    """Holds a network at rest under control.
 
     u        control signal (n, n_L)
     delta_v  what the feedback adds to the voltages, L arrays (n, n_l)
@@ -29,7 +29,7 @@ class SteadyState:
 
 
 def analytical_steady_state(net, activities, nudge, alpha):
-    """Return the steady state of the linearised controlled network.
+    """Solve for the steady state of the linearised controlled network.
 
         u = (Jbar Qbar + alpha I)^-1 nudge,   delta_v_l = u Q_l^T,   v_l = r_{l-1} W_l^T + b_l + delta_v_l,   r_l = phi_l(v_l)
 
@@ -45,7 +45,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
     delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
     basal, v, r = [], [], []
     for l, activation in enumerate(net.activations):
-        # nothing happens to the input: the drive of the first layer is that of the feedforward pass
+        # The input is not controlled, so that the first layer has the drive of the feedforward pass.
         basal.append(net.drive(l, r[-1]) if l else activities.v[0])
         v.append(basal[-1] + delta_v[l])
         r.append(activation.apply(v[-1]))
@@ -81,7 +81,7 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
 
         (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
-    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W and Q_l e, of which Q_l W is the same for all samples.
+    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W, which is the same for all samples, and from Q_l e.
     """
     c, hidden, weights = 1.0 + alpha, net.feedback[:-1], net.weights[-1]
     moved = None  # A e
@@ -118,7 +118,7 @@ def _rates_by_control(net, activities, directions):
 
     kept as (n, control, unit), so that each layer is one product for all samples and controls together.
 
-    directions  Q_l^T (k, n_l) of the hidden layers, or what else the voltages move along
+    directions  Q_l^T (k, n_l) of the hidden layers, or other directions along which their voltages move
     """
     moved = None
     for l, direction in enumerate(directions):
