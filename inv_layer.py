@@ -1,4 +1,4 @@
-"""One invertible layer: h (n, size) -> f(h W + b), and back.
+"""Computes one invertible layer: h (n, size) -> f(h W + b), and back.
 
 Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity
 below.  Every array may have a leading axis of seeds: then W is (S, size, size), b (S, size) and h (S, n, size), and each seed
@@ -17,7 +17,7 @@ class SingularWeights(ArithmeticError):
 
 
 class InvLayer:
-    """Weights, biases and transfer function of one layer, with what follows from the weights alone.
+    """Holds weights, biases and transfer function of one layer, and what follows from the weights alone.
 
     weights     (size, size); updated in place by an optimiser, which is followed by `weights_changed()`
     biases      (size,)

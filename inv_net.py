@@ -1,4 +1,4 @@
-"""Invertible networks: towers of square layers, each reading the first units of the activity below.
+"""Defines invertible networks: towers of square layers, each of which reads the first units of the activity below.
 
 Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}.  Units of an activity that
 the layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
@@ -9,7 +9,7 @@ from inv_layer import InvLayer
 
 
 class TowerInvNet:
-    """Layers of non-increasing size, the last one with at least as many units as there are classes.
+    """Stacks layers of non-increasing size, the last one with at least as many units as there are classes.
 
     weights     list of (size_l, size_l) arrays of the run's float type
     biases      list of (size_l,) arrays
@@ -131,7 +131,7 @@ class TowerInvNet:
 
 
 class SquareInvNet(TowerInvNet):
-    """A tower of equal sizes: all layers as wide as the input (gait.md 1)."""
+    """Stacks layers of equal sizes: all are as wide as the input (gait.md 1)."""
 
     def __init__(self, weights, biases, transfer, classes, gram_solve=True):
         super().__init__(weights, biases, transfer, classes, gram_solve)

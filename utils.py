@@ -1,4 +1,4 @@
-"""Pure array functions: transfer functions, one-hot targets, loss, accuracy.
+"""Holds pure array functions: transfer functions, one-hot targets, loss, accuracy.
 
 Rows are samples, and a leading axis of seeds may stand before them.  Every function takes its array module and its float type
 from its arguments.
@@ -12,7 +12,7 @@ from core.device_kernels import INVERSE_CHANGE, SLOPE, TRANSFER
 
 @dataclass(frozen=True)
 class Transfer:
-    """An invertible, piecewise linear transfer function f with one kink, at zero.
+    """Computes an invertible, piecewise linear transfer function f with one kink, at zero.
 
     f(z) = z for z >= 0 and `negative_slope` z below; the slope at zero is 1.  As f keeps the sign of its argument, slopes are
     read off the activity h = f(z) (gait.md 1: "by the sign of y").  `negative_slope` = 1 is the identity.

@@ -1,1 +1,1 @@
-"""Parts shared by both systems; they import neither rules nor networks."""
+"""Holds the parts that both systems share; they import neither rules nor networks."""

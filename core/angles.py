@@ -1,4 +1,4 @@
-"""How far two updates point apart."""
+"""Measures how far two updates point apart."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Checks of the options that both programs have."""
+"""Checks the options that both programs have."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""Norms of gradients brought within bounds, in place and without waiting for the device.
+"""Brings the norms of gradients within bounds, in place and without waiting for the device.
 
 With a leading axis of seeds, of shape `seeds`, every seed has its own norm: see dfc.network.FeedbackNetwork.seeds.
 """

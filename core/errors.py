@@ -1,4 +1,4 @@
-"""The kind of error that a user can mend: every script turns it into one sentence and the exit status 2."""
+"""Defines the error that a user can mend: every script turns it into one sentence and the exit status 2."""
 
 
 class UserError(Exception):

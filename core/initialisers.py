@@ -1,4 +1,4 @@
-"""Initial weight matrices, drawn on the host in float64."""
+"""Draws initial weight matrices, on the host in float64."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The base class of all learners: it holds a network and its optimiser, and saves both."""
+"""Defines the base class of all learners: it holds a network and its optimiser, and saves both."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from core.backend import array_module
 
 
 class BaseLearner:
-    """The base class of all learners: it holds a network and its optimiser, and saves both.
+    """Holds a network and its optimiser, and saves both: the base class of all learners.
 
     net        anything with a list `arrays` of all that is trained, and `weights_changed()`
     optimiser  core.optimisers

@@ -1,4 +1,4 @@
-"""Optimisers, which update lists of arrays in place and know nothing of networks."""
+"""Defines optimisers, which update lists of arrays in place and know nothing of networks."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from core.workers import shares
 
 
 class Optimiser:
-    """What all optimisers share: p <- p - change(g), with the coupled weight decay g <- g + wd p (dfc.md E).
+    """Updates arrays by p <- p - change(g), with the coupled weight decay g <- g + wd p (dfc.md E): the base of all optimisers.
 
     A gradient is never modified.  Moments have the float type of their parameter and are on the same device.
 
@@ -106,7 +106,7 @@ class Optimiser:
 
 
 class SGD(Optimiser):
-    """Gradient descent with momentum (dfc.md E).
+    """Does gradient descent with momentum (dfc.md E).
 
         b <- momentum b + g,   p <- p - lr b;   without momentum p <- p - lr g
 
@@ -130,7 +130,7 @@ class SGD(Optimiser):
 
 
 class RMSprop(Optimiser):
-    """Centred RMSprop (dfc.md E; Graves 2013, arXiv:1308.0850, eq. 38-41, but for the place of epsilon).
+    """Does centred RMSprop (dfc.md E; Graves 2013, arXiv:1308.0850, eq. 38-41, but for the place of epsilon).
 
         s <- alpha s + (1 - alpha) g^2,   a <- alpha a + (1 - alpha) g,   d = sqrt(s - a^2) + epsilon
         b <- momentum b + g / d,   p <- p - lr b;   without momentum p <- p - lr g / d
@@ -176,7 +176,7 @@ class RMSprop(Optimiser):
 
 
 class Adam(Optimiser):
-    """Adam (Kingma and Ba 2015), by default without bias correction, as in gait.md 2; with it as in dfc.md E.
+    """Does Adam (Kingma and Ba 2015), by default without bias correction, as in gait.md 2; with it as in dfc.md E.
 
         m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
 

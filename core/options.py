@@ -126,7 +126,7 @@ class _Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, and which takes no abbreviated options unless asked to."""
+    """Parses a command line; its errors are one sentence, and it takes abbreviated options only if asked to."""
 
     def __init__(self, *, allow_abbrev=False, **settings):
         super().__init__(allow_abbrev=allow_abbrev, **settings)

@@ -1,4 +1,4 @@
-"""The folder of a run: options, series, weights, checkpoint, outcome; written so that nothing is lost."""
+"""Writes the folder of a run so that nothing is lost: options, series, weights, checkpoint, outcome."""
 
 import contextlib
 import csv
@@ -32,7 +32,7 @@ PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
 class RunFolder:
-    """One run on disk.
+    """Holds one run on disk.
 
     path      the folder
     settings  {option: value} of all that the numbers depend on, the number of epochs excepted

@@ -1,4 +1,4 @@
-"""Random numbers, drawn on the host: one seed per run, one independent stream per purpose and layer."""
+"""Draws random numbers on the host: one seed per run, one independent stream per purpose and layer."""
 
 import numpy as np
 

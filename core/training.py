@@ -1,4 +1,4 @@
-"""The loop: epochs, batches, evaluations, checkpoints, stop conditions.  Written once; it never asks which rule it runs."""
+"""Runs the loop of epochs, batches, evaluations, checkpoints and stop conditions; it never asks which rule it runs."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ LARGEST_LOSS = 1e8
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the loop counts.
+    """Says what the loop counts.
 
     epochs         number of epochs in all, those of an interrupted run included
     batch_size     samples in a batch; batches follow the order of the samples, the last one may be short

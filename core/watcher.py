@@ -1,4 +1,4 @@
-"""What may follow a run: measurements, pictures, logs, conditions that end it."""
+"""Defines what may follow a run: measurements, pictures, logs, conditions that end it."""
 
 
 class Watcher:

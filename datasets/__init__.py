@@ -1,4 +1,4 @@
-"""The image sets of the experiments: MNIST, Fashion-MNIST and KMNIST, each checked byte for byte before it is used."""
+"""Loads the image sets MNIST, Fashion-MNIST and KMNIST, each checked byte for byte before it is used."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ class DataError(UserError):
 # Compared by identity: arrays have no single truth value, so a generated == would raise.
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One image set in memory: images as uint8 (count, 784), row by row; labels as int64 (count,), 0 to classes - 1."""
+    """Holds one image set in memory: images as uint8 (count, 784), row by row; labels as int64 (count,), 0 to classes - 1."""
 
     name: str
     train_images: np.ndarray

@@ -1,4 +1,4 @@
-"""The catalogue: one row per data set contains all that the programs need to know about it.
+"""Lists the data sets: one row per set contains all that the programs need to know about it.
 
 A further image set in IDX form is one more `idx_set(...)` in DATA_SETS: both programs then offer it.
 """
@@ -15,7 +15,7 @@ VALIDATION = 5000
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image set comes from: its four files, the URL they lie under, further folders that may hold them.
+    """Says where an image set comes from: its four files, their URL, and further folders that may hold them.
 
     names  what other programs call its folder; case, hyphens and the like do not matter
     """
@@ -32,7 +32,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of one data set.
+    """Says what is known of one data set.
 
     name         the folder of its files, and --dataset in run.py, which learns from sets in IDX form
     flag         --dataset in main.py; None: main.py does not offer it

@@ -1,4 +1,4 @@
-"""Stores of samples that hand out batches on the device of the run: images kept as bytes, or rows of numbers."""
+"""Stores samples, as bytes of images or as rows of numbers, and hands out batches on the device of the run."""
 
 import threading
 
@@ -28,7 +28,7 @@ def published_table(mean, spread):
 
 
 class Images:
-    """Labelled images that stay bytes until they are used.
+    """Holds labelled images, which stay bytes until they are used.
 
     pixels   (n, p) uint8, host
     labels   (n,) int64, host
@@ -82,7 +82,7 @@ class Images:
 
 
 class Arrays:
-    """Inputs and targets that are numbers.
+    """Holds inputs and targets that are numbers.
 
     x        (n, p), host
     y        (n, q), host

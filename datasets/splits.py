@@ -1,4 +1,4 @@
-"""The validation split of the published Deep Feedback Control program: the same images for every seed."""
+"""Holds out the validation images of the published Deep Feedback Control program, the same for every seed."""
 
 import numpy as np
 

@@ -1,1 +1,1 @@
-"""System 2 behind main.py: networks with feedback weights, the controller and its steady state, and how both W and Q learn."""
+"""Holds system 2 behind main.py: networks with feedback weights, the controller and its steady state, and how W and Q learn."""

@@ -1,4 +1,4 @@
-"""Activation functions phi of system 2 with their two derivatives (they differ at a kink only)."""
+"""Defines the activation functions phi of system 2 with their two derivatives, which differ at a kink only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from core.backend import array_module
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation function, elementwise.
+    """Holds one activation function, which works elementwise.
 
     name        as on the command line
     apply       (v, out=None) -> phi(v)

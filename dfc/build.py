@@ -1,4 +1,4 @@
-"""From settings to the parts of a run: network, learners, and the plan that the loop follows (dfc.md A, D.1, E, F, I, J)."""
+"""Builds the parts of a run from its settings: network, learners, and the plan of the loop (dfc.md A, D.1, E, F, I, J)."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The random numbers of a run of system 2: everything that is drawn passes through here."""
+"""Draws the random numbers of a run of system 2: everything that is drawn passes through here."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SPLIT = 1 << 20  # a place beyond all layers of a teacher
 
 
 class Draws:
-    """All draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
+    """Makes all draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
 
     seed     --random_seed
     backend  core.backend.Backend
@@ -50,7 +50,7 @@ class Draws:
 
 
 class Noise:
-    """A source of noise for dfc.simulation.simulate."""
+    """Gives noise to dfc.simulation.simulate."""
 
     def __init__(self, key, backend):
         self.backend = backend

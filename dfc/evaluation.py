@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network of system 2 on a set of samples (dfc.md I.4)."""
+"""Measures loss and accuracy of a network of system 2 on a set of samples (dfc.md I.4)."""
 
 from tqdm import tqdm
 

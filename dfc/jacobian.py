@@ -1,4 +1,4 @@
-"""How the output moves with the pre-activations of every layer (dfc.md G.1)."""
+"""Computes how the output moves with the pre-activations of every layer (dfc.md G.1)."""
 
 from core.backend import array_module
 from dfc.network import rows_product

@@ -1,11 +1,11 @@
-"""The learner of a rule that teaches forward and feedback weights by one simulation."""
+"""Defines the learner of a rule that teaches forward and feedback weights by one simulation."""
 
 from core.learner import BaseLearner
 from dfc.learners import ForwardLearner
 
 
 class JointLearner(ForwardLearner):
-    """A ForwardLearner whose rule finds the gradients of Q too: both follow from the old weights, then W moves, then Q.
+    """Trains W and Q by a rule that finds both gradients: both follow from the old weights, then W moves, then Q.
 
     feedback  FeedbackLearner whose optimiser and clipping move Q; its own passes, if there are any, share them
     """

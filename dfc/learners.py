@@ -1,4 +1,4 @@
-"""The two learners of system 2: one batch in, one update of forward or of feedback weights out."""
+"""Defines the two learners of system 2, which make one update of forward or of feedback weights per batch."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ SMALL_PART = 256  # the same in a network so small that more rows cost little
 
 @dataclass
 class BatchReport:
-    """What a learner tells the watchers of a batch: a ForwardLearner before its update, a FeedbackLearner after it.
+    """Tells the watchers of a batch: a ForwardLearner before its update, a FeedbackLearner after it.
 
     phase       name of the learner: "forward", "feedback" or "pretraining"
     place       (passes before, batches before in this pass)
@@ -55,7 +55,7 @@ def forward(net, inputs, workers):
 
 
 class DfcLearner(BaseLearner):
-    """What both learners share.
+    """Holds what both learners share.
 
     net        FeedbackNetwork
     optimiser  core.optimisers
@@ -95,7 +95,7 @@ class DfcLearner(BaseLearner):
 
 
 class ForwardLearner(DfcLearner):
-    """A rule at work on the forward weights.
+    """Trains the forward weights by a rule.
 
     rule     rules.Rule;  options, the rule's Options
     owned    indices of net.parameters that the optimiser owns
@@ -224,7 +224,7 @@ class ForwardLearner(DfcLearner):
 
 
 class FeedbackLearner(DfcLearner):
-    """A feedback rule at work on the feedback weights; labels play no part.
+    """Trains the feedback weights by a rule for them; labels play no part.
 
     rule         one of dfc.feedback_learning.Q_RULES;  settings, its FeedbackSettings
     owned        indices of net.feedback that the optimiser owns

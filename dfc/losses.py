@@ -1,4 +1,4 @@
-"""Losses of system 2 as functions of the network's output (n, n_L) and the target, means over the batch."""
+"""Defines the losses of system 2, functions of the network's output (n, n_L) and the target, means over the batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from utils import one_hot
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss, and what descends it.
+    """Holds a loss, and what descends it.
 
     value  (output, target) -> the mean over the samples, a number per seed
     error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples n

@@ -1,4 +1,4 @@
-"""What rules share that simulate the controller of the forward phase: their options, and how a simulation ends (dfc.md B)."""
+"""Holds what the rules share that simulate the controller of the forward phase: options, and the end of a simulation (dfc.md B)."""
 
 from dataclasses import dataclass
 

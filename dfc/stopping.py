@@ -1,4 +1,4 @@
-"""When a run of system 2 ends before its last epoch (dfc.md I.6; strong_dfc.md 7)."""
+"""Decides whether a run of system 2 ends before its last epoch (dfc.md I.6; strong_dfc.md 7)."""
 
 from core.backend import array_module
 from core.watcher import Watcher

@@ -1,4 +1,4 @@
-"""The tasks of the Deep Feedback Control experiments: data from datasets/, ready for a run's device."""
+"""Loads the tasks of the Deep Feedback Control experiments: data from datasets/, ready for the device of a run."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,7 @@ ARRAYS_FOLDER = "data"  # where the published program looks, under the current f
 # Compared by identity, like the arrays it holds.
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a run learns from: three sets with `batch(chosen)` (datasets/samples.py) and the sizes of both ends.
+    """Holds what a run learns from: three sets with `batch(chosen)` (datasets/samples.py) and the sizes of both ends.
 
     train, test  Images or Arrays
     validation   the same, or None without a validation set

@@ -1,4 +1,4 @@
-"""What the rules of the Deep Feedback Control family share (Meulemans et al., NeurIPS 2021; dfc.md B.6 and C)."""
+"""Holds what the rules of the Deep Feedback Control family share (Meulemans et al., NeurIPS 2021; dfc.md B.6 and C)."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,7 +13,7 @@ LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_differen
 
 @dataclass
 class RuleResult:
-    """What a rule has computed for some rows of a batch; weights are not changed by it.
+    """Holds what a rule has computed for some rows of a batch; it changes no weights.
 
     gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
     steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState); None without a controller

@@ -1,4 +1,4 @@
-"""Accuracy and loss of a network on a set of samples."""
+"""Measures accuracy and loss of a network on a set of samples."""
 
 from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""The learner of run.py, which trains one network by one learning rule."""
+"""Defines the learner of run.py, which trains one network by one learning rule."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from gait.gradients import add_weight_gradient, bias_gradient
 
 
 class Learner(BaseLearner):
-    """A network, the rule that teaches it and the optimiser that follows: one batch in, one update out.
+    """Trains a network by a rule and an optimiser, one update per batch.
 
         grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
 

@@ -1,4 +1,4 @@
-"""Penalties on the weights and their gradients."""
+"""Defines penalties on the weights and their gradients."""
 
 from core.backend import array_module
 

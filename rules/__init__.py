@@ -1,4 +1,4 @@
-"""The learning rules by name.  A new rule is one file here and one line below; files that start with _ are shared."""
+"""Lists the learning rules by name.  A new rule is one file here and one line below; files that start with _ are shared."""
 
 from rules import backprop, dfc, dfc_ss, dfc_ssa, direct_feedback, gait, strong_dfc, target_prop
 

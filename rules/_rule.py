@@ -1,4 +1,4 @@
-"""What a learning rule is: pure functions, their options, and traits that say what kind of rule it is."""
+"""Says what a learning rule is: pure functions, their options, and traits that say what kind of rule it is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Rule:
-    """One learning rule.  Programs ask its traits, never its name, so that a new rule needs no change elsewhere.
+    """Describes one learning rule.  Programs ask its traits, never its name, so that a new rule needs no change elsewhere.
 
     name             as on the command line
     layer_errors     (net, trace, target, options) -> [delta_0 … delta_{L-1}]: the errors (n, k_l) on the pre-activations of the

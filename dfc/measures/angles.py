@@ -1,4 +1,4 @@
-"""Updates that a learning rule is compared with (dfc.md G.4, G.6).  The angle between two is in gait.alignment.
+"""Computes the updates that a learning rule is compared with (dfc.md G.4, G.6).
 
 Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
 """

@@ -1,4 +1,4 @@
-"""The search for the damping of the minimum-norm updates that --gn_damping_hpsearch asks for (dfc.md G.10)."""
+"""Searches the damping of the minimum-norm updates, as --gn_damping_hpsearch asks (dfc.md G.10)."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class SearchThenStop(Watcher):
 
 @dataclass(frozen=True)
 class DampingSearch:
-    """What `search_damping` found.
+    """Holds what `search_damping` found.
 
     dampings  the values tried
     angles    mean angles in degrees, (dampings, layers)

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, written at once and each value once, however often a run is interrupted and continued."""
+"""Writes event files for TensorBoard: at once, and each value once, however often a run is interrupted and continued."""
 
 import contextlib
 import re

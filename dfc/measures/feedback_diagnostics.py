@@ -1,4 +1,4 @@
-"""How well the feedback weights fit the Jacobian of the output (dfc.md G.7)."""
+"""Measures how well the feedback weights fit the Jacobian of the output (dfc.md G.7)."""
 
 import math
 from dataclasses import dataclass

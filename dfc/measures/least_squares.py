@@ -1,4 +1,4 @@
-"""Damped minimum-norm solutions through the Jacobian of the output (dfc.md G.3, G.4), without ever forming that of the parameters.
+"""Solves damped minimum-norm problems of the Jacobian of the output (dfc.md G.3, G.4), without forming that of the parameters.
 
     M(J, e, gamma) = J^T (J J^T + gamma I)^-1 e,   for gamma = 0 pinv(J) e
 

@@ -1,4 +1,4 @@
-"""One batch as the measurements of dfc.measures.table see it, and the functions of it that the table names.
+"""Holds one batch as the measurements of dfc.measures.table see it, and the functions of it that the table names.
 
 Layers count from 0 in the code; the published names and tags count from 1.
 """
@@ -16,7 +16,7 @@ from dfc.teaching import output_target
 
 
 class Observation:
-    """A batch and what several measurements need of it, each computed once and on first use.
+    """Holds a batch and what several measurements need of it, each computed once and on first use.
 
     settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, whose network is measured

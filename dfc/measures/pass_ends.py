@@ -1,4 +1,4 @@
-"""What Strong-DFC measures at the end of each pass that teaches W, with the weights that its last batch left (strong_dfc.md 8)."""
+"""Measures Strong-DFC at the end of each pass that teaches W, with the weights that its last batch left (strong_dfc.md 8)."""
 
 import numpy as np
 

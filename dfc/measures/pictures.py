@@ -1,4 +1,4 @@
-"""Pictures that main.py draws while it trains: the dynamics of the controlled network, and what an autoencoder makes of images.
+"""Draws pictures while main.py trains: the dynamics of the controlled network, and what an autoencoder makes of images.
 
 They need matplotlib, which is imported on first use.
 """
@@ -105,7 +105,7 @@ def draw_dynamics(trajectory, activities, target, rest=None):
 
 
 def _curves(axis, distances, colour, label, log=False):
-    """Distances (T, n) as functions of time."""
+    """Draw distances (T, n) as functions of time."""
     distances = to_host(distances) + SMALLEST
     axis.plot(distances, color=colour, alpha=0.1, linewidth=0.5)
     axis.plot(distances.mean(axis=1), color=colour, linewidth=2.5)

@@ -1,4 +1,4 @@
-"""Whether the controlled network is stable, and how its activities are scaled (dfc.md G.8, B.9)."""
+"""Measures whether the controlled network is stable, and how its activities are scaled (dfc.md G.8, B.9)."""
 
 import numpy as np
 

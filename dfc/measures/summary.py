@@ -1,4 +1,4 @@
-"""What a run of system 2 comes to: the published summary, kept in files without pickle (dfc.md I.7)."""
+"""Writes and reads the published summary of a run of system 2, in files without pickle (dfc.md I.7)."""
 
 import io
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ RUNNING, DONE, STOPPED = 0, 1, -1  # values of "finished"
 
 @dataclass
 class Frame:
-    """A table of measurements: steps (logged batches, from 1) by columns (layers, from 0)."""
+    """Holds a table of measurements: steps (logged batches, from 1) by columns (layers, from 0)."""
 
     steps: list
     columns: list
     values: np.ndarray
 
     def text(self):
-        """As csv, the steps in the first column."""
+        """Return the table as csv, with the steps in the first column."""
         lines = [",".join(["", *map(str, self.columns)])]
         lines += [",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)]
         return "\n".join(lines) + "\n"
@@ -111,7 +111,7 @@ def read_summary(path):
 
 
 class SummaryFolder(RunFolder):
-    """A run folder that also holds the published summary, up to date after every epoch.
+    """Keeps the published summary in a run folder, up to date after every epoch.
 
     path, settings  see RunFolder
     args            the flags for args.txt

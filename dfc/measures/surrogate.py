@@ -1,4 +1,4 @@
-"""The surrogate loss H of Strong-DFC, how much control the network needs, and what descends it (strong_dfc.md 8)."""
+"""Computes the surrogate loss H of Strong-DFC, that is how much control the network needs, and its gradient (strong_dfc.md 8)."""
 
 from core.angles import angle, joint_angle
 from core.backend import array_module
