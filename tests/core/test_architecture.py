@@ -49,6 +49,13 @@ def test_imports_point_one_way(place):
                 assert ok, f"{file.relative_to(ROOT)} imports {name}"
 
 
+def test_nothing_below_the_command_line_knows_all_settings():
+    """Builders get records of their own; only the scripts and the configs know dfc.settings."""
+    for file in files("dfc"):
+        if (ROOT / "dfc" / "settings") not in file.parents:
+            assert not [name for name, _ in imports(file) if name.startswith("dfc.settings")], file.relative_to(ROOT)
+
+
 def test_the_core_needs_numpy_cupy_and_tqdm_alone():
     import sys
 

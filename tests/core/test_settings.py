@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import main
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
 from dfc.settings.flags import OWN, STRONG, Options
@@ -535,3 +536,8 @@ def test_parser_without_abbreviations_still_refuses_them():
     assert isinstance(parser, argparse.ArgumentParser)
     with pytest.raises(SystemExit):
         parser.parse_args(["--normalize"])
+
+
+@pytest.mark.parametrize("flag, value", [("random_seed", 7), ("out_dir", "elsewhere"), ("batch_size", 9), ("epochs", 3)])
+def test_a_changed_flag_reaches_every_record(flag, value):
+    assert main.parse([]).change(**{flag: value}) == main.parse([f"--{flag}={value}"])
