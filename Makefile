@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GAIT := --algorithm=GAIT --learning_rate=0.0001 --orthogonal_init --orthogonal_reg=0.1 --nb_layers=4
 
-.PHONY: run test lint mutants fuzz kill bench figures report clean
+.PHONY: run test lint mutants fuzz kill bench bench-quick figures report clean
 
 run: $(VENV)/installed
 	@$(BIN)/python run.py $(GAIT) --nb_epochs=5 --precision=float32 \
@@ -32,8 +32,11 @@ report: $(VENV)/installed
 	$(BIN)/python report.py $(wildcard results logs docs/results/runs)
 
 bench: .venv-bench/installed
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/speed.py
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/dfc_speed.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/speed.py $(BENCH) --markdown=results/speed.md
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python benchmarks/dfc_speed.py $(BENCH) --markdown=results/dfc_speed.md
+
+bench-quick: .venv-bench/installed
+	@$(MAKE) bench BENCH=--quick
 
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'

@@ -1,6 +1,6 @@
 """Measures system 2 in a process of its own and prints the result as JSON.
 
-    python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick CASE [CASE …]
+    python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick|tiny CASE [CASE …]
     python benchmarks/dfc_peers.py check SIDE [SIDE …]
 
 SIDE is "suite" (this program), "torch" (dfc_torch.py) or "jax" (dfc_jax.py).  All update the same network by the same minibatches
@@ -24,7 +24,7 @@ from benchmarks.dfc_costs import flops, median_seconds, noise_seconds, product_s
 
 IMAGES, BATCH, CLASSES, LARGE = 2048, 128, 10, 2000
 # Small sizes, to see that everything runs.
-QUICK = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}
+TINY = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     return Work(settings, run, data, order, run.learner if case.phase == "forward" else run.feedback)
 
 
-def suite(names, precision, threads, quick):
+def suite(names, precision, threads, extent):
     """What is known of each case on this program, all processor time that of all workers together.
 
     Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its noise alone;
@@ -100,9 +100,9 @@ def suite(names, precision, threads, quick):
     from core.workers import Workers, shares
     from dfc.learners import PART
 
-    changed, batch, large = _changed(quick)
+    changed, batch, large = _changed(extent)
     with Workers(threads) as workers:
-        seconds_of = partial(product_seconds, workers, precision, at_least=0.0 if quick else 0.02)
+        seconds_of = partial(product_seconds, workers, precision, at_least=0.0 if extent == "tiny" else 0.02)
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
         rates = {key: flops(shape) / seconds_of(shape) for key, shape in shapes.items()}
         found = {}
@@ -113,7 +113,7 @@ def suite(names, precision, threads, quick):
             asked = Counter()
             for count, *shape in products(work, case.phase, batch // len(parts)):
                 asked[tuple(shape)] += count * len(parts)
-            found[name] = median_seconds(work.step, *_repeats(case, quick)) | {
+            found[name] = median_seconds(work.step, *_repeats(case, extent)) | {
                 "products": sum(count * seconds_of(shape) for shape, count in asked.items()),
                 "random": noise_seconds(work, workers, parts) if feedback else 0.0,
                 "flops": sum(count * flops(shape) for shape, count in asked.items()),
@@ -122,19 +122,22 @@ def suite(names, precision, threads, quick):
     return found
 
 
-def _changed(quick):
+def _changed(extent):
     """(flags with values of their own, images in a minibatch, size of the large product)"""
-    if not quick:
+    if extent != "tiny":
         return {}, BATCH, LARGE
-    return {name: value for name, value in QUICK.items() if name.startswith("tmax")}, QUICK["batch"], QUICK["large"]
+    return {name: value for name, value in TINY.items() if name.startswith("tmax")}, TINY["batch"], TINY["large"]
 
 
-def _repeats(case, quick):
+def _repeats(case, extent):
     """Return (batches, warm-up batches that do not count); batches that take seconds need no warm-up."""
-    return (1, 0) if quick else (case.batches, min(2, case.batches - 1))
+    if extent == "tiny":
+        return 1, 0
+    batches = -(-case.batches // 3) if extent == "quick" else case.batches
+    return batches, min(2, batches - 1)
 
 
-def torch_peer(names, precision, threads, quick):
+def torch_peer(names, precision, threads, extent):
     """{case: {step, cpu: seconds}} of PyTorch."""
     import torch
 
@@ -142,12 +145,12 @@ def torch_peer(names, precision, threads, quick):
     from core.workers import Workers
 
     torch.set_num_threads(threads)
-    changed, batch, _ = _changed(quick)
+    changed, batch, _ = _changed(extent)
     found = {}
     for name in names:
         work = prepare(CASES[name], precision, Workers(1), batch, **changed)
         peer = Peer(work.settings, work.run.learner.net, CASES[name].phase, batch)
-        found[name] = median_seconds(partial(torch_step, peer, work), *_repeats(CASES[name], quick))
+        found[name] = median_seconds(partial(torch_step, peer, work), *_repeats(CASES[name], extent))
     return found
 
 
@@ -162,7 +165,7 @@ def torch_step(peer, work, i):
     getattr(peer, f"{peer.phase}_step")(x, target)
 
 
-def jax_peer(names, precision, threads, quick):
+def jax_peer(names, precision, threads, extent):
     """{case: {step, cpu: seconds}} of JAX; the processors that it may use are those of the process (see dfc_speed.child)."""
     import jax
 
@@ -170,12 +173,12 @@ def jax_peer(names, precision, threads, quick):
     from benchmarks.dfc_jax import Peer
     from core.workers import Workers
 
-    changed, batch, _ = _changed(quick)
+    changed, batch, _ = _changed(extent)
     found = {}
     for name in names:
         work = prepare(CASES[name], precision, Workers(1), batch, **changed)
         peer = Peer(work.settings, work.run.learner.net, CASES[name].phase)
-        repeats, warm_up = _repeats(CASES[name], quick)
+        repeats, warm_up = _repeats(CASES[name], extent)
         # at least one call compiles
         found[name] = median_seconds(partial(jax_step, peer, work), repeats, max(1, warm_up))
     return found
@@ -272,7 +275,7 @@ def main(side, *arguments):
         return
     precision, threads, extent, *names = arguments
     measure = {"suite": suite, "torch": torch_peer, "jax": jax_peer}[side]
-    print(json.dumps(measure(names, precision, int(threads), extent == "quick")))
+    print(json.dumps(measure(names, precision, int(threads), extent)))
 
 
 if __name__ == "__main__":

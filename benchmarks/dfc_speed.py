@@ -1,6 +1,6 @@
 """Compares the speed of system 2's minibatches with PyTorch, JAX, the published program and this machine's own matmul.
 
-    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--json FILE]        (or: make bench)
+    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--markdown FILE] [--json FILE]        (or: make bench)
 
 Every figure is the median over the rounds of medians over the minibatches of a process; this program and its peers take turns,
 so that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional; those
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import installed, machine, ratio_to_the_fastest, run_pinned
+from benchmarks.sides import Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
@@ -104,9 +104,6 @@ def row_of(name, precision, threads, measured, comparable):
 def line_of(row):
     """The row as a line of a Markdown table."""
 
-    def number(value, form):
-        return format(value, form) if value is not None else "-"
-
     seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))]
     seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
     shares = [f"{row['products']:.2f}", f"{row['random']:.2f}", f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})"]
@@ -115,38 +112,37 @@ def line_of(row):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each side, for slow minibatches at most 2; default 3")
-    parser.add_argument("--quick", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
-    parser.add_argument("--alone", action="store_true", help="without PyTorch and JAX, even if they are installed")
-    parser.add_argument("--json", help="write all medians to this file")
-    options = parser.parse_args(argv)
-    if options.rounds < 1 or min(options.threads) < 1:
-        parser.error("--rounds and --threads must be at least 1")
-    return options
+    add_options(parser, rounds=3)
+    parser.add_argument("--tiny", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
+    return parsed(parser, argv)
+
+
+def processes_of(options):
+    """The minibatches that one process measures, and how many times."""
+    if options.tiny:
+        return ((tuple(PUBLISHED), 1),)
+    return tuple((cases, min(most, options.rounds)) for cases, most in PROCESSES)
 
 
 def main(argv=None):
     options = parse(argv)
-    sides = ["suite", *(() if options.alone else installed(PEER_SIDES))]
+    sides, page = ["suite", *(() if options.alone else installed(PEER_SIDES))], Page(options.markdown)
     for side, differences in (child(["check", *sides[1:]]) if sides[1:] else {}).items():
         worst = max(differences.values())
         print(f"gradients of this program and {side} agree to {worst:.0e} of their largest entries", file=sys.stderr)
-    print(machine(max(options.threads)), end="\n\n")
-    print(HEAD, flush=True)
-    rows, extent = [], "quick" if options.quick else "full"
-    processes = ((tuple(PUBLISHED), 1),) if options.quick else PROCESSES
+    page.add(f"{machine(options.threads)}, medians of up to {options.rounds} processes.\n\n{HEAD}")
+    rows, extent = [], "tiny" if options.tiny else "quick" if options.quick else "full"
     for precision in ("float64", "float32"):
         for threads in options.threads:
-            for cases, most in processes:
-                measured = compare(cases, precision, threads, min(options.rounds, most), sides, extent)
-                rows += [row_of(name, precision, threads, measured[name], not options.quick) for name in cases]
-                print("\n".join(map(line_of, rows[-len(cases) :])), flush=True)
+            for cases, rounds in processes_of(options):
+                measured = compare(cases, precision, threads, rounds, sides, extent)
+                rows += [row_of(name, precision, threads, measured[name], not options.tiny) for name in cases]
+                page.add("\n".join(map(line_of, rows[-len(cases) :])))
     alone = [row["medians"]["suite"] for row in rows if row["threads"] == 1]
     share = statistics.median(each["cpu"] / each["step"] for each in alone) if alone else 1.0
     if share < BUSY:
-        print(f"the machine was busy: one thread got {100 * share:.0f} % of a processor", file=sys.stderr)
-    print("", "--quick: not the sizes below, the times mean nothing" if options.quick else LEGEND, sep="\n")
+        page.add(f"\nThe machine was busy: one thread got {100 * share:.0f} % of a processor.")
+    page.add("\n--tiny: not the sizes of the table's legend; the times mean nothing" if options.tiny else f"\n{LEGEND}")
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
     return 0

@@ -1,13 +1,60 @@
-"""The common part of the benchmarks: processes with a number of threads, installed peers, and the name of the machine."""
+"""The common part of the benchmarks: options, processes with a number of threads, installed peers, the machine, and tables."""
 
+import argparse
 import importlib.util
 import os
-import platform
 import statistics
 import subprocess
 import sys
+from pathlib import Path
+
+from core.machine import blas, processor
 
 NAMES = {"torch": "PyTorch", "jax": "JAX"}
+
+
+def add_options(parser, rounds):
+    """Add the options that both benchmarks have; `rounds` is the default of --rounds."""
+    parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
+    parser.add_argument("--rounds", type=_positive, help=f"processes of each side; default {rounds}, with --quick 1")
+    parser.add_argument("--quick", action="store_true", help="one process of each side and fewer batches: minutes in all")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch and JAX, even if they are installed")
+    parser.add_argument("--markdown", help="write what is printed to this file, row by row")
+    parser.add_argument("--json", help="write all medians to this file")
+    parser.set_defaults(default_rounds=rounds)
+
+
+def parsed(parser, argv):
+    """The options of a command line, `rounds` filled in."""
+    options = parser.parse_args(argv)
+    options.rounds = options.rounds or (1 if options.quick else options.default_rounds)
+    return options
+
+
+def _positive(text):
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above 0")
+    return int(text)
+
+
+class Page:
+    """Text that is printed as it grows, and written to a file if there is one."""
+
+    def __init__(self, file=None):
+        self._file = Path(file) if file else None
+        if self._file:
+            self._file.write_text("")
+
+    def add(self, text):
+        print(text, flush=True)
+        if self._file:
+            with self._file.open("a") as out:
+                out.write(text + "\n")
+
+
+def number(value, form):
+    """A number in a cell of a table; None is a dash."""
+    return "-" if value is None else format(value, form)
 
 
 def run_pinned(words, threads):
@@ -50,26 +97,13 @@ def ratio_to_the_fastest(runs):
 
 
 def machine(threads):
-    """One line: the processor, the kernel that numpy's BLAS chose, the number of threads, the versions."""
+    """One sentence: the processor, the kernel that numpy's BLAS chose, the numbers of threads, the versions, the load."""
     import numpy as np
 
-    try:
-        from threadpoolctl import threadpool_info
-
-        np.ones((2, 2)) @ np.ones((2, 2))
-        kernel = next((pool["architecture"] for pool in threadpool_info() if pool["user_api"] == "blas"), "unknown")
-    except ImportError:
-        kernel = "unknown"
     versions = [f"numpy {np.__version__}"]
     for name in ("torch", "jax", "numba"):
         if importlib.util.find_spec(name):
             versions.append(f"{name} {importlib.import_module(name).__version__}")
-    return f"{_processor()}, BLAS kernel {kernel}, at most {threads} threads, {', '.join(versions)}"
-
-
-def _processor():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    counts = " and ".join(map(str, threads)) + (" thread" if threads == [1] else " threads")
+    load = f"; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors" if hasattr(os, "getloadavg") else ""
+    return f"{processor()}, BLAS {blas() or 'unknown'}, {counts}, {', '.join(versions)}{load}"

@@ -1,6 +1,6 @@
-"""Compares the speed of a training step with PyTorch, JAX and this machine's own matmul, as ratios in one run.
+"""Compares the speed of a training step of system 1 with PyTorch, JAX and this machine's own matmul, as ratios in one run.
 
-    python benchmarks/speed.py [--threads 2] [--rounds 5] [--json FILE]        (or: make bench)
+    python benchmarks/speed.py [--threads 1 2] [--rounds 5] [--quick] [--markdown FILE] [--json FILE]        (or: make bench)
 
 Every figure is the median over the rounds of medians over the batches of a process; this program and its peers take turns, so
 that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional.
@@ -8,20 +8,26 @@ that other load on a shared machine affects all alike.  All use the same number 
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import NAMES, installed, machine, ratio_to_the_fastest, run_pinned
+from benchmarks.sides import NAMES, Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("peers.py")
 SIZE, LAYERS, BATCH = 784, 5, 60
 # (rule, lambda, batches per process)
 CASES = (("BP", 0.0, 60), ("BP", 0.1, 20), ("GAIT", 0.1, 20))
+HEAD = """\
+| precision | threads | rule | regulariser | here, ms | PyTorch, ms | JAX, ms | ratio | share of one matmul's rate |
+|---|---:|---|---:|---:|---:|---:|---:|---:|"""
+LEGEND = """\
+Milliseconds per training step of 5 layers of 784 x 784 with a batch of 60, from bytes to updated weights; the ratio is to
+the faster of PyTorch and JAX.  The last column is the rate of the step's products, Adam not counted, against that of one
+product of 2000 x 2000 matrices."""
 
 
 def model_flops(algorithm, strength):
@@ -54,34 +60,40 @@ def compare(case, precision, threads, rounds, sides):
     return medians | {"ratio": ratio_to_the_fastest(found)}
 
 
-def show(case, precision, medians):
+def row_of(case, precision, threads, medians):
+    """A row of the table as {column: number}."""
     algorithm, strength, _ = case
     ours = medians["suite"]
     share = model_flops(algorithm, strength) / ours["step"] / ours["matmul_rate"]
-    peers = "".join(f"{1e3 * medians[side]['step']:9.1f}" if side in medians else f"{'-':>9}" for side in NAMES)
-    ratio = f"{medians['ratio']:7.2f}" if medians["ratio"] else f"{'-':>7}"
-    print(f"{precision}  {algorithm:<4} reg {strength:<4}  {1e3 * ours['step']:8.1f}{peers}{ratio}   {share:5.2f}", flush=True)
-    return {"precision": precision, "rule": algorithm, "reg": strength, "share_of_matmul": share, **medians}
+    return {"precision": precision, "threads": threads, "rule": algorithm, "reg": strength, "share_of_matmul": share, **medians}
+
+
+def line_of(row):
+    """The row as a line of a Markdown table."""
+    steps = [number(1e3 * row[side]["step"] if side in row else None, ".1f") for side in ("suite", *NAMES)]
+    cells = [row["precision"], row["threads"], row["rule"], row["reg"], *steps, number(row["ratio"], ".2f")]
+    return f"| {' | '.join(map(str, cells))} | {row['share_of_matmul']:.2f} |"
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of every side")
-    parser.add_argument("--rounds", type=int, default=5, help="processes of each side; default 5")
-    parser.add_argument("--json", help="write all medians to this file")
-    options = parser.parse_args(argv)
-    sides = ["suite", *installed(NAMES)]
-    print(machine(options.threads))
-    print(f"5 layers of 784 x 784, batch 60, {options.threads} threads, medians of {options.rounds} processes; ms per step")
-    print("                          here  PyTorch      JAX  ratio to the faster   share of one large matmul's rate")
-    rows = []
+    add_options(parser, rounds=5)
+    options = parsed(parser, argv)
+    sides, page, rows = ["suite", *(() if options.alone else installed(NAMES))], Page(options.markdown), []
+    page.add(f"{machine(options.threads)}, medians of {options.rounds} processes.\n\n{HEAD}")
     for precision in ("float32", "float64"):
-        for case in CASES:
-            rows.append(show(case, precision, compare(case, precision, options.threads, options.rounds, sides)))
-        plain, gait = rows[-2]["suite"]["step"], rows[-1]["suite"]["step"]
-        print(f"{precision}  GAIT / BP, same regulariser: {gait / plain:.2f}")
+        for threads in options.threads:
+            for rule, strength, batches in CASES:
+                case = rule, strength, max(8, batches // 2) if options.quick else batches
+                rows.append(row_of(case, precision, threads, compare(case, precision, threads, options.rounds, sides)))
+                page.add(line_of(rows[-1]))
+    page.add("")
+    for row, other in zip(rows[1::3], rows[2::3], strict=True):
+        quotient = other["suite"]["step"] / row["suite"]["step"]
+        page.add(f"GAIT / BP with the same regulariser, {row['precision']}, {row['threads']} threads: {quotient:.2f}.")
+    page.add(LEGEND)
     if options.json:
-        Path(options.json).write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=2) + "\n")
+        Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
     return 0
 
 

@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import dfc_costs, dfc_peers, dfc_speed, peers
+from benchmarks import dfc_costs, dfc_peers, dfc_speed, peers, speed
 from core.workers import Workers
 
 
 def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):
     file = tmp_path / "rows.json"
-    assert dfc_speed.main(["--quick", "--alone", "--rounds=1", "--threads", "1", f"--json={file}"]) == 0
-    head, rule, *lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    words = ["--tiny", "--alone", "--rounds=1", "--threads", "1", f"--json={file}", f"--markdown={tmp_path / 'table.md'}"]
+    assert dfc_speed.main(words) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() == printed
+    head, rule, *lines = [line for line in printed.splitlines() if line.startswith("|")]
     rows = json.loads(file.read_text())
     expected = [(precision, 1, name) for precision in ("float64", "float32") for name in dfc_peers.CASES]
     assert sorted((row["precision"], row["threads"], row["minibatch"]) for row in rows) == sorted(expected)
@@ -75,3 +78,32 @@ def test_a_minibatch_of_the_benchmark_of_system_1_runs(monkeypatch):
     monkeypatch.setattr(peers, "LARGE", 8)
     step, matmul = peers.suite("BP", 0.0, "float64", 1, 1)
     assert step > matmul > 0.0
+
+
+def test_the_benchmark_of_system_1_fills_its_table(monkeypatch, tmp_path, capsys):
+    """Made-up measurements: JAX, PyTorch and this program take 1, 2 and 3 ms; GAIT takes twice as long as BP."""
+    asked = []
+
+    def measure(side, case, precision, threads):
+        asked.append((side, case[2], precision, threads))
+        return {"step": {"suite": 3e-3, "torch": 2e-3, "jax": 1e-3}[side] * (1 + (case[0] == "GAIT")), "matmul_rate": 1e12}
+
+    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(speed, "installed", list)
+    assert speed.main(["--quick", "--threads", "1", "2", f"--markdown={tmp_path / 'table.md'}"]) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() == printed
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| float")]
+    assert [row[:4] for row in rows[:3]] == [["float32", "1", *case] for case in (["BP", "0.0"], ["BP", "0.1"], ["GAIT", "0.1"])]
+    assert [row[4:8] for row in rows[:3]] == 2 * [["3.0", "2.0", "1.0", "3.00"]] + [["6.0", "4.0", "2.0", "3.00"]]
+    assert len(rows) == 12 and len(asked) == 36 and {rounds for _, rounds, *_ in asked} == {30, 10}
+    assert printed.count("2.00.") == 4
+    assert float(rows[0][8]) == pytest.approx(2 * 14 * 60 * 784**2 / 3e-3 / 1e12, abs=0.005)
+
+
+@pytest.mark.parametrize("wrong", (["--threads", "0"], ["--rounds=-1"], ["--rounds=x"]))
+def test_a_benchmark_refuses_numbers_that_mean_nothing(wrong, capsys):
+    for program in (speed, dfc_speed):
+        with pytest.raises(SystemExit) as stop:
+            program.main(wrong)
+        assert stop.value.code == 2 and "must be a whole number above 0" in capsys.readouterr().err
