@@ -28,6 +28,8 @@ from tables.records import find
 DEFAULT_OUTPUT = "results/against_bp.png"
 FOLDERS = ("run folders of run.py, folders of them however deep, archives", "results docs/results/runs")
 REFERENCE = "BP, regularised"
+# The published strength of the regulariser of BP and GAIT-prop; TP has its own.
+STRENGTH = 0.1
 CLAIM = "GAIT, regularised"
 # Inches.
 WIDTH, ROW, FRAME = 8.0, 0.42, 1.9
@@ -71,12 +73,14 @@ def method_of(record):
 
 
 def task_of(record):
-    """Data set and network of a run, and the number of samples if it learned from a part, as "MNIST, 4 hidden layers"."""
+    """Data set and network of a run, as "MNIST, 4 hidden layers", with what else sets it apart: fewer samples, another lambda."""
     settings = record.settings
     layers = settings["nb_layers"]
     network = "tower" if settings.get("tower") else f"{layers} hidden layer" + "s" * (layers != 1)
     samples = settings.get("train_samples")
-    parts = [record.dataset, network, "linear" * bool(settings.get("linear")), f"{samples} samples" if samples else ""]
+    strength = settings.get("orthogonal_reg") or STRENGTH
+    own = f"\N{GREEK SMALL LETTER LAMDA} = {strength:g}" if record.rule != "TP" and strength != STRENGTH else ""
+    parts = [record.dataset, network, "linear" * bool(settings.get("linear")), f"{samples} samples" if samples else "", own]
     return ", ".join(filter(None, parts))
 
 
@@ -150,7 +154,7 @@ def draw(found):
     seeds = "/".join(map(str, sorted({row.n for row in found})))
     for axes, title in ((close, "GAIT-prop"), (wide, "all rules")):
         axes.axvline(0, color="0.4", linewidth=0.8)
-        axes.set(title=title, xlabel="points of test accuracy from BP, regularised", ylim=(len(tasks) - 0.5, -0.5))
+        axes.set(title=title, xlabel="points from BP, regularised", ylim=(len(tasks) - 0.5, -0.5))
         axes.grid(color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -158,7 +162,8 @@ def draw(found):
     epochs = {(row.task, row.precision): row.epoch for row in found}
     names = [f"{task}{f', {precision}' * several}\nepoch {epochs[task, precision]}" for task, precision in tasks]
     close.set_yticks(range(len(tasks)), names)
-    figure.legend(*wide.get_legend_handles_labels(), title=f"mean of {seeds} seeds and 95 % interval",
+    title = f"difference of test accuracy: mean of {seeds} seeds and 95 % interval"
+    figure.legend(*wide.get_legend_handles_labels(), title=title,
                   loc="outside lower center", ncols=min(4, len(methods)), frameon=False)  # fmt: skip
     return figure
 

@@ -59,6 +59,18 @@ def test_tasks_are_kept_apart(tmp_path):
     assert tasks == {"1 hidden layer", layers, "tower", f"{layers}, linear", f"{layers}, 60 samples"}
 
 
+def test_another_strength_of_the_regulariser_is_another_task_but_for_tp(tmp_path):
+    for reg in (0.1, 10.0):
+        made(tmp_path, "BP", [[10, 90], [10, 91]], reg=reg)
+        made(tmp_path, "GAIT", [[10, 90 - reg], [10, 91 - reg]], reg=reg)
+    made(tmp_path, "TP", [[10, 40]], reg=1000.0)
+    rows, _ = found(tmp_path)
+    task, own = "FMNIST, 4 hidden layers", "FMNIST, 4 hidden layers, \N{GREEK SMALL LETTER LAMDA} = 10"
+    means = {key: row.mean for key, row in rows.items()}
+    wanted = {(task, "GAIT, regularised"): -0.1, (own, "GAIT, regularised"): -10, (task, "TP, regularised"): -50}
+    assert means == pytest.approx(wanted)
+
+
 def test_what_is_left_out_is_named(tmp_path):
     made(tmp_path, "BP", [[10, 90], [10, 91]])
     made(tmp_path, "GAIT", [[10, 90], [10, 91]])
