@@ -158,6 +158,7 @@ def _forward_learner(net, settings, feedback, shared):
         clip_by=clip_layers if about.clip_layers else clip_each,
         fixed=about.fixed,
         frozen=about.frozen,
+        by_bp=about.by_bp,
         correct=count_correct if settings.network.classification else None,
         name="forward",
         **shared,

@@ -10,6 +10,7 @@ from core.learner import BaseLearner
 from core.workers import shares
 from dfc.draws import NoiseOfSeeds
 from dfc.feedback_learning import homeostatic_decay
+from dfc.jacobian import pull_back
 from dfc.network import Activities
 from dfc.teaching import RuleResult, empty_gradients, layer_gradients
 
@@ -103,19 +104,20 @@ class ForwardLearner(DfcLearner):
     clip_by  function (gradients, bound, seeds), see core.clipping
     fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
     frozen   compute everything, update nothing
+    by_bp    in the end put the gradient of the loss, not clipped, in the place of what the rule has found for W
     correct  function (output, labels) -> number of right answers; None where there are no labels
     """
 
     def __init__(
         self, net, rule, options, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_each, fixed=-1.0, frozen=False,
-        correct=None, **shared,
+        by_bp=False, correct=None, **shared,
     ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
         self._noisy, self._whole = rule.noisy(options), rule.whole_batch(options)
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
-        self._totals, self._batches = None, 0
+        self.by_bp, self._totals, self._batches = by_bp, None, 0
         self._gradients = []  # of each part of a batch
 
     def _begin(self, learners):
@@ -150,6 +152,8 @@ class ForwardLearner(DfcLearner):
         gradients = self._sum(results)
         if self.fixed > 0.0:
             fix_norm([gradients[index] for index in self.owned], self.fixed, self.net.seeds)
+        if self.by_bp:
+            _write_loss_gradients(self.net, activities, target, gradients)
         return BatchReport(self.name, place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
@@ -221,6 +225,14 @@ class ForwardLearner(DfcLearner):
         self._batches = int(named["batches"])
         # a copy, as the totals are added to in place
         self._totals = array_module(*self.net.arrays).array(named["totals"]) if self._batches else None
+
+
+def _write_loss_gradients(net, activities, target, gradients):
+    """Overwrite arrays like net.parameters with the gradients of the loss, a mean over the batch (dfc.md F.1)."""
+    slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
+    errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
+    for l, error in enumerate(errors):
+        layer_gradients(activities.presynaptic(l), error, 1.0 / activities.count, *net.of_layer(gradients, l))
 
 
 class FeedbackLearner(DfcLearner):

@@ -122,7 +122,8 @@ def resolve(given, rules):
     _read_words(values)
     added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
     values["successor_flags"] = {name: values[name] for name in added}
-    values["strong_flags"] = {name: values[name] for name, default in added.items() if getattr(options, name) != default}
+    given_or_meant = vars(options) | values["rule"].published
+    values["strong_flags"] = {name: values[name] for name, default in added.items() if given_or_meant[name] != default}
     _read_layers(values, text, "num_hidden" in given)
     _read_rates(values, text)
     _derive(values)
@@ -143,7 +144,8 @@ def _find_rule(values, rules):
     """Return the Rule that is meant, by its published flags or by its name, which its published flags then replace."""
     kind = values["network_type"]
     published = [each for each in rules.values() if each.published.get("network_type") == kind]
-    rule = next((each for each in published if each.published.items() <= values.items()), None) or rules[kind]
+    fitting = [each for each in published if each.published.items() <= values.items()]
+    rule = max(fitting, key=lambda each: len(each.published)) if fitting else rules[kind]
     values |= rule.published
     if rule.feedback != "none" and not rule.learns_feedback:
         values["freeze_fb_weights"] = True

@@ -231,6 +231,9 @@ class Options:
     )
     pretrain_without_controller: bool = _strong(False, "Strong-DFC: hold the output where it is before epoch 1", needs=LEARNED)
     momentum_fb: float = _strong(None, "momentum for Q", bounds="[0, 1)", kind=float, follows="momentum", needs=SUCCESSOR)
+    use_bp_updates: bool = _strong(
+        False, "W moves by the gradient of BP, not clipped; control, Q and what is measured of them stay", needs=CONTROL
+    )
     use_jacobian_as_fb: bool = _strong(False, "ideal feedback: layers feel J^T u; Q is not learned", needs=SIMULATION)
     min_acc: float = _strong(0.0, "stop after the fourth epoch if the training accuracy is below", bounds="[0, 1]")
     first_batches: int = _strong(0, "batches in each pass and evaluation; 0: all", bounds=FROM_0)

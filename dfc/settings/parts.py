@@ -96,6 +96,7 @@ def forward_settings(flags):
         flags["freeze_forward_weights"],
         protocol.clip_layers,
         protocol.clip_as_asked,
+        flags["use_bp_updates"] and flags["rule"].controlled,
     )
 
 

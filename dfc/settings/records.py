@@ -158,6 +158,7 @@ class ForwardSettings:
     """How W learns: its optimiser, the layers that learn (from 0), and the arguments of dfc.learners.ForwardLearner.
 
     clip_layers    whether W_l and b_l are clipped by their joint norm;  clip_as_asked, whether every rule is
+    by_bp          whether the gradient of BP moves W
     """
 
     optimiser: OptimiserSettings
@@ -167,6 +168,7 @@ class ForwardSettings:
     frozen: bool
     clip_layers: bool
     clip_as_asked: bool
+    by_bp: bool
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class StrongOptions:
     alpha_di_fb: float = _dfc(0.5, "the same", bounds=FROM_0)
     k_p_fb: float = _dfc(-1.0, "the same; -1: k_p", bounds=FROM_0, sentinel=-1)
     apical_time_constant_fb: float = _phases(-1.0, "tau_A while Q learns; -1: dt_di_fb as given", bounds=POSITIVE, sentinel=-1)
-    use_bp_updates: bool = _dfc(False, "not part of this suite: refused")
+    use_bp_updates: bool = _dfc(False, "W moves by the gradient of BP, not clipped; control and Q as without")
     use_jacobian_as_fb: bool = _dfc(False, "ideal feedback J^T u; Q is not learned, and there is no noise in dfc_single_phase")
     compute_jacobian_at: str = _dfc("ss", "no effect", choices=("ss", "average_ss", "full_trajectory"))
     compare_with_ndi: bool = _dfc(False, "measure the distance of the output from the analytical steady state")
@@ -166,7 +166,7 @@ OPPOSITE = {
     "ss": "grad_deltav_cont",
 }
 WITHOUT_EFFECT = (
-    "no_plots", "use_bp_updates", "save_checkpoints", "checkpoint_interval", "epoch_summary_interval", "error_as_loss_grad",
+    "no_plots", "save_checkpoints", "checkpoint_interval", "epoch_summary_interval", "error_as_loss_grad",
     "compute_jacobian_at",
 )  # fmt: skip
 TURNED_INTO_OTHERS = ("test", "teacher_n_in", "teacher_n_out", "k_p_fb", "optimizer_fb")
@@ -215,8 +215,6 @@ def _check(program, options, given):
         raise UsageError("--ssa: does not go together with --strong_feedback")
     if options.error_as_loss_grad and not options.strong_feedback:
         raise UsageError("--error_as_loss_grad: needs --strong_feedback, which implies it")
-    if options.use_bp_updates:
-        raise UsageError("--use_bp_updates: not part of this suite; PROGRAM bp learns by BP")
     if options.use_jacobian_as_fb and options.noisy_dynamics:
         raise UsageError("--use_jacobian_as_fb: does not go together with --noisy_dynamics")
     if "pretrain_without_controller" in given and program == "dfc":

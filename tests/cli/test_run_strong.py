@@ -12,7 +12,9 @@ import main
 import run_strong
 from configs import load, to_argv
 from core.options import as_path
+from dfc.draws import Draws
 from dfc.settings.strong_flags import OPPOSITE, OWNERS, PROGRAMS, RENAMED, WITHOUT_EFFECT, StrongOptions
+from rules import strong_dfc_2phase
 from tests.faults.tiny_main import in_process, install
 from tests.runs_for_tests import resolved
 
@@ -124,8 +126,39 @@ def test_ideal_feedback_learns_no_feedback():
     assert found.initialization_K == "weight_product" and found.use_jacobian_as_fb
 
 
+def test_two_phases_with_strong_feedback_are_a_rule_of_their_own():
+    """Its published name stays DFC; the rule's own name means the same settings."""
+    found = main.parse(run_strong.command(shlex.split("dfc --strong_feedback --ss")))
+    assert found.rule is strong_dfc_2phase.RULE and found.args["network_type"] == "DFC" and found.flags["aim"] == "label"
+    named = "--network_type=Strong-DFC-2phase --protocol=strong2022 --include_non_converged_samples --dataset=mnist"
+    ends = "--output_activation=softmax --size_input=784 --size_output=10"
+    words = shlex.split(f"{named} {ends}")
+    by_flags = [word for word in words if "2phase" not in word]
+    assert main.result_settings(main.parse(words)) == main.result_settings(main.parse([*by_flags, "--strong_feedback"]))
+    for other, rule in (("--strong_feedback", "DFC"), ("--ss", "DFC-SS"), ("--ssa", "DFC-SSA")):
+        assert main.parse(run_strong.command(["dfc", other])).rule.name == rule
+
+
 # ---- runs
 
+
+@pytest.mark.parametrize("name", ["dfc_single_phase --strong_feedback --sigma=0.01", "dfc --strong_feedback --ss", "dfc"])
+def test_updates_of_bp_are_those_of_bp(name, tmp_path, monkeypatch):
+    """Not clipped, whatever is asked for; Q goes on learning, from noise and control."""
+    install(monkeypatch.setattr)
+    folders = [tmp_path / "control", tmp_path / "bp"]
+    own = f"{CONTROL} --use_bp_updates --clip_grad_norm=1e-9 --init_fb_epochs=0 --target_stepsize=0.1"
+    # passes of Q would shift the order of the others
+    monkeypatch.setattr(Draws, "order", lambda draws, passed, count: np.random.default_rng(1).permutation(count))
+    for words, folder in zip((f"{name} {own}", "bp"), folders, strict=True):
+        shared = f"{STUDENT} --epochs=2 --lr=0.01 --momentum=0.5"
+        assert run_strong.main([*shlex.split(f"{words} {shared}"), f"--out_dir={folder}"]) == 0
+    for l in range(3):
+        for kind in ("weights", "biases"):
+            one, other = (np.load(folder / f"{l}L{kind}.npy") for folder in folders)
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+    moved = [np.load(folders[0] / f"{l}Lfeedback.npy") for l in range(3)]
+    assert np.abs(moved[-1] - np.eye(3)).max() > 1e-7
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_program_lowers_the_loss(name, tmp_path, monkeypatch, capsys):
@@ -166,7 +199,7 @@ BAD = {
     "dfc --error_as_loss_grad": "--error_as_loss_grad: needs --strong_feedback, which implies it",
     "dfc_single_phase --use_jacobian_as_fb --noisy_dynamics": "--use_jacobian_as_fb: does not go together with --noisy_dynamics",
     "dfc --pretrain_without_controller": "--pretrain_without_controller: does not apply to dfc, only to dfc_single_phase",
-    "dfc --use_bp_updates": "--use_bp_updates: not part of this suite; PROGRAM bp learns by BP",
+    "bp --use_bp_updates": "--use_bp_updates: does not apply to bp, only to dfc and dfc_single_phase",
     "dfc --tau_f=1": "argument --tau_f: 1 is out of range: must be in (0, 1)",
     "dfc --target_class_value=0": "argument --target_class_value: 0 is out of range: must be in (0, 1]",
     "dfc --clip_grad_norm=-2": "argument --clip_grad_norm: -2 is out of range: must be in [0, inf) or -1",

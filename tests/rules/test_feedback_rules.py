@@ -56,7 +56,8 @@ def assert_all_close(found, expected, tolerance):
 
 
 def test_every_rule_is_here():
-    assert {rule.name for rule, _ in VARIANTS.values()} == {"BP", "DFA", "DFC", "DFC-SS", "DFC-SSA", "Strong-DFC"}
+    names = {rule.name for rule, _ in VARIANTS.values()}
+    assert names == {"BP", "DFA", "DFC", "DFC-SS", "DFC-SSA", "Strong-DFC", "Strong-DFC-2phase"}
 
 
 @pytest.mark.parametrize("loss, bias", (("mse", True), ("ce", True), ("mse", False)))

@@ -20,6 +20,7 @@ COMMON = (
 )
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"
 INSTANT = "--inst_transmission --proactive_controller"
+STRONG = f"{IMAGES} {INSTANT} --protocol=strong2022 --strong_feedback --include_non_converged_samples"
 PUBLISHED = {  # flags of main.py of every published rule; another one is asked for by its name
     "BP": "--network_type=BP",
     "DFA": "--network_type=DFA",
@@ -44,6 +45,10 @@ CASES = {name: PUBLISHED.get(name, f"--network_type={name}") for name in FEEDBAC
     "all samples": "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01",
     "some samples, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
     "step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
+    "labels, Strong-DFC": f"--network_type=Strong-DFC {STRONG} --scaling_fb_updates --optimizer=Adam --lr=1e-3 --clip_grad_norm=1",
+    "labels, two phases": f"--network_type=Strong-DFC-2phase {STRONG} --use_bp_updates",
+    "filtered": f"--network_type=Strong-DFC {INSTANT} --strong_feedback --low_pass_filter_u --tau_f=0.7",
+    "ideal": f"--network_type=Strong-DFC {INSTANT} --use_jacobian_as_fb",
     "wide output": "--ndi --size_hidden=[4,2] --freeze_fb_weights",
 }
 OLD = "--ndi --fb_learning_rule=old_learning_rule"
