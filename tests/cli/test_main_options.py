@@ -169,6 +169,7 @@ EFFECTS = {
     "scaling_fb_updates": (STRONG, "--scaling_fb_updates", NUMBERS),
     "pretrain_without_controller": (STRONG, "--pretrain_without_controller", NUMBERS),
     "momentum_fb": ("--protocol=strong2022", "--momentum_fb=0.5", NUMBERS),
+    "use_bp_updates": ("--lr=1e-3", "--use_bp_updates", NUMBERS),
     "use_jacobian_as_fb": (STRONG, "--use_jacobian_as_fb", NUMBERS),
     "min_acc": (f"{IMAGES} --epochs=5", "--min_acc=1", NUMBERS),
     "first_batches": ("", "--first_batches=2", NUMBERS),
