@@ -325,7 +325,8 @@ def test_the_table_is_complete_after_every_seed(finish):
 
 
 def test_a_table_that_cannot_be_written_is_told(finish, capsys):
-    Path("logs/seed_robustness/default.csv").mkdir(parents=True)
+    Path("logs/seed_robustness").mkdir(parents=True)
+    Path("logs/seed_robustness/default.csv").symlink_to("nowhere/default.csv")
     assert finish([series(0.9, 0.8)], IMAGES) == 1
     assert "cannot write logs/seed_robustness/default.csv" in capsys.readouterr().err
 

@@ -3,10 +3,8 @@
 "Results" are weights, biases and every column of the series but the seconds (tests/faults/tiny_runs.py).
 """
 
-import contextlib
 import os
 import signal
-import subprocess
 import time
 
 import numpy as np
@@ -19,6 +17,7 @@ from tests.faults.tiny_runs import (
     contents,
     finish,
     in_process,
+    kill_at_random,
     only,
     read_metrics,
     results,
@@ -59,20 +58,6 @@ def same(folder, whole):
     assert {path.name for path in whole.iterdir()} <= {path.name for path in folder.iterdir()}
     # what a killed process leaves behind is hidden and in nobody's way
     assert all(path.name.startswith(".") for path in folder.iterdir() if path.name not in {p.name for p in whole.iterdir()})
-
-
-def kill_at_random(process, random):
-    """Kill a run at a moment that its own progress sets, however busy the machine is; nothing happens to one that is done.
-
-    It comes after some epochs that the run has told of, within the time that the last of them took, or before the first one.
-    """
-    epochs, times = random.integers(0, 6), [time.monotonic()]
-    while len(times) <= epochs and (line := process.stdout.readline()):
-        times += [time.monotonic()] * line.startswith("epoch ")
-    longest = times[-1] - times[-2] if len(times) > 1 else 0.5
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=random.uniform(0, longest))
-    process.kill()
 
 
 def test_kill_at_random_moments_and_resume(data, uninterrupted, tmp_path):

@@ -8,6 +8,7 @@ where the optional fault makes the process send itself signals at an exact place
 a temporary file takes its final name ("replace").  A number among the signals is a pause in seconds.
 """
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -115,6 +116,20 @@ def contents(folder):
     """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at a run takes, left out."""
     found = sorted(path for path in folder.rglob("*") if path.name != ".lock")
     return {path: path.read_bytes() if path.is_file() else None for path in found}
+
+
+def kill_at_random(process, random):
+    """Kill a run at a moment that its own progress sets, however busy the machine is; nothing happens to one that is done.
+
+    It comes after some epochs that the run has told of, within the time that the last of them took, or before the first one.
+    """
+    epochs, times = random.integers(0, 6), [time.monotonic()]
+    while len(times) <= epochs and (line := process.stdout.readline()):
+        times += [time.monotonic()] * line.startswith("epoch ")
+    longest = times[-1] - times[-2] if len(times) > 1 else 0.5
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=random.uniform(0, longest))
+    process.kill()
 
 
 def read_metrics(folder):

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+import campaign
+import list_seeds
 import main
+import report
 import run
 import run_config
 import run_pipeline
@@ -27,10 +31,12 @@ import run_toy_exp_fig1D
 import run_toy_exp_fig2
 import run_toy_exp_fig3
 import summarise_seeds
+import tidy
 from core.options import _parse_bounds, as_path
 from dfc.settings.flags import Options as MainOptions
 from figures import learning_curves
 from rules import RULES
+from sweeps.processes import is_over
 from tests.faults import tiny_main, tiny_runs
 
 COUNT = int(os.environ.get("FUZZ", "200"))
@@ -195,6 +201,37 @@ def test_random_command_lines_of_sweeps(data):
         status_of(script, [*SWEEPS[script], *more])
 
 
+ROOT = Path(__file__).resolve().parents[2]
+PROCESSES = {  # script: words before the random ones, record that these are drawn from; tiny_*.py are run.py and main.py
+    "tests/faults/tiny_runs.py": (["--nb_epochs=1", "--batch_size=30", "--backend=numpy"], run.Options),
+    "tests/faults/tiny_main.py": ([*tiny_main.TINY, "--epochs=1", "--out_dir=out", "--backend=numpy"], MainOptions),
+    "run_config.py": (["--dry_run", *tiny_main.TINY], run_config.Options),
+    "run_strong.py": (["bp", "--dry_run"], run_config.Options),
+    "run_seed_robustness.py": (["--list", "--nb_seeds=1"], run_seed_robustness.Options),
+    "run_pipeline.py": (["--status", "--folder=here"], run_pipeline.Options),
+    "run_toy_exp_fig2.py": (["--count=5"], run_toy_exp_fig2.Options),
+    "campaign.py": (["--list", "--table=gait"], campaign.Options),
+    "list_seeds.py": (["1 2", "--list"], run.Options),
+    **{script: (["there"], campaign.Selection) for script in ("tidy.py", "report.py", "summarise_seeds.py")},
+    "figures/learning_curves.py": (["there"], learning_curves.Options),
+}
+
+
+@seed(5)
+@settings(FUZZ, max_examples=max(COUNT // 33, 1))
+@given(data=st.data())
+def test_random_command_lines_of_processes(tiny, data):
+    """From the shell: what the tests within this process cannot see, such as handlers of signals and the interpreter's end."""
+    script = data.draw(st.sampled_from(list(PROCESSES)))
+    base, record = PROCESSES[script]
+    base = [*base, f"--data_dir={tiny}"] if "tiny_runs" in script else base
+    line = [sys.executable, str(ROOT / script), *base, *data.draw(words(record))]
+    with place():
+        done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=60)
+    assert done.returncode in STATUS and "Traceback" not in done.stdout + done.stderr, (line, done.stderr)
+    assert done.returncode != 2 or done.stderr.count("\n") - done.stderr.count("note: ") == 1, (line, done.stderr)
+
+
 # ---- damaged folders
 
 KINDS = ["truncate", "flip", "empty", "delete", "folder", "swap", "append", "foreign", "link", "text"]
@@ -245,6 +282,44 @@ def damage(data, folder):
             path.write_bytes(data.draw(st.binary(max_size=30)))
 
 
+def argv_of_run(tiny, here):
+    return [f"--data_dir={tiny}", "--threads=1", f"--results_dir={here}", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """(words of run_seed_robustness.py, the run folder of its only seed)."""
+    words = ["--config_module=configs.toy_experiments.config_fig1D", "--nb_seeds=1", "--regression", "--epochs=1", "--epochs_fb=1",
+             "--num_train=20", "--num_val=10", "--num_test=10", "--batch_size=10", "--tmax_di=20", "--threads=1"]  # fmt: skip
+    place = tmp_path_factory.mktemp("swept")
+    options, overrides = run_config.split(run_config.Parser(prog="x"), run_seed_robustness.Options, [*words, f"--out_dir={place}"])
+    (job,) = run_seed_robustness.SeedSweep(options, overrides).runs
+    seed = [] if getattr(job, "seed", None) is None else [f"--random_seed={job.seed}"]
+    assert status_of(main, [*job.argv, *seed, f"--out_dir={job.folder}", "--quiet"]) in (0, 3)
+    return words, job.folder
+
+
+@seed(6)
+@settings(FUZZ, max_examples=max(COUNT // 4, 1))
+@given(data=st.data())
+def test_damaged_runs_of_a_sweep(swept, data):
+    """Its table is that of a sound run, or the run is named and why."""
+    words, whole = swept
+
+    def run_all(runs, folder, ended, *how, **more):
+        for job in runs:
+            ended(job, None if is_over(job) else "fails")
+
+    with place() as here, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["sweeps.script"], "run_all", run_all)
+        folder = here / "default" / whole.name
+        shutil.copytree(whole, folder)
+        for _ in range(data.draw(st.integers(1, 3))):
+            damage(data, folder)
+        for more in ("--status", "--list", "--quiet"):
+            status_of(run_seed_robustness, [*words, f"--out_dir={here}", more])
+
+
 @seed(4)
 @FUZZ
 @given(data=st.data())
@@ -256,11 +331,15 @@ def test_damaged_run_folders(tiny, folders, data):
         for _ in range(data.draw(st.integers(1, 3))):
             damage(data, folder)
         if program == "run.py":
-            script, argv = run, [f"--data_dir={tiny}", "--threads=1", f"--results_dir={here}", "--quiet"]
+            script, argv = run, argv_of_run(tiny, here)
             epochs = f"--nb_epochs={data.draw(st.integers(1, 3))}"
         else:
             script, argv = main, [*tiny_main.TINY, *logs, f"--out_dir={folder}"]
             epochs = f"--epochs={data.draw(st.integers(1, 3))}"
         status_of(summarise_seeds, [str(folder)])
+        status_of(tidy, [str(folder), "--output=t.csv", "--series=s.csv", "--pack=p.tar.gz"])
+        status_of(report, [str(folder), "p.tar.gz"]) if data.draw(st.integers(0, 9)) == 0 else None
+        if program == "run.py":
+            status_of(list_seeds, ["1", "--status", *argv_of_run(tiny, here)])
         status_of(learning_curves, [str(folder), "--output=curves.png"]) if data.draw(st.integers(0, 9)) == 0 else None
         status_of(script, [*argv, epochs, data.draw(st.sampled_from(["--load", "--load_or_start", "--overwrite", "--quiet"]))])
