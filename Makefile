@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GAIT := --algorithm=GAIT --learning_rate=0.0001 --orthogonal_init --orthogonal_reg=0.1 --nb_layers=4
 
-.PHONY: run test lint mutants fuzz kill bench bench-quick figures report clean
+.PHONY: run test lint mutants fuzz kill bench bench-quick gpu figures report clean
 
 run: $(VENV)/installed
 	@$(BIN)/python run.py $(GAIT) --nb_epochs=5 --precision=float32 \
@@ -37,6 +37,9 @@ bench: .venv-bench/installed
 
 bench-quick: .venv-bench/installed
 	@$(MAKE) bench BENCH=--quick
+
+gpu: $(VENV)/installed
+	$(BIN)/python benchmarks/gpu.py
 
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'

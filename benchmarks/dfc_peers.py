@@ -50,7 +50,7 @@ CASES = {
 
 @dataclass
 class Work:
-    """One case on numpy: its flags as attributes, System, Images, the numbers of the images of minibatch i, and the learner."""
+    """One case: its flags as attributes, System, Images, the numbers of the images of minibatch i, and the learner."""
 
     settings: Any
     run: Any
@@ -63,8 +63,8 @@ class Work:
         self.learner.step(*self.data.batch(chosen), (0, i), watch)
 
 
-def prepare(case, precision, workers, batch=BATCH, **changed):
-    """The Work of a case; `changed` are flags with values of their own."""
+def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **changed):
+    """The Work of a case on an array library; `seed` is that of the weights, `changed` are flags with values of their own."""
     import numpy as np
 
     import configs
@@ -78,8 +78,8 @@ def prepare(case, precision, workers, batch=BATCH, **changed):
     config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
     parsed = parse(configs.to_argv(config))
     settings = SimpleNamespace(**parsed.flags)
-    backend = select_backend("numpy", 0, settings.precision)
-    run = build_system(parsed.system, backend, workers, Draws(0, backend))
+    backend = select_backend(library, 0, settings.precision)
+    run = build_system(parsed.system, backend, workers, Draws(seed, backend))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     # About as many pixels are zero in a picture of a digit.

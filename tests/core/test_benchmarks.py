@@ -1,12 +1,14 @@
 """The benchmarks run, and count the products that a minibatch asks for."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import dfc_costs, dfc_peers, dfc_speed, peers, speed
+from benchmarks import dfc_costs, dfc_peers, dfc_speed, gpu, peers, speed
 from core.workers import Workers
+from tests.device.strict_cupy import StandIn
 
 
 def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):
@@ -107,3 +109,26 @@ def test_a_benchmark_refuses_numbers_that_mean_nothing(wrong, capsys):
         with pytest.raises(SystemExit) as stop:
             program.main(wrong)
         assert stop.value.code == 2 and "must be a whole number above 0" in capsys.readouterr().err
+
+
+def test_the_script_for_a_gpu_fills_its_table_on_a_stand_in(monkeypatch, tmp_path, capsys):
+    stand_in = StandIn()
+    stand_in.float_type = np.dtype("float32")
+    monkeypatch.setitem(sys.modules, "cupy", stand_in.cupy)
+    monkeypatch.setattr(peers, "SIZE", 12)
+    monkeypatch.setattr(gpu, "SEEDS_1", (1, 2))
+    monkeypatch.setattr(gpu, "SEEDS_2", (2,))
+    assert gpu.main(["--tiny", f"--out={tmp_path}"]) == 0
+    printed = capsys.readouterr()
+    assert (tmp_path / "steps.md").read_text() == printed.out and printed.err == ""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.out.splitlines()[4:]]
+    assert [(row[1], row[3]) for row in rows] == [
+        *((rule, seeds) for rule in ("BP", "BP", "GAIT") for seeds in "12"), *((rule, "2") for rule in gpu.SYSTEM_2),
+    ]  # fmt: skip
+    assert all(float(number) > 0 for row in rows for number in row[4:6])
+
+
+def test_the_script_for_a_gpu_says_that_there_is_none(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert gpu.main([f"--out={tmp_path / 'none'}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "none").exists()

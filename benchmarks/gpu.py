@@ -1,0 +1,196 @@
+"""Does what a machine with a GPU is needed for, in under eight minutes: tests, times of steps, and part of a published run.
+
+    python benchmarks/gpu.py [--minutes 8] [--out results/gpu] [--tiny]        (or: make gpu)
+
+Each part writes its figures as it goes, to the screen and to OUT/steps.md; a part that fails is named and stops no other.  The
+time that is left trains configs_mnist.mnist_dfc_ssa, five seeds at once, in OUT/mnist_dfc_ssa; the same command goes on with it.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import dfc_peers, peers
+from benchmarks.dfc_costs import flops, products
+from benchmarks.sides import Page
+from benchmarks.speed import model_flops
+from core.errors import UserError
+from core.options import first_paragraph
+from core.workers import Workers
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """\
+| program | rule | regulariser | seeds | ms per step | ms per step and seed | share of one matmul's rate |
+|---|---|---:|---:|---:|---:|---:|"""
+SYSTEM_1 = (("BP", 0.0), ("BP", 0.1), ("GAIT", 0.1))
+SYSTEM_2 = ("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC-SS", "DFC")
+SEEDS_1, SEEDS_2 = (1, 5, 10), (1, 5)
+# Seconds for the times of one step, and the side of the product whose rate is the card's.
+SECONDS, SIDE = 4.0, 8192
+PRECISION = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """How much is measured: seconds per case, most steps of one, side of the large product, flags of small simulations."""
+
+    seconds: float = SECONDS
+    steps: int = 50
+    side: int = SIDE
+    changed: dict = dataclasses.field(default_factory=dict)
+
+
+TINY = Extent(0.0, 1, 64, {name: value for name, value in dfc_peers.TINY.items() if name.startswith("tmax")})
+
+
+def matmul_rate(backend, side):
+    """Operations per second of a large product on the device; the median of five, each waited for."""
+    xp = backend.xp
+    a = xp.ones((side, side), dtype=backend.dtype)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])
+        times.append(time.perf_counter() - start)
+    return 2 * side**3 / statistics.median(times[1:])
+
+
+def seconds_of(learner, step, extent):
+    """Seconds of a step: the first two, which compile kernels, do not count; the device is waited for at the end alone."""
+    for i in range(2):
+        step(i)
+    learner.finite()
+    count, start = 0, time.perf_counter()
+    while count < extent.steps and (count == 0 or time.perf_counter() - start < extent.seconds):
+        step(2 + count)
+        count += 1
+    learner.finite()
+    return (time.perf_counter() - start) / count
+
+
+def together(learners):
+    """One learner for all, with their states."""
+    if len(learners) == 1:
+        return learners[0]
+    whole = learners[0].together(learners)
+    whole.take(learners)
+    return whole
+
+
+def stacked(batch, seeds, xp):
+    return batch if seeds == 1 else [xp.stack([array] * seeds) for array in batch]
+
+
+def time_system_1(rule, strength, seeds, backend, extent):
+    """Seconds of a step of run.py for so many networks at once, and its operations."""
+    import run
+    from datasets.samples import Images, divided_table
+
+    words = [f"--algorithm={rule}", f"--orthogonal_reg={strength}", f"--nb_layers={peers.LAYERS - 1}", f"--precision={PRECISION}"]
+    options, own = run.parse(words)
+    pixels, labels = peers.images(8)
+    samples = Images(pixels, labels, divided_table(255, backend.dtype), backend, "one_hot", peers.CLASSES)
+    with Workers(1) as workers:
+        build = partial(run.build_learner, rule_options=own, samples=samples, backend=backend, workers=workers)
+        learner = together([build(dataclasses.replace(options, seed=seed)) for seed in range(1, seeds + 1)])
+        batches = [samples.batch(slice(i * peers.BATCH, (i + 1) * peers.BATCH)) for i in range(8)]
+        batches = [stacked(batch, seeds, backend.xp) for batch in batches]
+        seconds = seconds_of(learner, lambda i: learner.step(*batches[i % 8], (0, i)), extent)
+    return seconds, seeds * model_flops(rule, strength)
+
+
+def time_system_2(name, _, seeds, backend, extent):
+    """The same of a minibatch of main.py."""
+    case = dfc_peers.CASES[name]
+    with Workers(1) as workers:
+        build = partial(dfc_peers.prepare, case, PRECISION, workers, library=backend.name, **extent.changed)
+        works = [build(seed=seed) for seed in range(1, seeds + 1)]
+        learner = together([work.learner for work in works])
+        batches = [stacked(works[0].data.batch(works[0].order[i]), seeds, backend.xp) for i in range(4)]
+        seconds = seconds_of(learner, lambda i: learner.step(*batches[i % 4], (0, i)), extent)
+    count = sum(times * flops(shape) for times, *shape in products(works[0], case.phase, dfc_peers.BATCH))
+    return seconds, seeds * count
+
+
+def steps(page, backend, extent):
+    """Add the table of times; a case that fails has its error in place of numbers."""
+    rate = matmul_rate(backend, extent.side)
+    page.add(f"{backend.describe()}; a product of {extent.side} x {extent.side} runs at {rate / 1e12:.3g} TFLOP/s\n\n{HEAD}")
+    cases = [("run.py", time_system_1, rule, strength, seeds) for rule, strength in SYSTEM_1 for seeds in SEEDS_1]
+    cases += [("main.py", time_system_2, name, 0.0, seeds) for name in SYSTEM_2 for seeds in SEEDS_2]
+    for program, measure, rule, strength, seeds in cases:
+        begin = f"| {program} | {rule} | {strength} | {seeds} |"
+        try:
+            seconds, operations = measure(rule, strength, seeds, backend, extent)
+        except Exception as error:
+            traceback.print_exc()
+            page.add(f"{begin} failed: {type(error).__name__} | | |")
+            continue
+        page.add(f"{begin} {1e3 * seconds:.3g} | {1e3 * seconds / seeds:.3g} | {operations / seconds / rate:.3f} |")
+
+
+def tests(page, seconds):
+    """Run the tests that need a GPU; their last line goes to the page."""
+    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/device"]
+    try:
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, seconds))
+    except subprocess.TimeoutExpired:
+        page.add(f"tests that need a GPU: not over after {seconds:.0f} s\n")
+        return
+    lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
+    page.add(f"tests that need a GPU: {lines[-1]}\n")
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+
+
+def train(page, folder, seconds):
+    """Spend the time that is left on five seeds of mnist_dfc_ssa; they are saved when it is over."""
+    words = ["run_seed_robustness.py", "--config_module=configs.configs_mnist.mnist_dfc_ssa", "--name=mnist_dfc_ssa", "--together"]
+    words = [sys.executable, *words, "--single_precision", "--backend=cupy", f"--out_dir={folder.resolve()}", "--quiet"]
+    process = subprocess.Popen(words, cwd=ROOT)
+    try:
+        process.wait(max(1.0, seconds))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+    rows = [len(file.read_text().splitlines()) - 1 for file in folder.rglob("metrics.csv")]
+    page.add(f"\nmnist_dfc_ssa: {len(rows)} seeds at once, epochs {rows} in {seconds:.0f} s; in {folder}")
+
+
+def main(argv=None):
+    """Run all parts; returns the exit status, 2 where no GPU works."""
+    from core.backend import select_backend
+
+    parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
+    parser.add_argument("--minutes", type=float, default=8.0, help="time for all parts; default 8")
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder of figures and runs; default results/gpu")
+    parser.add_argument("--tiny", action="store_true", help="few and small steps, no tests, no run: only to see that it works")
+    options = parser.parse_args(argv)
+    end = time.monotonic() + 60 * options.minutes
+    try:
+        backend = select_backend("cupy", 0, PRECISION)
+    except UserError as error:
+        print(f"gpu.py: {error}", file=sys.stderr)
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    page = Page(options.out / "steps.md")
+    if not options.tiny:
+        tests(page, end - time.monotonic())
+    steps(page, backend, TINY if options.tiny else Extent())
+    # what a program needs to save and end
+    left = end - time.monotonic() - 20
+    if left > 0 and not options.tiny:
+        train(page, options.out / "mnist_dfc_ssa", left)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
