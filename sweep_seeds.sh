@@ -86,6 +86,8 @@ for seed in $seeds; do
   # in the background, so that a signal is handed on at once; there a shell ignores SIGINT, which must not be inherited
   (trap - INT && exec "$python" "$here/run.py" "${@:2}" --seed="$seed" --load_or_start) <&0 &
   run=$!
+  # a signal that came while the run was started could not be handed on yet
+  [[ -z $stopped ]] || kill -s TERM "$run" 2>/dev/null
   until wait "$run"; status=$?; ! kill -0 "$run" 2>/dev/null; do :; done
   run=''
   ended=$((ended + 1))

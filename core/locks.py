@@ -114,6 +114,9 @@ class FolderLock:
             self._go_without("not on this system")
 
     def _go_without(self, reason):
+        if self._made:
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / NAME)
         self.close()
         self.note = f"note: {self.folder} cannot be locked ({reason}): see to it yourself that no other process works in it"
 

@@ -87,7 +87,7 @@ class RunFolder:
         self._lock.take()
         remove_leftovers(self.path)
         if overwrite:
-            self._changed = True
+            self._changed = holds
             self._clear()
         else:
             self.check()  # whoever had the folder meanwhile
@@ -158,7 +158,7 @@ class RunFolder:
         From here on there is no outcome until the run ends again.
         Returns  the names of what rounds differently and has changed since the run began, from ROUNDING
         """
-        path, changed, self._changed = self.path / "config.json", [], True
+        path, changed = self.path / "config.json", []
         if exists(path):
             config = read_json(path, settings=dict)
             changed = [name for name in ROUNDING if config.get(name, record.get(name)) != record.get(name)]
@@ -167,6 +167,7 @@ class RunFolder:
         else:
             config = {**record, "settings": self.settings}
         write_json(path, config)
+        self._changed = True
         (self.path / "DONE").unlink(missing_ok=True)
         return changed
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from core.files import FileError
 from core.locks import FolderLock
 from core.options import UsageError
 from sweeps import processes
@@ -226,3 +227,35 @@ def test_another_kernel_of_blas_is_noticed(tmp_path):
     if first["blas"] == first["resumed"][-1]["blas"]:
         pytest.skip("this BLAS has one kernel only")
     assert "blas" in outputs[1] and "blas" not in outputs[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",), ("--load_or_start",)])
+def test_run_that_cannot_begin_leaves_nothing(more, tmp_path, monkeypatch):
+    """The first file cannot be written: no lock stays, and no folder that was made for it; a folder of the user's stays."""
+    from core import recording
+
+    def full(path, content):
+        raise FileError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(recording, "write_json", full)
+    (tmp_path / "own").mkdir()
+    for place, left in ((tmp_path / "new/run", None), (tmp_path / "own", [])):
+        folder = recording.RunFolder(place, {}, measures=())
+        folder.open(overwrite="--overwrite" in more, load_or_start="--load_or_start" in more)
+        with pytest.raises(FileError):
+            folder.begin({"options": {}})
+        folder.close()
+        assert (sorted(place.iterdir()) if place.exists() else None) == left
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_without_locks_keeps_no_lock_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lock = FolderLock(tmp_path / "run")
+    lock.take()
+    assert lock.note and not list((tmp_path / "run").iterdir())
+    lock.close(unused=True)
+    assert not (tmp_path / "run").exists()
