@@ -7,7 +7,7 @@ from pathlib import Path
 from core import drawing
 from core.console import keep_standard_output
 from core.drawing import DPI, default_style
-from core.files import is_stream, replacing
+from core.files import is_stream, make_folder, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
 from core.outcomes import run_program
 from figures.runs import read_runs
@@ -81,6 +81,8 @@ def draw_runs(script, description, folders, default, record, picture, argv, read
         for path in outputs:
             ending(path)
         runs = read(paths)
+        if outputs == [default]:
+            make_folder(Path(default).parent)
         with default_style():
             figure, notes = picture(runs, record(**given))
             for path in outputs:

@@ -1,5 +1,7 @@
 """Pictures on other people's machines: settings of matplotlib that would end a drawing, long names, no matplotlib at all."""
 
+import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -152,3 +154,19 @@ def test_the_pictures_of_a_page_do_not_mind_settings_of_matplotlib(odd):
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         assert curves(bands, "epoch", "accuracy", "x") == strange
+
+
+@pytest.mark.parametrize("script", ["learning_curves", "alignment", "against_bp"])
+def test_the_default_picture_needs_no_folder_to_be_there(script, tmp_path, monkeypatch):
+    """Runs may lie anywhere: where there is no results/ in the current folder, it is made."""
+    from matplotlib.figure import Figure
+
+    from figures import drawing
+
+    monkeypatch.chdir(tmp_path)
+    figure = importlib.import_module(f"figures.{script}")
+    monkeypatch.setattr(figure, "draw_runs", functools.partial(drawing.draw_runs, read=lambda paths: paths))
+    monkeypatch.setattr(figure, "picture", lambda *_: (Figure(), []))
+    arguments = [figure.__file__, "", ("a folder", "*"), figure.DEFAULT_OUTPUT, figure.Options, figure.picture, ["run"]]
+    assert figure.draw_runs(*arguments) == 0
+    assert (tmp_path / figure.DEFAULT_OUTPUT).read_bytes().startswith(b"\x89PNG")

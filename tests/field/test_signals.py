@@ -361,3 +361,16 @@ def test_repeats_in_main_too(tmp_path):
     status, out, err = tiny_main.finish(f"--out_dir={tmp_path / 'run'}", "--epochs=3", fault="step 5 SIGTERM 0.003 SIGTERM")
     assert (status, err) == (143, "") and "and saved in" in out
     assert contents(tmp_path / "run")
+
+
+def test_signal_while_a_shell_sweep_starts_a_run(tmp_path):
+    """The run has no number yet when the signal comes; it is stopped all the same, and no other one begins."""
+    stand_in, hook = tmp_path / "python", tmp_path / "hook"
+    stand_in.write_text("#!/bin/sh\necho begun >&2\nexec sleep 20\n")
+    stand_in.chmod(0o755)
+    hook.write_text("""trap 'if [[ $BASH_COMMAND == "run=\\$!" ]]; then kill -TERM $$; fi' DEBUG\n""")
+    surroundings = os.environ | {"PYTHON": str(stand_in), "BASH_ENV": str(hook)}
+    sweep = [str(ROOT / "sweep_seeds.sh"), "1-3"]
+    done = subprocess.run(sweep, env=surroundings, capture_output=True, text=True, timeout=15)
+    assert done.returncode == 143 and "stopped at seed 1" in done.stderr
+    assert done.stderr.count("begun") <= 1
