@@ -39,7 +39,7 @@ def seeds_of(folder):
 
 def outcome(folder):
     told = json.loads((folder / "DONE").read_text())
-    return {name: value for name, value in told.items() if name != "seconds"}
+    return {name: value for name, value in told.items() if name not in ("seconds", "peak_memory_mb")}
 
 
 def settings_of(folder):
