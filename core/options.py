@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from core import version
+from core.console import Dropping
 from core.errors import UserError
 from core.paths import expanded, printable, shortened, unfit_output
 
@@ -132,6 +133,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=allow_abbrev, **settings)
         if self.add_help:
             self.add_argument("--version", action=_Version, help="print the version and the commit of this program and exit")
+
+    def _print_message(self, message, file=None):
+        super()._print_message(message, Dropping(file or sys.stderr))
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {printable(message)}\n")

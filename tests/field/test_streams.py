@@ -149,6 +149,15 @@ def test_paths_that_cannot_be_encoded_are_escaped(name, setting, data, tmp_path)
     assert (only(place) / "DONE").exists()
 
 
+@pytest.mark.parametrize("script", ["figures/precision.py", "figures/alignment_depth.py"])
+def test_help_that_cannot_be_encoded_is_escaped(script):
+    """Both explain an option with an ellipsis, which ASCII does not have."""
+    words, setting = [sys.executable, "-OO", str(ROOT / script), "--help"], {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, env={**os.environ, **setting}, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u2026" in done.stdout and b"--seeds" in done.stdout
+
+
 # ---- the parts
 
 
