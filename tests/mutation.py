@@ -131,8 +131,7 @@ FEEDBACK_MUTANTS |= {
     "a deleted lock counts": ("core/locks.py", "not self._same()", "False", LOCKS),
     "a refused run stays": ("core/recording.py", "unused=not self._changed", "unused=False", LOCKS),
     "any checkpoint will do": ("core/recording.py", "if any(_differ(", "if False and any(_differ(", LOADING),
-    "an epoch logged twice": ("dfc/measures/tensorboard.py", "if step <= self._epoch:", "if step < self._epoch:", LOGS),
-    "a table logged from its start": ("dfc/measures/tensorboard.py", "self._written[row.key] = len", "_ = len", LOGS),
+    "a step logged twice": ("dfc/measures/events.py", "if (tag, step) in self._known:", "if False:", LOGS),
     "diverged seeds in the mean": ("run_seed_robustness.py", "strict=True) if self.finished(run)]", "strict=True)]", ROBUST),
 }  # fmt: skip
 
