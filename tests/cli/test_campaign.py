@@ -114,7 +114,7 @@ def test_the_eight_cells_of_strong_dfc_are_those_of_its_configs(capsys, tmp_path
     assert len(modules) == 8 == len(list((ROOT / "configs" / "strong_dfc").glob("*mnist*.py")))
     for module, cell in modules.items():
         assert f" {cell.mean:g} %" in importlib.import_module(module).__doc__
-        rules = {"BP": "BP", "DFC": "DFC", "Strong-DFC": "Strong-DFC", "Strong-DFC 2-phase": "DFC-SS"}
+        rules = {"BP": "BP", "DFC": "DFC", "Strong-DFC": "Strong-DFC", "Strong-DFC 2-phase": "Strong-DFC-2phase"}
         data = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
         for precision in ("float32", "float64"):
             for job in campaign.jobs_of(cell, campaign.Options(precision=precision)):

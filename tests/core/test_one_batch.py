@@ -60,7 +60,8 @@ def files_of(act):
         act()
     finally:
         sys.setprofile(None)
-    return {path.relative_to(ROOT).as_posix() for path in found if ROOT in path.parents and "tests" not in path.parts}
+    own = {path.relative_to(ROOT) for path in found if ROOT in path.parents and "site-packages" not in path.parts}
+    return {path.as_posix() for path in own if path.parts[0] != "tests"}
 
 
 @pytest.mark.parametrize(("name", "build"), (("DFC-SSA", of_dfc_ssa), ("GAIT-prop", of_gait)))

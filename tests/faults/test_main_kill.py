@@ -125,7 +125,8 @@ def test_crash_at_every_write_and_resume(run, tmp_path, monkeypatch):
             with pytest.raises(Crash):
                 call(*options, f"--out_dir={place}")
         load = ["--load"] if (place / "config.json").exists() else []
-        assert load or not [path for path in place.iterdir() if path.name != ".lock"]  # whatever is left can be continued
+        # whatever is left can be continued
+        assert load or not [path for path in place.glob("*") if path.name != ".lock"]
         assert call(*options, f"--out_dir={place}", *load) == 0
         same(place, whole)
 
