@@ -130,11 +130,11 @@ def _changed(extent):
 
 
 def _repeats(case, extent):
-    """Return (batches, warm-up batches that do not count); batches that take seconds need no warm-up."""
+    """Return (batches, warm-up batches that do not count); the first one compiles, in this program and in its peers."""
     if extent == "tiny":
         return 1, 0
     batches = -(-case.batches // 3) if extent == "quick" else case.batches
-    return batches, min(2, batches - 1)
+    return batches, min(2, max(1, batches - 1))
 
 
 def torch_peer(names, precision, threads, extent):

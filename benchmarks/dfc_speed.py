@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned
+from benchmarks.sides import Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned, told
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
@@ -130,7 +130,7 @@ def main(argv=None):
     for side, differences in (child(["check", *sides[1:]]) if sides[1:] else {}).items():
         worst = max(differences.values())
         print(f"gradients of this program and {side} agree to {worst:.0e} of their largest entries", file=sys.stderr)
-    page.add(f"{machine(options.threads)}, medians of up to {options.rounds} processes.\n\n{HEAD}")
+    page.add(f"{machine(options.threads)}, {told(options.rounds)}.\n\n{HEAD}")
     rows, extent = [], "tiny" if options.tiny else "quick" if options.quick else "full"
     for precision in ("float64", "float32"):
         for threads in options.threads:

@@ -52,6 +52,11 @@ class Page:
                 out.write(text + "\n")
 
 
+def told(rounds):
+    """How many processes of each side a figure is the median of, in words."""
+    return "one process of each side" if rounds == 1 else f"medians of at most {rounds} processes of each side"
+
+
 def number(value, form):
     """A number in a cell of a table; None is a dash."""
     return "-" if value is None else format(value, form)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import NAMES, Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned
+from benchmarks.sides import NAMES, Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned, told
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -80,7 +80,7 @@ def main(argv=None):
     add_options(parser, rounds=5)
     options = parsed(parser, argv)
     sides, page, rows = ["suite", *(() if options.alone else installed(NAMES))], Page(options.markdown), []
-    page.add(f"{machine(options.threads)}, medians of {options.rounds} processes.\n\n{HEAD}")
+    page.add(f"{machine(options.threads)}, {told(options.rounds)}.\n\n{HEAD}")
     for precision in ("float32", "float64"):
         for threads in options.threads:
             for rule, strength, batches in CASES:
