@@ -8,6 +8,7 @@ time that is left trains configs_mnist.mnist_dfc_ssa, five seeds at once, in OUT
 
 import argparse
 import dataclasses
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,8 @@ SYSTEM_2 = ("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC-SS", "DFC")
 SEEDS_1, SEEDS_2 = (1, 5, 10), (1, 5)
 # Seconds for the times of one step, and the side of the product whose rate is the card's.
 SECONDS, SIDE = 4.0, 8192
+# Seconds that the tests may take, and that a program may take to save and end.
+TESTS, SAVING = 150.0, 20.0
 PRECISION = "float32"
 
 
@@ -120,35 +123,45 @@ def time_system_2(name, _, seeds, backend, extent):
     return seconds, seeds * count
 
 
-def steps(page, backend, extent):
-    """Add the table of times; a case that fails has its error in place of numbers."""
+def steps(page, backend, extent, end):
+    """Add the table of times, until `end` on the clock; a case that fails has its error in place of numbers.
+
+    Returns  whether none failed
+    """
+    sound = True
     rate = matmul_rate(backend, extent.side)
     page.add(f"{backend.describe()}; a product of {extent.side} x {extent.side} runs at {rate / 1e12:.3g} TFLOP/s\n\n{HEAD}")
     cases = [("run.py", time_system_1, rule, strength, seeds) for rule, strength in SYSTEM_1 for seeds in SEEDS_1]
     cases += [("main.py", time_system_2, name, 0.0, seeds) for name in SYSTEM_2 for seeds in SEEDS_2]
     for program, measure, rule, strength, seeds in cases:
+        if time.monotonic() > end:
+            page.add("\nthe time is over: the other cases are left out")
+            break
         begin = f"| {program} | {rule} | {strength} | {seeds} |"
         try:
             seconds, operations = measure(rule, strength, seeds, backend, extent)
         except Exception as error:
             traceback.print_exc()
             page.add(f"{begin} failed: {type(error).__name__} | | |")
+            sound = False
             continue
         page.add(f"{begin} {1e3 * seconds:.3g} | {1e3 * seconds / seeds:.3g} | {operations / seconds / rate:.3f} |")
+    return sound
 
 
 def tests(page, seconds):
-    """Run the tests that need a GPU; their last line goes to the page."""
+    """Run the tests that need a GPU; their last line goes to the page.  Returns whether all passed."""
     words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/device"]
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, seconds))
     except subprocess.TimeoutExpired:
         page.add(f"tests that need a GPU: not over after {seconds:.0f} s\n")
-        return
+        return False
     lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
     page.add(f"tests that need a GPU: {lines[-1]}\n")
     if done.returncode:
         print(done.stdout, file=sys.stderr)
+    return not done.returncode
 
 
 def train(page, folder, seconds):
@@ -160,13 +173,27 @@ def train(page, folder, seconds):
         process.wait(max(1.0, seconds))
     except subprocess.TimeoutExpired:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(SAVING)
+        except subprocess.TimeoutExpired:
+            process.kill()
     rows = [len(file.read_text().splitlines()) - 1 for file in folder.rglob("metrics.csv")]
     page.add(f"\nmnist_dfc_ssa: {len(rows)} seeds at once, epochs {rows} in {seconds:.0f} s; in {folder}")
+    return process.returncode in (0, 128 + signal.SIGTERM) and bool(rows)
+
+
+def carried_out(page, name, part):
+    """Whether a part of the script went well; an error is written down, and stops no other part."""
+    try:
+        return part()
+    except Exception as error:
+        traceback.print_exc()
+        page.add(f"\n{name} failed: {type(error).__name__}: {error}")
+        return False
 
 
 def main(argv=None):
-    """Run all parts; returns the exit status, 2 where no GPU works."""
+    """Run all parts; returns the exit status: 2 where no GPU works, 1 if a part failed."""
     from core.backend import select_backend
 
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
@@ -181,15 +208,13 @@ def main(argv=None):
         print(f"gpu.py: {error}", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    page = Page(options.out / "steps.md")
-    if not options.tiny:
-        tests(page, end - time.monotonic())
-    steps(page, backend, TINY if options.tiny else Extent())
-    # what a program needs to save and end
-    left = end - time.monotonic() - 20
+    page, extent = Page(options.out / "steps.md"), TINY if options.tiny else Extent()
+    sound = options.tiny or carried_out(page, "the tests", lambda: tests(page, min(TESTS, end - time.monotonic())))
+    sound &= carried_out(page, "the table of times", lambda: steps(page, backend, extent, end))
+    left = end - time.monotonic() - SAVING
     if left > 0 and not options.tiny:
-        train(page, options.out / "mnist_dfc_ssa", left)
-    return 0
+        sound &= carried_out(page, "the run", lambda: train(page, options.out / "mnist_dfc_ssa", left))
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":

@@ -128,6 +128,23 @@ def test_the_script_for_a_gpu_fills_its_table_on_a_stand_in(monkeypatch, tmp_pat
     assert all(float(number) > 0 for row in rows for number in row[4:6])
 
 
+def test_a_part_of_the_script_for_a_gpu_that_fails_stops_no_other(monkeypatch, tmp_path, capsys):
+    stand_in = StandIn()
+    stand_in.float_type = np.dtype("float32")
+    monkeypatch.setitem(sys.modules, "cupy", stand_in.cupy)
+    monkeypatch.setattr(gpu, "SYSTEM_2", ("no such case",))
+    monkeypatch.setattr(gpu, "SYSTEM_1", ())
+    monkeypatch.setattr(gpu, "Extent", lambda: gpu.TINY)
+    for name, answer in (("tests", True), ("train", True)):
+        monkeypatch.setattr(gpu, name, lambda *_, answer=answer: answer)
+    assert gpu.main([f"--out={tmp_path}", "--minutes=5"]) == 1
+    assert (tmp_path / "steps.md").read_text().count("failed: KeyError") == 2
+    monkeypatch.setattr(gpu, "tests", lambda *_: 1 / 0)
+    assert gpu.main([f"--out={tmp_path}", "--minutes=5"]) == 1
+    page = (tmp_path / "steps.md").read_text()
+    assert "the tests failed: ZeroDivisionError" in page and page.count("failed: KeyError") == 2
+
+
 def test_the_script_for_a_gpu_says_that_there_is_none(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert gpu.main([f"--out={tmp_path / 'none'}"]) == 2
