@@ -36,7 +36,7 @@ from core.options import (
 )
 from core.outcomes import run_program, run_to_outcomes
 from core.recording import RunFolder, provenance
-from core.seeds import check_memory, parse_seeds, say_of
+from core.seeds import check_alone, check_memory, say_of
 from core.signals import StopRequest
 from core.streams import stream
 from core.training import Loop, Schedule, say
@@ -137,8 +137,7 @@ def parse(argv=None):
         rule = RULES[given.get("algorithm", Options.algorithm)]
         given, own = split_rule_arguments(given, Options, RULES, "algorithm", rule)
         options = Options(**given)
-        if "seeds" in given and parse_seeds(options.seeds) and "seed" in given:
-            raise UsageError(f"--seeds={options.seeds}: contradicts --seed={options.seed}; give one of them")
+        check_alone(options, given, "seed")
         check(options)
     except UsageError as error:
         parser.error(str(error))

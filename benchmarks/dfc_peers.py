@@ -100,7 +100,7 @@ def suite(names, precision, threads, extent):
     from core.workers import Workers, shares
     from dfc.learners import PART
 
-    changed, batch, large = _changed(extent)
+    changed, batch, large = sizes_of(extent)
     with Workers(threads) as workers:
         seconds_of = partial(product_seconds, workers, precision, at_least=0.0 if extent == "tiny" else 0.02)
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
@@ -122,7 +122,7 @@ def suite(names, precision, threads, extent):
     return found
 
 
-def _changed(extent):
+def sizes_of(extent):
     """(flags with values of their own, images in a minibatch, size of the large product)"""
     if extent != "tiny":
         return {}, BATCH, LARGE
@@ -131,9 +131,7 @@ def _changed(extent):
 
 def _repeats(case, extent):
     """Return (batches, warm-up batches that do not count); the first one compiles, in this program and in its peers."""
-    if extent == "tiny":
-        return 1, 0
-    batches = -(-case.batches // 3) if extent == "quick" else case.batches
+    batches = {"tiny": 1, "quick": -(-case.batches // 3), "full": case.batches}[extent]
     return batches, min(2, max(1, batches - 1))
 
 
@@ -145,7 +143,7 @@ def torch_peer(names, precision, threads, extent):
     from core.workers import Workers
 
     torch.set_num_threads(threads)
-    changed, batch, _ = _changed(extent)
+    changed, batch, _ = sizes_of(extent)
     found = {}
     for name in names:
         work = prepare(CASES[name], precision, Workers(1), batch, **changed)
@@ -173,14 +171,12 @@ def jax_peer(names, precision, threads, extent):
     from benchmarks.dfc_jax import Peer
     from core.workers import Workers
 
-    changed, batch, _ = _changed(extent)
+    changed, batch, _ = sizes_of(extent)
     found = {}
     for name in names:
         work = prepare(CASES[name], precision, Workers(1), batch, **changed)
         peer = Peer(work.settings, work.run.learner.net, CASES[name].phase)
-        repeats, warm_up = _repeats(CASES[name], extent)
-        # at least one call compiles
-        found[name] = median_seconds(partial(jax_step, peer, work), repeats, max(1, warm_up))
+        found[name] = median_seconds(partial(jax_step, peer, work), *_repeats(CASES[name], extent))
     return found
 
 

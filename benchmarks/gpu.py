@@ -22,20 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import dfc_peers, peers
 from benchmarks.dfc_costs import flops, products
 from benchmarks.sides import Page
-from benchmarks.speed import model_flops
+from benchmarks.speed import CASES, model_flops
 from core.errors import UserError
 from core.options import first_paragraph
+from core.together import joined
 from core.workers import Workers
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
 | program | rule | regulariser | seeds | ms per step | ms per step and seed | share of one matmul's rate |
 |---|---|---:|---:|---:|---:|---:|"""
-SYSTEM_1 = (("BP", 0.0), ("BP", 0.1), ("GAIT", 0.1))
+SYSTEM_1 = tuple(case[:2] for case in CASES)
 SYSTEM_2 = ("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC-SS", "DFC")
 SEEDS_1, SEEDS_2 = (1, 5, 10), (1, 5)
-# Seconds for the times of one step, and the side of the product whose rate is the card's.
-SECONDS, SIDE = 4.0, 8192
 # Seconds that the tests may take, and that a program may take to save and end.
 TESTS, SAVING = 150.0, 20.0
 PRECISION = "float32"
@@ -45,13 +44,13 @@ PRECISION = "float32"
 class Extent:
     """How much is measured: seconds per case, most steps of one, side of the large product, flags of small simulations."""
 
-    seconds: float = SECONDS
+    seconds: float = 4.0
     steps: int = 50
-    side: int = SIDE
+    side: int = 8192
     changed: dict = dataclasses.field(default_factory=dict)
 
 
-TINY = Extent(0.0, 1, 64, {name: value for name, value in dfc_peers.TINY.items() if name.startswith("tmax")})
+TINY = Extent(0.0, 1, 64, dfc_peers.sizes_of("tiny")[0])
 
 
 def matmul_rate(backend, side):
@@ -79,15 +78,6 @@ def seconds_of(learner, step, extent):
     return (time.perf_counter() - start) / count
 
 
-def together(learners):
-    """One learner for all, with their states."""
-    if len(learners) == 1:
-        return learners[0]
-    whole = learners[0].together(learners)
-    whole.take(learners)
-    return whole
-
-
 def stacked(batch, seeds, xp):
     return batch if seeds == 1 else [xp.stack([array] * seeds) for array in batch]
 
@@ -103,7 +93,7 @@ def time_system_1(rule, strength, seeds, backend, extent):
     samples = Images(pixels, labels, divided_table(255, backend.dtype), backend, "one_hot", peers.CLASSES)
     with Workers(1) as workers:
         build = partial(run.build_learner, rule_options=own, samples=samples, backend=backend, workers=workers)
-        learner = together([build(dataclasses.replace(options, seed=seed)) for seed in range(1, seeds + 1)])
+        learner = joined([build(dataclasses.replace(options, seed=seed)) for seed in range(1, seeds + 1)])
         batches = [samples.batch(slice(i * peers.BATCH, (i + 1) * peers.BATCH)) for i in range(8)]
         batches = [stacked(batch, seeds, backend.xp) for batch in batches]
         seconds = seconds_of(learner, lambda i: learner.step(*batches[i % 8], (0, i)), extent)
@@ -116,7 +106,7 @@ def time_system_2(name, _, seeds, backend, extent):
     with Workers(1) as workers:
         build = partial(dfc_peers.prepare, case, PRECISION, workers, library=backend.name, **extent.changed)
         works = [build(seed=seed) for seed in range(1, seeds + 1)]
-        learner = together([work.learner for work in works])
+        learner = joined([work.learner for work in works])
         batches = [stacked(works[0].data.batch(works[0].order[i]), seeds, backend.xp) for i in range(4)]
         seconds = seconds_of(learner, lambda i: learner.step(*batches[i % 4], (0, i)), extent)
     count = sum(times * flops(shape) for times, *shape in products(works[0], case.phase, dfc_peers.BATCH))

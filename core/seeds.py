@@ -31,6 +31,16 @@ def parse_seeds(text):
     return seeds
 
 
+def check_alone(options, given, single):
+    """Raise UsageError for --seeds that is no list of seeds, or stands next to the option that names a single one.
+
+    options  has seeds, and the option `single`
+    given    names of the options that were given
+    """
+    if "seeds" in given and parse_seeds(options.seeds) and single in given:
+        raise UsageError(f"--seeds={options.seeds}: contradicts --{single}={getattr(options, single)}; give one of them")
+
+
 def folder_of(seed):
     """The name of the run folder of one of several seeds."""
     return f"seed_{seed}"

@@ -74,7 +74,7 @@ class Together:
     def _train_pass(self, loops):
         """Train the rest of the current pass of these loops; it is cut short by a stop request, and when a loop fails."""
         learners = [loop.begin_pass() for loop in loops]
-        whole = _joined(learners)
+        whole = joined(learners)
         while True:
             united = self._step(loops, whole, learners)
             alive = self._alive(loops)
@@ -128,7 +128,7 @@ class Together:
                 self.outcomes[loop] = self.fail(loop, error)
 
 
-def _joined(learners):
+def joined(learners):
     """Return one learner for all, which continues from their states; a single learner is returned as it is.
 
     If a step of the joint learner raises an error, its state is unchanged.

@@ -11,7 +11,7 @@ from core.workers import shares
 from dfc.draws import NoiseOfSeeds
 from dfc.feedback_learning import homeostatic_decay
 from dfc.jacobian import pull_back
-from dfc.network import Activities
+from dfc.network import Activities, of_seed
 from dfc.teaching import RuleResult, empty_gradients, layer_gradients
 
 PART = 64  # rows that share their noise, and are simulated together where there is noise
@@ -39,9 +39,12 @@ class BatchReport:
 
     def of(self, seed):
         """Return the report of one seed, (s,), of several."""
-        gradients, results = [gradient[seed] for gradient in self.gradients], [result.of(seed) for result in self.results]
         return replace(
-            self, target=self.target[seed], activities=self.activities.of(seed), gradients=gradients, results=results
+            self,
+            target=self.target[seed],
+            activities=self.activities.of(seed),
+            gradients=of_seed(self.gradients, seed),
+            results=[result.of(seed) for result in self.results],
         )
 
 

@@ -118,9 +118,14 @@ class FeedbackNetwork:
         """Whether a time step of its simulation consists of calls rather than of arithmetic."""
         return sum(self.sizes) <= SMALL
 
+    @property
+    def slices(self):
+        """The rows of each layer in an array with a row for every unit of all layers."""
+        return [slice(*pair) for pair in pairwise(accumulate(self.sizes, initial=0))]
+
     def split(self, rows):
         """Split an array with a row for every unit of all layers into views of the rows of each layer."""
-        return [rows[..., start:stop, :] for start, stop in pairwise(accumulate(self.sizes, initial=0))]
+        return [rows[..., each, :] for each in self.slices]
 
     @property
     def parameters(self):

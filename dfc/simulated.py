@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from core.backend import array_module
 from dfc.controller import Controller, distance
 from dfc.phases import forward_controller
+from dfc.simulation import simulate
 from dfc.steady_state import SteadyState
+from dfc.teaching import RuleResult, convergence, counts, steady_gradients
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,22 @@ def first_error(activities, state, options):
 def noisy(options):
     """Return whether the controller of the forward phase has noise."""
     return options.controller.sigma is not None
+
+
+def gradients_at_the_end(net, activities, wanted, options, out, noise):
+    """Return the RuleResult of the last time point of one simulation (dfc.md B.4, B.6, C.2).
+
+    net         FeedbackNetwork with feedback weights of all layers
+    activities  its feedforward pass
+    wanted      output target (n, n_L)
+    out         arrays like net.parameters, where the gradients are written
+    noise       see dfc.simulation.simulate
+    """
+    state = simulate(net, activities, wanted, options.controller, noise)
+    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
+    steady = settle(activities, state, converged, options)
+    steady_gradients(net, activities, steady, options, out)
+    return RuleResult(out, steady, counts(converged, diverged), converged, diverged)
 
 
 def settle(activities, state, converged, options):

@@ -1,7 +1,5 @@
 """The controlled network where it is small: what its layers have in common is computed for all of them at once."""
 
-from itertools import accumulate, pairwise
-
 from core import kernels
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
@@ -49,8 +47,8 @@ class StackedNetwork(ControlledNetwork):
         # of several seeds numpy would take the rows of each in a loop of its own, so that the compiled pass pays in any size
         self._compiled = kernels.fuses(self._voltages, 1 if net.seeds else None)
         if self._compiled:
-            edges = [slice(*pair) for pair in pairwise(accumulate(net.sizes, initial=0))]
-            self._rows = [edges[l] for l in self._layers]
+            slices = net.slices
+            self._rows = [slices[l] for l in self._layers]
             self._all = [_with_seeds(each) for each in (self._voltages, self._apical, self._basal)]
             self._output = _with_seeds(rates[-1])
 

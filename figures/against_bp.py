@@ -14,16 +14,16 @@ if __name__ == "__main__":
 
     start()
 
-import csv
-import io
 import math
-from dataclasses import astuple, dataclass, fields
+import statistics
+from dataclasses import asdict, dataclass, fields
 
 from core.files import write_text
 from core.options import UsageError, as_output, first_paragraph, option
 from figures.drawing import COLOURS, MARKERS, draw_runs, new_figure
-from tables.comparison import CONFIDENCE
+from tables.comparison import student
 from tables.records import find
+from tables.tidy import csv_text
 
 DEFAULT_OUTPUT = "results/against_bp.png"
 FOLDERS = ("run folders of run.py, folders of them however deep, archives", "results docs/results/runs")
@@ -87,26 +87,14 @@ def task_of(record):
 def differences(records):
     """Return ([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are
     left out."""
-    tasks, notes = {}, []
-    for record in records:
-        if record.program != "run.py":
-            continue
-        if record.failed or not record.epochs:
-            notes.append(f"{record.name} is left out: {record.state}, {record.epochs} epochs")
-            continue
-        methods = tasks.setdefault((task_of(record), record.precision), {})
-        runs = methods.setdefault(method_of(record), {})
-        if record.seed in runs:
-            raise UsageError(f"{record.name} and {runs[record.seed].name}: two runs of {method_of(record)} with seed {record.seed}")
-        runs[record.seed] = record
+    tasks, notes = _by_task(records)
     found = []
     for (task, precision), methods in sorted(tasks.items()):
         reference = methods.pop(REFERENCE, None)
         if not reference:
             notes.append(f"{task} in {precision} is left out: no run by {REFERENCE}")
             continue
-        every = [record for runs in (reference, *methods.values()) for record in runs.values()]
-        epoch = min(record.epochs for record in every)
+        epoch = min(record.epochs for runs in (reference, *methods.values()) for record in runs.values())
         for method, runs in sorted(methods.items()):
             if pairs := [(runs[seed], reference[seed]) for seed in sorted(runs.keys() & reference.keys())]:
                 found.append(_difference(task, method, precision, epoch, pairs))
@@ -115,29 +103,33 @@ def differences(records):
     return found, notes
 
 
+def _by_task(records):
+    """Return ({(task, precision): {method: {seed: record}}}, notes on what is left out)."""
+    tasks, notes = {}, []
+    for record in records:
+        if record.program != "run.py":
+            continue
+        if record.failed or not record.epochs:
+            notes.append(f"{record.name} is left out: {record.state}, {record.epochs} epochs")
+            continue
+        runs = tasks.setdefault((task_of(record), record.precision), {}).setdefault(method_of(record), {})
+        if record.seed in runs:
+            raise UsageError(f"{record.name} and {runs[record.seed].name}: two runs of {method_of(record)} with seed {record.seed}")
+        runs[record.seed] = record
+    return tasks, notes
+
+
 def _difference(task, method, precision, epoch, pairs):
     accuracies = [[100 * _accuracy(record, epoch) for record in pair] for pair in pairs]
     each = [ours - theirs for ours, theirs in accuracies]
-    n, mean = len(each), math.fsum(each) / len(each)
-    reach = math.nan
-    if n > 1:
-        std = math.sqrt(math.fsum((value - mean) ** 2 for value in each) / (n - 1))
-        reach = _student(n - 1) * std / math.sqrt(n)
-    accuracy = math.fsum(ours for ours, _ in accuracies) / n
+    n, mean, accuracy = len(each), statistics.fmean(each), statistics.fmean(ours for ours, _ in accuracies)
+    reach = student(n - 1) * statistics.stdev(each) / math.sqrt(n) if n > 1 else math.nan
     return Difference(task, method, precision, epoch, n, accuracy, mean, mean - reach, mean + reach)
 
 
 def _accuracy(record, epoch):
     """Test accuracy after an epoch, as a fraction: its last row counts where an epoch has several."""
     return dict(zip(record.series["epoch"], record.series["test_acc"], strict=True))[epoch]
-
-
-def _student(freedom):
-    try:
-        from scipy.stats import t
-    except ImportError as error:
-        raise UsageError(f"the intervals need scipy: pip install scipy ({error})") from None
-    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def draw(found):
@@ -177,15 +169,6 @@ def _draw_method(axes, rows, places, index, count):
     axes.errorbar(x, y, xerr=reach, fmt=marker, color=colour, markersize=4.5, capsize=2.5, label=rows[0].method)
 
 
-def table(found):
-    """Return the differences as CSV, empty where there is no interval."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(field.name for field in fields(Difference))
-    lines.writerows(["" if value != value else value for value in astuple(row)] for row in found)
-    return text.getvalue()
-
-
 def picture(read, options):
     """Return (Figure, notes) of (records, notes)."""
     records, left_out = read
@@ -193,7 +176,7 @@ def picture(read, options):
         raise UsageError(left_out[0])
     found, notes = differences(records)
     if options.table:
-        write_text(options.table, table(found))
+        write_text(options.table, csv_text([field.name for field in fields(Difference)], map(asdict, found)))
     return draw(found), [*left_out, *notes]
 
 

@@ -1,8 +1,7 @@
 """DFC-SS: Deep Feedback Control, learning from the simulated steady state (Meulemans et al., NeurIPS 2021)."""
 
-from dfc.simulated import Options, first_error, noisy, options_from_flags, settle
-from dfc.simulation import simulate
-from dfc.teaching import RuleResult, convergence, counts, output_target, steady_gradients
+from dfc.simulated import Options, gradients_at_the_end, noisy, options_from_flags
+from dfc.teaching import output_target
 from rules._rule import Rule
 
 
@@ -18,11 +17,7 @@ def gradients(net, activities, target, options, out, noise=None):
     Returns     RuleResult; samples that did not converge add nothing unless they are included
     """
     wanted = output_target(net, activities, target, options)
-    state = simulate(net, activities, wanted, options.controller, noise)
-    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
-    steady = settle(activities, state, converged, options)
-    steady_gradients(net, activities, steady, options, out)
-    return RuleResult(out, steady, counts(converged, diverged), converged, diverged)
+    return gradients_at_the_end(net, activities, wanted, options, out, noise)
 
 
 RULE = Rule(

@@ -3,9 +3,9 @@
 Meulemans et al., ICML 2022, arXiv:2204.07249; strong_dfc.md 1 and 5.
 """
 
-from dataclasses import replace
-
-from rules import dfc_ss
+from dfc.simulated import Options, gradients_at_the_end, noisy, options_from_flags
+from dfc.teaching import output_target
+from rules._rule import Rule
 
 
 def gradients(net, activities, target, options, out, noise=None):
@@ -15,9 +15,19 @@ def gradients(net, activities, target, options, out, noise=None):
 
     Arguments and result as in rules.dfc_ss.gradients: only the output target is another, the label, which options.aim names.
     """
-    return dfc_ss.gradients(net, activities, target, options, out, noise)
+    wanted = output_target(net, activities, target, options)
+    return gradients_at_the_end(net, activities, wanted, options, out, noise)
 
 
-RULE = replace(
-    dfc_ss.RULE, name="Strong-DFC-2phase", gradients=gradients, published=dfc_ss.RULE.published | {"strong_feedback": True}
+RULE = Rule(
+    "Strong-DFC-2phase",
+    Options=Options,
+    gradients=gradients,
+    feedback="all",
+    learns_feedback=True,
+    controlled=True,
+    simulates=True,
+    published={"network_type": "DFC", "ndi": False, "grad_deltav_cont": False, "strong_feedback": True},
+    from_flags=options_from_flags,
+    noisy=noisy,
 )

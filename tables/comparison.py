@@ -119,6 +119,18 @@ PROVENANCE = {
 }
 
 
+def student(freedom, confidence=CONFIDENCE):
+    """Return t such that Student's distribution of so many degrees of freedom lies in [-t, t] with probability `confidence`.
+
+    Raises  UsageError if scipy is missing
+    """
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise UsageError(f"the intervals need scipy: pip install scipy ({error})") from None
+    return float(t.ppf((1 + confidence) / 2, freedom))
+
+
 def welch(ours, published, confidence=CONFIDENCE):
     """(low, high): the interval of the difference of two means whose variances may differ.
 
@@ -127,17 +139,13 @@ def welch(ours, published, confidence=CONFIDENCE):
     ours, published  (mean, sample standard deviation, n >= 2) each
     Raises           UsageError if scipy is missing
     """
-    try:
-        from scipy.stats import t
-    except ImportError as error:
-        raise UsageError(f"the report needs scipy: pip install scipy ({error})") from None
     (mean, std, n), (other, other_std, other_n) = ours, published
     parts = std**2 / n, other_std**2 / other_n
     difference, error = mean - other, math.sqrt(sum(parts))
     if not error:
         return difference, difference
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (other_n - 1))
-    reach = float(t.ppf((1 + confidence) / 2, freedom)) * error
+    reach = student(freedom, confidence) * error
     return difference - reach, difference + reach
 
 

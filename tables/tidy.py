@@ -84,12 +84,12 @@ def runs_text(records):
     """The table of runs as CSV: COLUMNS, then all options that any of them has."""
     rows = [row_of(record) for record in records]
     options = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
-    return _text([*COLUMNS, *options], rows)
+    return csv_text([*COLUMNS, *options], rows)
 
 
 def series_text(records):
     """The long table of what was measured as CSV, SERIES_COLUMNS; angles of main.py by logged batch, one quantity per layer."""
-    return _text(SERIES_COLUMNS, (row for record in records for row in _measured(record)))
+    return csv_text(SERIES_COLUMNS, (row for record in records for row in _measured(record)))
 
 
 def _measured(record):
@@ -103,7 +103,8 @@ def _measured(record):
             yield from (at | {"quantity": f"{name}_{layer}", "value": value} for layer, value in zip(layers, row, strict=True))
 
 
-def _text(columns, rows):
+def csv_text(columns, rows):
+    """Return rows, {column: text, number, …}, as CSV: strict numbers, empty for None, NaN and infinities."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(columns)

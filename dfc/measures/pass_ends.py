@@ -11,6 +11,16 @@ from dfc.measures.surrogate import feedback_shares, surrogate_angles, surrogate_
 FLAGS = ("save_lu_loss", "save_H_angle", "save_ratio_ff_fb")
 
 
+def measures_condition(settings):
+    """Whether condition 2 is a number at the end of each pass; otherwise it is a row of dfc.measures.table."""
+    return "save_condition_gn" in settings.switches and settings.protocol == "strong2022"
+
+
+def wanted(settings):
+    """Whether there is anything for PassEnds to measure; see MeasurementSettings."""
+    return settings.rule.controlled and (measures_condition(settings) or not settings.switches.isdisjoint(FLAGS))
+
+
 class PassEnds(Watcher):
     """Looks at batches that teach W after their update; the last batch of a pass decides all columns but that of the loss.
 
@@ -28,7 +38,7 @@ class PassEnds(Watcher):
         self.net, self.alpha, self.last, on = net, settings.alpha_di, batches - 1, settings.switches
         self.ideal = "use_jacobian_as_fb" in on
         self._loss, self._angle, self._shares = (name in on for name in FLAGS)
-        self._condition = "save_condition_gn" in on and settings.protocol == "strong2022"
+        self._condition = measures_condition(settings)
         self._as_published = "loss_per_batch" in settings.defects
         self._total, self._count, self._found = 0.0, 0, {}
 

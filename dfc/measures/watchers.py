@@ -11,7 +11,7 @@ from core.drawing import require_matplotlib
 from core.watcher import Watcher
 from dfc.evaluation import Evaluation
 from dfc.measures.observation import Observation, to_floats
-from dfc.measures.pass_ends import FLAGS, PassEnds
+from dfc.measures.pass_ends import PassEnds, wanted
 from dfc.measures.summary import NOT_YET, Frame
 from dfc.measures.table import COLUMN, FORWARD, FRAME, MEAN, MEASUREMENTS, VECTOR, chosen, is_due
 from dfc.stopping import StopCondition
@@ -31,8 +31,7 @@ def build_watchers(settings, system, task, workers, folder):
     rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
     measurements = Measurements(about, learner)
     watchers = [measurements]
-    conditioned = "save_condition_gn" in on and about.protocol == "strong2022"
-    if rule.controlled and (conditioned or not on.isdisjoint(FLAGS)):
+    if wanted(about):
         watchers.append(PassEnds(learner.net, about, min(batches, about.first_batches or batches)))
     if "save_logs" in on:
         from dfc.measures.tensorboard import Log

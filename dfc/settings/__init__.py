@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
-from core.seeds import parse_seeds
+from core.seeds import check_alone
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
@@ -29,8 +29,23 @@ class Settings:
     successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags, those of them that differ from their defaults
     angles_wanted    whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
     args             {flag: value} for args.txt: as given, completed, lists and lr still as text
-    flags            {name: value} of all flags as a run uses them, and of what follows from several (`resolve`)
+    flags            {name: value} of all flags, see below
     notes            sentences on flags that were changed or have no effect
+
+    `flags` has every flag but network_type, with the value that a run uses.  None stands for another one any more: of -1 only
+    c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are divided by target_stepsize with normalize_lr, and
+    feedback_wd is 0.0 with use_homeostatic_wd_fb.  It also has what follows from several flags:
+
+        rule, rule_flags, successor_flags, strong_flags, angles_wanted  as above
+        task         "classification", "regression" or "autoencoder"
+        sizes        (n_0, …, n_L)
+        activations  names of phi_1 … phi_L; that of logits is "linear"
+        aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
+        slopes       whether the errors of DFA contain phi'
+        precision    "float64" or "float32"
+        steps        time points of the forward phase: tmax_di rounded half to even
+        steps_fb     time points while Q learns: tmax_di_fb truncated
+        homeostatic  strength of the homeostatic term, the feedback_wd that was given; or None
     """
 
     system: SystemSettings
@@ -87,28 +102,12 @@ def parse(argv, rules, prog="main.py"):
 def resolve(given, rules):
     """Return the Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
 
-    Its `flags` have every flag but network_type, with the value that a run uses.  None stands for another one any more: of -1 only
-    c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are divided by target_stepsize with normalize_lr, and
-    feedback_wd is 0.0 with use_homeostatic_wd_fb.  They also have what follows from several flags:
-
-        rule, rule_flags, successor_flags, strong_flags, angles_wanted  as in Settings
-        task         "classification", "regression" or "autoencoder"
-        sizes        (n_0, …, n_L)
-        activations  names of phi_1 … phi_L; that of logits is "linear"
-        aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
-        slopes       whether the errors of DFA contain phi'
-        precision    "float64" or "float32"
-        steps        time points of the forward phase: tmax_di rounded half to even
-        steps_fb     time points while Q learns: tmax_di_fb truncated
-        homeostatic  strength of the homeostatic term, the feedback_wd that was given; or None
-
     rules   {name: rules.Rule}
     Raises  UsageError where flags contradict each other or cannot be read
     """
     options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})
     check_options(options, rules)
-    if "seeds" in given and parse_seeds(options.seeds) and "random_seed" in given:
-        raise UsageError(f"--seeds={options.seeds}: contradicts --random_seed={options.random_seed}; give one of them")
+    check_alone(options, given, "random_seed")
     values = dict(vars(options))
     rule = values["rule"] = _find_rule(values, rules)
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)
@@ -120,10 +119,7 @@ def resolve(given, rules):
     del values["network_type"]  # a run has its rule
     values |= read_lists(Options, values)
     _read_words(values)
-    added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
-    values["successor_flags"] = {name: values[name] for name in added}
-    given_or_meant = vars(options) | values["rule"].published
-    values["strong_flags"] = {name: values[name] for name, default in added.items() if given_or_meant[name] != default}
+    _collect_strong(values, options)
     _read_layers(values, text, "num_hidden" in given)
     _read_rates(values, text)
     _derive(values)
@@ -206,6 +202,14 @@ def _read_words(values):
     if 0 in sizes and len(sizes) > 1:
         raise UsageError(f"--teacher_size_hidden={','.join(map(str, sizes))}: a layer has at least one unit")
     values["teacher_size_hidden"] = None if sizes == (0,) else sizes
+
+
+def _collect_strong(values, options):
+    """Add the flags of the group "Strong-DFC" by themselves: all, and those that the Options or the rule's name changed."""
+    added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
+    values["successor_flags"] = {name: values[name] for name in added}
+    given_or_meant = vars(options) | values["rule"].published
+    values["strong_flags"] = {name: values[name] for name, default in added.items() if given_or_meant[name] != default}
 
 
 def _read_layers(values, text, num_hidden_given):

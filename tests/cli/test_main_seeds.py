@@ -11,6 +11,7 @@ from dfc.learners import FeedbackLearner, ForwardLearner
 from rules import FEEDBACK_NET_RULES
 from tests.faults.tiny_main import RULES, TINY, checkpoint, complaint, finish, in_process, read_metrics, results
 from tests.field.test_logs import values
+from tests.runs_for_tests import BAD_SEEDS
 
 IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--train_samples=20")
 ANGLES = ("--save_df", "--save_BP_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_condition_gn", "--save_norm_r")
@@ -190,12 +191,8 @@ def results_before_the_end(folder):
     return checkpoint(folder), {name: values for name, values in read_metrics(folder).items() if name != "seconds"}
 
 
-BAD = {
+BAD = BAD_SEEDS | {
     "both": (["--seeds=1-3", "--random_seed=2"], "--seeds=1-3: contradicts --random_seed=2; give one of them"),
-    "overlapping": (["--seeds=1-3,3"], "--seeds=1-3,3: seed 3 stands there more than once"),
-    "reversed": (["--seeds=5-1"], "--seeds=5-1: the range 5-1 runs backwards"),
-    "empty": (["--seeds="], "--seeds=: '' is no seed"),
-    "words": (["--seeds=one"], "--seeds=one: 'one' is no seed"),
     "too large": (["--seeds=1,5000000000"], "--seeds=1,5000000000: must be below 4294967296"),
 }
 

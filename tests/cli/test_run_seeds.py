@@ -9,6 +9,7 @@ from core import together
 from core.backend import Backend
 from gait.learner import Learner
 from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, read_metrics, results, write_data
+from tests.runs_for_tests import BAD_SEEDS
 
 VARIANTS = {
     "backpropagation": ["--learning_rate=0.01"],
@@ -143,12 +144,8 @@ def test_a_seed_that_ends_badly_ends_alone(spoilt, kind, interval, tmp_path, mon
     assert_same_runs(found, folders(tmp_path / "alone"))
 
 
-BAD = {
+BAD = BAD_SEEDS | {
     "both": (["--seeds=1-3", "--seed=2"], "--seeds=1-3: contradicts --seed=2; give one of them"),
-    "overlapping": (["--seeds=1-3,3"], "--seeds=1-3,3: seed 3 stands there more than once"),
-    "reversed": (["--seeds=5-1"], "--seeds=5-1: the range 5-1 runs backwards"),
-    "empty": (["--seeds="], "--seeds=: '' is no seed"),
-    "words": (["--seeds=one"], "--seeds=one: 'one' is no seed"),
 }
 
 

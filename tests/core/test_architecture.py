@@ -56,6 +56,13 @@ def test_nothing_below_the_command_line_knows_all_settings():
             assert not [name for name, _ in imports(file) if name.startswith("dfc.settings")], file.relative_to(ROOT)
 
 
+def test_no_rule_imports_another():
+    """What rules share lies in dfc/, or in a file that starts with _."""
+    for file in files("rules"):
+        found = [name for name, _ in imports(file) if name.startswith("rules.") and not name.startswith("rules._")]
+        assert file.name == "__init__.py" or not found, f"{file.name} imports {found}"
+
+
 def test_the_core_needs_numpy_cupy_and_tqdm_alone():
     import sys
 
