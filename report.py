@@ -22,6 +22,7 @@ from core.outcomes import run_program
 from figures.drawing import tell
 from tables import published
 from tables.comparison import rows_of
+from tables.markdown import markdown
 from tables.page import context_of, render
 from tables.records import find
 
@@ -54,6 +55,8 @@ def main(argv=None):
     parser.add_argument("runs", nargs="*", type=as_path, metavar="RUNS", help=told)
     told = "page to write; default report.html"
     parser.add_argument("--output", type=as_output, default="report.html", metavar="FILE", help=told)
+    told = "file to write the cells to as tables of Markdown too"
+    parser.add_argument("--markdown", type=as_output, metavar="FILE", help=told)
     where = "published cells; default docs/published/tables.csv"
     parser.add_argument("--cells", type=as_path, default=published.PATH, metavar="FILE", help=where)
     options = parser.parse_args(argv)
@@ -63,10 +66,13 @@ def main(argv=None):
         cells = published.read_cells(options.cells)
         records, notes = find(options.runs)
         records = sorted(records, key=lambda record: (record.program, record.dataset, record.rule, record.name))
-        write_text(options.output, render(context_of(rows(cells, records), records, notes, command)))
+        found = rows(cells, records)
+        write_text(options.output, render(context_of(found, records, notes, command)))
+        if options.markdown:
+            write_text(options.markdown, markdown(found, command))
         for note in notes:
             print(f"{PROG}: note: {note}", file=sys.stderr)
-        tell([options.output])
+        tell(filter(None, [options.output, options.markdown]))
         return 0
 
     return run_program(PROG, run, "interrupted")

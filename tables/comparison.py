@@ -70,6 +70,15 @@ class Row:
         return welch((self.mean, self.std, self.n), (cell.mean, cell.std, cell.n))
 
     @property
+    def own_interval(self):
+        """(low, high) of the difference by Student from our spread alone, the published mean taken as exact; None where
+        `interval` is known or fewer than two runs are there."""
+        if self.difference is None or self.std is None or (self.cell.std is not None and self.cell.n >= 2):
+            return None
+        reach = student(self.n - 1) * self.std / math.sqrt(self.n)
+        return self.difference - reach, self.difference + reach
+
+    @property
     def apart(self):
         """Whether the interval excludes zero, or the difference exceeds one published standard deviation."""
         if self.difference is None:

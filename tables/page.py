@@ -28,6 +28,8 @@ STATES = {
     "none": ("–", "no command yet"),
 }
 MINUS = "\N{MINUS SIGN}"
+# Marks an interval of our mean alone, where the published spread is not known.
+OURS_ALONE = " †"
 # Of the table of all runs: column of the tidy table, heading, decimals.
 RUN_COLUMNS = (
     ("run", "run", None), ("rule", "rule", None), ("dataset", "data", None), ("seed", "seed", 0), ("precision", "precision", None),
@@ -124,7 +126,6 @@ def _mark(row, anchors):
 def line_of(row, anchor, command):
     """One row of a table as text and numbers."""
     cell, digits = row.cell, QUANTITIES[row.cell.quantity].digits
-    interval = row.interval
     return {
         "id": anchor,
         "row": row,
@@ -133,7 +134,7 @@ def line_of(row, anchor, command):
         "published": measure(cell.mean, digits, cell.std),
         "ours": measure(row.mean, digits, row.std),
         "difference": _signed(row.difference, digits),
-        "interval": interval and f"[{_signed(interval[0], digits)}, {_signed(interval[1], digits)}]",
+        "interval": _interval(row.interval, digits) or _interval(row.own_interval, digits, OURS_ALONE),
         "plot": interval_plot(row) if row.interval else None,
         "state": STATES[row.state],
         "remarks": remarks_of(row),
@@ -144,6 +145,10 @@ def line_of(row, anchor, command):
 def _signed(value, digits):
     text = "–" if value is None else f"{value:+.{digits}f}" if digits <= 2 else f"{value:+.2g}"
     return text.replace("-", MINUS)
+
+
+def _interval(interval, digits, mark=""):
+    return interval and f"[{_signed(interval[0], digits)}, {_signed(interval[1], digits)}]{mark}"
 
 
 def remarks_of(row):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,32 @@ def test_the_cells_hold_published_ours_and_the_difference(place):
     assert gait[3].strip() == "50.00" and gait[5].strip() == "–"  # the last test accuracy is 0.5, of one run
     assert "1 of 2 runs in float32" in gait[8] and "seed 2 diverged in epoch 2" in gait[8]
     assert "the published number is in none of our sources" in gait[8]
+
+
+def test_markdown_holds_the_cells_of_the_page(place):
+    table = place / "cells.md"
+    page = Page(draw(place, place / "logs", "--markdown", table))
+    lines = [line for line in table.read_text().splitlines() if line.startswith("| ")]
+    header, ssa = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines[:2]]
+    shown = [" ".join(word.split()) for word in page.tables["t-dfc"][1]]
+    assert len(lines) == len(CELLS) + 2  # and two lines of headings
+    assert ssa[1:5] == shown[1:5] and ssa[header.index("difference, 95 % interval")] == shown[5] and ssa[6] == shown[6] == "2 of 2"
+    assert ssa[header.index("command")].strip("`") in shown[9] and "2 of 2 runs in float32" in ssa[header.index("state")]
+
+
+def test_without_a_published_spread_the_interval_is_that_of_our_mean(place):
+    """Student's t.975 of one degree of freedom is 12.706; n = 2, s = sqrt(2): the half width is 12.706."""
+    cells = [[*CELLS[0][:5], "", *CELLS[0][6:]]]
+    write_cells(place / "cells.csv", cells)
+    difference = Page(draw(place)).tables["t-dfc"][1][5]
+    assert difference.split() == ["\N{MINUS SIGN}0.50", "[\N{MINUS SIGN}13.21,", "+12.21]", "†"]
+
+
+def test_the_cells_in_docs_are_those_of_the_packed_runs(tmp_path):
+    docs = Path(report.__file__).parent / "docs"
+    table = tmp_path / "cells.md"
+    assert report.main([str(docs / "results" / "runs"), "--output", str(tmp_path / "page.html"), "--markdown", str(table)]) == 0
+    assert table.read_text() == (docs / "cells.md").read_text()
 
 
 def test_failures_come_before_everything_else_with_the_end_of_their_log(place):
