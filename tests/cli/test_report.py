@@ -298,7 +298,7 @@ def browse(page, folder, *words):
 
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("width", [1200, 900, 740, 400])
 def test_a_browser_shows_everything_sorts_and_asks_nobody(place, width):
     text = draw(place)
     page = place / "probed.html"
