@@ -129,7 +129,7 @@ def find(paths):
     """
     records, notes = {}, []
     for path in paths:
-        nothing = True
+        nothing, told = True, len(notes)
         for name, files, running in _runs(Path(path), notes):
             nothing = False
             try:
@@ -142,7 +142,7 @@ def find(paths):
                 notes.append(f"{earlier.name} and {name} are the same setting and seed: the one with more epochs counts")
             if earlier is None or (record.epochs, record.finished) > (earlier.epochs, earlier.finished):
                 records[record.identity] = record
-        if nothing and not any(f" {path}: " in note for note in notes):
+        if nothing and len(notes) == told:
             notes.append(f"{path} holds no run")
     return list(records.values()), notes
 
