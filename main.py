@@ -34,7 +34,7 @@ from core.workers import Workers, default_count
 from datasets.catalogue import BY_FLAG
 from dfc import settings as command_line
 from dfc.build import build_system, bytes_of_a_run
-from dfc.draws import Draws
+from dfc.draws import Draws, draws_on_device
 from dfc.evaluation import Evaluation
 from dfc.measures.summary import SummaryFolder
 from dfc.measures.watchers import build_watchers, check_packages
@@ -61,11 +61,11 @@ def train_seeds(settings):
     """The same of every seed of a command line: [(outcome, folder), …]."""
     with machine(settings) as (backend, workers):
         runs = runs_of(settings)
-        draws = [Draws(each.random_seed, backend) for each in runs]
+        draws = [Draws(each.random_seed, backend, each.machine.host_noise) for each in runs]
         tasks, memory = tasks_of(runs, backend, draws)
         place = run_folder(settings)
         runs = placed(runs, place)
-        folders = [SummaryFolder(each.out_dir, result_settings(each), each.args, not each.rule.reference) for each in runs]
+        folders = [SummaryFolder(each.out_dir, result_settings(each, backend), each.args, not each.rule.reference) for each in runs]
         with contextlib.ExitStack() as opened:
             if settings.out_dir is None:
                 opened.callback(remove_if_empty, place)
@@ -135,7 +135,7 @@ def rehearse(settings):
     """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
     with machine(settings) as (backend, workers):
         runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
-        all_draws = [Draws(each.random_seed, backend) for each in runs]
+        all_draws = [Draws(each.random_seed, backend, each.machine.host_noise) for each in runs]
         first, draws, ((task, *_), memory) = runs[0], all_draws[0], tasks_of(runs, backend, all_draws)
         system = build_system(first.system, backend, workers, draws)
         watchers = [Evaluation(first.watchers.evaluation, task, workers)]
@@ -179,9 +179,14 @@ def run_folder(settings):
     return make_numbered(Path("logs", "runs", f"run_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"))
 
 
-def result_settings(settings):
-    """Return {flag: value} of all that the numbers depend on, the number of epochs excepted."""
+def result_settings(settings, backend=None):
+    """Return {flag: value} of all that the numbers depend on, the number of epochs excepted.
+
+    backend  core.backend.Backend, by which it is known where a run draws its noise; None: that is left out
+    """
     own = own_settings(settings)
+    if backend and (settings.system.feedback or settings.rule.noisy(settings.system.rule_options)):
+        own["host_noise"] = not draws_on_device(backend, settings.machine.host_noise)
     if settings.task.load_ST_dataset:
         own["data_dir"] = settings.task.data_dir  # another folder, other data
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
@@ -198,6 +203,7 @@ def recorded(settings, backend, workers):
     """Return {option: value} of all options of a run, for config.json."""
     own = own_settings(settings) | {"data_dir": settings.task.data_dir}
     own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
+    own["host_noise"] = not draws_on_device(backend, settings.machine.host_noise)
     return settings.args | settings.successor_flags | own
 
 

@@ -59,7 +59,10 @@ def fix_norm(gradients, norm, seeds=()):
 
 def joint_norm(gradients, seeds=()):
     """Return the 2-norm of all entries of a list of arrays: one number per seed, on the device."""
-    return _norm(array_module(*gradients).stack([_norm(g, seeds) for g in gradients], axis=-1), seeds)
+    norms = array_module(*gradients).empty((*seeds, len(gradients)), dtype=gradients[0].dtype)
+    for index, g in enumerate(gradients):
+        norms[..., index] = _norm(g, seeds)
+    return _norm(norms, seeds)
 
 
 def _norm(array, seeds):

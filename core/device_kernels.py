@@ -1,7 +1,8 @@
 """Elementwise passes on a GPU, each in one kernel: a small step costs what its launches cost, whatever they compute.
 
 A body consists of assignments that are CUDA C++ and Python at once, so that tests can compute it with numpy: arguments by their
-names, + - * /, sqrt, tanh, the functions of PREAMBLE, and T(number) for a number of the arrays' float type.
+names, + - * / %, sqrt, tanh, the functions of PREAMBLE, i for the place of an entry (from 0, in C order), and T(number) for a
+number of the arrays' float type.
 """
 
 import functools
@@ -10,12 +11,28 @@ from dataclasses import dataclass
 from core.backend import array_module
 
 # larger: NaN where a is; fraction: k if it is below 1, else 1, also where k is NaN; slope: of a function with a kink at zero, from
-# the sign of h; crossed: x where h and w are on two sides of that kink, else 0
+# the sign of h; crossed: x where h and w are on two sides of that kink, else 0; normal: see NORMALS
 PREAMBLE = """
 template <typename A> __device__ A larger(A a, A b) { return a < b ? b : a; }
 template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }
 template <typename A> __device__ A slope(A h, A below) { return h >= A(0) ? A(1) : below; }
 template <typename A> __device__ A crossed(A h, A w, A x) { return (h >= A(0)) != (w >= A(0)) ? x : A(0); }
+template <typename A>
+__device__ A normal(A, unsigned long long key, unsigned long long place, unsigned long long index) {
+    unsigned int k = key, l = key >> 32, a = index, b = index >> 32, c = place, d = place >> 32;
+    for (int round = 0; round < 10; ++round) {
+        unsigned long long p = 0xD2511F53ull * a, q = 0xCD9E8D57ull * c;
+        a = (unsigned int)(q >> 32) ^ b ^ k;
+        b = q;
+        c = (unsigned int)(p >> 32) ^ d ^ l;
+        d = p;
+        k += 0x9E3779B9u;
+        l += 0xBB67AE85u;
+    }
+    unsigned long long bits = ((unsigned long long)a << 32 | b) >> 11;
+    A u = sizeof(A) == 8 ? A(bits + 1) * A(1.1102230246251565e-16) : (A(a) + A(0.5)) * A(2.3283064365386963e-10);
+    return sqrt(A(-2) * log(u)) * cos(A(int(c)) * A(1.4629180792671596e-09));
+}
 """
 
 
@@ -24,7 +41,7 @@ class Kernel:
     """An elementwise calculation.
 
     name     for profilers
-    inputs   names of arrays or numbers, separated by blanks
+    inputs   names of arrays or numbers, separated by blanks; one of a type of its own is written name:type
     outputs  names of arrays, which may be read before they are written
     body     assignments to the outputs
     """
@@ -35,14 +52,21 @@ class Kernel:
     body: str
 
     def __call__(self, *arguments):
-        """Compute on device arrays of one float type, inputs first; inputs are broadcast to the shape of the outputs."""
+        """Compute on device arrays, inputs first, of one float type T unless an input has a type of its own; inputs are broadcast
+        to the shape of the outputs."""
         _compiled(array_module(arguments[-1]), self)(*arguments)
 
 
 @functools.cache
 def _compiled(xp, kernel):
-    inputs, outputs = (", ".join(f"T {name}" for name in names.split()) for names in (kernel.inputs, kernel.outputs))
+    inputs, outputs = (", ".join(map(_declared, names.split())) for names in (kernel.inputs, kernel.outputs))
     return xp.ElementwiseKernel(inputs, outputs, kernel.body, kernel.name, preamble=PREAMBLE, no_return=True)
+
+
+def _declared(name):
+    """Return "T name", or "type name" of "name:type"."""
+    name, _, kind = name.partition(":")
+    return f"{kind or 'T'} {name}"
 
 
 # The optimisers (core/optimisers.py): g + decay p is the gradient with the coupled weight decay.
@@ -88,6 +112,14 @@ INVERSE_CHANGE = Kernel(
     "h move step below",
     "change",
     f"change = move / slope(h, below) + crossed(h, h - step * move, {_BEYOND});",
+)
+
+# Noise (dfc/draws.py): independent standard normals, each a function of key, place and index alone, so that there is no state, and
+# the same noise can be drawn again anywhere.  Ten rounds of Philox4x32 (Salmon, Moraes, Dror, Shaw 2011) make of the key and the
+# counter (index, place) 128 bits; Box and Muller's transformation makes of these one normal, as core.normals.fill_normals does.
+# `size` entries share a key, and `first` is the index of the first of them.
+NORMALS = Kernel(
+    "normals", "key:uint64 place:uint64 first:uint64 size:uint64", "z", "z = normal(T(0), key, place, first + i % size);"
 )
 
 # Sums over time (dfc/time_sums.py).

@@ -27,6 +27,8 @@ FURTHER_FILES = (  # which alone are no run: logs, pictures and texts of main.py
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
 ENDS = ("diverged", "singular", "stopped")
+# Settings that a config.json has only where they differ from these: a GPU draws noise by itself unless the host does.
+IMPLIED = {"host_noise": True}
 ROUNDING = ("threads", "versions", "device", "cpu", "blas")  # entries of config.json that the last digits depend on
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
@@ -98,8 +100,9 @@ class RunFolder:
             return
         config = read_json(self.path / "config.json", settings=dict)
         for name, value in self.settings.items():
-            if config["settings"].get(name, value) != value:
-                raise UsageError(f"--load: {self.path} was made with {name} = {config['settings'][name]}, not {value}")
+            made = config["settings"].get(name, IMPLIED.get(name, value))
+            if made != value:
+                raise UsageError(f"--load: {self.path} was made with {name} = {made}, not {value}")
 
     @property
     def note(self):
@@ -165,7 +168,8 @@ class RunFolder:
             now = {name: record.get(name) for name in ("time", *ROUNDING, "host", "job", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
-            config = {**record, "settings": self.settings}
+            told = {name: value for name, value in self.settings.items() if name not in IMPLIED or value != IMPLIED[name]}
+            config = {**record, "settings": told}
         write_json(path, config)
         self._changed = True
         (self.path / "DONE").unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import numpy as np
 from core.normals import noise_generator
 
 # Append only: the position of a purpose is part of the key of its stream.
-PURPOSES = ("init", "feedback", "data", "shuffle", "noise")
+PURPOSES = ("init", "feedback", "data", "shuffle", "noise", "device noise")
 
 
 def stream(seed, purpose, *index):
@@ -25,6 +25,11 @@ def noise_stream(seed, *index):
     """Return the generator of a run's noise at one place: it is quick to create, and the fastest one for
     core.normals.fill_normals."""
     return noise_generator(_sequence(seed, "noise", index))
+
+
+def noise_key(seed):
+    """Return what stands for a run's seed where noise is drawn on a GPU (core.device_kernels.NORMALS): a numpy.uint64."""
+    return _sequence(seed, "device noise", ()).generate_state(1, np.uint64)[0]
 
 
 def _sequence(seed, purpose, index):

@@ -7,7 +7,7 @@ as if trained alone.
 import numpy as np
 from tqdm import tqdm
 
-from core.backend import array_module
+from core.backend import array_module, stack
 from core.signals import StopRequest
 
 # The errors of a step whose equations have no solution.
@@ -155,4 +155,4 @@ def _batch(loops):
     if first.plan.order is None and all(loop.samples is first.samples for loop in loops):
         return [xp.broadcast_to(array, (len(loops), *array.shape)) for array in batch]
     rest = [loop.samples.batch(loop.rows) for loop in loops[1:]]
-    return [xp.stack(arrays) for arrays in zip(batch, *rest, strict=True)]
+    return [stack(arrays) for arrays in zip(batch, *rest, strict=True)]

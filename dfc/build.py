@@ -118,7 +118,8 @@ def build_system(settings, backend, workers, draws, part="by size"):
     """
     net, phase = build_network(settings.network, backend, draws), settings.feedback
     if part == "by size":
-        part = SMALL_PART if net.small else PART
+        # a GPU takes a batch at once; on a CPU noise is drawn in parts, which threads share
+        part = None if draws.on_device else SMALL_PART if net.small else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     feedback = pretraining = None
     if phase:

@@ -1,11 +1,15 @@
 """Draws the random numbers of a run of system 2: everything that is drawn passes through here."""
 
+import copy
+import math
+
 import numpy as np
 
-from core.backend import is_turned
+from core.backend import array_module, is_turned
+from core.device_kernels import NORMALS
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.normals import fill_normals
-from core.streams import noise_stream, stream
+from core.streams import noise_key, noise_stream, stream
 
 SPLIT = 1 << 20  # a place beyond all layers of a teacher
 
@@ -13,12 +17,17 @@ SPLIT = 1 << 20  # a place beyond all layers of a teacher
 class Draws:
     """Makes all draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
 
-    seed     --random_seed
-    backend  core.backend.Backend
+    seed        --random_seed
+    backend     core.backend.Backend
+    host_noise  whether noise is drawn on the host where the run is on a GPU too
+
+    on_device   whether noise is drawn on the GPU
     """
 
-    def __init__(self, seed, backend):
+    def __init__(self, seed, backend, host_noise=False):
         self.seed, self.backend = seed, backend
+        self.on_device = draws_on_device(backend, host_noise)
+        self._key = backend.bytes(np.array(noise_key(seed))) if self.on_device else None
 
     def weights(self, kind, layer, n_out, n_in):
         """Return the initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
@@ -46,7 +55,12 @@ class Draws:
 
     def noise(self, place, part):
         """Return the noise of part `part` of the batch at `place`, (passes, batches) before it."""
-        return Noise((self.seed, *place, part), self.backend)
+        return DeviceNoise(self._key, place, part) if self.on_device else Noise((self.seed, *place, part), self.backend)
+
+
+def draws_on_device(backend, host_noise):
+    """Return whether a run draws its noise on a GPU."""
+    return backend.device is not None and not host_noise
 
 
 class Noise:
@@ -79,11 +93,49 @@ class Noise:
         return SomeNoise(Noise(self._key, self.backend), rows, self._like)
 
 
-def room_for(axes, like):
-    """Host arrays with leading `axes`, whose last two are those of the arrays `like` and lie in memory as they do there."""
+class DeviceNoise:
+    """Gives noise that is drawn on a GPU: other numbers than Noise, of the same distribution.
+
+    Each normal is a function of seed, place and part and of its position in the sequence of all that is drawn there (NORMALS).
+
+    key    noise_key of the seed, on the device; of several seeds (S,)
+    place  (passes, batches) before the batch, each below 2^24
+    part   number of the part of the batch, below 2^16
+    """
+
+    def __init__(self, key, place, part):
+        passes, batches = place
+        self._key, self._place = key, (passes << 40) + (batches << 16) + part
+        self._room, self._drawn = None, 0
+
+    def fill(self, steps, like):
+        """As Noise and NoiseOfSeeds: arrays (steps, n, n_l), or (steps, S, n, n_l); overwritten next time."""
+        if self._room is None or self._room[0].shape[-3] < steps:
+            self._room = room_for((*self._key.shape, steps), like, array_module(self._key))
+        filled, key = [room[..., :steps, :, :] for room in self._room], self._key[..., None, None, None]
+        for each in filled:
+            size = math.prod(each.shape[-3:])
+            NORMALS(key, self._place, self._drawn, size, each.swapaxes(-1, -2) if is_turned(each) else each)
+            self._drawn += size
+        return [each.swapaxes(0, 1) for each in filled] if self._key.ndim else filled
+
+    @staticmethod
+    def together(sources):
+        """Return the noise of several seeds at one place."""
+        first = sources[0]
+        whole = copy.copy(first)
+        whole._key = array_module(first._key).empty(len(sources), dtype=first._key.dtype)
+        for seed, source in enumerate(sources):
+            whole._key[seed] = source._key
+        return whole
+
+
+def room_for(axes, like, xp=np):
+    """Arrays with leading `axes`, of the array module `xp`; their last two axes are those of the arrays `like`, and lie in memory
+    as they do there."""
     turned = [is_turned(each) for each in like]
     shapes = [each.shape[:-3:-1] if turn else each.shape[-2:] for each, turn in zip(like, turned, strict=True)]
-    rooms = [np.empty((*axes, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
+    rooms = [xp.empty((*axes, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
     return [room.swapaxes(-1, -2) if turn else room for room, turn in zip(rooms, turned, strict=True)]
 
 
@@ -119,3 +171,8 @@ class NoiseOfSeeds:
         """Return the Noise of one seed, (s,)."""
         (number,) = seed
         return self._sources[number]
+
+
+def noise_of_seeds(sources):
+    """Return the noise of several seeds at one place, from that of each."""
+    return (DeviceNoise.together if isinstance(sources[0], DeviceNoise) else NoiseOfSeeds)(sources)

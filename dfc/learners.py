@@ -8,7 +8,7 @@ from core.backend import array_module, to_host
 from core.clipping import clip_each, clip_together, fix_norm
 from core.learner import BaseLearner
 from core.workers import shares
-from dfc.draws import NoiseOfSeeds
+from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay
 from dfc.jacobian import pull_back
 from dfc.network import Activities, of_seed
@@ -81,7 +81,7 @@ class DfcLearner(BaseLearner):
         """
         whole, noises = copy.copy(learners[0]), [learner.noise for learner in learners]
         whole.net = net or whole.net.together([learner.net for learner in learners])
-        whole.noise = noises[0] and (lambda place, part: NoiseOfSeeds([noise(place, part) for noise in noises]))
+        whole.noise = noises[0] and (lambda place, part: noise_of_seeds([noise(place, part) for noise in noises]))
         whole._begin(learners)
         return whole
 

@@ -44,6 +44,7 @@ FEEDBACK, LEARNED = "a rule with feedback weights", "feedback weights that learn
 NORMAL, HOMEOSTATIC = "--fb_learning_rule=normal_controller", "--use_homeostatic_wd_fb"
 SUCCESSOR = "--protocol=strong2022"
 CONTROL, SIMULATION, EFFICIENT = "a rule with a controller", "a simulated controller", "--efficient_controller"
+GPU = "a GPU and a rule with noise"
 
 POSITIVE, FROM_0, COUNT, FINITE = "(0, inf)", "[0, inf)", "[1, inf)", "(-inf, inf)"
 
@@ -257,6 +258,9 @@ class Options:
 
     backend: str = _own("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
     device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=FROM_0)
+    host_noise: bool = _own(
+        False, "draw noise on the host, for the numbers of a run on the CPU, instead of on the GPU, which is faster", needs=GPU
+    )
     threads: int = _own(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]")
     data_dir: str = _own(
         "", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset", kind=as_path

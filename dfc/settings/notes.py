@@ -27,6 +27,11 @@ def _normal(s):
     return _unless(rule == "normal_controller", f"with --fb_learning_rule={rule}, which simulates nothing")
 
 
+def _noise_on_gpu(s):
+    drawn = not _learned(s) or (s.noisy_dynamics and not _simulation(s))
+    return _unless(s.backend != "numpy", "with --backend=numpy") or _unless(drawn, "in a run without noise")
+
+
 # {what is needed: function of the Settings that says why it is missing, or "" where it is there}, in the order of the notes
 MISSING = {
     flags.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
@@ -41,6 +46,7 @@ MISSING = {
     flags.SUCCESSOR: lambda s: _learned(s) or _unless(s.protocol == "strong2022", f"without {flags.SUCCESSOR}"),
     flags.NORMAL: lambda s: _learned(s) or _normal(s),
     flags.ADAM_FB: lambda s: _learned(s) or _unless(s.optimizer_fb == "Adam", f"with --optimizer_fb={s.optimizer_fb}"),
+    flags.GPU: _noise_on_gpu,
     flags.HOMEOSTATIC: lambda s: _learned(s) or _unless(s.use_homeostatic_wd_fb, f"without {flags.HOMEOSTATIC}"),
 }
 

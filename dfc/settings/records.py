@@ -12,6 +12,7 @@ class MachineSettings:
 
     backend: str
     device: int
+    host_noise: bool
     threads: int
     precision: str
 

@@ -186,6 +186,7 @@ ELSEWHERE = {  # flags that this table cannot show, and what does
     "nan_test": "needs weights beyond 1000: tests/cli/test_main_bad_ends.py",
     "make_dynamics_plot_interval": "needs pictures: below",
     "dry_run": "leaves no run: tests/cli/test_dry_run.py",
+    "host_noise": "needs a GPU: tests/device/test_noise.py",
     "seeds": "leaves several runs: tests/cli/test_main_seeds.py",
 }
 WITHOUT_EFFECT = {  # flag: (what it is given, why it is there all the same)

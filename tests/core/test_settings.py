@@ -19,7 +19,7 @@ PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "r
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 OURS = {
     "backend", "device", "threads", "data_dir", "seeds", "train_samples", "load", "load_or_start", "overwrite", "quiet", "dry_run",
-    "sample0_error", "nan_test",
+    "sample0_error", "nan_test", "host_noise",
 }  # fmt: skip
 ADDED = [name for name, field in FIELDS.items() if field.metadata["group"] == STRONG]  # by the successor of the published program
 MNIST = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10"]

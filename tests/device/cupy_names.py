@@ -110,13 +110,14 @@ COMPARISONS = {
 }  # fmt: skip
 UNARY_OPERATORS = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 
-CONSTANTS = ("bool_", "e", "float32", "float64", "inf", "int32", "int64", "nan", "newaxis", "pi", "uint8")
+CONSTANTS = ("bool_", "e", "float32", "float64", "inf", "int32", "int64", "nan", "newaxis", "pi", "uint64", "uint8")
 CUDA = (
     "cuda.Device.synchronize",
     "cuda.Device.use",
     "cuda.runtime.deviceSynchronize",
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.getDeviceProperties",
+    "cuda.runtime.memGetInfo",
 )
 OTHER = ("ElementwiseKernel", "__version__", "ndarray")
 ABSENT = (  # some of what numpy has and cupy lacks

@@ -20,6 +20,10 @@ from tests.device import cupy_names
 from tests.device.device_array import DeviceArray
 from tests.device.elementwise import ElementwiseKernel
 
+# More arrays than FEW are joined by one kernel, if they have less than LARGE bytes on average.
+FEW, LARGE = 8, 2 * 1024 * 1024
+MEMORY = 1 << 36  # bytes of each GPU, all of them free
+
 
 class Synchronised(RuntimeError):
     """The host waited for the device where it must not."""
@@ -115,6 +119,7 @@ class StandIn:
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = function(*args, **keywords)
         self.count(name, _launches(name, args if owner is None else [owner, *args], keywords, result))
+        self.uploads += _lists_of_pointers(name, args)
         if isinstance(result, tuple):
             return tuple(self.device(each) for each in result)
         return self.device(result) if out is None and result is not None else out
@@ -143,8 +148,16 @@ def _launches(name, args, keywords, result):
     if out is None and isinstance(result, np.ndarray) and any(np.may_share_memory(result, each) for each in arrays):
         return 0
     if name in ("concatenate", "stack"):
-        return len(args[0])
+        return 1 if _lists_of_pointers(name, args) else len(args[0])
     return 1 + _copies_of_matmul(*args[:2], out) if name == "matmul" else 1
+
+
+def _lists_of_pointers(name, args):
+    """How many arrays of pointers and sizes cupy copies from the host to join many small arrays by one kernel."""
+    if name not in ("concatenate", "stack") or len(args[0]) <= FEW or sum(each.nbytes for each in args[0]) >= LARGE * len(args[0]):
+        return 0
+    alike = len({each.shape for each in args[0]}) == 1 and all(each.flags.c_contiguous for each in args[0])
+    return 1 if alike else 3
 
 
 def _copies_of_matmul(a, b, out=None):
@@ -232,6 +245,7 @@ def _cuda(gpu):
     runtime = types.SimpleNamespace(
         getDeviceCount=lambda: gpu.devices,
         getDeviceProperties=properties,
+        memGetInfo=lambda: (MEMORY, MEMORY),
         deviceSynchronize=lambda: gpu.synchronise("deviceSynchronize"),
     )
     return types.SimpleNamespace(Device=Device, runtime=runtime)

@@ -64,8 +64,9 @@ def settings_of(flags, precision="float64"):
     return parse([*f"{COMMON} {flags}".split(), *["--single_precision"] * (precision == "float32")])
 
 
-def build(backend, settings):
-    system = build_system(settings.system, backend, Workers(1), Draws(3, backend))
+def build(backend, settings, host_noise=True):
+    """A run; its noise is that of the CPU, so that the numbers can be compared, unless the GPU is to draw it."""
+    system = build_system(settings.system, backend, Workers(1), Draws(3, backend, host_noise))
     system.settings = settings
     return system
 
@@ -302,7 +303,7 @@ def test_classification_steps_agree_with_numpy(gpu, precision, rule):
 def test_a_run_writes_host_files_with_the_numbers_of_numpy_and_goes_on(gpu, rule, tmp_path, monkeypatch):
     """Whoever reads a results folder must not need a GPU, nor find another experiment in it."""
     call = in_process(tmp_path, monkeypatch)
-    options = [*RULES[rule], "--fb_learning_rule=normal_controller", "--optimizer=Adam", "--lr=1e-6"]
+    options = [*RULES[rule], "--fb_learning_rule=normal_controller", "--optimizer=Adam", "--lr=1e-6", "--host_noise"]
     assert call(*options, "--backend=numpy", f"--out_dir={tmp_path / 'numpy'}") == 0
     assert call(*options, "--backend=cupy") == 0
     assert call(*options, "--backend=cupy", "--epochs=1", f"--out_dir={tmp_path / 'parts'}") == 0

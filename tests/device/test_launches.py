@@ -49,7 +49,7 @@ def launches(gpu, flags):
     """The launches of a step that is not the first one, which may find that some arrays are still missing."""
     gpu.float_type = np.dtype("float64")
     backend = select_backend("cupy", 0, "float64")
-    learner, batch = build(backend, settings_of(flags)).learner, samples_of(backend).batch(slice(0, 8))
+    learner, batch = build(backend, settings_of(flags), host_noise=False).learner, samples_of(backend).batch(slice(0, 8))
     for start in (0, 1):
         gpu.launches.clear()
         learner.step(*batch, (0, start))
@@ -126,7 +126,7 @@ def test_a_simulation_on_a_gpu_has_the_numbers_of_numpy(gpu, controller, hidden)
         backend = select_backend(name, 0, "float64")
         flags = f"--ndi --hidden_activation={hidden} --output_activation=linear"
         net, (inputs, target) = build(backend, settings_of(flags)).learner.net, samples_of(backend).batch(slice(0, 8))
-        state = simulate(net, net.forward(inputs), target, controller, Draws(3, backend).noise((0, 0), 0))
+        state = simulate(net, net.forward(inputs), target, controller, Draws(3, backend, host_noise=True).noise((0, 0), 0))
         found.append([state.u, *state.va, *state.vb, *state.vs, *state.r])
     for device, host in zip(*found, strict=True):
         assert isinstance(device, gpu.cupy.ndarray)
@@ -226,13 +226,17 @@ def test_clipping_has_the_numbers_of_numpy(gpu, clip, scale):
 # ---- copies from the host
 
 
-@pytest.mark.parametrize("rule", [name for name in FLAGS if not FEEDBACK_NET_RULES[name].joint])
-def test_nothing_is_copied_to_the_device_per_batch(gpu, rule, tmp_path, monkeypatch):
-    """A copy from the host waits for the device: twice as many batches must not need one more."""
+@pytest.mark.parametrize("feedback", ("normal_controller", "special_controller", "frozen"))
+@pytest.mark.parametrize("seeds", ("alone", "together"))
+@pytest.mark.parametrize("rule", FLAGS)
+def test_nothing_is_copied_to_the_device_per_batch(gpu, rule, seeds, feedback, tmp_path, monkeypatch):
+    """A copy from the host is one more thing to start per batch: twice as many batches must not need one more."""
     call, uploads = in_process(tmp_path, monkeypatch), []
+    more = ["--seeds=1-10"] * (seeds == "together")
+    more += ["--freeze_fb_weights"] if feedback == "frozen" else [f"--fb_learning_rule={feedback}"]
     for size in (5, 10):
         before = gpu.uploads
-        options = [*FLAGS[rule], "--freeze_fb_weights", "--backend=cupy", f"--batch_size={size}"]
+        options = [*FLAGS[rule], *more, "--backend=cupy", f"--batch_size={size}", "--tmax_di=20"]
         assert call(*options, f"--out_dir={tmp_path / str(size)}") == 0
         uploads.append(gpu.uploads - before)
     assert uploads[0] == uploads[1]
