@@ -169,7 +169,7 @@ def _told(states, texts):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
     add_arguments(parser, Options)

@@ -42,7 +42,7 @@ class InvLayer:
         return self.weights.shape[-1]
 
     def weights_changed(self):
-        """Say that `weights` holds new numbers: what was derived from the old ones is no longer used."""
+        """Says that `weights` holds new numbers: what was derived from the old ones is no longer used."""
         self.version += 1
 
     def forward(self, h, units=None):
@@ -56,7 +56,7 @@ class InvLayer:
         return rows @ self.weights[..., : rows.shape[-1]].swapaxes(-1, -2)
 
     def inverse(self, y):
-        """Return the input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
+        """Returns the input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
 
         Raises SingularWeights if W has no inverse.
         """
@@ -129,7 +129,7 @@ class InvLayer:
         return solution
 
     def check_solved(self):
-        """Raise SingularWeights if a solve since the last check turned finite rows into numbers that are not.
+        """Raises SingularWeights if a solve since the last check turned finite rows into numbers that are not.
 
         cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: do so once per evaluation.
         """
@@ -138,7 +138,7 @@ class InvLayer:
             raise self._singular()
 
     def hand_marks_to(self, layers):
-        """Give the mark that `check_solved` reads to one layer per seed, and forget it."""
+        """Gives the mark that `check_solved` reads to one layer per seed and forgets it."""
         marks, self._unsolved = self._unsolved, None
         if marks is not None:
             for layer, mark in zip(layers, marks, strict=True):
@@ -191,7 +191,7 @@ def solve_gram(off, diagonal, rows, most_products=16):
 
 
 def _row_products(a, b):
-    """Return the scalar product of each row of `a` with that of `b`: (n, size), (n, size) -> (n, 1)."""
+    """Returns the scalar product of each row of `a` with that of `b`: (n, size), (n, size) -> (n, 1)."""
     return (a[..., None, :] @ b[..., None])[..., 0]
 
 

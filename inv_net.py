@@ -33,13 +33,14 @@ class TowerInvNet:
 
     @staticmethod
     def together(nets):
-        """Return one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
-        first one's."""
+        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
+        first one's.
+        """
         xp = array_module(*nets[0].parameters)
         return nets[0]._with([xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)])
 
     def copy(self):
-        """Return the same network with arrays of its own."""
+        """Returns the same network with arrays of its own."""
         return self._with([p.copy() for p in self.parameters])
 
     def _with(self, arrays):
@@ -86,7 +87,7 @@ class TowerInvNet:
             layer.weights_changed()
 
     def forward(self, x, auxiliary=True):
-        """Return the trace [h_0 … h_L] of a forward pass, h_0 = x (n, inputs).
+        """Returns the trace [h_0 … h_L] of a forward pass, h_0 = x (n, inputs).
 
         auxiliary  whether h_L holds all units of the output layer or only those of the classes, which cost a fraction
         """
@@ -97,7 +98,7 @@ class TowerInvNet:
         return trace
 
     def complete(self, trace):
-        """Return the trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
+        """Returns the trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
         if trace[-1].shape[-1] == self.layers[-1].size:
             return trace
         return [*trace[:-1], self.layers[-1].forward(trace[-2])]
@@ -108,7 +109,7 @@ class TowerInvNet:
         return [layer.weights for layer in self.layers]
 
     def output_error(self, trace, target):
-        """Return the gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
+        """Returns the gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
         return trace[-1][..., : self.classes] - target
 
     def derivative(self, trace, l):
@@ -120,12 +121,12 @@ class TowerInvNet:
         return self.layers[l].transpose_product(delta)
 
     def hand_marks_to(self, nets):
-        """Give what `check_solved` reads to the networks that this one was made of."""
+        """Gives what `check_solved` reads to the networks that this one was made of."""
         for index, layer in enumerate(self.layers):
             layer.hand_marks_to([net.layers[index] for net in nets])
 
     def check_solved(self):
-        """Raise SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""
+        """Raises SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""
         for layer in self.layers:
             layer.check_solved()
 
@@ -145,7 +146,7 @@ TOWER_SIZES = (784, 500, 200, 10)
 
 
 def layer_sizes(tower, inputs, hidden_layers):
-    """Return the sizes of the layers of a published structure.
+    """Returns the sizes of the layers of a published structure.
 
     tower          whether it is the tower, whose sizes are fixed
     inputs         number of input units, the size of every layer of a square network

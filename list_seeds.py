@@ -30,7 +30,7 @@ class Options(ListOptions):
 
 
 def plan(argv, seed, cost=1.0):
-    """Return the Job of a command line of run.py and a seed; a mistake in it ends the program.
+    """Returns the Job of a command line of run.py and a seed; a mistake in it ends the program.
 
     cost  seconds that an epoch takes
     """
@@ -43,7 +43,7 @@ def plan(argv, seed, cost=1.0):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog="All other options are those of run.py (python run.py --help).")
     parser.add_argument("seeds", metavar="SEEDS", help='whole numbers, as "1 2 5"')
     add_arguments(parser, Options)

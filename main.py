@@ -44,12 +44,12 @@ from rules import FEEDBACK_NET_RULES
 
 
 def parse(argv=None, prog="main.py"):
-    """Return the dfc.settings.Settings of a command line; exits with status 2 and one sentence on a mistake."""
+    """Returns the dfc.settings.Settings of a command line; exits with status 2 and one sentence on a mistake."""
     return command_line.parse(argv, FEEDBACK_NET_RULES, prog)
 
 
 def train(settings):
-    """Train one run from its data to its files; returns (outcome, folder), the outcome a dict as in DONE.
+    """Trains one run from its data to its files; returns (outcome, folder), the outcome a dict as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
@@ -83,7 +83,7 @@ def train_seeds(settings):
 
 @contextlib.contextmanager
 def machine(settings):
-    """Yield what runs compute with: (Backend, Workers).  Raises UserError where something is missing."""
+    """Yields what runs compute with: (Backend, Workers).  Raises UserError where something is missing."""
     check_packages(settings.watchers.measurements)
     about = settings.machine
     backend = backends.select_backend(about.backend, about.device, about.precision)
@@ -94,19 +94,19 @@ def machine(settings):
 
 
 def runs_of(settings):
-    """Return the Settings of every run of a command line, one per seed."""
+    """Returns the Settings of every run of a command line, one per seed."""
     return [settings.change(random_seed=seed) for seed in parse_seeds(settings.seeds)] if settings.seeds else [settings]
 
 
 def placed(runs, folder):
-    """Return the Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
+    """Returns the Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
     if not runs[0].seeds:
         return [dataclasses.replace(runs[0], out_dir=folder)]
     return [each.change(out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
 def tasks_of(runs, backend, draws):
-    """Return the samples of every run, shared where they do not depend on the seed, and a sentence on the memory of several.
+    """Returns the samples of every run, shared where they do not depend on the seed, and a sentence on the memory of several.
 
     Raises  UsageError if they do not fit
     """
@@ -123,7 +123,7 @@ def tasks_of(runs, backend, draws):
 
 
 def task_of(settings, backend, draws):
-    """Return the samples of a run.  Raises UsageError where a batch has more than there are."""
+    """Returns the samples of a run.  Raises UsageError where a batch has more than there are."""
     split, size = draws.split if settings.task.seeded_split else None, settings.schedule.batch_size
     task = load_task(settings.task, backend, draws.teacher, settings.quiet, split, not settings.dry_run)
     if size > len(task.train):
@@ -132,7 +132,7 @@ def task_of(settings, backend, draws):
 
 
 def rehearse(settings):
-    """Tell what a run would be, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    """Tells what a run would be, and writes nothing; returns the exit status.  Raises UserError, StoppedByError."""
     with machine(settings) as (backend, workers):
         runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
         all_draws = [Draws(each.random_seed, backend, each.machine.host_noise) for each in runs]
@@ -150,15 +150,16 @@ def rehearse(settings):
 
 
 def give_up(loop, error):
-    """Return the outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others
-    are raised."""
+    """Returns the outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others
+    are raised.
+    """
     if isinstance(error, np.linalg.LinAlgError):
         return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
     raise error
 
 
 def build_loop(settings, backend, task, workers, draws, folder, report=say):
-    """Return the loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
+    """Returns the loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
     system = build_system(settings.system, backend, workers, draws)
     watchers = build_watchers(settings.watchers, system, task, workers, folder.path)
     folder.follow(watchers)
@@ -168,7 +169,7 @@ def build_loop(settings, backend, task, workers, draws, folder, report=say):
 
 
 def run_folder(settings):
-    """Return the folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
+    """Returns the folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
 
     Raises  UsageError, FileError
     """
@@ -180,7 +181,7 @@ def run_folder(settings):
 
 
 def result_settings(settings, backend=None):
-    """Return {flag: value} of all that the numbers depend on, the number of epochs excepted.
+    """Returns {flag: value} of all that the numbers depend on, the number of epochs excepted.
 
     backend  core.backend.Backend, by which it is known where a run draws its noise; None: that is left out
     """
@@ -194,13 +195,13 @@ def result_settings(settings, backend=None):
 
 
 def own_settings(settings):
-    """Return {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
+    """Returns {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
     own = {name: settings.flags[name] for name in OWN_SETTINGS} | settings.rule_flags
     return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
 
 
 def recorded(settings, backend, workers):
-    """Return {option: value} of all options of a run, for config.json."""
+    """Returns {option: value} of all options of a run, for config.json."""
     own = own_settings(settings) | {"data_dir": settings.task.data_dir}
     own |= {"backend": backend.name, "device": backend.device, "threads": workers.count}
     own["host_noise"] = not draws_on_device(backend, settings.machine.host_noise)
@@ -208,7 +209,7 @@ def recorded(settings, backend, workers):
 
 
 def tell(settings, folders, backend, threads, memory):
-    """Say where the results go and what is special about the settings."""
+    """Says where the results go and what is special about the settings."""
     if not settings.quiet:
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
         say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
@@ -217,7 +218,7 @@ def tell(settings, folders, backend, threads, memory):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status (docs/files.md, "Exit status")."""
+    """Runs one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
         return carry_out(parse(argv))
@@ -226,7 +227,7 @@ def main(argv=None):
 
 
 def carry_out(settings):
-    """Train as the settings say and tell how it ended, or only tell what it would be; returns the exit status."""
+    """Trains as the settings say and tells how it ended, or only tell what it would be; returns the exit status."""
     if settings.dry_run:
         return rehearse(settings)
     ended = train_seeds(settings)
@@ -236,7 +237,7 @@ def carry_out(settings):
 
 
 def conclude(outcome, path, who=""):
-    """Tell how a run ended; returns the exit status.
+    """Tells how a run ended; returns the exit status.
 
     who  what every sentence begins with
     """

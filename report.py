@@ -49,7 +49,7 @@ def command(row):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
     told = "run folders, folders of them however deep, archives of tidy.py"
     parser.add_argument("runs", nargs="*", type=as_path, metavar="RUNS", help=told)

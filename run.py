@@ -128,7 +128,7 @@ EPILOG = "One run folder per setting; see README.md.  @FILE among the options st
 
 
 def parse(argv=None):
-    """Return (Options, the rule's options) of a command line; exits with status 2 on a mistake."""
+    """Returns (Options, the rule's options) of a command line; exits with status 2 on a mistake."""
     parser = Parser(prog="run.py", description=first_paragraph(__doc__), epilog=EPILOG)
     add_arguments(parser, Options)
     add_rule_arguments(parser, Options, RULES, "algorithm")
@@ -145,7 +145,7 @@ def parse(argv=None):
 
 
 def check(options):
-    """Raise UsageError for options that contradict each other."""
+    """Raises UsageError for options that contradict each other."""
     if options.orthogonal_init and options.init == "xavier":
         raise UsageError("--init=xavier: contradicts --orthogonal_init")
     check_machine(options)
@@ -156,7 +156,7 @@ def check(options):
 
 
 def load_samples(options, backend):
-    """Return (training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
+    """Returns (training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
     further = {"download": False} if options.dry_run else {}
     data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
     count, wanted = len(data.train_images), options.train_samples
@@ -179,7 +179,7 @@ def load_samples(options, backend):
 
 
 def build_net(options, inputs, classes, backend):
-    """Return the network with its initial weights, which depend on the seed and the layer alone."""
+    """Returns the network with its initial weights, which depend on the seed and the layer alone."""
     sizes = layer_sizes(options.tower, inputs, options.nb_layers)
     draw = INITIALISERS[initialiser(options)]
     weights = [backend.floats(draw(stream(options.seed, "init", l), n, n)) for l, n in enumerate(sizes)]
@@ -197,7 +197,7 @@ def build_learner(options, rule_options, samples, backend, workers):
 
 
 def build_loop(options, rule_options, sets, backend, workers, folder, report):
-    """Return the loop of one seed, for the samples to learn from and those to test with."""
+    """Returns the loop of one seed, for the samples to learn from and those to test with."""
     train, test = sets
     learner = build_learner(options, rule_options, train, backend, workers)
     schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
@@ -209,7 +209,7 @@ def build_loop(options, rule_options, sets, backend, workers, folder, report):
 
 
 def prepare(options):
-    """Return (Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.
+    """Returns (Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.
 
     Raises  UserError
     """
@@ -222,7 +222,7 @@ def prepare(options):
 
 
 def train(options, rule_options):
-    """Train one run per seed from its data to its files; returns [(outcome, folder), …], the outcomes as in DONE.
+    """Trains one run per seed from its data to its files; returns [(outcome, folder), …], the outcomes as in DONE.
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
@@ -248,7 +248,7 @@ def train(options, rule_options):
 
 
 def rehearse(options, rule_options):
-    """Tell what a command line would do, and write nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    """Tells what a command line would do, and writes nothing; returns the exit status.  Raises UserError, StoppedByError."""
     backend, threads, sets, runs, memory = prepare(options)
     about = [f"{backend.describe()}, threads: {threads}{memory}", *["what follows is about the first seed alone"] * bool(memory)]
     folders = [Path(options.results_dir) / run_name(each, rule_options) for each in runs]
@@ -259,14 +259,14 @@ def rehearse(options, rule_options):
 
 
 def give_up(loop, error):
-    """Return the outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
+    """Returns the outcome of a loop whose rule met a matrix without an inverse; other errors are raised."""
     if isinstance(error, SingularWeights):
         return loop.give_up("singular", reason=str(error))
     raise error
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status (docs/files.md, "Exit status")."""
+    """Runs one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
         options, rule_options = parse(argv)

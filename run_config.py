@@ -36,7 +36,7 @@ class Options:
 
 
 def run(config_module=CONFIG_MODULE, overrides=None):
-    """Train an experiment and return its summary (dfc.md I.7): {published key: number, string, list or array}.
+    """Trains an experiment and returns its summary (dfc.md I.7): {published key: number, string, list or array}.
 
     overrides  {flag of main.py: value}, in place of the module's; out_dir names the run folder
     Raises     UsageError for a module that is none; the errors of main.train; SystemExit for flags that main.py refuses;
@@ -55,7 +55,7 @@ def run(config_module=CONFIG_MODULE, overrides=None):
 
 
 def split(parser, record, argv, reserved=None):
-    """Return the options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
+    """Returns the options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
 
     parser    of the script; a mistake ends it
     record    dataclass of the script's own options, which cannot be abbreviated
@@ -74,8 +74,9 @@ def split(parser, record, argv, reserved=None):
 
 
 def plan(name, folder, config, overrides, prog):
-    """Return the Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the
-    program."""
+    """Returns the Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the
+    program.
+    """
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
     if settings.machine.backend == "cupy":
@@ -85,7 +86,7 @@ def plan(name, folder, config, overrides, prog):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, which is that of main.py."""
+    """Runs one command line; returns the exit status, which is that of main.py."""
     options, overrides = split(Parser(prog="run_config.py", description=__doc__, epilog=EPILOG), Options, argv)
     return run_program("run_config.py", lambda: program.main([*to_argv(load(options.config_module)), *overrides]))
 

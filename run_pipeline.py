@@ -76,7 +76,7 @@ class Pipeline(Sweep):
         self._check_folder()
 
     def _check_names(self):
-        """Raise UsageError where names of experiments cannot be those of folders, or two results would share a file."""
+        """Raises UsageError where names of experiments cannot be those of folders, or two results would share a file."""
         files = set()
         for name in self.results.collection.experiments:
             where = f"{self.options.config_module}.config_collection[{name!r}]"
@@ -90,7 +90,7 @@ class Pipeline(Sweep):
             files |= own
 
     def _check_folder(self):
-        """Raise UsageError if --folder holds anything but runs, or an earlier pipeline, of the same experiments; FileError."""
+        """Raises UsageError if --folder holds anything but runs, or an earlier pipeline, of the same experiments; FileError."""
         found = {name for name in entries(self.folder) if not name.startswith(".")}
         if RECORD not in found and not found <= set(self.record):
             raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
@@ -110,7 +110,7 @@ class Pipeline(Sweep):
                     raise UsageError(f"{self.folder / name} was made with {flag} = {before}, not {value}; {hint}")
 
     def _check_runs(self, runs, hint):
-        """Raise UsageError for earlier runs of other settings, before the folder becomes a pipeline's; FileError."""
+        """Raises UsageError for earlier runs of other settings, before the folder becomes a pipeline's; FileError."""
         try:
             for run in runs:
                 is_over(run)
@@ -118,14 +118,14 @@ class Pipeline(Sweep):
             raise UsageError(f"{error}; {hint}") from None
 
     def run(self):
-        """Bring every experiment to an outcome, the results following; raises as sweeps.script.Sweep."""
+        """Brings every experiment to an outcome, the results following; raises as sweeps.script.Sweep."""
         self._claim()
         if not self.options.quiet:
             say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
         super().run()
 
     def _claim(self):
-        """Make the folder and write down what it is for; of an earlier pipeline no result stays with --overwrite."""
+        """Makes the folder and writes down what it is for; of an earlier pipeline no result stays with --overwrite."""
         if self.options.folder:
             make_folder(self.folder)
         else:  # which another pipeline of this second may have, too
@@ -146,7 +146,7 @@ class Pipeline(Sweep):
         self.results.add(run.name, self.summaries)
 
     def draw(self):
-        """Draw the published figures of these results; returns the folder they are in, None where that cannot be.
+        """Draws the published figures of these results; returns the folder they are in, None where that cannot be.
 
         For the pipelines of figure 3 they are those of figure S1.
         """
@@ -161,14 +161,14 @@ class Pipeline(Sweep):
         return self.folder / script.FOLDER if drawn else None
 
     def conclude(self):
-        """Draw, and print how the experiments ended and where their results are."""
+        """Draws the figures and prints how the experiments ended and where their results are."""
         figures = self.draw()
         ended = f"{sum(map(self.finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
         print(ended + (f", figures in {figures}" if figures else ""))
 
 
 def new_folder(options):
-    """Return the folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
+    """Returns the folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
     name = options.experiment_name
     if not name.isprintable() or "/" in name or "\\" in name:
         raise UsageError(f"--experiment_name={shortened(name)}: must be the name of a folder, without another one")
@@ -180,7 +180,7 @@ def new_folder(options):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
     return carry_out(PROG, argv, lambda: Pipeline(options, overrides), Pipeline.conclude)

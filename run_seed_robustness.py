@@ -114,7 +114,7 @@ class SeedSweep(Sweep):
         self.together = options.together
 
     def run(self):
-        """Bring every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
+        """Brings every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
         if not self.settings.system.network.classification and not self.options.regression:
             data = self.settings.task.dataset
             self.complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
@@ -174,7 +174,7 @@ class SeedSweep(Sweep):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
     return carry_out(PROG, argv, lambda: SeedSweep(options, overrides), lambda sweep: print("\n".join(sweep.report())))

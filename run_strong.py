@@ -63,7 +63,7 @@ def command(argv=None):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, which is that of main.py."""
+    """Runs one command line; returns the exit status, which is that of main.py."""
 
     def run():
         return program.carry_out(program.parse(command(argv), "run_strong.py"))

@@ -69,14 +69,14 @@ class Options:
 
 
 def command_line(options, overrides):
-    """Return the command line of main.py that the experiment stands for."""
+    """Returns the command line of main.py that the experiment stands for."""
     seed = {} if options.seed is None else {"random_seed": options.seed}
     config = load(options.config_module) | TOY | (QUICK if options.quick else {}) | seed
     return [*to_argv(config), *overrides]
 
 
 def check(settings):
-    """Raise UsageError for settings of another kind of network."""
+    """Raises UsageError for settings of another kind of network."""
     if not settings.rule.controlled:
         raise UsageError(f"--network_type={settings.rule.name}: must be DFC, whose controller is drawn")
     outputs = settings.task.sizes[-1]
@@ -85,7 +85,7 @@ def check(settings):
 
 
 def pretrain(argv, folder, options):
-    """Learn the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
+    """Learns the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
 
     Raises  StoppedByError, the errors of main.train
     """
@@ -108,7 +108,7 @@ def write_feedback(path, feedback):
 
 
 def read_feedback(path, sizes):
-    """Return [Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
+    """Returns [Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -127,7 +127,7 @@ def read_feedback(path, sizes):
 
 
 def check_origin(folder, settings):
-    """Raise UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
+    """Raises UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
     config = folder / PRETRAINING / "config.json"
     made = read_json(config, settings=dict)["settings"] if exists(config) else {}
     for name, value in program.result_settings(settings).items():
@@ -139,7 +139,7 @@ def check_origin(folder, settings):
 
 
 def learned_feedback(argv, settings, folder, options):
-    """Return [Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
+    """Returns [Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
     path = folder / FEEDBACK
     if exists(path) and not options.overwrite:
         check_origin(folder, settings)
@@ -161,7 +161,7 @@ def condition(net, task, settings):
 
 
 def control(net, task, draws, settings):
-    """Return the data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
+    """Returns the data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
 
     The batch is that of the pass after those that learned Q, whether they were learned now or read.
     """
@@ -184,7 +184,7 @@ def control(net, task, draws, settings):
 
 
 def experiment(argv, settings, folder, options):
-    """Learn or read Q, print condition 2, simulate; writes DATA and returns its path."""
+    """Learns or reads Q, prints condition 2, simulates, writes DATA and returns its path."""
     backend = backends.select_backend(settings.machine.backend, settings.machine.device, settings.machine.precision)
     feedback = learned_feedback(argv, settings, folder, options)
     draws = Draws(settings.random_seed, backend)
@@ -199,7 +199,7 @@ def experiment(argv, settings, folder, options):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
+    """Runs one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
     parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
 

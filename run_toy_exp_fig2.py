@@ -77,13 +77,13 @@ def stable_feedback(jacobian, count, random):
 
 
 def unit_rows(matrices):
-    """Return matrices (n, …), flattened and scaled to norm 1: (n, entries)."""
+    """Returns matrices (n, …), flattened and scaled to norm 1: (n, entries)."""
     rows = matrices.reshape(len(matrices), -1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def principal_components(rows, count=2):
-    """Return (mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what
+    """Returns (mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what
     is centred.
 
     The largest entry of each direction is positive.
@@ -96,7 +96,7 @@ def principal_components(rows, count=2):
 
 
 def experiment(seed, count):
-    """Return {name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
+    """Returns {name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
     jacobian = small_jacobian(seed)
     gamma = np.logspace(*DAMPINGS)
     matrices = {
@@ -113,7 +113,7 @@ def experiment(seed, count):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status: 0, 2 for a mistake or a folder that cannot be written, 130."""
+    """Runs one command line; returns the exit status: 0, 2 for a mistake or a folder that cannot be written, 130."""
     parser = Parser(prog=PROG, description=first_paragraph(__doc__))
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))

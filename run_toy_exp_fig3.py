@@ -69,7 +69,7 @@ class Options(ListOptions):
 
 
 def method_of(name):
-    """Return the method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
+    """Returns the method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
     name = name.lower()
     for part, method in (("dfc_ssa", "DFC-SSA"), ("dfc_ss", "DFC-SS"), ("dfc", "DFC"), ("dfa", "DFA")):
         if part in name:
@@ -78,7 +78,7 @@ def method_of(name):
 
 
 def home(folder, method):
-    """Return the folder of the runs of a method: the last one there is by name, or a new one."""
+    """Returns the folder of the runs of a method: the last one there is by name, or a new one."""
     found = [folder / name for name in entries(folder) if method_of(name) == method and is_folder(folder / name)]
     return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
 
@@ -108,7 +108,7 @@ class Experiment(Sweep):
             }
 
     def _add(self, method, entry, folder, config, overrides):
-        """Plan a run; returns what is recorded of it."""
+        """Plans a run; returns what is recorded of it."""
         config = config | TOY | (QUICK if self.options.quick else {})
         if self.options.quick and "epochs_fb" in config:
             config |= QUICK_TRAINED
@@ -122,7 +122,7 @@ class Experiment(Sweep):
         return recorded(run, settings)
 
     def run(self):
-        """Bring every run to an outcome, the data following; raises as sweeps.script.Sweep."""
+        """Brings every run to an outcome, the data following; raises as sweeps.script.Sweep."""
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
                 if exists(pipeline.path / RECORD):
@@ -136,7 +136,7 @@ class Experiment(Sweep):
         write_text(self.folder / DATA, self.table())
 
     def conclude(self):
-        """Draw what there is, and print where it is."""
+        """Draws the figures that have data and prints where they are."""
         if not self.summaries or not draw_or_note(PROG, fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
             return
         for method in self.pipelines:
@@ -144,7 +144,7 @@ class Experiment(Sweep):
                 self._draw_figure_s1(method)
 
     def _draw_figure_s1(self, method):
-        """Make the folder of a method's runs that of a pipeline, and draw figure S1 in it; not before all of them have ended."""
+        """Makes the folder of a method's runs that of a pipeline and draws figure S1 in it, once all of them have ended."""
         pipeline = self.pipelines[method]
         summaries = {run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path}
         if not all(summaries.values()):
@@ -156,7 +156,7 @@ class Experiment(Sweep):
             print(pipeline.path / fig_s1.FOLDER)
 
     def table(self):
-        """Return the data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
+        """Returns the data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(fig3.COLUMNS)
@@ -169,7 +169,7 @@ class Experiment(Sweep):
 
 
 def curves(summary):
-    """Return {column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
+    """Returns {column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
 
     The eigenvalues are those before samples that did not converge fall back, where the rule has such samples.
     """
@@ -189,7 +189,7 @@ def curves(summary):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)

@@ -41,7 +41,7 @@ HEADINGS = {  # key of a summary: (heading in the table, decimals)
 
 
 def summarise(name, runs):
-    """Return the numbers of one setting.
+    """Returns the numbers of one setting.
 
     name     the setting, as text
     runs     finished figures.runs.Run that differ in the seed only and have the same epochs; may be empty
@@ -61,7 +61,7 @@ def summarise(name, runs):
 
 
 def _checked_series(run):
-    """Return the series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
+    """Returns the series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
 
     With --eval_interval the series ends some batches before the run, and there is nothing to compare.
     """
@@ -73,7 +73,7 @@ def _checked_series(run):
 
 
 def _final(runs, column, percent):
-    """Return the last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
+    """Returns the last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
     return np.array([100 * run.outcome.get(column, rows[-1] / 100) for run, rows in zip(runs, percent, strict=True)])
 
 
@@ -83,7 +83,7 @@ def _spread(key, values):
 
 
 def summaries(runs):
-    """Return one summary for each setting and number of epochs, and a sentence for each run that is left out.
+    """Returns one summary for each setting and number of epochs, and a sentence for each run that is left out.
 
     Runs of one setting that were trained for different numbers of epochs are not averaged: they are lines of their own.
     """
@@ -100,12 +100,12 @@ def summaries(runs):
 
 
 def _lacks(run):
-    """Return why a run has no accuracy to average, in words."""
+    """Returns why a run has no accuracy to average, in words."""
     return run.state if run.state != "finished" else "finished without accuracies, as its data set has none or W was not trained"
 
 
 def table(found):
-    """Return the summaries as lines of text, in columns; "-" where there is no number."""
+    """Returns the summaries as lines of text, in columns; "-" where there is no number."""
     rows = [[heading for heading, _ in HEADINGS.values()]]
     rows += [[_cell(summary[key], decimals) for key, (_, decimals) in HEADINGS.items()] for summary in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -124,7 +124,7 @@ def _cell(value, decimals):
 
 
 def write_csv(path, found):
-    """Write the summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
+    """Writes the summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
     text = io.StringIO()
     rows = csv.DictWriter(text, HEADINGS, lineterminator="\n")
     rows.writeheader()
@@ -133,7 +133,7 @@ def write_csv(path, found):
 
 
 def main(argv=None):
-    """Print one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake in the command or a file."""
+    """Prints one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake in the command or a file."""
     parser = Parser(prog="summarise_seeds.py", description=__doc__, epilog="All runs: results/*/")
     told = "folder of a run, with config.json and metrics.csv"
     parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=told)

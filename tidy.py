@@ -26,7 +26,7 @@ EPILOG = "All runs: python tidy.py results logs docs/results/runs.tar.gz"
 
 
 def main(argv=None):
-    """Run one command line; returns the exit status, 0 or 2 for a mistake."""
+    """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
     parser.add_argument("runs", nargs="+", type=as_path, metavar="RUNS", help="run folders, folders of them however deep, archives")
     told = "table to write, one row per run; default runs.csv, none with --pack"

@@ -46,7 +46,7 @@ class Transfer:
         return h / self.slope(h)
 
     def inverse_change(self, h, move, step):
-        """Return the change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
+        """Returns the change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
 
         Away from the kink this is move / f'(h), whatever the step.  If the sign of a unit changes, the part of the move beyond
         the kink has the other slope: with w = h - step move beyond the kink, the exact result is
@@ -79,17 +79,17 @@ LINEAR = Transfer("linear", 1.0)
 
 
 def one_hot(labels, classes, dtype):
-    """Return rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
+    """Returns rows of zeros with a one at each label: labels (n,) of integers -> (n, classes) of `dtype`."""
     xp = array_module(labels)
     return (labels[..., None] == xp.arange(classes)).astype(dtype)
 
 
 def squared_error(output, target):
-    """Sum over the samples of 0.5 |output - target|^2, a scalar of the float type of `output` (both (n, classes))."""
+    """Sums over the samples of 0.5 |output - target|^2, a scalar of the float type of `output` (both (n, classes))."""
     difference = output - target
     return 0.5 * (difference * difference).sum(axis=(-2, -1))
 
 
 def count_correct(output, labels):
-    """Return the number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
+    """Returns the number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
     return (output.argmax(axis=-1) == labels).sum(axis=-1)

@@ -130,7 +130,7 @@ def sizes_of(extent):
 
 
 def _repeats(case, extent):
-    """Return (batches, warm-up batches that do not count); the first one compiles, in this program and in its peers."""
+    """Returns (batches, warm-up batches that do not count); the first one compiles, in this program and in its peers."""
     batches = {"tiny": 1, "quick": -(-case.batches // 3), "full": case.batches}[extent]
     return batches, min(2, max(1, batches - 1))
 

@@ -114,7 +114,7 @@ def time_system_2(name, _, seeds, backend, extent):
 
 
 def steps(page, backend, extent, end):
-    """Add the table of times, until `end` on the clock; a case that fails has its error in place of numbers.
+    """Adds the table of times, until `end` on the clock; a case that fails has its error in place of numbers.
 
     Returns  whether none failed
     """
@@ -140,7 +140,7 @@ def steps(page, backend, extent, end):
 
 
 def tests(page, seconds):
-    """Run the tests that need a GPU; their last line goes to the page.  Returns whether all passed."""
+    """Runs the tests that need a GPU; their last line goes to the page.  Returns whether all passed."""
     words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/device"]
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, seconds))
@@ -155,7 +155,7 @@ def tests(page, seconds):
 
 
 def train(page, folder, seconds):
-    """Spend the time that is left on five seeds of mnist_dfc_ssa; they are saved when it is over."""
+    """Spends the time that is left on five seeds of mnist_dfc_ssa; they are saved when it is over."""
     words = ["run_seed_robustness.py", "--config_module=configs.configs_mnist.mnist_dfc_ssa", "--name=mnist_dfc_ssa", "--together"]
     words = [sys.executable, *words, "--single_precision", "--backend=cupy", f"--out_dir={folder.resolve()}", "--quiet"]
     process = subprocess.Popen(words, cwd=ROOT)
@@ -183,7 +183,7 @@ def carried_out(page, name, part):
 
 
 def main(argv=None):
-    """Run all parts; returns the exit status: 2 where no GPU works, 1 if a part failed."""
+    """Runs all parts; returns the exit status: 2 where no GPU works, 1 if a part failed."""
     from core.backend import select_backend
 
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))

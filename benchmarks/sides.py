@@ -14,7 +14,7 @@ NAMES = {"torch": "PyTorch", "jax": "JAX"}
 
 
 def add_options(parser, rounds):
-    """Add the options that both benchmarks have; `rounds` is the default of --rounds."""
+    """Adds the options that both benchmarks have; `rounds` is the default of --rounds."""
     parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
     parser.add_argument("--rounds", type=_positive, help=f"processes of each side; default {rounds}, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="one process of each side and fewer batches: minutes in all")
@@ -63,7 +63,7 @@ def number(value, form):
 
 
 def run_pinned(words, threads):
-    """Run Python on `words` with so many threads on so many processors; returns the subprocess.CompletedProcess.
+    """Runs Python on `words` with so many threads on so many processors; returns the subprocess.CompletedProcess.
 
     JAX has no option for the number of its threads: it makes one for each processor that it may use.
     """

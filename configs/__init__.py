@@ -36,7 +36,7 @@ class Collection:
 
 
 def load(module_name, collection=False):
-    """Return the config of a module, {flag: value}; with `collection` the Collection of a pipeline's module.  Both are copies.
+    """Returns the config of a module, {flag: value}; with `collection` the Collection of a pipeline's module.  Both are copies.
 
     Raises  UsageError where there is no such module, it lacks what is asked for, or names a flag that does not exist
     """
@@ -55,8 +55,9 @@ def load(module_name, collection=False):
 
 
 def to_argv(config):
-    """Return the command line of a config: [--flag=value, ...], True as a bare switch, False left out, None as the word or
-    left out."""
+    """Returns the command line of a config: [--flag=value, ...], True as a bare switch, False left out, None as the word or
+    left out.
+    """
     argv = []
     for name, value in config.items():
         if value is True:
@@ -67,7 +68,7 @@ def to_argv(config):
 
 
 def module_names():
-    """Return the names of the experiments, in alphabetical order."""
+    """Returns the names of the experiments, in alphabetical order."""
     found = pkgutil.walk_packages(__path__, f"{__name__}.")
     return sorted(module.name for module in found if not module.ispkg and not module.name.rpartition(".")[2].startswith("_"))
 
@@ -98,7 +99,7 @@ def _part(module, name, kind):
 
 
 def _checked(config, where):
-    """Return a copy of a config with its aliases replaced."""
+    """Returns a copy of a config with its aliases replaced."""
     if not isinstance(config, dict):
         raise UsageError(f"{where}: must be a dict, not {type(config).__name__}")
     config = {ALIASES.get(name, name): copy.deepcopy(value) for name, value in config.items()}

@@ -7,7 +7,7 @@ from core.clipping import joint_norm
 
 
 def angle(a, b):
-    """Return the angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero
+    """Returns the angle between two arrays of one shape, flattened, in degrees: a 0-d array; NaN if one of them is zero
     (dfc.md G.2).
 
         arccos(<a, b> / (|a| |b|)) = 2 atan2(|a' - b'|, |a' + b'|),   a' = a / |a|, b' = b / |b|
@@ -18,7 +18,7 @@ def angle(a, b):
 
 
 def joint_angle(first, second):
-    """Return the angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
+    """Returns the angle between two lists of arrays, all entries of a list in one vector: see `angle`."""
     xp = array_module(*first)
     one, other = joint_norm(first), joint_norm(second)
     pairs = [(a / one, b / other) for a, b in zip(first, second, strict=True)]

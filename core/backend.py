@@ -51,8 +51,10 @@ def to_host(array):
 
 
 def stack(arrays):
-    """Join arrays of one shape and type along a new first axis, without the list of pointers that cupy's own function copies to the
-    device for more than eight of them."""
+    """Joins arrays of one shape and type along a new first axis.
+
+    cupy's own function copies a list of pointers to the device for more than eight arrays; this one does not.
+    """
     whole = array_module(*arrays).empty((len(arrays), *arrays[0].shape), dtype=arrays[0].dtype)
     for place, array in enumerate(arrays):
         whole[place] = array
@@ -92,7 +94,10 @@ class Backend:
         return self.xp.asarray(host_array)
 
     def free_memory(self):
-        """Free memory in bytes, of the device or, as Linux estimates it, of the host; None if it is unknown."""
+        """Returns the free memory of the device or the host in bytes; None if it is unknown.
+
+        On the host it is Linux's estimate (MemAvailable).
+        """
         if self.device is not None:
             return int(self.xp.cuda.runtime.memGetInfo()[0])
         try:

@@ -6,7 +6,7 @@ from core.options import UsageError
 
 
 def check_machine(options):
-    """Raise UsageError for options on the machine and the run folder that contradict each other.
+    """Raises UsageError for options on the machine and the run folder that contradict each other.
 
     options  has overwrite, load, load_or_start, backend, device and threads
     """

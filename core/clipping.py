@@ -11,7 +11,7 @@ SMALL = 1e-6
 
 
 def clip_each(gradients, bound, seeds=()):
-    """Shorten every gradient that is longer than `bound`, each on its own (option --clip_grad_norm; dfc.md C.4).
+    """Shortens every gradient that is longer than `bound`, each on its own (option --clip_grad_norm; dfc.md C.4).
 
         g <- k g   if k = bound / (||g||_2 + 1e-6) < 1
 
@@ -33,7 +33,7 @@ def clip_each(gradients, bound, seeds=()):
 
 
 def clip_together(gradients, bound, seeds=()):
-    """Shorten all gradients by one factor where together they are longer than `bound` (dfc.md D.5).
+    """Shortens all gradients by one factor where together they are longer than `bound` (dfc.md D.5).
 
     The equation is that of clip_each, with the norm of all entries of all gradients.
 
@@ -45,7 +45,7 @@ def clip_together(gradients, bound, seeds=()):
 
 
 def fix_norm(gradients, norm, seeds=()):
-    """Scale all gradients by norm / (their joint 2-norm + 1e-6) (option --fix_grad_norm; dfc.md C.4).
+    """Scales all gradients by norm / (their joint 2-norm + 1e-6) (option --fix_grad_norm; dfc.md C.4).
 
     gradients  list of arrays, changed in place
     norm       > 0
@@ -58,7 +58,7 @@ def fix_norm(gradients, norm, seeds=()):
 
 
 def joint_norm(gradients, seeds=()):
-    """Return the 2-norm of all entries of a list of arrays: one number per seed, on the device."""
+    """Returns the 2-norm of all entries of a list of arrays: one number per seed, on the device."""
     norms = array_module(*gradients).empty((*seeds, len(gradients)), dtype=gradients[0].dtype)
     for index, g in enumerate(gradients):
         norms[..., index] = _norm(g, seeds)
@@ -92,5 +92,5 @@ def _factors(norms, bound):
 
 
 def _like(factor, array):
-    """Return a number per seed with as many axes as an array of the seeds."""
+    """Returns a number per seed with as many axes as an array of the seeds."""
     return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim)) if factor.ndim else factor

@@ -23,7 +23,7 @@ def lossless():
 
 
 def keep_standard_output(*paths):
-    """Print on stderr until `lossless` ends, if one of these paths (None: no path) is the standard output.
+    """Prints on stderr until `lossless` ends, if one of these paths (None: no path) is the standard output.
 
     The file that is written there then stands there alone.
     """
@@ -54,7 +54,10 @@ class Dropping:
             self._stream.flush()
 
     def give_up(self):
-        """Flush the stream; discard text that cannot be written, else the interpreter would try again at its end and complain."""
+        """Flushes the stream and discards text that cannot be written.
+
+        Otherwise the interpreter would try to write the text at its end and complain.
+        """
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -75,7 +78,7 @@ class _Nowhere(io.TextIOBase):
 
 
 def _occupy_standard_files():
-    """Open the standard files that are closed; otherwise a result file could get number 1 or 2 and all that libraries print."""
+    """Opens the standard files that are closed; otherwise a result file could get number 1 or 2 and all that libraries print."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

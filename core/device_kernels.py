@@ -52,8 +52,9 @@ class Kernel:
     body: str
 
     def __call__(self, *arguments):
-        """Compute on device arrays, inputs first, of one float type T unless an input has a type of its own; inputs are broadcast
-        to the shape of the outputs."""
+        """Computes on device arrays, inputs first, of one float type T unless an input has a type of its own; inputs are broadcast
+        to the shape of the outputs.
+        """
         _compiled(array_module(arguments[-1]), self)(*arguments)
 
 
@@ -64,7 +65,7 @@ def _compiled(xp, kernel):
 
 
 def _declared(name):
-    """Return "T name", or "type name" of "name:type"."""
+    """Returns "T name", or "type name" of "name:type"."""
     name, _, kind = name.partition(":")
     return f"{kind or 'T'} {name}"
 

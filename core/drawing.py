@@ -17,8 +17,9 @@ LABEL_LINES = 4
 
 
 def require_matplotlib(what="drawing"):
-    """Return the module matplotlib.  Raises UsageError, a sentence that begins with `what`, where it is missing or does not
-    start."""
+    """Returns the module matplotlib.  Raises UsageError, a sentence that begins with `what`, where it is missing or does not
+    start.
+    """
     try:
         return _import_matplotlib()
     except ImportError as error:
@@ -30,7 +31,7 @@ def require_matplotlib(what="drawing"):
 
 
 def _import_matplotlib():
-    """Import matplotlib, even if the environment names a window system that is missing here, such as a notebook's."""
+    """Imports matplotlib, even if the environment names a window system that is missing here, such as a notebook's."""
     wanted = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib.figure
@@ -46,7 +47,7 @@ def _import_matplotlib():
 
 @contextlib.contextmanager
 def default_style():
-    """Draw and save in matplotlib's default style within the block; the user's settings are back afterwards.
+    """Draws and saves in matplotlib's default style within the block; the user's settings are back afterwards.
 
     Raises  UsageError where matplotlib is missing
     """
@@ -55,7 +56,7 @@ def default_style():
 
 
 def new_figure(width, height, dpi=DPI):
-    """Return an empty matplotlib.figure.Figure, in inches, on a canvas in memory; matplotlib's global state is left alone.
+    """Returns an empty matplotlib.figure.Figure, in inches, on a canvas in memory; matplotlib's global state is left alone.
 
     Raises  UsageError if matplotlib is missing
     """
@@ -70,7 +71,7 @@ def new_figure(width, height, dpi=DPI):
 
 
 def legible(name, width=None):
-    """Prepare a name for a legend or title: as LaTeX if it can be parsed, else literally; in lines of at most `width` letters."""
+    """Prepares a name for a legend or title: as LaTeX if it can be parsed, else literally; in lines of at most `width` letters."""
     from matplotlib.mathtext import MathTextParser
 
     lines = textwrap.wrap(name, width) if width and len(name) > width else [name]

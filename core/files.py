@@ -28,7 +28,7 @@ class FileError(UserError):
 
 
 def make_folder(path):
-    """Make a folder and those above it, unless it is there already, and return it as a Path.  Raises FileError."""
+    """Makes a folder and those above it, unless it is there already, and returns it as a Path.  Raises FileError."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def make_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Open a temporary file for writing bytes; when the block ends well, flush it to the disk and give it the name `path`.
+    """Opens a temporary file for writing bytes; when the block ends well, flushes it to the disk and gives it the name `path`.
 
     A link stays: what it leads to is replaced.  A device, a pipe or an open file such as /dev/stdout is written into, at the end.
     Raises FileError.
@@ -94,7 +94,7 @@ def _rename(temporary, path):
 
 
 def remove_leftovers(folder, name="*"):
-    """Delete what processes that were killed while they wrote a file of this name, "*" of any name, left in a folder."""
+    """Deletes what processes that were killed while they wrote a file of this name, "*" of any name, left in a folder."""
     with contextlib.suppress(OSError):
         for file in Path(folder).glob(f".{name}.*.tmp"):
             process = file.name.split(".")[-2]
@@ -115,7 +115,7 @@ def _is_another(process):
 
 
 def sync(descriptor):
-    """Wait until an open file is on the disk, on file systems that can tell.  Raises OSError if it cannot be written there."""
+    """Waits until an open file is on the disk, on file systems that can tell.  Raises OSError if it cannot be written there."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -150,7 +150,7 @@ def descriptor(path):
 
 
 def _pour(content, path):
-    """Write bytes into a stream, behind what was printed so far.  Raises OSError."""
+    """Writes bytes into a stream, behind what was printed so far.  Raises OSError."""
     number = descriptor(path)
     if number is not None:
         print(end="", flush=True)
@@ -165,7 +165,7 @@ def write_text(path, text):
 
 
 def write_json(path, content):
-    """Write a dict as strict JSON, which has no word for a number that is not finite; raises FileError.
+    """Writes a dict as strict JSON, which has no word for a number that is not finite; raises FileError.
 
     null stands for such a number, and one more key tells what it was: "not_finite": {"loss_test": "nan", "losses/3": "inf"}, where
     losses/3 is entry 3 of the list losses.  `read_json` puts the numbers back.
@@ -193,7 +193,7 @@ def _finite(content, place, strange):
 
 
 def _put_back(content):
-    """Set the numbers that `write_json` has left out; `content` is changed.  Raises LookupError, TypeError or ValueError."""
+    """Sets the numbers that `write_json` has left out; `content` is changed.  Raises LookupError, TypeError or ValueError."""
     for place, word in content.pop(NOT_FINITE, {}).items():
         *way, last = place.split("/")
         inner = content

@@ -6,12 +6,12 @@ import numpy as np
 
 
 def xavier_normal(random, n_in, n_out):
-    """Return Gaussian entries of variance 2 / (n_in + n_out) (Glorot and Bengio 2010): an (n_in, n_out) matrix."""
+    """Returns Gaussian entries of variance 2 / (n_in + n_out) (Glorot and Bengio 2010): an (n_in, n_out) matrix."""
     return random.standard_normal((n_in, n_out)) * math.sqrt(2.0 / (n_in + n_out))
 
 
 def haar_orthogonal(random, n_in, n_out):
-    """Return a random orthogonal matrix, uniform in Haar's measure: QR of a Gaussian, columns signed by the diagonal of R.
+    """Returns a random orthogonal matrix, uniform in Haar's measure: QR of a Gaussian, columns signed by the diagonal of R.
 
     Without the signs the distribution depends on the QR routine (Mezzadri 2007, arXiv:math-ph/0609050).
     """
@@ -21,28 +21,31 @@ def haar_orthogonal(random, n_in, n_out):
 
 
 def orthogonal_scaled(random, n_out, n_in):
-    """Return an (n_out, n_in) matrix of orthonormal columns, or rows if these are fewer, times sqrt(6 / (n_out + n_in))
-    (dfc.md A.3)."""
+    """Returns an (n_out, n_in) matrix of orthonormal columns, or rows if these are fewer, times sqrt(6 / (n_out + n_in))
+    (dfc.md A.3).
+    """
     gaussian = random.standard_normal((n_out, n_in))
     basis = _signed_basis(gaussian) if n_out >= n_in else _signed_basis(gaussian.T).T
     return np.ascontiguousarray(basis) * math.sqrt(6.0 / (n_out + n_in))
 
 
 def xavier_uniform(random, n_out, n_in):
-    """Return uniform entries in (-a, a), a = sqrt(6 / (n_out + n_in)) (Glorot and Bengio 2010; dfc.md A.3): an (n_out,
-    n_in) matrix."""
+    """Returns uniform entries in (-a, a), a = sqrt(6 / (n_out + n_in)) (Glorot and Bengio 2010; dfc.md A.3): an (n_out,
+    n_in) matrix.
+    """
     bound = math.sqrt(6.0 / (n_out + n_in))
     return random.uniform(-bound, bound, (n_out, n_in))
 
 
 def teacher(random, n_out, n_in):
-    """Return Gaussian entries of standard deviation 3 sqrt(2 / (n_out + n_in)) (dfc.md A.3): an (n_out, n_in) matrix."""
+    """Returns Gaussian entries of standard deviation 3 sqrt(2 / (n_out + n_in)) (dfc.md A.3): an (n_out, n_in) matrix."""
     return 3.0 * xavier_normal(random, n_out, n_in)
 
 
 def _signed_basis(matrix):
-    """Return the orthonormal factor of the thin QR of a matrix with at least as many rows as columns, the diagonal of R
-    positive."""
+    """Returns the orthonormal factor of the thin QR of a matrix with at least as many rows as columns, the diagonal of R
+    positive.
+    """
     q, r = np.linalg.qr(matrix)
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)
 

@@ -16,7 +16,7 @@ SMALLEST = 8_000
 
 
 def fuses(array, smallest=None):
-    """Tell whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host.
+    """Tells whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host.
 
     smallest  entries from which on it is large; None: SMALLEST
     """

@@ -18,12 +18,12 @@ class BaseLearner:
         self._prefix = f"{name}_optimiser_" if name else "optimiser_"
 
     def state(self):
-        """Return {name: array} of all that the next step depends on."""
+        """Returns {name: array} of all that the next step depends on."""
         named = {f"p{index}": p for index, p in enumerate(self.net.arrays)}
         return named | {self._prefix + name: array for name, array in self.optimiser.state().items()}
 
     def restore(self, named):
-        """Continue from a `state` of host arrays.  Raises ValueError if it belongs to another network."""
+        """Continues from a `state` of host arrays.  Raises ValueError if it belongs to another network."""
         for name, array in BaseLearner.state(self).items():
             found = named[name]
             if found.shape != getattr(array, "shape", ()) or found.dtype != getattr(array, "dtype", found.dtype):
@@ -35,28 +35,28 @@ class BaseLearner:
         self.net.weights_changed()
 
     def take(self, learners):
-        """Continue from the states of `learners`, one per seed, as the learner that `together` made of them."""
+        """Continues from the states of `learners`, one per seed, as the learner that `together` made of them."""
         states = [learner.state() for learner in learners]
         self.restore({name: _stacked([state[name] for state in states]) for name in states[0]})
 
     def give(self, learners):
-        """Hand the state of each seed back to the learner that it came from."""
+        """Hands the state of each seed back to the learner that it came from."""
         state = self.state()
         for seed, learner in enumerate(learners):
             learner.restore({name: a[seed] if hasattr(a, "shape") else np.asarray(a) for name, a in state.items()})
         self.net.hand_marks_to([learner.net for learner in learners])
 
     def finite(self):
-        """Return whether everything trained is a finite number; waits for the device."""
+        """Returns whether everything trained is a finite number; waits for the device."""
         xp = array_module(*self.net.arrays)
         return bool(xp.stack([xp.isfinite(p).all() for p in self.net.arrays]).all())
 
     def end_epoch(self):
-        """Return {column: number} of what was seen during the epoch; counting starts again."""
+        """Returns {column: number} of what was seen during the epoch; counting starts again."""
         return {}
 
 
 def _stacked(values):
-    """Stack the arrays that the learners of several seeds have under one name; counters are equal and stay single numbers."""
+    """Stacks the arrays that the learners of several seeds have under one name; counters are equal and stay single numbers."""
     first = values[0]
     return array_module(first).stack(values) if hasattr(first, "shape") else np.asarray(first)

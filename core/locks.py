@@ -43,7 +43,7 @@ class FolderLock:
             raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
 
     def take(self, wait=None):
-        """Lock the folder; if another process has locked it, raise UsageError or wait for that process.
+        """Locks the folder; if another process has locked it, raises UsageError or waits for that process.
 
         wait  function of a sentence, called before the waiting begins; None: do not wait
         """
@@ -67,7 +67,7 @@ class FolderLock:
             self._sign()
 
     def close(self, unused=False):
-        """Let other processes use the folder.
+        """Lets other processes use the folder.
 
         unused  nothing was done there: delete the file and the folders that were made for it
         """
@@ -84,7 +84,7 @@ class FolderLock:
                 folder.rmdir()
 
     def _open(self):
-        """Open the file for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
+        """Opens the file for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
 
         If it cannot be written, no process can train in the folder either: it is opened for reading, or not at all.
         """
@@ -121,7 +121,7 @@ class FolderLock:
         self.note = f"note: {self.folder} cannot be locked ({reason}): see to it yourself that no other process works in it"
 
     def _sign(self):
-        """Write into the file which process has the lock; on a full disk the file stays empty."""
+        """Writes into the file which process has the lock; on a full disk the file stays empty."""
         job = machine.job()
         text = f"host {machine.host()}, process {os.getpid()}" + (f", job {job}" if job else "")
         with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ class FolderLock:
             os.pwrite(self.descriptor, text.encode(errors="replace"), 0)
 
     def _holder(self):
-        """Return the process that has the lock, in brackets; "" if it is unknown."""
+        """Returns the process that has the lock, in brackets; "" if it is unknown."""
         try:
             text = os.pread(self.descriptor, 300, 0).decode(errors="replace").strip()
         except OSError:
@@ -155,7 +155,7 @@ def in_use(folder):
 
 @contextlib.contextmanager
 def alone(folder):
-    """Lock a folder within the block, after waiting for whoever has it; yields the descriptor that child processes may inherit.
+    """Locks a folder within the block, after waiting for whoever has it; yields the descriptor that child processes may inherit.
 
     So the folder is locked until the last of them ends.  Nothing stays of it if the block refuses to begin, with a UserError.
     """

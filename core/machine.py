@@ -10,19 +10,20 @@ JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 
 def host():
-    """Return the name of this machine, as in `hostname`."""
+    """Returns the name of this machine, as in `hostname`."""
     return platform.node()
 
 
 def job():
-    """Return the number of the batch job that this process belongs to, as text, with its place in an array; None outside of one."""
+    """Returns the number of the batch job that this process belongs to, as text, with its place in an array; None outside of one.
+    """
     number = next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), None)
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
     return f"{number} ({array}_{task})" if number and array and task else number
 
 
 def peak_memory():
-    """Return the most memory that this process has had so far, in bytes; None where the system does not tell."""
+    """Returns the most memory that this process has had so far, in bytes; None where the system does not tell."""
     try:
         import resource
     except ImportError:
@@ -31,7 +32,7 @@ def peak_memory():
 
 
 def processor():
-    """Return the model of the CPU, in the words of its maker."""
+    """Returns the model of the CPU, in the words of its maker."""
     try:
         model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -40,8 +41,9 @@ def processor():
 
 
 def blas():
-    """Return the BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None
-    if unknown."""
+    """Returns the BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None
+    if unknown.
+    """
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

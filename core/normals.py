@@ -11,12 +11,12 @@ SHORT = 4096
 
 
 def noise_generator(seed_sequence):
-    """Return the generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
+    """Returns the generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
     return np.random.Generator(np.random.SFC64(seed_sequence))
 
 
 def fill_normals(generator, out):
-    """Overwrite `out` with independent standard normals by the transformation of Box and Muller (1958).
+    """Overwrites `out` with independent standard normals by the transformation of Box and Muller (1958).
 
         rho = sqrt(-2 ln u),   (z, z') = (rho cos theta, rho sin theta),   u uniform in (0, 1], theta in [-pi, pi]
 
@@ -49,7 +49,7 @@ def fill_normals(generator, out):
 
 
 def _fill_pairs(generator, first, second, scratch):
-    """Fill two halves of a block with normals.
+    """Fills two halves of a block with normals.
 
     The radius needs the output's precision, the angle only float32: for float64 `first` holds the radius, for float32 the angle.
     """

@@ -48,24 +48,24 @@ class Optimiser:
         ]
 
     def like(self, parameters):
-        """Return a new optimiser with the same settings for other parameters, equal in number."""
+        """Returns a new optimiser with the same settings for other parameters, equal in number."""
         other = copy.copy(self)
         other._begin(parameters)
         return other
 
     def step(self, gradients):
-        """Update every parameter by its gradient, arrays like the parameters."""
+        """Updates every parameter by its gradient, arrays like the parameters."""
         self.advance()
         for index, (gradient, blocks) in enumerate(zip(gradients, self._blocks, strict=True)):
             for part, scratch in blocks:
                 self.update(index, part, gradient, scratch)
 
     def advance(self):
-        """Begin the next step: from here on `update` is called once for every part of every parameter, from any thread."""
+        """Begins the next step: from here on `update` is called once for every part of every parameter, from any thread."""
         self.steps += 1
 
     def update(self, index, part, gradient, scratch=None):
-        """Update the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient.
+        """Updates the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient.
 
         scratch  arrays like the part, to be overwritten: one, and with weight decay another; None: new ones
         """
@@ -83,22 +83,22 @@ class Optimiser:
         p -= out
 
     def _change(self, xp, index, g, moments, out):
-        """Take the gradient `g` into `moments` and write into `out` what to subtract from the parameter."""
+        """Takes the gradient `g` into `moments` and writes into `out` what to subtract from the parameter."""
         raise NotImplementedError
 
     def _numbers(self, index):
-        """Return the numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
+        """Returns the numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
         raise NotImplementedError
 
     def state(self):
-        """Return {name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
+        """Returns {name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
         named = {"steps": self.steps}
         for index, moments in enumerate(self._moments):
             named |= {f"{name}{index}": moment for name, moment in zip(self._names, moments, strict=True)}
         return named
 
     def restore(self, named):
-        """Take over a `state` of an optimiser of the same kind and arrays."""
+        """Takes over a `state` of an optimiser of the same kind and arrays."""
         self.steps = int(named["steps"])
         for index, moments in enumerate(self._moments):
             for name, moment in zip(self._names, moments, strict=True):
@@ -219,7 +219,7 @@ class Adam(Optimiser):
             super().update(index, part, gradient, scratch)
 
     def _constants(self, index):
-        """Return (lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
+        """Returns (lr, eps) for moments kept divided by 1 - beta1 and 1 - beta2."""
         v_root = math.sqrt(1.0 - self.beta2)
         rate, epsilon = self.learning_rate[index] * (1.0 - self.beta1) / v_root, self.epsilon[index] / v_root
         if self.bias_correction:
@@ -237,14 +237,15 @@ OPTIMISERS = {
 
 
 def _parts(shape, block):
-    """Return the indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows."""
+    """Returns the indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows.
+    """
     if len(shape) < 3 or math.prod(shape) <= block:
         return [(rows,) for rows in shares(shape[0], -(-math.prod(shape) // block))]
     return [(np.s_[s : s + 1], *part) for s in range(shape[0]) for part in _parts(shape[1:], block)]
 
 
 def per_array(value, arrays, what):
-    """Return a list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
+    """Returns a list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
 
     Raises ValueError for a list of another length.
     """

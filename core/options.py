@@ -51,7 +51,7 @@ def option(
 
 
 def add_arguments(parser, record, heading="options", choices=None):
-    """Add the options of the dataclass `record` to `parser`; those not given stay absent from the namespace.
+    """Adds the options of the dataclass `record` to `parser`; those not given stay absent from the namespace.
 
     choices  {option: further legal strings}
     """
@@ -77,7 +77,7 @@ def _add_argument(parser, groups, title, field):
 
 
 def add_rule_arguments(parser, record, rules, flag):
-    """Add the options that learning rules bring along to a parser that has those of the dataclass `record`.
+    """Adds the options that learning rules bring along to a parser that has those of the dataclass `record`.
 
     rules  {name: rules.Rule}
     flag   the option that names the rule
@@ -88,7 +88,7 @@ def add_rule_arguments(parser, record, rules, flag):
 
 
 def split_rule_arguments(given, record, rules, flag, rule):
-    """Split {option: value} of the options given into those of `record` and all that `rule` brings along, defaults included.
+    """Splits {option: value} of the options given into those of `record` and all that `rule` brings along, defaults included.
 
     Raises  UsageError for an option of another rule
     """
@@ -101,7 +101,7 @@ def split_rule_arguments(given, record, rules, flag, rule):
 
 
 def options_of_rules(record, rules):
-    """Return {name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
+    """Returns {name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
     found, general = {}, {field.name for field in dataclasses.fields(record)}
     for rule in rules.values():
         for field in dataclasses.fields(rule.Options):
@@ -111,7 +111,7 @@ def options_of_rules(record, rules):
 
 
 def first_paragraph(text):
-    """Return the first paragraph of a docstring; nothing under python -OO, which drops them."""
+    """Returns the first paragraph of a docstring; nothing under python -OO, which drops them."""
     return (text or "").split("\n\n")[0]
 
 
@@ -165,7 +165,7 @@ class UsageError(UserError):
 
 
 def expand(argv):
-    """Return the words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
+    """Returns the words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
 
     Raises UsageError if the file cannot be read.
     """
@@ -180,7 +180,7 @@ def _words(path):
 
 
 def as_path(text):
-    """Return the path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
+    """Returns the path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
     try:
         return expanded(text)
     except ValueError as error:
@@ -197,7 +197,7 @@ def as_output(text):
 
 
 def _converter(field):
-    """Return a function from the text of an option to its value; argparse puts the option's name in front of its errors."""
+    """Returns a function from the text of an option to its value; argparse puts the option's name in front of its errors."""
     kind, bounds, choices = field.metadata["kind"], field.metadata["bounds"], field.metadata["choices"]
 
     def convert(text):
@@ -221,14 +221,15 @@ def _converter(field):
 
 
 def complete(record, values):
-    """Give the options of the dataclass `record` that follow others, and have their defaults, those others' `values`, in place."""
+    """Gives the options of the dataclass `record` that follow others, and have their defaults, those others' `values`, in place."""
     for field in dataclasses.fields(record):
         if field.metadata["follows"] and values[field.name] == field.default:
             values[field.name] = values[field.metadata["follows"]]
 
 
 def read_lists(record, values):
-    """Return {option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError."""
+    """Returns {option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError.
+    """
     return {field.name: _read_list(field, values[field.name]) for field in dataclasses.fields(record) if field.metadata["entries"]}
 
 
@@ -262,7 +263,7 @@ def _read_entry(metadata, entry):
 
 
 def within(value, bounds):
-    """Return whether `value` lies in the interval `bounds`, e.g. "(0, 1]"; nan and infinities never do."""
+    """Returns whether `value` lies in the interval `bounds`, e.g. "(0, 1]"; nan and infinities never do."""
     opening, low, high, closing = _parse_bounds(bounds)
     above = value >= low if opening == "[" else value > low
     below = value <= high if closing == "]" else value < high

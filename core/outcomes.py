@@ -25,12 +25,12 @@ class StoppedByError(Exception):
 
 
 def complain(prog, sentence):
-    """Print a sentence on stderr, above the progress bars."""
+    """Prints a sentence on stderr, above the progress bars."""
     tqdm.write(f"{prog}: {printable(sentence)}", file=sys.stderr)
 
 
 def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
-    """Call `run` and end a program as every script does: returns the exit status, with one sentence on stderr if it went wrong.
+    """Calls `run`, prints one sentence on stderr if it went wrong, and returns the exit status.
 
     What cannot be printed meanwhile is dropped, and changes no exit status.
 
@@ -56,7 +56,7 @@ def run_program(prog, run, interrupted="interrupted before training began; nothi
 
 
 def shortage(error):
-    """Name, as part of a sentence, the resource whose lack caused an error (memory or threads); None for other errors."""
+    """Names, as part of a sentence, the resource whose lack caused an error (memory or threads); None for other errors."""
     if isinstance(error, MemoryError):
         return f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
     if isinstance(error, RuntimeError) and "new thread" in str(error):
@@ -65,7 +65,7 @@ def shortage(error):
 
 
 def run_to_outcomes(loops, folders, records, fail=None):
-    """Train from the folders' checkpoints or the beginning, unless nothing is left to do; returns the outcome of each loop.
+    """Trains from the folders' checkpoints or the beginning, unless nothing is left to do; returns the outcome of each loop.
 
     loops    list of core.training.Loop of one setting that differ in the seed, which are trained together
     folders  their core.recording.RunFolder, opened
@@ -88,7 +88,7 @@ def run_to_outcomes(loops, folders, records, fail=None):
 
 
 def _nothing_left(loop, folder):
-    """Return the outcome of a run that has nothing left to do; else None."""
+    """Returns the outcome of a run that has nothing left to do; else None."""
     ended = folder.outcome
     if not ended or (ended["outcome"] == "finished" and ended["epochs"] < loop.schedule.epochs):
         return None
@@ -98,7 +98,7 @@ def _nothing_left(loop, folder):
 
 
 def _continue(loop, folder):
-    """Put the loop where the folder's checkpoint is; returns whether there is one."""
+    """Puts the loop where the folder's checkpoint is; returns whether there is one."""
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
@@ -107,7 +107,7 @@ def _continue(loop, folder):
 
 
 def _train(loops, fail):
-    """Return an iterator over the outcomes of loops that have something to do."""
+    """Returns an iterator over the outcomes of loops that have something to do."""
     try:
         return iter(run_together(loops, fail) if loops else [])
     except (FileError, OSError) as error:

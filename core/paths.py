@@ -53,7 +53,7 @@ def unfit(path, spare=0, inside=0):
 
 
 def check_room(path, inside=INSIDE):
-    """Raise FileError for a folder whose files would have names that are too long."""
+    """Raises FileError for a folder whose files would have names that are too long."""
     problem = unfit(path, inside=inside)
     if problem:
         raise FileError(f"cannot use the folder {shortened(path)}: it {problem}")
@@ -68,7 +68,7 @@ def unfit_output(path):
 
 
 def check_output(path):
-    """Raise FileError for a file that could not be written: see `unfit_output`."""
+    """Raises FileError for a file that could not be written: see `unfit_output`."""
     problem = unfit_output(path)
     if problem:
         raise FileError(f"cannot write {shortened(path)}: it {problem}")
@@ -112,7 +112,7 @@ def reason(error):
 
 
 def make_numbered(path):
-    """Make a new folder with the name of `path`, or with that and _2, _3, …, and return it; no two processes make the same one.
+    """Makes a new folder with the name of `path`, or with that and _2, _3, …, and returns it; no two processes make the same one.
 
     Raises  FileError
     """
@@ -130,7 +130,7 @@ def make_numbered(path):
 
 
 def remove_if_empty(folder):
-    """Delete a folder, unless something lies in it."""
+    """Deletes a folder, unless something lies in it."""
     with contextlib.suppress(OSError):
         os.rmdir(folder)
 

@@ -60,7 +60,7 @@ class RunFolder:
         return read_json(path, epoch=int)
 
     def _files(self, patterns):
-        """Return the files of these names that lie in the folder.  Raises FileError."""
+        """Returns the files of these names that lie in the folder.  Raises FileError."""
         found = []
         for folder in dict.fromkeys(pattern.rpartition("/")[0] for pattern in patterns):
             names = entries(self.path / folder)
@@ -69,7 +69,7 @@ class RunFolder:
         return found
 
     def open(self, load=False, load_or_start=False, overwrite=False):
-        """Take the folder for this process; create it, or continue in it.
+        """Takes the folder for this process and creates it or continues in it.
 
         load           continue an unfinished or finished run of the same settings
         load_or_start  the same, but a new folder will do
@@ -95,7 +95,7 @@ class RunFolder:
             self.check()  # whoever had the folder meanwhile
 
     def check(self):
-        """Raise UsageError if the folder holds a run of other settings, FileError if that is damaged; nothing is written."""
+        """Raises UsageError if the folder holds a run of other settings, FileError if that is damaged; nothing is written."""
         if not self._files(RUN_FILES):
             return
         config = read_json(self.path / "config.json", settings=dict)
@@ -110,13 +110,13 @@ class RunFolder:
         return self._lock.note if self._lock is not None else ""
 
     def check_weights(self, names):
-        """Raise FileError if one of these arrays, which a run that has ended has saved, is missing."""
+        """Raises FileError if one of these arrays, which a run that has ended has saved, is missing."""
         for name in names:
             if not exists(self.path / f"{name}.npy"):
                 raise FileError(f"{self.path} holds a run that has ended, but its {name}.npy is missing; --overwrite starts again")
 
     def check_progress(self, net, epochs, series, outcome, saved):
-        """Raise FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.
+        """Raises FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.
 
         A process that was killed may have measured the epoch after its last checkpoint, but no more.
 
@@ -139,7 +139,7 @@ class RunFolder:
         )
 
     def _measured(self):
-        """Return {column: numbers} of metrics.csv; empty where that cannot be read."""
+        """Returns {column: numbers} of metrics.csv; empty where that cannot be read."""
         try:
             header, *rows = csv.reader(io.StringIO((self.path / "metrics.csv").read_text()))
             columns = zip(*([float(text) for text in row] for row in rows), strict=True)
@@ -151,12 +151,12 @@ class RunFolder:
         return [self.path / f"{name}.npy" for name in net.named_arrays]
 
     def checkpoint(self):
-        """Return {name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
+        """Returns {name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
         path = self.path / "checkpoint.npz"
         return read_arrays(path) if exists(path) else None
 
     def begin(self, record):
-        """Write config.json before training: the settings and `record` (options, versions, device); earlier records stay.
+        """Writes config.json before training: the settings and `record` (options, versions, device); earlier records stay.
 
         From here on there is no outcome until the run ends again.
         Returns  the names of what rounds differently and has changed since the run began, from ROUNDING
@@ -186,13 +186,13 @@ class RunFolder:
                 (self.path / folder).rmdir()
 
     def close(self):
-        """Let other processes use the folder; if nothing was begun there, not even a lock stays."""
+        """Lets other processes use the folder; if nothing was begun there, not even a lock stays."""
         if self._lock is not None:
             self._lock.close(unused=not self._changed)
             self._lock = None
 
     def save_series(self, series):
-        """Write metrics.csv, one row per evaluation, and the published text files, one number per line.
+        """Writes metrics.csv, one row per evaluation, and the published text files, one number per line.
 
         series  {column: list of numbers}
         """
@@ -206,26 +206,26 @@ class RunFolder:
                 write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
 
     def save_checkpoint(self, arrays):
-        """Write {name: array}, enough to continue bit for bit."""
+        """Writes {name: array}, enough to continue bit for bit."""
         write_arrays(self.path / "checkpoint.npz", {name: to_host(array) for name, array in arrays.items()})
 
     def save_weights(self, net):
-        """Write the network's arrays, each to a file of its published name (run.py: {l}Lweights.npy and {l}Lbiases.npy)."""
+        """Writes the network's arrays, each to a file of its published name (run.py: {l}Lweights.npy and {l}Lbiases.npy)."""
         for file, array in zip(self._weight_files(net), net.named_arrays.values(), strict=True):
             write_array(file, to_host(array))
 
     def finish(self, outcome):
-        """Write DONE, a dict with the key "outcome"; the last file of a run."""
+        """Writes DONE, a dict with the key "outcome"; the last file of a run."""
         write_json(self.path / "DONE", outcome)
 
 
 def _differ(known, values):
-    """Return whether two lists of numbers differ before the shorter one ends; NaN equals NaN."""
+    """Returns whether two lists of numbers differ before the shorter one ends; NaN equals NaN."""
     return any(a != b and (a == a or b == b) for a, b in zip(known, values, strict=False))
 
 
 def provenance(backend, threads, options):
-    """Return what config.json tells of a run in addition to its settings."""
+    """Returns what config.json tells of a run in addition to its settings."""
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if backend.name != "numpy":
         versions[backend.name] = backend.xp.__version__

@@ -16,7 +16,7 @@ FEW = 3
 
 
 def tell(folders, options, loop, about):
-    """Print what --dry_run tells.
+    """Prints what --dry_run tells.
 
     folders  of the runs, paths; or words in place of a path
     options  {option: value}, resolved
@@ -39,7 +39,7 @@ def tell(folders, options, loop, about):
 
 
 def expected_seconds(loop):
-    """Return (seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
+    """Returns (seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             passes = _seconds_of_passes(loop)
@@ -55,7 +55,7 @@ def expected_seconds(loop):
 
 
 def _seconds_of_passes(loop):
-    """Return {id of a learner: seconds of one pass of it}."""
+    """Returns {id of a learner: seconds of one pass of it}."""
     found = {}
     learners = [*loop.plan.prelude, *loop.plan.epoch]
     with tqdm(total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None) as bar:

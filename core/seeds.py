@@ -32,7 +32,7 @@ def parse_seeds(text):
 
 
 def check_alone(options, given, single):
-    """Raise UsageError for --seeds that is no list of seeds, or stands next to the option that names a single one.
+    """Raises UsageError for --seeds that is no list of seeds, or stands next to the option that names a single one.
 
     options  has seeds, and the option `single`
     given    names of the options that were given
@@ -47,7 +47,7 @@ def folder_of(seed):
 
 
 def check_memory(count, each, backend, flag):
-    """Return a sentence on the memory that several networks need, to print before training; "" for a single one.
+    """Returns a sentence on the memory that several networks need, to print before training; "" for a single one.
 
     count    number of networks
     each     bytes that one of them takes while it is trained with others
@@ -64,10 +64,10 @@ def check_memory(count, each, backend, flag):
 
 
 def say_of(seed):
-    """Return a function that prints a line about one of several seeds."""
+    """Returns a function that prints a line about one of several seeds."""
     return lambda line: say(f"seed {seed}: {line}")
 
 
 def amount(size):
-    """Return bytes in words: "3 MB", "2.5 GB"."""
+    """Returns bytes in words: "3 MB", "2.5 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

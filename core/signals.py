@@ -18,7 +18,7 @@ SAME_WISH = 1.0
 
 
 def name_of(number):
-    """Return the name of a signal, or its number where it has none of its own, as words."""
+    """Returns the name of a signal, or its number where it has none of its own, as words."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -92,7 +92,7 @@ class _Start(StopRequest):
         os._exit(128 + number)
 
     def let_go(self):
-        """Ignore these signals: the interpreter resets handlers at its end, where the second of two signals would kill it."""
+        """Ignores these signals: the interpreter resets handlers at its end, where the second of two signals would kill it."""
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
 

@@ -9,7 +9,7 @@ PURPOSES = ("init", "feedback", "data", "shuffle", "noise", "device noise")
 
 
 def stream(seed, purpose, *index):
-    """Return the generator of one purpose and layer of a run.
+    """Returns the generator of one purpose and layer of a run.
 
     Streams with different (seed, purpose, index) are independent, so that a new layer or purpose changes no other draw, and
     neighbouring seeds share nothing.  Drawn on the host: CPU and GPU start from the same numbers.
@@ -22,13 +22,14 @@ def stream(seed, purpose, *index):
 
 
 def noise_stream(seed, *index):
-    """Return the generator of a run's noise at one place: it is quick to create, and the fastest one for
-    core.normals.fill_normals."""
+    """Returns the generator of a run's noise at one place: it is quick to create, and the fastest one for
+    core.normals.fill_normals.
+    """
     return noise_generator(_sequence(seed, "noise", index))
 
 
 def noise_key(seed):
-    """Return what stands for a run's seed where noise is drawn on a GPU (core.device_kernels.NORMALS): a numpy.uint64."""
+    """Returns what stands for a run's seed where noise is drawn on a GPU (core.device_kernels.NORMALS): a numpy.uint64."""
     return _sequence(seed, "device noise", ()).generate_state(1, np.uint64)[0]
 
 

@@ -15,7 +15,7 @@ UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
 
 
 def run_together(loops, fail=None):
-    """Bring several loops of one setting that differ in the seed to their outcomes: see Together.
+    """Brings several loops of one setting that differ in the seed to their outcomes: see Together.
 
     loops    list of core.training.Loop
     fail     function (Loop, error) -> outcome of a loop whose step raises one of UNSOLVABLE; None: the error is raised
@@ -44,7 +44,7 @@ class Together:
         self.outcomes = {}
 
     def run(self):
-        """Train until every loop has its outcome; returns these in the order of the loops."""
+        """Trains until every loop has its outcome; returns these in the order of the loops."""
         for loop in self.loops:
             loop.begin()
         moved = self.loops
@@ -61,7 +61,7 @@ class Together:
         self.outcomes[loop] = loop.interrupt(self.stop)
 
     def _without_the_ended(self, moved):
-        """Return the loops that have not ended; only those that have just `moved` are asked whether they have."""
+        """Returns the loops that have not ended; only those that have just `moved` are asked whether they have."""
         for loop in self._alive(moved):
             ended = loop.end()
             if ended:
@@ -72,7 +72,7 @@ class Together:
         return [loop for loop in loops if loop not in self.outcomes]
 
     def _train_pass(self, loops):
-        """Train the rest of the current pass of these loops; it is cut short by a stop request, and when a loop fails."""
+        """Trains the rest of the current pass of these loops; it is cut short by a stop request, and when a loop fails."""
         learners = [loop.begin_pass() for loop in loops]
         whole = joined(learners)
         while True:
@@ -92,7 +92,7 @@ class Together:
                 return
 
     def _step(self, loops, whole, learners):
-        """Train one batch; return False if the joint step failed, so that each loop has trained it, or failed, alone."""
+        """Trains one batch; returns False if the joint step failed, so that each loop has trained it, or failed, alone."""
         try:
             whole.step(*_batch(loops), loops[0].position, self._show_to(loops, whole, learners))
         except UNSOLVABLE:
@@ -117,7 +117,7 @@ class Together:
         return show if seeds else None
 
     def _each(self, loops, act):
-        """Call act(loop), which returns False where the numbers have blown up, for every loop; one that fails gets its outcome."""
+        """Calls act(loop), which returns False where the numbers have blown up, for every loop; one that fails gets its outcome."""
         for loop in loops:
             try:
                 if act(loop) is False:
@@ -129,7 +129,7 @@ class Together:
 
 
 def joined(learners):
-    """Return one learner for all, which continues from their states; a single learner is returned as it is.
+    """Returns one learner for all, which continues from their states; a single learner is returned as it is.
 
     If a step of the joint learner raises an error, its state is unchanged.
     """

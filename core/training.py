@@ -34,7 +34,7 @@ class Schedule:
     first_batches: int = 0
 
     def batches(self, samples):
-        """Return the number of batches in a pass over these samples."""
+        """Returns the number of batches in a pass over these samples."""
         every = -(-len(samples) // self.batch_size)
         return min(every, self.first_batches or every)
 
@@ -58,7 +58,7 @@ class EpochPlan:
     measure_start: bool = True
 
     def learner(self, passed):
-        """Return the learner of the pass that follows `passed` others."""
+        """Returns the learner of the pass that follows `passed` others."""
         ahead = passed - len(self.prelude)
         return self.prelude[passed] if ahead < 0 else self.epoch[ahead % len(self.epoch)]
 
@@ -68,12 +68,12 @@ class EpochPlan:
         return list({id(learner): learner for learner in (*self.epoch, *self.prelude)}.values())
 
     def passes(self, epochs):
-        """Return the number of passes in so many epochs, the prelude included."""
+        """Returns the number of passes in so many epochs, the prelude included."""
         return len(self.prelude) + epochs * len(self.epoch)
 
 
 def required_names(state):
-    """Return the names that every checkpoint of this network contains.
+    """Returns the names that every checkpoint of this network contains.
 
     Measurements (seen_…) may be missing: they depend on the flags of the run that wrote the checkpoint.
     """
@@ -81,7 +81,7 @@ def required_names(state):
 
 
 def say(line):
-    """Print a line above the progress bars, at once, also into a file that somebody watches."""
+    """Prints a line above the progress bars, at once, also into a file that somebody watches."""
     tqdm.write(line)
     sys.stdout.flush()
 
@@ -112,7 +112,7 @@ class Loop:
         self._clock = time.perf_counter()
 
     def restore(self, checkpoint):
-        """Continue from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
+        """Continues from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
             if required_names(state) != required_names(self._state()):
@@ -126,7 +126,7 @@ class Loop:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 
     def run(self):
-        """Train until the schedule, a stop request or numbers that blow up end it.
+        """Trains until the schedule, a stop request or numbers that blow up end it.
 
         Returns  {"outcome": "finished", "diverged" or "interrupted", …}; all but "interrupted" also stand in DONE
         Raises   FileError if the record cannot be written
@@ -134,7 +134,7 @@ class Loop:
         return run_together([self])[0]
 
     def begin(self):
-        """Start the clock, and keep the network before training where it is still to be measured."""
+        """Starts the clock, and keeps the network before training where it is still to be measured."""
         self._clock = time.perf_counter()
         if self.plan.measure_start and not self.series["epoch"]:
             # Measured with the first row of training: before the first batch, MNIST and four hidden layers would take some 4 s.
@@ -146,7 +146,7 @@ class Loop:
         return self.passed, self.batch
 
     def end(self):
-        """Finish the run if nothing is left to do, or a watcher stops it; returns the content of DONE, or None."""
+        """Finishes the run if nothing is left to do, or a watcher stops it; returns the content of DONE, or None."""
         if reason := self._reason_to_stop():
             self.folder.save_weights(self.learner.net)
             return self.give_up("stopped", reason=reason)
@@ -154,18 +154,18 @@ class Loop:
         return None if more else self._finished()
 
     def _reason_to_stop(self):
-        """Ask the watchers after a whole epoch, also if the process that trained it was killed before it could ask."""
+        """Asks the watchers after a whole epoch, also if the process that trained it was killed before it could ask."""
         if self.epoch and self.batch == 0 and self._begins_an_epoch():
             return next(filter(None, (watcher.stop(self.series) for watcher in self.watchers)), None)
         return None
 
     def _begins_an_epoch(self):
-        """Return whether the next pass is the first of an epoch."""
+        """Returns whether the next pass is the first of an epoch."""
         ahead = self.passed - len(self.plan.prelude)
         return ahead >= 0 and ahead % len(self.plan.epoch) == 0
 
     def begin_pass(self):
-        """Prepare the rest of the current pass; returns its learner."""
+        """Prepares the rest of the current pass; returns its learner."""
         if self.plan.begin_epoch and self.batch == 0 and self._begins_an_epoch():
             self.plan.begin_epoch(self.epoch)
         self._order = self.plan.order(self.passed, len(self.samples)) if self.plan.order else None
@@ -193,12 +193,12 @@ class Loop:
         return any(watcher.wants(self.position) for watcher in self.watchers)
 
     def tell(self, report, moved=False):
-        """Show the watchers a batch: before its update, or where the weights have `moved`, after it."""
+        """Shows the watchers a batch: before its update, or where the weights have `moved`, after it."""
         for watcher in self.watchers:
             (watcher.moved if moved else watcher.batch)(report)
 
     def end_pass(self, bar):
-        """Count and save; at the end of an epoch measure and report before; False if the numbers blew up."""
+        """Counts a pass and saves; at the end of an epoch measures and reports first; returns False if the numbers blew up."""
         self.learner.net.check_solved()
         if not self.learner.finite():
             return False
@@ -218,7 +218,7 @@ class Loop:
         return True
 
     def measure(self, bar, epoch, batch, seen=None):
-        """Add one row to the series, with what was `seen` during the epoch, and write it; False if a loss is not finite."""
+        """Adds one row to the series, with what was `seen` during the epoch, and writes it; False if a loss is not finite."""
         self.learner.net.check_solved()
         self._measure_start()
         row = self._add_row(self.learner.net, epoch, batch, self._elapsed(), seen)
@@ -228,7 +228,7 @@ class Loop:
         return all(value < LARGEST_LOSS for name, value in row.items() if "loss" in name)
 
     def _measure_start(self):
-        """Add the row of the network before training, if it is still missing."""
+        """Adds the row of the network before training, if it is still missing."""
         before, self._before = self._before, None
         if before:
             self._add_row(before, 0, 0, 0.0)
@@ -240,7 +240,7 @@ class Loop:
         return row
 
     def _look(self, net, epoch):
-        """Collect {column: number} of what the watchers measure."""
+        """Collects {column: number} of what the watchers measure."""
         return {name: value for watcher in self.watchers for name, value in watcher.row(net, epoch).items()}
 
     def _write_series(self):
@@ -255,7 +255,7 @@ class Loop:
         self.folder.save_checkpoint(position | series | self._state())
 
     def _state(self):
-        """Collect {name: array} of all that the next step and the measurements depend on."""
+        """Collects {name: array} of all that the next step and the measurements depend on."""
         return {name: array for part in (*self.plan.learners, *self.watchers) for name, array in part.state().items()}
 
     def _elapsed(self):
@@ -270,7 +270,7 @@ class Loop:
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
 
     def interrupt(self, stop):
-        """Save where the run is after the signal of a StopRequest; returns the outcome."""
+        """Saves where the run is after the signal of a StopRequest; returns the outcome."""
         self.learner.net.check_solved()
         if not self.learner.finite():
             return self.give_up("diverged")
@@ -281,7 +281,7 @@ class Loop:
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
 
     def give_up(self, outcome, **reasons):
-        """End a run that cannot or need not go on; its series and its last checkpoint stay.  Returns the content of DONE."""
+        """Ends a run that cannot or need not go on; its series and its last checkpoint stay.  Returns the content of DONE."""
         self._measure_start()
         self._write_series()
         told = {"outcome": outcome, "epoch": self.epoch + (outcome != "stopped"), "batch": self.batch} | reasons

@@ -10,12 +10,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def version():
-    """Return the version of the suite, as pyproject.toml has it."""
+    """Returns the version of the suite, as pyproject.toml has it."""
     return re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
 
 
 def git_commit():
-    """Return the commit of this program, with "+" if its files differ from it; None outside a repository, or in one of
+    """Returns the commit of this program, with "+" if its files differ from it; None outside a repository, or in one of
     something else.
 
     Nothing is written, and environment variables that point git at another repository are ignored.
@@ -33,6 +33,6 @@ def git_commit():
 
 
 def describe():
-    """Return the version and the commit in a few words: what --version prints after the name of the script."""
+    """Returns the version and the commit in a few words: what --version prints after the name of the script."""
     commit = git_commit()
     return f"{version()}, commit {commit}" if commit else version()

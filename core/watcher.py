@@ -8,7 +8,7 @@ class Watcher:
     """
 
     def wants(self, place):
-        """Return whether to be shown a batch by `batch` and `moved`; asked before each step.
+        """Returns whether to be shown a batch by `batch` and `moved`; asked before each step.
 
         place  of the batch, (passes before, batches before in this pass)
         """
@@ -16,13 +16,13 @@ class Watcher:
         return own.batch is not Watcher.batch or own.moved is not Watcher.moved
 
     def batch(self, report):
-        """Look at one batch; `report` is what the learner tells of it (dfc.learners.BatchReport)."""
+        """Looks at one batch; `report` is what the learner tells of it (dfc.learners.BatchReport)."""
 
     def moved(self, report):
-        """Look at the same batch once more, after the update of the weights that the report is about."""
+        """Looks at the same batch once more, after the update of the weights that the report is about."""
 
     def row(self, net, epoch):
-        """Return {column: number} for the row of the series that is being made; columns that end in _loss must stay below
+        """Returns {column: number} for the row of the series that is being made; columns that end in _loss must stay below
         LARGEST_LOSS, or the run has diverged.
 
         net    the network to measure
@@ -31,24 +31,24 @@ class Watcher:
         return {}
 
     def written(self, series):
-        """Look at the series, {column: list of numbers}, whenever it has been written."""
+        """Looks at the series, {column: list of numbers}, whenever it has been written."""
 
     def stop(self, series):
-        """Return None, or a clause that says why to stop; asked after every whole epoch."""
+        """Returns None, or a clause that says why to stop; asked after every whole epoch."""
 
     def flush(self):
-        """Hand over to the disk what was written; called before every checkpoint."""
+        """Hands over to the disk what was written; called before every checkpoint."""
 
     def close(self):
-        """Close what is open; called when the folder of the run is closed."""
+        """Closes what is open; called when the folder of the run is closed."""
 
     def summary(self):
-        """Return {entry: value} for the summary of the run (dfc.measures.summary)."""
+        """Returns {entry: value} for the summary of the run (dfc.measures.summary)."""
         return {}
 
     def state(self):
-        """Return {name: array} for the checkpoint; names of what was only measured begin with "seen_"."""
+        """Returns {name: array} for the checkpoint; names of what was only measured begin with "seen_"."""
         return {}
 
     def restore(self, named):
-        """Continue from a checkpoint, {name: host array}; names that are missing start empty."""
+        """Continues from a checkpoint, {name: host array}; names that are missing start empty."""

@@ -65,7 +65,7 @@ def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
 
 
 def _search(name, root, source):
-    """Return ({role: path of its file or None}, {role: the same in a folder that bears no set's name}).  Raises DataError."""
+    """Returns ({role: path of its file or None}, {role: the same in a folder that bears no set's name}).  Raises DataError."""
     try:
         own = [*own_folders(root, (name, *source.names)), *source.folders]
         places = own, [place for place in (root, root / "raw") if place not in own]
@@ -75,8 +75,9 @@ def _search(name, root, source):
 
 
 def _read_if_right(path, file, source):
-    """Return the content of a file; None if it belongs to another set, which is possible because all sets use the same file
-    names."""
+    """Returns the content of a file; None if it belongs to another set, which is possible because all sets use the same file
+    names.
+    """
     try:
         return None if path is None else read(path, file, path.suffix == ".gz", source.classes)
     except IdxError:
@@ -94,7 +95,7 @@ def _read(path, file, source, catalogue):
 
 
 def _owner(sha256, catalogue):
-    """Name the file of the catalogue that a wrong content really is, if any."""
+    """Names the file of the catalogue that a wrong content really is, if any."""
     for name, source in catalogue.items():
         for role in ROLES:
             if sha256 is not None and getattr(source, role).sha256 == sha256:

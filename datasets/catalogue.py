@@ -64,7 +64,7 @@ class DataSet:
 
 
 def idx_set(name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, names=(), **facts):
-    """Return the row of an image set in IDX form, whose four files bear MNIST's names.
+    """Returns the row of an image set in IDX form, whose four files bear MNIST's names.
 
     checksums  four dicts in the order of ROLES: {"sha256": of the unpacked file} or {"gz_md5": of the packed file}
     folders    folders outside this project that may hold the files

@@ -42,7 +42,7 @@ def load(data_dir=None, records=RECORDS):
 
 
 def _complete_folder(root):
-    """Return the folder under `root`, or `root` itself, that has all six files.  Raises DataError where none has."""
+    """Returns the folder under `root`, or `root` itself, that has all six files.  Raises DataError where none has."""
     try:
         places = dict.fromkeys([*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))])
         missing = {folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places}
@@ -60,7 +60,7 @@ def _complete_folder(root):
 
 
 def _read(path, records):
-    """Return the records (records, 3073) of one file, uint8, labels in range."""
+    """Returns the records (records, 3073) of one file, uint8, labels in range."""
     right = records * (1 + PIXELS)
     try:
         with open(path, "rb") as file:

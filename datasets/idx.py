@@ -84,7 +84,7 @@ def _as_idx_error():
 
 
 def _content(stream, expected):
-    """Return the values as uint8, (count,) or (count, rows * columns), and the SHA-256 of header and values."""
+    """Returns the values as uint8, (count,) or (count, rows * columns), and the SHA-256 of header and values."""
     header = stream.read(4 + 4 * len(expected.shape))
     _check_header(header, expected)
     # The size comes from what is expected, not from the header: a forged header cannot ask for memory.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def taken(path):
-    """Return whether something lies at a path; a broken link counts.  Raises OSError where one must not look."""
+    """Returns whether something lies at a path; a broken link counts.  Raises OSError where one must not look."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -15,7 +15,7 @@ def taken(path):
 
 
 def _plain(name):
-    """Reduce the spellings Fashion-MNIST, fashion_mnist, FashionMNIST and fashion-mnist-dataset of a folder's name to one."""
+    """Reduces the spellings Fashion-MNIST, fashion_mnist, FashionMNIST and fashion-mnist-dataset of a folder's name to one."""
     letters = re.sub("[^a-z0-9]", "", name.lower())
     return letters.removesuffix("dataset").removesuffix("data")
 
@@ -28,7 +28,7 @@ def _within(folder):
 
 
 def own_folders(root, names):
-    """Return the folders that bear one of a data set's names, in the order in which they are searched.
+    """Returns the folders that bear one of a data set's names, in the order in which they are searched.
 
     They are root/NAME, other spellings of it, and `root` itself if it is called so; in each of them the folder raw/ that
     torchvision makes, and once more all of this.  Raises OSError for a folder that one must not search.
@@ -47,12 +47,12 @@ def own_folders(root, names):
 
 
 def spellings(name):
-    """Return the names that a file of a data set has: packed first, and with a dot before idx, as Kaggle has it."""
+    """Returns the names that a file of a data set has: packed first, and with a dot before idx, as Kaggle has it."""
     return [spelling + ending for spelling in (name, name.replace("-idx", ".idx")) for ending in (".gz", "")]
 
 
 def find(name, folders):
-    """Return the first path that bears one of a file's names, or lies in a folder that does; None if there is none.
+    """Returns the first path that bears one of a file's names, or lies in a folder that does; None if there is none.
 
     Raises OSError for a folder that one must not search
     """

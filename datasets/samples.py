@@ -8,7 +8,7 @@ from utils import one_hot
 
 
 def divided_table(largest, dtype):
-    """Return the input of run.py for each pixel value p: p / largest, rounded once to the float type of the run.
+    """Returns the input of run.py for each pixel value p: p / largest, rounded once to the float type of the run.
 
     largest  the largest pixel of the training images
     Returns  (256,) of `dtype`, host
@@ -17,7 +17,7 @@ def divided_table(largest, dtype):
 
 
 def published_table(mean, spread):
-    """Return the input that the published Deep Feedback Control program makes of each pixel value p: (p / 255 - mean) / spread.
+    """Returns the input that the published Deep Feedback Control program makes of each pixel value p: (p / 255 - mean) / spread.
 
     Every step is rounded to float32, whatever the float type of the run: in float64 the same formula differs by up to 3e-7.
 
@@ -56,7 +56,7 @@ class Images:
         return self.pixels.nbytes + self.labels.nbytes
 
     def inputs(self, chosen=np.s_[:]):
-        """Return the inputs (m, p) of some of the images, in the run's float type.
+        """Returns the inputs (m, p) of some of the images, in the run's float type.
 
         chosen  a slice, or whole numbers (m,) on the device, in any order
         """
@@ -69,7 +69,7 @@ class Images:
         return self.table.take(indices)
 
     def batch(self, chosen=np.s_[:]):
-        """Return (inputs (m, p), targets: labels (m,) int64, rows (m, classes) with a one at the label, or the inputs themselves).
+        """Returns (inputs (m, p), targets: labels (m,) int64, rows (m, classes) with a one at the label, or the inputs themselves).
 
         chosen  a slice, or whole numbers (m,) on the host or the device, in any order
         """
@@ -103,7 +103,7 @@ class Arrays:
         return self.x.nbytes + self.y.nbytes
 
     def batch(self, chosen):
-        """Return (inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.
+        """Returns (inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.
 
         chosen  a slice, or whole numbers (m,) on the host or the device, in any order
         """

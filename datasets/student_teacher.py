@@ -98,7 +98,7 @@ def load_arrays(folder, names=("train", "test", "validation")):
 
 
 def _read(path):
-    """Return the numbers (rows, columns) of one file, at least one of each."""
+    """Returns the numbers (rows, columns) of one file, at least one of each."""
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)

@@ -71,7 +71,7 @@ def _ones(v, r=None):
 
 
 def _step(below, at_zero):
-    """Return the derivative of a function with a kink at zero: 1 above, `below` below, 1 or `below` at zero."""
+    """Returns the derivative of a function with a kink at zero: 1 above, `below` below, 1 or `below` at zero."""
 
     def derivative(v, r=None):
         above = v >= 0.0 if at_zero else v > 0.0

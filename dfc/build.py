@@ -17,7 +17,7 @@ from utils import count_correct
 
 
 def bytes_of_a_run(settings, batch_size, backend):
-    """Estimate the bytes of a network of SystemSettings trained with others.
+    """Estimates the bytes of a network of SystemSettings trained with others.
 
     For each weight there are its values, two moments, gradients and buffers, all of it twice; for each unit and each sample of a
     batch the rates and voltages of some time points.
@@ -30,7 +30,8 @@ def bytes_of_a_run(settings, batch_size, backend):
 
 
 def build_network(settings, backend, draws):
-    """Return the network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l."""
+    """Returns the network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l.
+    """
     layers = list(enumerate(pairwise(settings.sizes)))
     weights = [backend.floats(draws.weights(settings.initial_w, l, n, m)) for l, (m, n) in layers]
     biases = [backend.xp.zeros(n, dtype=backend.dtype) for n in settings.sizes[1:]] if settings.biases else []
@@ -79,8 +80,9 @@ def _weight_products(net):
 
 
 def _optimiser(arrays, layers, about):
-    """Return the optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers
-    per layer."""
+    """Returns the optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers
+    per layer.
+    """
     make, takes, further = OPTIMISERS[about.kind]
 
     def spread(value):
@@ -107,7 +109,7 @@ class System:
 
 
 def build_system(settings, backend, workers, draws, part="by size"):
-    """Build network, learners and plan.
+    """Builds network, learners and plan.
 
     settings  dfc.settings.records.SystemSettings
     backend   core.backend.Backend
@@ -190,7 +192,7 @@ def _feedback_learner(net, phase, optimiser, rule_settings, shared):
 
 
 def _redraw(net, settings, backend, draws):
-    """Return a function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
+    """Returns a function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
 
     def redraw(epoch):
         if epoch:

@@ -97,7 +97,7 @@ class ControlledNetwork:
         ]
 
     def control(self):
-        """Move the control signal by one Euler step (dfc.md B.4; strong_dfc.md 4)."""
+        """Moves the control signal by one Euler step (dfc.md B.4; strong_dfc.md 4)."""
         c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
         xp.subtract(self.target, self.r[-1] if c.error == "mse" else softmax(self.r[-1]), out=error)
         xp.multiply(before, -c.alpha, out=change)
@@ -112,7 +112,7 @@ class ControlledNetwork:
             xp.add(before, change, out=self.u)
 
     def follow(self, noise=None):
-        """Let the layers make the same Euler step, in place, after `control`.
+        """Lets the layers make the same Euler step, in place, after `control`.
 
         noise  what `arrange` made of standard normals, where the controller has noise
         """
@@ -171,7 +171,7 @@ class ControlledNetwork:
         kernels.leak(self.vs[l], self.controller.dt / self.controller.tau_v, self.va[l], self.vb[l], biases, noise)
 
     def _leak_pass_by_pass(self, l, noise, biases):
-        """Add noise to the apical and biases to the basal voltages, and let the somatic ones follow the sum of both others."""
+        """Adds noise to the apical and biases to the basal voltages, and lets the somatic ones follow the sum of both others."""
         c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
         if noise is not None:
             xp.multiply(noise, self._scales[l], out=scratch)

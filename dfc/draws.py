@@ -30,11 +30,11 @@ class Draws:
         self._key = backend.bytes(np.array(noise_key(seed))) if self.on_device else None
 
     def weights(self, kind, layer, n_out, n_in):
-        """Return the initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
+        """Returns the initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "init", layer), n_out, n_in)
 
     def feedback(self, kind, layer, n_out, n_in, epoch=0):
-        """Return the initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
+        """Returns the initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "feedback", layer, epoch), n_out, n_in)
 
     def feedback_noise(self, layer, shape, epoch=0):
@@ -42,24 +42,24 @@ class Draws:
         return stream(self.seed, "feedback", layer, epoch).standard_normal(shape)
 
     def teacher(self, layer, n_out, n_in):
-        """Return a weight matrix of the teacher of student_teacher."""
+        """Returns a weight matrix of the teacher of student_teacher."""
         return PUBLISHED_INITIALISERS["teacher"](stream(self.seed, "data", layer), n_out, n_in)
 
     def split(self, count):
-        """Return the order of the training images whose last ones are held out for validation, where that depends on the seed."""
+        """Returns the order of the training images whose last ones are held out for validation, where that depends on the seed."""
         return stream(self.seed, "data", SPLIT).permutation(count)
 
     def order(self, passed, count):
-        """Return the order of the samples in the pass that follows `passed` others, on the device."""
+        """Returns the order of the samples in the pass that follows `passed` others, on the device."""
         return self.backend.bytes(stream(self.seed, "shuffle", passed).permutation(count))
 
     def noise(self, place, part):
-        """Return the noise of part `part` of the batch at `place`, (passes, batches) before it."""
+        """Returns the noise of part `part` of the batch at `place`, (passes, batches) before it."""
         return DeviceNoise(self._key, place, part) if self.on_device else Noise((self.seed, *place, part), self.backend)
 
 
 def draws_on_device(backend, host_noise):
-    """Return whether a run draws its noise on a GPU."""
+    """Returns whether a run draws its noise on a GPU."""
     return backend.device is not None and not host_noise
 
 
@@ -83,7 +83,7 @@ class Noise:
         return [self.backend.bytes(each) for each in filled]
 
     def draw(self, arrays):
-        """Fill host arrays (steps, n, n_l), of `room_for` some layers, with the next normals."""
+        """Fills host arrays (steps, n, n_l), of `room_for` some layers, with the next normals."""
         self._like = [each[0] for each in arrays]
         for each in arrays:
             fill_normals(self._generator, each.swapaxes(-1, -2) if is_turned(each) else each)
@@ -121,7 +121,7 @@ class DeviceNoise:
 
     @staticmethod
     def together(sources):
-        """Return the noise of several seeds at one place."""
+        """Returns the noise of several seeds at one place."""
         first = sources[0]
         whole = copy.copy(first)
         whole._key = array_module(first._key).empty(len(sources), dtype=first._key.dtype)
@@ -168,11 +168,11 @@ class NoiseOfSeeds:
         return [self._sources[0].backend.bytes(each).swapaxes(0, 1) for each in filled]
 
     def of(self, seed):
-        """Return the Noise of one seed, (s,)."""
+        """Returns the Noise of one seed, (s,)."""
         (number,) = seed
         return self._sources[number]
 
 
 def noise_of_seeds(sources):
-    """Return the noise of several seeds at one place, from that of each."""
+    """Returns the noise of several seeds at one place, from that of each."""
     return (DeviceNoise.together if isinstance(sources[0], DeviceNoise) else NoiseOfSeeds)(sources)

@@ -34,7 +34,7 @@ class Evaluation(Watcher):
 
 
 def evaluate(net, samples, batch_size, workers, classification, tick=None, weighted=False, batches=0):
-    """Return (loss, accuracy) as the published programs have them: means over the batches, a short last one counts as much
+    """Returns (loss, accuracy) as the published programs have them: means over the batches, a short last one counts as much
     as others.
 
     net             FeedbackNetwork

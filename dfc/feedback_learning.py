@@ -53,7 +53,7 @@ class Fluctuations:
         self._sums, self._slow = [], None
 
     def observe(self, state):
-        """Take in a time point's control signal, while the apical voltages are still those of the one before."""
+        """Takes in a time point's control signal, while the apical voltages are still those of the one before."""
         if not self._sums:
             xp = array_module(state.u)
             shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in state.apical]
@@ -81,7 +81,7 @@ class Fluctuations:
         return one
 
     def take_out(self, other):
-        """Subtract the sums of another Fluctuations, that of some rows of this one."""
+        """Subtracts the sums of another Fluctuations, that of some rows of this one."""
         for total, part in zip(self._sums, other._sums, strict=True):
             total -= part
 

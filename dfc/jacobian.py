@@ -5,7 +5,7 @@ from dfc.network import rows_product
 
 
 def jacobian_blocks(net, v, automatic=False):
-    """Return [J_0 … J_{L-1}], J_l (n, n_L, n_l): the derivative of r_L by v_l at the pre-activations v, sample by sample.
+    """Returns [J_0 … J_{L-1}], J_l (n, n_L, n_l): the derivative of r_L by v_l at the pre-activations v, sample by sample.
 
         J_{L-1} = diag(phi'(v_{L-1})),   J_l = J_{l+1} W_{l+1} diag(phi'_l(v_l))
 
@@ -21,7 +21,7 @@ def jacobian_blocks(net, v, automatic=False):
 
 
 def slopes_at(net, v, automatic=False):
-    """Return [phi'_0(v_0) … phi'_{L-1}(v_{L-1})], L arrays (n, n_l); arguments as for `jacobian_blocks`."""
+    """Returns [phi'_0(v_0) … phi'_{L-1}(v_{L-1})], L arrays (n, n_l); arguments as for `jacobian_blocks`."""
     kind = "derivative" if automatic else "slope"
     return [getattr(activation, kind)(each) for activation, each in zip(net.activations, v, strict=True)]
 
@@ -42,7 +42,7 @@ def blocks_below(net, slopes):
 
 
 def pull_back(net, slopes, error):
-    """Return [delta_0 … delta_{L-1}], the errors (n, n_l) that `error` (n, n_L) on the output's pre-activations means for
+    """Returns [delta_0 … delta_{L-1}], the errors (n, n_l) that `error` (n, n_L) on the output's pre-activations means for
     all others.
 
         delta_{L-1} = error,   delta_l = phi'_l (delta_{l+1} W_{l+1}),   that is   delta_l = J'_l^T error
@@ -56,7 +56,7 @@ def pull_back(net, slopes, error):
 
 
 def output_jacobian(net, v):
-    """Return the blocks side by side: (n, n_L, N), N = n_0 + … + n_{L-1}."""
+    """Returns the blocks side by side: (n, n_L, N), N = n_0 + … + n_{L-1}."""
     return array_module(v[-1]).concatenate(jacobian_blocks(net, v), axis=-1)
 
 

@@ -38,7 +38,7 @@ class BatchReport:
     results: list
 
     def of(self, seed):
-        """Return the report of one seed, (s,), of several."""
+        """Returns the report of one seed, (s,), of several."""
         return replace(
             self,
             target=self.target[seed],
@@ -49,7 +49,7 @@ class BatchReport:
 
 
 def forward(net, inputs, workers):
-    """Return the Activities of a batch, whose rows the workers share."""
+    """Returns the Activities of a batch, whose rows the workers share."""
     if workers.count == 1:
         return net.forward(inputs)
     count, join = inputs.shape[-2], array_module(inputs).concatenate
@@ -75,7 +75,7 @@ class DfcLearner(BaseLearner):
 
     @classmethod
     def together(cls, learners, net=None):
-        """Return one learner for the networks of `learners`, which have the same settings; their states are not taken over.
+        """Returns one learner for the networks of `learners`, which have the same settings; their states are not taken over.
 
         net  what their networks are together, where that is known
         """
@@ -86,11 +86,11 @@ class DfcLearner(BaseLearner):
         return whole
 
     def _begin(self, learners):
-        """Make what is as large as the network, for a learner that is `together` of others."""
+        """Makes what is as large as the network, for a learner that is `together` of others."""
         raise NotImplementedError
 
     def _parts(self, count, noisy):
-        """Return (number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
+        """Returns (number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
         pieces = -(-count // (self.part or count)) if noisy else self.workers.count
         return list(enumerate(shares(count, pieces)))
 
@@ -128,7 +128,7 @@ class ForwardLearner(DfcLearner):
         self._gradients = []
 
     def step(self, inputs, target, place, watch=None):
-        """Make one update by one batch.
+        """Makes one update by one batch.
 
         inputs  (n, units)
         target  labels (n,) or targets (n, n_L), as the network's loss wants them
@@ -144,12 +144,12 @@ class ForwardLearner(DfcLearner):
             watch(report, moved=True)
 
     def _move(self, report):
-        """Update the weights."""
+        """Updates the weights."""
         if not self.frozen:
             self.optimiser.step([report.gradients[index] for index in self.owned])
 
     def compute(self, inputs, target, place):
-        """Return the BatchReport of one batch with its gradients, without an update."""
+        """Returns the BatchReport of one batch with its gradients, without an update."""
         activities = forward(self.net, inputs, self.workers)
         results = self.results(activities, target, place)
         gradients = self._sum(results)
@@ -160,7 +160,7 @@ class ForwardLearner(DfcLearner):
         return BatchReport(self.name, place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
-        """Return the RuleResult of every part of the batch."""
+        """Returns the RuleResult of every part of the batch."""
         parts = [(0, slice(None))] if self._whole else self._parts(activities.count, self._noisy)
 
         def work(part):
@@ -190,7 +190,7 @@ class ForwardLearner(DfcLearner):
         return gradients
 
     def _count(self, report):
-        """Add to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
+        """Adds to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
         output = report.activities.r[-1]
         loss = self.net.loss.value(output, report.target)
         xp = array_module(output)
@@ -206,8 +206,9 @@ class ForwardLearner(DfcLearner):
         self._batches += 1
 
     def end_epoch(self):
-        """Return means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all
-        start again."""
+        """Returns means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all
+        start again.
+        """
         loss, right, *counted = to_host(self._totals).tolist()
         row = {"loss_train": loss / self._batches}
         if self.correct:
@@ -231,7 +232,7 @@ class ForwardLearner(DfcLearner):
 
 
 def _write_loss_gradients(net, activities, target, gradients):
-    """Overwrite arrays like net.parameters with the gradients of the loss, a mean over the batch (dfc.md F.1)."""
+    """Overwrites arrays like net.parameters with the gradients of the loss, a mean over the batch (dfc.md F.1)."""
     slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
     errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
     for l, error in enumerate(errors):
@@ -263,7 +264,7 @@ class FeedbackLearner(DfcLearner):
             self.homeostatic = strength, array_module(first).asarray(constants, dtype=first.dtype)
 
     def step(self, inputs, target, place, watch=None):
-        """Make one update by one batch; `watch`, a function of the BatchReport, is called after it."""
+        """Makes one update by one batch; `watch`, a function of the BatchReport, is called after it."""
         activities = forward(self.net, inputs, self.workers)
         gradients = self.gradients(activities, place, target)
         self.update(gradients)
@@ -271,13 +272,13 @@ class FeedbackLearner(DfcLearner):
             watch(BatchReport(self.name, place, target, activities, gradients, []))
 
     def update(self, gradients):
-        """Clip the gradients [dQ_0 …] in place and move the weights that are owned."""
+        """Clips the gradients [dQ_0 …] in place and moves the weights that are owned."""
         if self.clip > 0.0:
             self.clip_by(gradients, self.clip, self.net.seeds)
         self.optimiser.step([gradients[index] for index in self.owned])
 
     def gradients(self, activities, place, target):
-        """Return [dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
+        """Returns [dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
 
         def work(part):
             number, rows = part

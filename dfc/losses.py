@@ -24,12 +24,12 @@ class Loss:
 
 
 def softmax(output):
-    """Return the probabilities that logits (n, n_L) stand for."""
+    """Returns the probabilities that logits (n, n_L) stand for."""
     return array_module(output).exp(log_softmax(output))
 
 
 def log_softmax(output):
-    """Return the logarithm of `softmax`."""
+    """Returns the logarithm of `softmax`."""
     xp = array_module(output)
     shifted = output - output.max(axis=-1, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
@@ -57,7 +57,7 @@ def _one_hot(output, labels, value=1.0):
 
 
 def soft_cross_entropy(value):
-    """Return the Loss of labels that stand for vectors (strong_dfc.md 2): `value` in (0, 1) for the right class, the rest
+    """Returns the Loss of labels that stand for vectors (strong_dfc.md 2): `value` in (0, 1) for the right class, the rest
     for the others.
 
         -sum_c y_c log softmax(r_L)_c,   y as `goal` returns it

@@ -38,7 +38,7 @@ class Activities:
     first_output: Any
 
     def presynaptic(self, l):
-        """Return the rates that layer l reads (n, n_{l-1})."""
+        """Returns the rates that layer l reads (n, n_{l-1})."""
         return self.r[l - 1] if l else self.x
 
     def part(self, rows):
@@ -53,8 +53,9 @@ class Activities:
 
 
 def of_seed(part, seed):
-    """Return what belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None
-    stays None."""
+    """Returns what belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None
+    stays None.
+    """
     if isinstance(part, list):
         return [array[seed] for array in part]
     return None if part is None else part[seed]
@@ -83,8 +84,9 @@ class FeedbackNetwork:
 
     @staticmethod
     def together(nets):
-        """Return one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
-        first one's."""
+        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
+        first one's.
+        """
         whole, xp = copy.copy(nets[0]), array_module(*nets[0].weights)
         for name in ("weights", "biases", "feedback"):
             groups = zip(*(getattr(net, name) for net in nets), strict=True)
@@ -92,7 +94,7 @@ class FeedbackNetwork:
         return whole
 
     def of(self, seed):
-        """Return the network of one seed, (s,), whose arrays are views; of () the network itself."""
+        """Returns the network of one seed, (s,), whose arrays are views; of () the network itself."""
         one = copy.copy(self)
         one.weights, one.biases, one.feedback = (
             [array[seed] for array in arrays] for arrays in (self.weights, self.biases, self.feedback)
@@ -105,7 +107,7 @@ class FeedbackNetwork:
         return self.weights[0].shape[:-2]
 
     def of_samples(self, array, rows):
-        """Return some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
+        """Returns some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
         return array[(*(slice(None) for _ in self.seeds), rows)]
 
     @property
@@ -124,7 +126,7 @@ class FeedbackNetwork:
         return [slice(*pair) for pair in pairwise(accumulate(self.sizes, initial=0))]
 
     def split(self, rows):
-        """Split an array with a row for every unit of all layers into views of the rows of each layer."""
+        """Splits an array with a row for every unit of all layers into views of the rows of each layer."""
         return [rows[..., each, :] for each in self.slices]
 
     @property
@@ -172,18 +174,18 @@ class FeedbackNetwork:
         """Nothing is noted while the network learns."""
 
     def blocks(self, count, entries):
-        """Return slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
+        """Returns slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
         return shares(count, -(-count * entries // self.block))
 
     def drive(self, l, rates, out=None):
-        """Return the basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
+        """Returns the basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
         v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
         if self.biases:
             v += self.biases[l][..., None, :]
         return v
 
     def forward(self, x):
-        """Return the Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
+        """Returns the Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
         v, r = [], []
         for l, activation in enumerate(self.activations):
             v.append(self.drive(l, r[-1] if l else x))
@@ -208,13 +210,13 @@ class FeedbackNetwork:
 
 
 def rows_product(stack, matrix):
-    """Multiply every matrix of a stack (n, k, m) by one matrix (m, p), in a single product: (n, k, p)."""
+    """Multiplies every matrix of a stack (n, k, m) by one matrix (m, p), in a single product: (n, k, p)."""
     *seeds, n, k, m = stack.shape
     return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
 
 
 def load_weights(net, folder):
-    """Overwrite the arrays of a network with those of a finished run's folder, <layer>Lweights.npy and so on.
+    """Overwrites the arrays of a network with those of a finished run's folder, <layer>Lweights.npy and so on.
 
     Raises  FileError where one is missing, damaged, or that of another network
     """

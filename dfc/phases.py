@@ -6,7 +6,7 @@ from dfc.protocol import PROTOCOLS
 
 
 def forward_controller(flags, joint=False):
-    """Return the Controller of the phase in which W learns.
+    """Returns the Controller of the phase in which W learns.
 
     joint  whether Q learns from the same simulation: apical compartments follow at once, and the noise is coloured
     """
@@ -28,7 +28,7 @@ def forward_controller(flags, joint=False):
 
 
 def feedback_controller(flags, phase, joint=False):
-    """Return the Controller of the phases in which Q alone learns: phase "feedback" or "pretraining"."""
+    """Returns the Controller of the phases in which Q alone learns: phase "feedback" or "pretraining"."""
     proactive = PROTOCOLS[flags["protocol"]].proactive_feedback
     early = phase == "pretraining" and "pretraining_error" in flags["defects"]
     return Controller(
@@ -58,7 +58,7 @@ def _in_every_phase(flags, joint):
 
 
 def feedback_settings(flags, phase):
-    """Return the FeedbackSettings of passes in which Q alone learns: the output is held where it is, or at its target."""
+    """Returns the FeedbackSettings of passes in which Q alone learns: the output is held where it is, or at its target."""
     scale = flags["sigma_output_fb"] if PROTOCOLS[flags["protocol"]].output_scale else None
     return FeedbackSettings(
         feedback_controller(flags, phase),
@@ -71,7 +71,7 @@ def feedback_settings(flags, phase):
 
 
 def joint_settings(flags, phase):
-    """Return the FeedbackSettings of Strong-DFC.
+    """Returns the FeedbackSettings of Strong-DFC.
 
     phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of W
     """

@@ -40,7 +40,7 @@ class Options:
 
 
 def options_from_flags(flags):
-    """Return the Options from {flag: value} of main.py."""
+    """Returns the Options from {flag: value} of main.py."""
     layerwise = flags["inst_transmission"] or flags["inst_system_dynamics"] or flags["simulate_layerwise"]
     return Options(
         controller=forward_controller(flags),
@@ -57,18 +57,18 @@ def options_from_flags(flags):
 
 
 def first_error(activities, state, options):
-    """Return the distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
+    """Returns the distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
     output = activities.first_output[..., None, :] if options.sample0_error else activities.r[-1]
     return distance(state.controller.error, state.target, output)
 
 
 def noisy(options):
-    """Return whether the controller of the forward phase has noise."""
+    """Returns whether the controller of the forward phase has noise."""
     return options.controller.sigma is not None
 
 
 def gradients_at_the_end(net, activities, wanted, options, out, noise):
-    """Return the RuleResult of the last time point of one simulation (dfc.md B.4, B.6, C.2).
+    """Returns the RuleResult of the last time point of one simulation (dfc.md B.4, B.6, C.2).
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
@@ -84,7 +84,7 @@ def gradients_at_the_end(net, activities, wanted, options, out, noise):
 
 
 def settle(activities, state, converged, options):
-    """Return the SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
+    """Returns the SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
     delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
     if options.include_non_converged_samples:
         return SteadyState(state.u, delta_v, state.vs, state.r)

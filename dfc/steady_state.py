@@ -29,7 +29,7 @@ class SteadyState:
 
 
 def analytical_steady_state(net, activities, nudge, alpha):
-    """Solve for the steady state of the linearised controlled network.
+    """Solves for the steady state of the linearised controlled network.
 
         u = (Jbar Qbar + alpha I)^-1 nudge,   delta_v_l = u Q_l^T,   v_l = r_{l-1} W_l^T + b_l + delta_v_l,   r_l = phi_l(v_l)
 
@@ -53,7 +53,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
 
 
 def control(net, activities, nudge, alpha):
-    """Return u (n, n_L): see `analytical_steady_state`."""
+    """Returns u (n, n_L): see `analytical_steady_state`."""
     if _passes_through_fewer_units(net):
         return _control_through_fewer_units(net, activities, nudge, alpha)
     directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
@@ -64,7 +64,7 @@ def control(net, activities, nudge, alpha):
 
 
 def _solve_outputs(net, activities, directions, nudge, alpha):
-    """Return u, from one n_L x n_L system per sample."""
+    """Returns u, from one n_L x n_L system per sample."""
     last = len(net.weights) - 1
     slope = net.slope(activities, last)
     loop = slope[..., :, None] * net.feedback[-1][..., None, :, :]
@@ -77,7 +77,7 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
 
 
 def _control_through_fewer_units(net, activities, nudge, alpha):
-    """Return u by Woodbury's identity, where all that happens below the output passes through k < n_L units.
+    """Returns u by Woodbury's identity, where all that happens below the output passes through k < n_L units.
 
         (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
@@ -98,13 +98,13 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
 
 
 def _passes_through_fewer_units(net):
-    """Return whether a linear output, controlled through the identity, is wider than the layer that feeds it (an autoencoder)."""
+    """Returns whether a linear output, controlled through the identity, is wider than the layer that feeds it (an autoencoder)."""
     outputs, inputs = net.weights[-1].shape[-2:]
     return net.identity and len(net.weights) > 1 and inputs < outputs and net.activations[-1].name == "linear"
 
 
 def _solve(loop, nudge, alpha):
-    """Return (loop + alpha I)^-1 nudge for matrices (n, k, k), which are overwritten, and rows (n, k)."""
+    """Returns (loop + alpha I)^-1 nudge for matrices (n, k, k), which are overwritten, and rows (n, k)."""
     xp = array_module(nudge)
     diagonal = xp.arange(nudge.shape[-1])
     loop[..., diagonal, diagonal] += alpha
@@ -112,7 +112,7 @@ def _solve(loop, nudge, alpha):
 
 
 def _rates_by_control(net, activities, directions):
-    """Return how the rates of the last hidden layer move with the control signal: (n, k, n_{L-2}).
+    """Returns how the rates of the last hidden layer move with the control signal: (n, k, n_{L-2}).
 
         M_l = phi'_l (W_l M_{l-1} + Q_l)
 

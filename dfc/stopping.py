@@ -38,7 +38,7 @@ class StopCondition(Watcher):
 
 
 def beyond_bounds(net, symmetric=False):
-    """Return whether a weight is not a number or above 1000; as published, large negative ones pass unless `symmetric`."""
+    """Returns whether a weight is not a number or above 1000; as published, large negative ones pass unless `symmetric`."""
     xp = array_module(*net.arrays)
     ordinary = [xp.all((abs(p) if symmetric else p) <= LARGEST_WEIGHT) for p in net.arrays]
     return not bool(xp.stack(ordinary).all())

@@ -33,7 +33,7 @@ class Task:
 
 
 def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, download=True):
-    """Load the task that the settings ask for.
+    """Loads the task that the settings ask for.
 
     settings         dfc.settings.records.TaskSettings
     backend          core.backend.Backend
@@ -91,7 +91,7 @@ def _student_teacher(settings, backend, teacher_weights):
 
 
 def _draw_sets(settings, counts, teacher_weights, dtype):
-    """Return the three sets of student_teacher, made by the large relu teacher or a small one."""
+    """Returns the three sets of student_teacher, made by the large relu teacher or a small one."""
 
     def teacher(hidden, number=0):
         layers = enumerate(pairwise((settings.sizes[0], *hidden, settings.sizes[-1])))

@@ -32,7 +32,7 @@ class RuleResult:
     feedback: list | None = None
 
     def of(self, seed):
-        """Return the result of one seed, (s,), of several."""
+        """Returns the result of one seed, (s,), of several."""
         parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")}
         return RuleResult(
             **{name: of_seed(part, seed) for name, part in parts.items()},
@@ -51,7 +51,7 @@ def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
 
 
 def output_target(net, activities, target, options):
-    """Return what the controller drives the output to, r* (n, n_L).
+    """Returns what the controller drives the output to, r* (n, n_L).
 
         mean_loss, own_loss  r_L - lambda dLoss/dr_L, see `nudge`
         label                the target itself: the vector of a label, or the values of a regression (strong feedback)
@@ -68,7 +68,7 @@ def output_target(net, activities, target, options):
 
 
 def initial_error(net, activities, target, options):
-    """Return the error (n, n_L) that the controller begins with: what `output_target` gives minus r_L.
+    """Returns the error (n, n_L) that the controller begins with: what `output_target` gives minus r_L.
 
     For labels as targets ("label") of a classification it is the goal minus softmax(r_L), as in training.
     """
@@ -79,11 +79,11 @@ def initial_error(net, activities, target, options):
 
 
 def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
-    """Return the error s (n, n_l) of layer l that a difference of somatic and basal voltage stands for (dfc.md C.1).
+    """Returns the error s (n, n_l) of layer l that a difference of somatic and basal voltage stands for (dfc.md C.1).
 
-        voltage_difference    s = -2 dv
-        derivative_matrix     s = -2 phi'(v^-) dv,  v^- of the feedforward pass
-        nonlinear_difference  s = -2 (phi(v_basal + dv) - phi(v_basal))
+    voltage_difference    s = -2 dv
+    derivative_matrix     s = -2 phi'(v^-) dv,  v^- of the feedforward pass
+    nonlinear_difference  s = -2 (phi(v_basal + dv) - phi(v_basal))
     """
     if learning_rule == "voltage_difference":
         return -2.0 * delta_v
@@ -93,7 +93,7 @@ def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
 
 
 def rate_errors(net, l, basal, rates):
-    """Return the nonlinear difference where the rates phi(v_basal + dv) are known."""
+    """Returns the nonlinear difference where the rates phi(v_basal + dv) are known."""
     change = net.activations[l].apply(basal)
     change -= rates
     change *= 2.0
@@ -101,7 +101,7 @@ def rate_errors(net, l, basal, rates):
 
 
 def steady_gradients(net, activities, steady, options, gradients):
-    """Write the gradients from the voltages at rest (dfc.md C.2) to `gradients`: dW_l = s^T r_{l-1} / n, db_l the mean of s.
+    """Writes the gradients from the voltages at rest (dfc.md C.2) to `gradients`: dW_l = s^T r_{l-1} / n, db_l the mean of s.
 
     The presynaptic rates are those at rest, or with `use_initial_activations` those of the feedforward pass.
     """
@@ -119,7 +119,7 @@ def steady_gradients(net, activities, steady, options, gradients):
 
 
 def layer_gradients(presynaptic, delta, scale, weights, biases=None):
-    """Compute the gradients of a layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
+    """Computes the gradients of a layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
 
     presynaptic  h, rates below the layer (n, inputs)
     delta        errors (n, units)
@@ -134,12 +134,12 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
 
 
 def empty_gradients(net):
-    """Return uninitialised arrays like net.parameters."""
+    """Returns uninitialised arrays like net.parameters."""
     return [array_module(p).empty_like(p) for p in net.parameters]
 
 
 def convergence(activities, state, first_error, epsilon):
-    """Return (converged, diverged), (n,) bool each (dfc.md B.6).
+    """Returns (converged, diverged), (n,) bool each (dfc.md B.6).
 
         d = |r* - alpha u - r_L| / |r_L^-|;   converged: d < 1e-5 and |e| < epsilon^2 |e_first|;   diverged: d > 1
 
@@ -156,6 +156,6 @@ def convergence(activities, state, first_error, epsilon):
 
 
 def counts(converged, diverged):
-    """Return (3,) whole numbers: converged, diverged, neither; (S, 3) for a stack of seeds."""
+    """Returns (3,) whole numbers: converged, diverged, neither; (S, 3) for a stack of seeds."""
     kinds = converged, diverged, ~converged & ~diverged
     return array_module(converged).stack([kind.sum(axis=-1) for kind in kinds], axis=-1)

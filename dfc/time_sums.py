@@ -116,7 +116,7 @@ class TimeSum:
         self._first = self._xp.zeros_like(activities.v[0])
 
     def observe(self, t, state):
-        """Take in time point t; at the first one somatic and basal voltages are equal."""
+        """Takes in time point t; at the first one somatic and basal voltages are equal."""
         if t == 0:
             self._begin(state)
             return
@@ -140,7 +140,7 @@ class TimeSum:
         self._blocks = [(l, (TimeBlock(v), TimeBlock(r))) for l, (v, r) in enumerate(pairs, start=1)]
 
     def _half_error(self, state, l, out):
-        """Write s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
+        """Writes s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
         if self._nonlinear and l and self._on_device:
             rate_difference(self.net.activations[l].formula)(state.vb[l], state.r[l], out)
             return
@@ -174,7 +174,7 @@ class TimeSum:
         return one
 
     def take_out(self, other, rows):
-        """Subtract the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
+        """Subtracts the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
         for each in (self, other):
             if each._filled:
                 each._add_block()

@@ -68,7 +68,7 @@ class Difference:
 
 
 def method_of(record):
-    """Return the rule of a run and whether its weights are held orthogonal, as "GAIT, regularised"."""
+    """Returns the rule of a run and whether its weights are held orthogonal, as "GAIT, regularised"."""
     return record.rule + (", regularised" if record.settings.get("orthogonal_reg") else "")
 
 
@@ -85,8 +85,9 @@ def task_of(record):
 
 
 def differences(records):
-    """Return ([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are
-    left out."""
+    """Returns ([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are
+    left out.
+    """
     tasks, notes = _by_task(records)
     found = []
     for (task, precision), methods in sorted(tasks.items()):
@@ -104,7 +105,7 @@ def differences(records):
 
 
 def _by_task(records):
-    """Return ({(task, precision): {method: {seed: record}}}, notes on what is left out)."""
+    """Returns ({(task, precision): {method: {seed: record}}}, notes on what is left out)."""
     tasks, notes = {}, []
     for record in records:
         if record.program != "run.py":
@@ -128,13 +129,14 @@ def _difference(task, method, precision, epoch, pairs):
 
 
 def _accuracy(record, epoch):
-    """Test accuracy after an epoch, as a fraction: its last row counts where an epoch has several."""
+    """Returns the test accuracy after an epoch as a fraction: its last row counts where an epoch has several."""
     return dict(zip(record.series["epoch"], record.series["test_acc"], strict=True))[epoch]
 
 
 def draw(found):
-    """Return a figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is
-    missing."""
+    """Returns a figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is
+    missing.
+    """
     tasks = list(dict.fromkeys((row.task, row.precision) for row in found))
     methods = sorted({row.method for row in found}, key=lambda method: (method != CLAIM, method))
     figure = new_figure(WIDTH, FRAME + ROW * len(tasks))
@@ -170,7 +172,7 @@ def _draw_method(axes, rows, places, index, count):
 
 
 def picture(read, options):
-    """Return (Figure, notes) of (records, notes)."""
+    """Returns (Figure, notes) of (records, notes)."""
     records, left_out = read
     if not records and left_out:
         raise UsageError(left_out[0])
@@ -181,7 +183,7 @@ def picture(read, options):
 
 
 def main(argv=None):
-    """Draw; returns the exit status."""
+    """Draws; returns the exit status."""
     description = first_paragraph(__doc__)
     return draw_runs(__file__, description, FOLDERS, DEFAULT_OUTPUT, Options, picture, argv, read=find)
 

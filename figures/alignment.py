@@ -44,7 +44,7 @@ class Options:
 
 
 def load(runs, start=0.0):
-    """Return (list of figures.runs.Curve, one per setting, with the columns of all its layers; list of notes).
+    """Returns (list of figures.runs.Curve, one per setting, with the columns of all its layers; list of notes).
 
     runs    list of figures.runs.Run
     start   epoch at which the curves begin
@@ -63,12 +63,12 @@ def load(runs, start=0.0):
 
 
 def layer_columns(columns):
-    """Return the columns of the layers, the first layer's first."""
+    """Returns the columns of the layers, the first layer's first."""
     return sorted((name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1]))
 
 
 def draw(curves, title=""):
-    """Draw a Figure with one panel per curve, on one scale of degrees: linear up to 1, logarithmic beyond.
+    """Draws a Figure with one panel per curve, on one scale of degrees: linear up to 1, logarithmic beyond.
 
     Raises  UsageError if matplotlib is missing
     """
@@ -132,13 +132,13 @@ def _scale(panels):
 
 
 def picture(runs, options):
-    """Return (Figure, notes) of runs: list of figures.runs.Run."""
+    """Returns (Figure, notes) of runs: list of figures.runs.Run."""
     curves, notes = load(runs, options.from_epoch)
     return draw(curves, common_setting(runs, "dataset")), notes
 
 
 def main(argv=None):
-    """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
+    """Draws one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
     folders = ("folder of a run of run.py with --alignment", "results/*_alignment/")
     return draw_runs(__file__, first_paragraph(__doc__), folders, DEFAULT_OUTPUT, Options, picture, argv)
 

@@ -29,7 +29,7 @@ def new_figure(width, height):
 
 
 def save(figure, path):
-    """Write a figure, as PNG or PDF by the ending of `path`.  Raises UsageError for another ending, FileError."""
+    """Writes a figure, as PNG or PDF by the ending of `path`.  Raises UsageError for another ending, FileError."""
     kind = ending(path)
     content = io.BytesIO()
     # without the date, the same numbers make the same file
@@ -39,8 +39,9 @@ def save(figure, path):
 
 
 def ending(path):
-    """Return the ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one
-    of ENDINGS."""
+    """Returns the ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one
+    of ENDINGS.
+    """
     kind = Path(path).suffix.lower()
     if kind not in ENDINGS and is_stream(path):
         return ENDINGS[0]
@@ -50,14 +51,14 @@ def ending(path):
 
 
 def tell(paths):
-    """Print the paths that were written, one per line, except devices and pipes: the picture itself may go to this output."""
+    """Prints the paths that were written, one per line, except devices and pipes: the picture itself may go to this output."""
     for path in paths:
         if not is_stream(path):
             print(path)
 
 
 def draw_runs(script, description, folders, default, record, picture, argv, read=read_runs):
-    """Run the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a
+    """Runs the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a
     mistake.
 
     script   path of the figure's module

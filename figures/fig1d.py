@@ -20,7 +20,7 @@ TITLE = "Proportional + Integral control"
 
 
 def draw_output(data, column):
-    """Return a Figure of the output of one sample over all time points, the feedforward output being the first."""
+    """Returns a Figure of the output of one sample over all time points, the feedforward output being the first."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     axes.plot(data["output"][:, column], color="tab:blue", linewidth=2, label="Network output")
@@ -30,7 +30,7 @@ def draw_output(data, column):
 
 
 def draw_signal(data, column):
-    """Return a Figure of output and control signal of one sample from the first step on, each with an axis of its own."""
+    """Returns a Figure of output and control signal of one sample from the first step on, each with an axis of its own."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     t = range(1, steps)
@@ -55,13 +55,13 @@ def _axes(data):
 
 
 def _narrow_ticks(axes):
-    """Label all digits of the values: a common offset above the axis would be overlooked."""
+    """Labels all digits of the values: a common offset above the axis would be overlooked."""
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
 @default_style()
 def write(data, outputs):
-    """Draw a data file of run_toy_exp_fig1D.py; returns the paths.
+    """Draws a data file of run_toy_exp_fig1D.py; returns the paths.
 
     outputs  names like PI_control.png, which becomes PI_control<n>.png and PI_control_signal<n>.png for each sample n
     Raises   UsageError if matplotlib is missing, FileError
@@ -75,7 +75,7 @@ def write(data, outputs):
 
 
 def main(argv=None):
-    """Draw the pictures of one experiment; returns the exit status."""
+    """Draws the pictures of one experiment; returns the exit status."""
     return run(__file__, __doc__, write, NAME, argv)
 
 

@@ -34,7 +34,7 @@ CHUNK = 1 << 22
 
 
 def density(points, at):
-    """Return the probability density at some places, estimated from points by a Gaussian kernel with Scott's bandwidth.
+    """Returns the probability density at some places, estimated from points by a Gaussian kernel with Scott's bandwidth.
 
         p(y) = (1 / n) sum_i N(y; x_i, n^(-2 / (d + 4)) C),   C the sample covariance of the points x_i
 
@@ -56,7 +56,7 @@ def density(points, at):
 
 
 def grid(points):
-    """Return (x (GRID,), y (GRID,), density (GRID, GRID), rows along y) around points (n, 2)."""
+    """Returns (x (GRID,), y (GRID,), density (GRID, GRID), rows along y) around points (n, 2)."""
     reach = BEYOND * len(points) ** (-1.0 / 6) * points.std(axis=0, ddof=1)
     x, y = np.linspace(points.min(axis=0) - reach, points.max(axis=0) + reach, GRID).T
     columns, rows = np.meshgrid(x, y)
@@ -64,7 +64,7 @@ def grid(points):
 
 
 def draw(data):
-    """Draw the arrays of run_toy_exp_fig2.py: one panel with all matrices, and one with the pseudo-inverses enlarged."""
+    """Draws the arrays of run_toy_exp_fig2.py: one panel with all matrices, and one with the pseudo-inverses enlarged."""
     figure = new_figure(11, 5.2)
     axes, enlarged = figure.subplots(1, 2, width_ratios=(1.75, 1))
     places = data["feedback_places"].astype(float)
@@ -97,7 +97,7 @@ def _draw_places(axes, data):
 
 
 def _zoom(axes, enlarged, places):
-    """Show a square around some places (n, 2), mark it in the other panel, and name its ends for those who see no colours."""
+    """Shows a square around some places (n, 2), marks it in the other panel, and names its ends for those who see no colours."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
@@ -113,7 +113,7 @@ def _zoom(axes, enlarged, places):
 
 
 def _shades():
-    """Return the colour map Blues, darker."""
+    """Returns the colour map Blues, darker."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
@@ -131,13 +131,13 @@ def _draw_density(figure, axes, places, colours):
 
 @default_style()
 def write(data, outputs):
-    """Draw a data file of run_toy_exp_fig2.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
+    """Draws a data file of run_toy_exp_fig2.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
     arrays = read_data(data, SHAPES)
     return save_all({output: draw(arrays) for output in outputs})
 
 
 def main(argv=None):
-    """Draw the picture of one experiment; returns the exit status."""
+    """Draws the picture of one experiment; returns the exit status."""
     return run(__file__, __doc__, write, NAME, argv)
 
 

@@ -51,7 +51,7 @@ WIDTH, HEIGHT = 15, 6.6
 
 
 def read(path):
-    """Return {(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
+    """Returns {(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
 
     Raises  FileError if the file is missing or damaged
     """
@@ -81,7 +81,7 @@ def _number(text, path, line):
 
 
 def draw(runs):
-    """Draw what `read` returned: one panel per quantity, the rolling mean with a band of one standard deviation."""
+    """Draws what `read` returned: one panel per quantity, the rolling mean with a band of one standard deviation."""
     figure = new_figure(WIDTH, HEIGHT)
     panels = figure.subplots(2, 3, sharex=True)
     order = sorted(runs, key=lambda key: (key[1] == "fixed", list(STYLES).index(key[0])))
@@ -109,7 +109,7 @@ def draw(runs):
 
 
 def _draw_curve(axes, key, x, mean, std, first):
-    """Return the line of one run; `first`, where its first marker stands, as a share of the distance from one to the next."""
+    """Returns the line of one run; `first`, where its first marker stands, as a share of the distance from one to the next."""
     method, feedback = key
     colour, marker = STYLES[method]
     step = max(1, len(x) // MARKS)
@@ -130,20 +130,20 @@ def _draw_curve(axes, key, x, mean, std, first):
 
 
 def _wider(span, limits):
-    """Return the limits themselves if the curves keep to them, else a little more than what the curves span."""
+    """Returns the limits themselves if the curves keep to them, else a little more than what the curves span."""
     margin = 0.03 * (span[1] - span[0])
     return span[0] - margin * (span[0] < limits[0]), span[1] + margin * (span[1] > limits[1])
 
 
 @default_style()
 def write(data, outputs):
-    """Draw a data file of run_toy_exp_fig3.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
+    """Draws a data file of run_toy_exp_fig3.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
     runs = read(data)
     return save_all({output: draw(runs) for output in outputs})
 
 
 def main(argv=None):
-    """Draw the picture of one experiment; returns the exit status."""
+    """Draws the picture of one experiment; returns the exit status."""
     return run(__file__, __doc__, write, NAME, argv)
 
 

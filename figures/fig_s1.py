@@ -42,12 +42,12 @@ def draw(results, smooth=SMOOTH):
 
 
 def draw_all(folder, output, smooth=SMOOTH, quiet=False):
-    """Draw figure S1 of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
+    """Draws figure S1 of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
     return save_all(draw(Results.read(folder), smooth), output, quiet)
 
 
 def main(argv=None):
-    """Draw the pictures of one pipeline; returns the exit status."""
+    """Draws the pictures of one pipeline; returns the exit status."""
     return run("fig_s1.py", __doc__, FOLDER, Options, argv, draw_all)
 
 

@@ -45,7 +45,7 @@ class Options:
 
 
 def draw(curves, title=""):
-    """Return a figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
+    """Returns a figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
 
     curves   list of figures.runs.Curve with COLUMNS, or with LOSSES alone
     title    text above the panels
@@ -116,7 +116,7 @@ def _scale(panels):
 
 
 def _add_legend(figure, axes, bands):
-    """Add a legend below the panels, in as many columns as the width holds; the figure grows by its height."""
+    """Adds a legend below the panels, in as many columns as the width holds; the figure grows by its height."""
     handles, labels = axes.get_legend_handles_labels()
     title = "mean over the seeds and one standard deviation" if bands else None
     for columns in range(min(4, len(labels)), 0, -1):
@@ -130,7 +130,7 @@ def _add_legend(figure, axes, bands):
 
 
 def picture(runs, options):
-    """Return (Figure, notes) of runs: list of figures.runs.Run."""
+    """Returns (Figure, notes) of runs: list of figures.runs.Run."""
     runs, left_out = drawable(runs, lambda run: COLUMNS if run.program == "run.py" else LOSSES, options.from_epoch)
     with_accuracy = [run for run in runs if "test_acc" in read_series(run, LOSSES)]
     notes = [f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy]
@@ -140,7 +140,7 @@ def picture(runs, options):
 
 
 def main(argv=None):
-    """Draw one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
+    """Draws one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
     folders = ("folder of a run, with config.json and metrics.csv", "results/*/")
     return draw_runs(__file__, first_paragraph(__doc__), folders, DEFAULT_OUTPUT, Options, picture, argv)
 

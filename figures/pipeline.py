@@ -68,7 +68,7 @@ class Results:
         return cls(read_results(folder), flags)
 
     def iterations(self, name, events):
-        """Return how many batches came before each logged one; `events` are the numbers of the logged batches, from 0.
+        """Returns how many batches came before each logged one; `events` are the numbers of the logged batches, from 0.
 
         One batch in log_interval is logged, and the first of every pass; in the published program the count did not restart per
         pass.
@@ -80,17 +80,17 @@ class Results:
         return passes * batches + place * interval
 
     def frames(self, key):
-        """Return {name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
+        """Returns {name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, Frame)}
         return {name: frame for name, frame in found.items() if np.isfinite(frame.values).any()}
 
     def arrays(self, key):
-        """Return {name: array} of the arrays that have one number per entry and at least one number to draw."""
+        """Returns {name: array} of the arrays that have one number per entry and at least one number to draw."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
         return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
     def vector(self, name):
-        """Return (names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
+        """Returns (names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
 
         The published vectors are flat, the key the faster index, and a single 0 where nothing was measured.
         """
@@ -104,7 +104,7 @@ class Results:
         return keys, *found
 
     def style(self, name, points):
-        """Return the name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
+        """Returns the name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
         index = list(self.flags).index(name)
         step = -(-points // MARKS)
         # Markers of different curves stand at different places.
@@ -121,7 +121,7 @@ class Results:
 
 
 def rolling(values, window, forward=True):
-    """Return (mean, standard deviation) over windows of rows, for each column; NaN entries are left out.
+    """Returns (mean, standard deviation) over windows of rows, for each column; NaN entries are left out.
 
         mean_t = (1 / n) sum_k values_k,   std_t^2 = 1 / (n - 1) sum_k (values_k - mean_t)^2,   k = t … t + window - 1
 
@@ -143,7 +143,7 @@ def rolling(values, window, forward=True):
 
 
 def draw_arrays(results, key):
-    """Return a Figure of the arrays of a key over their index."""
+    """Returns a Figure of the arrays of a key over their index."""
     figure = new_figure(9, 5)
     axes = figure.subplots()
     for name, values in results.arrays(key).items():
@@ -154,7 +154,7 @@ def draw_arrays(results, key):
 
 
 def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
-    """Draw the Frames of a key, one panel per column, smoothed by `rolling`."""
+    """Draws the Frames of a key, one panel per column, smoothed by `rolling`."""
     frames = results.frames(key)
     columns = list(dict.fromkeys(column for frame in frames.values() for column in frame.columns))
     figure = new_figure(4 * len(columns) + 4, 5)
@@ -176,7 +176,7 @@ def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
 
 
 def draw_vector(results, name):
-    """Draw one of VECTORS, one panel per key: mean over a batch and one standard deviation; a thick line at 0."""
+    """Draws one of VECTORS, one panel per key: mean over a batch and one standard deviation; a thick line at 0."""
     keys, means, stds = results.vector(name)
     rows, columns = (2, 2) if len(keys) == 4 else (len(keys), 1)
     figure = new_figure(*((13, 10) if len(keys) == 4 else (9, 1 + 4 * rows)))
@@ -199,7 +199,7 @@ def draw_band(axes, results, name, x, mean, std):
 
 
 def finish(figure, panels, xlabel, every_row=None):
-    """Label the lowest panels along x, and name every curve in a legend to the right of all panels.
+    """Labels the lowest panels along x and names every curve in a legend to the right of all panels.
 
     every_row  number of panels in a row; default: all
     """
@@ -219,7 +219,7 @@ def finish(figure, panels, xlabel, every_row=None):
 
 
 def label(key):
-    """Return the published label of the y axis for a key."""
+    """Returns the published label of the y axis for a key."""
     named = LABELS.get(key) or LABELS.get(key.removesuffix("_init"))
     if named:
         return named
@@ -247,7 +247,7 @@ def draw(results, smooth=SMOOTH):
 
 @default_style()
 def save_all(pictures, output, quiet):
-    """Draw what `draw` yields, and write each as PNG and PDF into the folder `output`; returns the paths.
+    """Draws what `draw` yields, and writes each as PNG and PDF into the folder `output`; returns the paths.
 
     Raises  UsageError if matplotlib is missing, FileError
     """
@@ -263,12 +263,12 @@ def save_all(pictures, output, quiet):
 
 
 def draw_all(folder, output, smooth=SMOOTH, quiet=False):
-    """Draw all results of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
+    """Draws all results of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
     return save_all(draw(Results.read(folder), smooth), output, quiet)
 
 
 def run(name, description, place, record, argv, draw_all):
-    """Run the command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
 
     place     folder in the pipeline's folder for the pictures
     record    dataclass of further options
@@ -291,7 +291,7 @@ def run(name, description, place, record, argv, draw_all):
 
 
 def main(argv=None):
-    """Draw the pictures of one pipeline; returns the exit status."""
+    """Draws the pictures of one pipeline; returns the exit status."""
     return run("pipeline.py", __doc__, FOLDER, Options, argv, draw_all)
 
 

@@ -43,7 +43,7 @@ FLOAT_DIGITS = 13
 
 
 def decimals(numbers):
-    """Convert an array of floats to decimals without rounding."""
+    """Converts an array of floats to decimals without rounding."""
     return np.vectorize(lambda number: decimal.Decimal(float(number)), otypes=[object])(numbers)
 
 
@@ -90,9 +90,9 @@ def exact_solve(w, rows):
 
 
 def measure(options):
-    """Return the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and relative deviations from the truth (s, d).
+    """Returns the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and relative deviations from the truth (s, d).
 
-        |g - g*|_F / |g*|_F,   g = (dW_0, db_0), g* the truth
+    |g - g*|_F / |g*|_F,   g = (dW_0, db_0), g* the truth
     """
     images, labels = first_images(options, IMAGES)
     images = images.reshape(len(images), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(images), -1).astype("float32")
@@ -110,7 +110,7 @@ def measure(options):
 
 
 def deviations(weights, inputs, labels):
-    """Return {case: relative deviation of the first layer's update from the truth} of one network; float32 weights and inputs."""
+    """Returns {case: relative deviation of the first layer's update from the truth} of one network; float32 weights and inputs."""
     gamma, found = RULES["GAIT"].Options().gamma, {}
     truth = _flat(exact_update(weights, inputs, one_hot(labels, 10, "float64"), gamma, LEAKY_RELU.negative_slope))
     for case in CASES:
@@ -129,7 +129,7 @@ def _flat(arrays):
 
 
 def draw(arrays):
-    """Return a Figure of the deviations on a logarithmic axis.  Raises UsageError if matplotlib is missing."""
+    """Returns a Figure of the deviations on a logarithmic axis.  Raises UsageError if matplotlib is missing."""
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
     for index, case in enumerate(CASES):
@@ -146,7 +146,7 @@ def draw(arrays):
 
 
 def main(argv=None):
-    """Measure and draw; returns the exit status."""
+    """Measures and draws; returns the exit status."""
     return run(__file__, first_paragraph(__doc__), SHAPES, measure, draw, argv)
 
 

@@ -80,13 +80,13 @@ class Curve:
 
 
 def read_runs(folders):
-    """Read the Runs of several folders, each folder once even if given under two names.  Raises FileError."""
+    """Reads the Runs of several folders, each folder once even if given under two names.  Raises FileError."""
     unique = {Path(folder).resolve(): folder for folder in reversed(folders)}
     return [read_run(folder) for folder in reversed(unique.values())]
 
 
 def read_run(folder):
-    """Return the Run in a folder, its series not yet read.  Raises FileError if it is none or a file of it is damaged."""
+    """Returns the Run in a folder, its series not yet read.  Raises FileError if it is none or a file of it is damaged."""
     path = Path(folder)
     if not is_folder(path):
         raise FileError(f"{folder} is not a run folder: it is " + ("a file" if exists(path) else "not there"))
@@ -106,13 +106,13 @@ def _renamed(named):
 
 
 def _rule(settings):
-    """Return the name of the learning rule that settings of main.py stand for."""
+    """Returns the name of the learning rule that settings of main.py stand for."""
     kind, ndi, continuous = (settings.get(name) for name in SWITCHES)
     return kind if kind != "DFC" else "DFC-SSA" if ndi else "DFC" if continuous else "DFC-SS"
 
 
 def read_series(run, columns):
-    """Return the numbers of metrics.csv.
+    """Returns the numbers of metrics.csv.
 
     columns  names that must be there, besides epoch and batch
     Returns  {column: float array, one entry per row} of all columns, and "x": epochs, fractions of one included
@@ -134,7 +134,7 @@ def read_series(run, columns):
 
 
 def _read_table(run, path):
-    """Return (header, rows) of a run's metrics.csv, lists of text, with the names of run.py and at least one row."""
+    """Returns (header, rows) of a run's metrics.csv, lists of text, with the names of run.py and at least one row."""
     never = run.outcome is None or run.state != "finished" or not run.outcome["epochs"]
     try:
         header, *rows = csv.reader(io.StringIO(path.read_text()))
@@ -154,7 +154,7 @@ def _read_table(run, path):
 
 
 def drawable(runs, columns, start=0.0):
-    """Return (the runs that have measured these columns, sentences about the others); there is at least one.
+    """Returns (the runs that have measured these columns, sentences about the others); there is at least one.
 
     columns  function of a Run -> names of columns in metrics.csv
     start    epoch that they must have reached
@@ -184,7 +184,7 @@ def _numbers(path, line, row, width):
 
 
 def _batches(run):
-    """Return the number of batches of an epoch."""
+    """Returns the number of batches of an epoch."""
     try:
         count = run.options["train_samples"] or CATALOGUE[run.settings["dataset"]].train_images.shape[0]
         return -(-count // run.options["batch_size"])
@@ -207,7 +207,7 @@ def group_by_setting(runs):
 
 
 def names(groups):
-    """Return one name for each group, built only from the settings in which they differ; one group alone bears the rule's."""
+    """Returns one name for each group, built only from the settings in which they differ; one group alone bears the rule's."""
     settings = [_without_seed(group[0]) for group in groups]
     keys = dict.fromkeys(key for each in settings for key in each)
     # a setting that only some have, as an option of their rule, tells them apart only where its values differ
@@ -220,7 +220,7 @@ def names(groups):
 
 
 def common_setting(runs, key):
-    """Return the value of a setting in which all runs agree, as text; "" if they do not."""
+    """Returns the value of a setting in which all runs agree, as text; "" if they do not."""
     values = {str(run.settings.get(key, "")) for run in runs}
     return values.pop() if len(values) == 1 else ""
 
@@ -238,7 +238,7 @@ def _phrase(key, value):
 
 
 def load_curves(runs, columns, start=0.0):
-    """Return the curves of any set of runs, those that differ only in the seed averaged.
+    """Returns the curves of any set of runs, those that differ only in the seed averaged.
 
     runs     list of Run
     columns  names of columns in metrics.csv
@@ -266,7 +266,7 @@ def load_curves(runs, columns, start=0.0):
 
 
 def _with_count(name, used, left_out):
-    """Return the name of a curve with the number of seeds and the fate of those that failed."""
+    """Returns the name of a curve with the number of seeds and the fate of those that failed."""
     remarks = []
     if len(used) > 1 or left_out:
         remarks.append(f"{len(used)} seed{'s' * (len(used) > 1)}")
@@ -278,7 +278,7 @@ def _with_count(name, used, left_out):
 
 
 def _while_finite(run, series):
-    """Cut the series off where the numbers blew up: later numbers would flatten everything else in a picture."""
+    """Cuts the series off where the numbers blew up: later numbers would flatten everything else in a picture."""
     good = np.ones(len(series["x"]), dtype=bool)
     for name, values in series.items():
         good &= np.isfinite(values) & (values < LARGEST_LOSS if name.endswith("_loss") else True)

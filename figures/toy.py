@@ -11,7 +11,7 @@ from figures.drawing import ENDINGS, ending, save, tell
 
 
 def read_data(path, shapes):
-    """Return {name: array} of a data file, as core.files.write_arrays made it.
+    """Returns {name: array} of a data file, as core.files.write_arrays made it.
 
     shapes  {name: letters, one per dimension}; the same letter stands for the same length
     Raises  FileError if the file is damaged or holds something else
@@ -28,19 +28,19 @@ def read_data(path, shapes):
 
 
 def both(path):
-    """Return the names of a picture in all formats: [path.png, path.pdf]."""
+    """Returns the names of a picture in all formats: [path.png, path.pdf]."""
     return [f"{path}{kind}" for kind in ENDINGS]
 
 
 def save_all(figures):
-    """Write {path: matplotlib.figure.Figure}; returns the paths.  Raises FileError."""
+    """Writes {path: matplotlib.figure.Figure}; returns the paths.  Raises FileError."""
     for path, figure in figures.items():
         save(figure, path)
     return list(figures)
 
 
 def draw_or_note(prog, write, data, outputs):
-    """Draw the saved data of an experiment and print the paths; without matplotlib print a note on stderr instead.
+    """Draws the saved data of an experiment and prints the paths; without matplotlib prints a note on stderr instead.
 
     write    function (data, outputs) -> paths
     Returns  whether it was drawn
@@ -56,7 +56,7 @@ def draw_or_note(prog, write, data, outputs):
 
 
 def run(script, description, write, default, argv=None):
-    """Run the command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
 
     script   path of the figure's module
     write    function (data, outputs) -> paths

@@ -26,14 +26,15 @@ class Options:
 
 
 def first_images(options, count):
-    """Return the first `count` training images of MNIST, float64 (count, 28, 28) in [0, 1], and their labels.  Raises DataError."""
+    """Returns the first `count` training images of MNIST, float64 (count, 28, 28) in [0, 1], and their labels.  Raises DataError.
+    """
     data = datasets.load("MNIST", options.data_dir or None, options.quiet)
     side = round(data.train_images.shape[1] ** 0.5)
     return data.train_images[:count].reshape(-1, side, side) / 255.0, data.train_labels[:count]
 
 
 def draw_seeds(axes, x, values, index, label):
-    """Draw a line of the median over the seeds, with a band from the least to the greatest: values (seeds, points)."""
+    """Draws a line of the median over the seeds, with a band from the least to the greatest: values (seeds, points)."""
     style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": MARKERS[index % len(MARKERS)]}
     axes.plot(x, np.median(values, axis=0), **style, markersize=4.5, linewidth=1.4, label=label)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[index], alpha=0.18, linewidth=0)
@@ -49,7 +50,7 @@ def finish(axes):
 
 
 def run(script, description, shapes, measure, draw, argv=None):
-    """Run the command line of such a figure, [DATA] --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of such a figure, [DATA] --output FILE; returns the exit status, 0 or 2 for a mistake.
 
     script   path of the figure's module
     shapes   of the arrays in the data file, see figures.toy.read_data

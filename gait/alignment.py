@@ -11,7 +11,7 @@ from gait.gradients import add_weight_gradient, bias_gradient
 
 
 def batch_update(net, rule, options, trace, target):
-    """Compute the gradients of a rule for one batch: new arrays [dW_0, db_0, …] like net.parameters, without the regulariser.
+    """Computes the gradients of a rule for one batch: new arrays [dW_0, db_0, …] like net.parameters, without the regulariser.
 
         dW_l = h_l^T delta_l / n,    db_l = mean over the samples of delta_l        (gait.md 2; delta_l the errors on h_{l+1})
 
@@ -31,7 +31,7 @@ def batch_update(net, rule, options, trace, target):
 
 
 def alignment(net, first, second, inputs, target):
-    """Return [angle of layer 0, …, of layer L-1, of the whole network] between two rules on one batch, 0-d arrays, in degrees.
+    """Returns [angle of layer 0, …, of layer L-1, of the whole network] between two rules on one batch, 0-d arrays, in degrees.
 
     first, second   (rules.Rule, its Options); the angle of a layer is that of its weights and biases together
     inputs, target  (n, inputs), (n, classes)

@@ -16,7 +16,7 @@ next:
 
 
 def conclude_all(options, ended):
-    """Tell how every run ended; returns the exit status: of an interruption, else the gravest."""
+    """Tells how every run ended; returns the exit status: of an interruption, else the gravest."""
     if len(ended) == 1:
         outcome, folder = ended[0]
         return conclude(options, outcome, folder.path)
@@ -28,7 +28,7 @@ def conclude_all(options, ended):
 
 
 def conclude(options, outcome, path, who=""):
-    """Tell how the run ended and, where it is the only one, what to do next; returns the exit status.
+    """Tells how the run ended and, where it is the only one, what to do next; returns the exit status.
 
     who  what every sentence begins with
     """

@@ -26,8 +26,13 @@ class Evaluation(Watcher):
 
 
 def evaluate(net, samples, workers=None, tick=None):
-    """Return (accuracy, loss): the fraction of samples whose largest class output is at the label, and the mean over the samples of
+    """Returns (accuracy, loss) of a network on samples.
+
+    The accuracy is the fraction of samples whose largest class output is at the label. The loss is the mean over the samples of
     0.5 times the summed squared error of the class outputs, the quantity that backpropagation descends.
+
+    The accuracy is the fraction of samples whose largest class output is at the label. The loss is the mean over the samples of 0.5
+    times the summed squared error of the class outputs, the quantity that backpropagation descends.
 
     net      InvNet
     samples  datasets.samples.Images

@@ -4,7 +4,7 @@ from core.backend import array_module
 
 
 def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
-    """Add the rows `rows` of h^T delta / n, the gradient of the weights from one batch, to `out`.
+    """Adds the rows `rows` of h^T delta / n, the gradient of the weights from one batch, to `out`.
 
     presynaptic      h, activities below the layer (n, >= size)
     delta            errors (n, k) of the first k <= size units; those of the others are zero
@@ -23,7 +23,7 @@ def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
 
 
 def bias_gradient(delta, out):
-    """Write the mean over the samples of delta (n, k) into `out` (size,); entries beyond k are zero."""
+    """Writes the mean over the samples of delta (n, k) into `out` (size,); entries beyond k are zero."""
     units = delta.shape[-1]
     out[..., :units] = delta.mean(axis=-2)
     out[..., units:] = 0.0

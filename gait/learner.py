@@ -37,7 +37,7 @@ class Learner(BaseLearner):
 
     @classmethod
     def together(cls, learners):
-        """Return one learner for the networks of `learners`, which have the same settings; their states are not taken over."""
+        """Returns one learner for the networks of `learners`, which have the same settings; their states are not taken over."""
         first = learners[0]
         net = first.net.together([learner.net for learner in learners])
         return cls(
@@ -45,7 +45,7 @@ class Learner(BaseLearner):
         )
 
     def _parts(self, size):
-        """Return the indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
+        """Returns the indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
 
         The rows of a part do not depend on the number of seeds, and with them the bits of its products.
         """
@@ -57,7 +57,7 @@ class Learner(BaseLearner):
         return [(*some, each) for some in seeds for each in rows]
 
     def step(self, inputs, target, place=None, watch=None):
-        """Make one update by one batch.
+        """Makes one update by one batch.
 
         inputs  (n, units)
         target  (n, classes)
@@ -80,7 +80,7 @@ class Learner(BaseLearner):
         self.net.weights_changed()
 
     def compute_gradients(self, inputs, target):
-        """Return the gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
+        """Returns the gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
         trace, errors = self.propagate(inputs, target)
         for block in self._blocks:
             self._finish_gradient(trace, errors, *block)
@@ -88,8 +88,9 @@ class Learner(BaseLearner):
         return self.gradients
 
     def propagate(self, inputs, target):
-        """Return (trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients`
-        meanwhile."""
+        """Returns (trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients`
+        meanwhile.
+        """
         if self.regulariser:
             return self._propagate_with_the_regulariser(inputs, target)
 
@@ -101,7 +102,7 @@ class Learner(BaseLearner):
         return _join(traces), _join(errors)
 
     def _propagate_with_the_regulariser(self, inputs, target):
-        """Do the same, computing the rule and the regulariser, which costs more, in parallel."""
+        """Does the same, computing the rule and the regulariser, which costs more, in parallel."""
         jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
         trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
         jobs = [partial(self._regularise, *block) for block in self._blocks]
@@ -131,7 +132,7 @@ def _call(job):
 
 
 def _join(parts):
-    """Join lists of arrays, each of some of the samples, into one list of arrays of all samples."""
+    """Joins lists of arrays, each of some of the samples, into one list of arrays of all samples."""
     if len(parts) == 1:
         return parts[0]
     return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

@@ -18,7 +18,7 @@ class OrthogonalRegulariser:
         return self.strength != 0.0
 
     def prepare(self, layer):
-        """Compute what `gradient` of any rows of `layer` needs."""
+        """Computes what `gradient` of any rows of `layer` needs."""
         layer.gram()
 
     def penalty(self, layer):
@@ -27,7 +27,7 @@ class OrthogonalRegulariser:
         return self.strength * (off * off).sum(axis=(-2, -1))
 
     def gradient(self, layer, part, out):
-        """Write the part `part` of strength * R(W) into `out` (rows, size): an index tuple of rows, or of seeds and rows."""
+        """Writes the part `part` of strength * R(W) into `out` (rows, size): an index tuple of rows, or of seeds and rows."""
         off, _ = layer.gram()
         array_module(off).matmul(off[part], layer.weights[part[:-1]], out=out)
         out *= 4.0 * self.strength

@@ -12,22 +12,23 @@ NOT_SETTINGS = (
 
 
 def initialiser(options):
-    """Return the name in INITIALISERS that the options ask for."""
+    """Returns the name in INITIALISERS that the options ask for."""
     if options.init != "auto":
         return options.init
     return "orthogonal" if options.orthogonal_init or options.orthogonal_reg == 0.0 else "xavier"
 
 
 def solver(options, backend):
-    """Return the solver that the options ask for; "gram" waits for the device after every product, which costs nothing on a
-    CPU only."""
+    """Returns the solver that the options ask for; "gram" waits for the device after every product, which costs nothing on a
+    CPU only.
+    """
     if options.solver != "auto":
         return options.solver
     return "gram" if backend.device is None else "direct"
 
 
 def run_name(options, rule_options):
-    """Return the folder's published name; options that are not part of it are appended if they differ from their default."""
+    """Returns the folder's published name; options that are not part of it are appended if they differ from their default."""
     named = [options.dataset, options.algorithm]
     named += ["Linear"] * options.linear
     named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
@@ -49,22 +50,22 @@ def run_name(options, rule_options):
 
 
 def resolved(options, rule_options):
-    """Return {option: value} of all options, those of the rule included."""
+    """Returns {option: value} of all options, those of the rule included."""
     values = dataclasses.asdict(options) | dataclasses.asdict(rule_options) | {"init": initialiser(options)}
     return {name: value for name, value in values.items() if name != "dry_run"}
 
 
 def decisive(options, rule_options):
-    """Return {option: value} of all that the numbers depend on, the number of epochs excepted."""
+    """Returns {option: value} of all that the numbers depend on, the number of epochs excepted."""
     return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_SETTINGS}
 
 
 def runs_of(options):
-    """Return the Options of every run of a command line, one per seed."""
+    """Returns the Options of every run of a command line, one per seed."""
     seeds = parse_seeds(options.seeds) if options.seeds else [options.seed]
     return [dataclasses.replace(options, seed=seed, seeds="") for seed in seeds]
 
 
 def bytes_of_a_run(options, sizes, backend):
-    """Estimate the bytes of a network trained with others: weights, two moments, gradients and buffers, all of it twice."""
+    """Estimates the bytes of a network trained with others: weights, two moments, gradients and buffers, all of it twice."""
     return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)

@@ -58,7 +58,7 @@ class Rule:
     clips: str = "asked"
 
     def options_from(self, flags):
-        """Return the rule's Options from {flag: value} of a command line, its own flags included."""
+        """Returns the rule's Options from {flag: value} of a command line, its own flags included."""
         if self.from_flags:
             return self.from_flags(flags)
         return self.Options(**{option.name: flags[option.name] for option in fields(self.Options) if option.name in flags})

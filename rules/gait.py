@@ -56,7 +56,7 @@ def _from_differences(net, trace, target, gamma):
 
 
 def _from_targets(net, trace, target, gamma):
-    """Compute by the published formula: it subtracts numbers that agree to gamma^(L-l), and the first layers lose those digits."""
+    """Computes by the published formula: it subtracts numbers that agree to gamma^(L-l), and the first layers lose those digits."""
     trace = net.complete(trace)
     errors, scale = [], 1.0
     moved = trace[-1].copy()

@@ -34,7 +34,7 @@ def gradients(net, activities, target, options, out, noise=None):
 
 
 def options_from_flags(flags):
-    """Return the Options from {flag: value} of main.py: apical compartments follow at once, and the noise is coloured."""
+    """Returns the Options from {flag: value} of main.py: apical compartments follow at once, and the noise is coloured."""
     shared = vars(simulated.options_from_flags(flags)) | {"controller": forward_controller(flags, joint=True), "efficient": False}
     learns = not flags["freeze_fb_weights"]
     return Options(**shared, feedback=joint_settings(flags, "forward") if learns else None)

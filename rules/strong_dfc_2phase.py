@@ -9,7 +9,7 @@ from rules._rule import Rule
 
 
 def gradients(net, activities, target, options, out, noise=None):
-    """Return gradients of W from the last time point of the simulated controller for one batch (strong_dfc.md 5).
+    """Returns gradients of W from the last time point of the simulated controller for one batch (strong_dfc.md 5).
 
         dW_l = -2/n (phi(a_l + vs_l - vb_l) - phi(a_l))^T r_{l-1},   a_l = r_{l-1} W_l^T + b_l
 

@@ -5,7 +5,7 @@ from rules._rule import Rule
 
 
 def targets(net, trace, target):
-    """Compute the targets [t_1 … t_L] of all layers: t_{l-1} = f^-1(t_l) W_l^-1; auxiliary units keep their forward value.
+    """Computes the targets [t_1 … t_L] of all layers: t_{l-1} = f^-1(t_l) W_l^-1; auxiliary units keep their forward value.
 
     net, trace, target as in `layer_errors`.  Returns a list of arrays shaped like trace[1:].
     """

@@ -26,7 +26,7 @@ class ListOptions:
 
 
 def check(options):
-    """Raise UsageError for ListOptions that contradict each other or --overwrite."""
+    """Raises UsageError for ListOptions that contradict each other or --overwrite."""
     if options.list and options.status:
         raise UsageError("--list: contradicts --status; give one of them")
     if options.overwrite and (options.list or options.status):
@@ -63,7 +63,7 @@ def counts(states):
 
 
 def standing(job):
-    """Return (one of STATES, a text with its epoch or the reason of its failure) of a job, from its run folder alone."""
+    """Returns (one of STATES, a text with its epoch or the reason of its failure) of a job, from its run folder alone."""
     try:
         folder = RunFolder(job.folder, job.settings, measures=())
         folder.check()

@@ -37,7 +37,7 @@ class PipelineFolder:
         return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
 
     def begin(self, config_module, record):
-        """Record the experiments and their flags in pipeline.json.  Raises FileError.
+        """Records the experiments and their flags in pipeline.json.  Raises FileError.
 
         record  {name: what `recorded` makes of the experiment}
         """
@@ -45,7 +45,7 @@ class PipelineFolder:
         write_json(self.path / RECORD, {"config_module": config_module, "experiments": experiments})
 
     def add(self, name, summaries):
-        """Write the results of an experiment that has just ended, and the table and lists of all.  Raises FileError.
+        """Writes the results of an experiment that has just ended, and the table and lists of all.  Raises FileError.
 
         summaries  {name: summary} of all that have ended
         """
@@ -53,7 +53,7 @@ class PipelineFolder:
         self.write(summaries)
 
     def write(self, summaries):
-        """Write the table and the lists, in the order of the collection, whichever ended first.  Raises FileError."""
+        """Writes the table and the lists, in the order of the collection, whichever ended first.  Raises FileError."""
         collection = self.collection
         ended = {name: summaries[name] for name in collection.experiments if name in summaries}
         rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
@@ -132,7 +132,7 @@ def table_text(rows, statistics_keys):
 
 
 def write_results(folder, name, summary, keys):
-    """Write the results of one experiment into the folder result_dict; a key that its summary lacks gets no file.
+    """Writes the results of one experiment into the folder result_dict; a key that its summary lacks gets no file.
 
     Raises FileError
     """
@@ -151,7 +151,7 @@ def write_results(folder, name, summary, keys):
 
 
 def write_lists(folder, summaries, keys):
-    """Write keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.  Raises FileError."""
+    """Writes keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.  Raises FileError."""
     folder = make_folder(Path(folder, RESULTS))
     values = {key: [summary[key] for summary in summaries.values() if key in summary] for key in keys}
     is_array = {key: not isinstance(found[0], Frame) for key, found in values.items() if found}

@@ -106,7 +106,7 @@ def groups(jobs, together, processes=1):
 
 
 def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=1):
-    """Bring every run to an outcome; one that fails does not stop the others.
+    """Brings every run to an outcome; one that fails does not stop the others.
 
     runs       list of Job
     folder     of the sweep; no two sweeps work in it at a time, the second one waits
@@ -129,7 +129,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=
 
 
 def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
-    """Start the processes of the waiting groups, `jobs` at a time, until all have ended or a signal asks to stop."""
+    """Starts the processes of the waiting groups, `jobs` at a time, until all have ended or a signal asks to stop."""
     live, told, cut_short, lost = [], False, False, []
     with StopRequest() as stop:
         try:
@@ -161,7 +161,7 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
 
 
 def _ask_to_stop(processes, number):
-    """Hand a signal on; all but SIGINT as SIGTERM, which every program knows."""
+    """Hands a signal on; all but SIGINT as SIGTERM, which every program knows."""
     for process in processes:
         process.send_signal(number if number == signal.SIGINT else signal.SIGTERM)
 
@@ -252,7 +252,7 @@ class _Process:
         return True
 
     def _pass_on(self, line):
-        """Tell of a line of the output, and of the epoch that it ends."""
+        """Tells of a line of the output, and of the epoch that it ends."""
         about, text = self._by_seed.get(line.removeprefix("seed ").partition(":")[0]), line
         if about:
             text = line.partition(": ")[2]

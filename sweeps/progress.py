@@ -22,14 +22,14 @@ class Progress:
         self._bar.close()
 
     def reached(self, job, epoch):
-        """Count the epochs of a run up to this one."""
+        """Counts the epochs of a run up to this one."""
         new = min(epoch, job.epochs) - self._done[job.name]
         if new > 0:
             self._done[job.name] += new
             self._bar.update(_weight(job, new))
 
     def end(self, job):
-        """Count a run that has ended, and take the epochs that it has not done off the total."""
+        """Counts a run that has ended, and takes the epochs that it has not done off the total."""
         self._bar.total -= _weight(job, job.epochs - self._done[job.name])
         self._ended += 1
         self._tell()

@@ -40,14 +40,14 @@ class Sweep:
         return listing.look(self.runs, self.options, self.together, self.options.jobs)
 
     def run(self):
-        """Bring every run to an outcome and write its results.  Raises what run_all raises, and StoppedByError."""
+        """Brings every run to an outcome and writes its results.  Raises what run_all raises, and StoppedByError."""
         options = self.options
         for run in self.runs:
             check_room(run.folder)
         run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, self.together)
 
     def write(self, run):
-        """Write the results of the run that has just ended, together with those of all before it.  Raises FileError."""
+        """Writes the results of the run that has just ended, together with those of all before it.  Raises FileError."""
         raise NotImplementedError
 
     def words_to_continue(self):
@@ -89,7 +89,7 @@ class Sweep:
 
 
 def carry_out(prog, argv, make, conclude):
-    """Make a sweep, run it and conclude it, or only print its state if its options say so; returns the exit status.
+    """Makes a sweep, run it and conclude it, or only print its state if its options say so; returns the exit status.
 
     It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 128 + its number after a signal.
 

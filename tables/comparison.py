@@ -129,7 +129,7 @@ PROVENANCE = {
 
 
 def student(freedom, confidence=CONFIDENCE):
-    """Return t such that Student's distribution of so many degrees of freedom lies in [-t, t] with probability `confidence`.
+    """Returns t such that Student's distribution of so many degrees of freedom lies in [-t, t] with probability `confidence`.
 
     Raises  UsageError if scipy is missing
     """

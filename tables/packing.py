@@ -12,7 +12,7 @@ KEPT = ("command", "options", "settings", "time", "versions", "device", "threads
 
 
 def pack(records, path):
-    """Write the archive of all Records that came to an end; the same runs make the same bytes.
+    """Writes the archive of all Records that came to an end; the same runs make the same bytes.
 
     The folder of a run keeps its name and that of the folder above it.
 

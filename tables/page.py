@@ -64,7 +64,7 @@ def render(context):
 
 
 def context_of(rows, records, notes, command):
-    """Return the values for the template.
+    """Returns the values for the template.
 
     rows     tables.comparison.Row of every cell, in the order of the published tables
     records  all tables.records.Record
@@ -119,7 +119,7 @@ def table_of(name, rows, command):
 
 
 def _mark(row, anchors):
-    """Return (id of the row, its state, text of the mark) of a place on the map; None where there is no such cell."""
+    """Returns (id of the row, its state, text of the mark) of a place on the map; None where there is no such cell."""
     return row and (anchors[id(row)], row.state, f"{row.cell.method}, {row.cell.task}: {STATES[row.state][1]}")
 
 
@@ -197,7 +197,7 @@ def figure_of(task, rows, prefix):
 
 
 def _after_start(series):
-    """Drop the numbers before training, which lie far from all others."""
+    """Drops the numbers before training, which lie far from all others."""
     return [([x for x in epochs if x > 0], [y for x, y in zip(epochs, values, strict=True) if x > 0]) for epochs, values in series]
 
 
@@ -250,7 +250,10 @@ def failure_of(record):
 
 
 def costs_of(records):
-    """Time and memory by program, rule, data and precision: (names, number of runs, s/epoch least, median, most, hours, MB)."""
+    """Returns times and memory by program, rule, data and precision.
+
+    Each row is (names, number of runs, least, median and most seconds per epoch, hours, MB).
+    """
     groups = {}
     for record in records:
         row = row_of(record)

@@ -69,7 +69,7 @@ def curves(bands, xlabel, ylabel, prefix):
 
 
 def _scale(axes, means):
-    """Choose the range of the axis by the later epochs; the first ones, which lie far off, may leave the picture."""
+    """Chooses the range of the axis by the later epochs; the first ones, which lie far off, may leave the picture."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -122,7 +122,7 @@ class Record:
 
 
 def find(paths):
-    """Return the Records below several paths, and one sentence for each run or path that is left out.
+    """Returns the Records below several paths, and one sentence for each run or path that is left out.
 
     paths   run folders, folders of run folders however deep or of archives, archives of `tables.packing`
     Raises  FileError for a path that is not there, or an archive that cannot be read

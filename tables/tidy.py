@@ -104,7 +104,7 @@ def _measured(record):
 
 
 def csv_text(columns, rows):
-    """Return rows, {column: text, number, …}, as CSV: strict numbers, empty for None, NaN and infinities."""
+    """Returns rows, {column: text, number, …}, as CSV: strict numbers, empty for None, NaN and infinities."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(columns)

@@ -19,14 +19,14 @@ def loss_gradient(net, activities, target):
 
 
 def bp_update(net, activities, target):
-    """Return the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l (dfc.md F.1)."""
+    """Returns the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l (dfc.md F.1)."""
     slopes = slopes_at(net, activities.v, automatic=True)
     errors = pull_back(net, slopes, slopes[-1] * loss_gradient(net, activities, target))
     return _outer_products(net, activities, errors, 1.0)
 
 
 def gn_update(net, activities, target, gamma):
-    """Return the damped Gauss-Newton update (1/n) sum_b M(Jt_b, E_b, gamma), Jt_b the Jacobian of r_L by all W and b (dfc.md G.4).
+    """Returns the damped Gauss-Newton update (1/n) sum_b M(Jt_b, E_b, gamma), Jt_b the Jacobian of r_L by all W and b (dfc.md G.4).
 
     It is backpropagation of other output errors, y_b = D (Jt_b Jt_b^T + gamma I)^-1 E_b.  Where there are no biases, gamma = 0 and
     Jt_b has not full row rank, singular values below 1e-8 of the largest count as zero; pinv stops at 1e-15.
@@ -42,13 +42,13 @@ def gn_update(net, activities, target, gamma):
 
 
 def gnt_voltages(net, activities, target, gamma):
-    """Return [g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations that changes the output by E."""
+    """Returns [g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations that changes the output by E."""
     y = minimum_norm_error(net, activities, loss_gradient(net, activities, target), gamma)
     return pull_back(net, slopes_at(net, activities.v), y)
 
 
 def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
-    """Return the minimum-norm update (MN in the paper): dW_l = a_l^T r_{l-1} / n, db_l the mean of a_l (dfc.md G.4).
+    """Returns the minimum-norm update (MN in the paper): dW_l = a_l^T r_{l-1} / n, db_l the mean of a_l (dfc.md G.4).
 
         a_l = g_l,   or with `nonlinear`   a_l = phi_l(v_l + g_l) - phi_l(v_l)
 
@@ -62,7 +62,7 @@ def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
 
 
 def ssa_update(net, activities, target, options, rates):
-    """Return the gradient of DFC-SSA with the presynaptic rates of the rule under study (dfc.md G.4, NDI); never clipped.
+    """Returns the gradient of DFC-SSA with the presynaptic rates of the rule under study (dfc.md G.4, NDI); never clipped.
 
     options  rules.dfc_ssa.Options, or whatever has these; with use_initial_activations the rates are those of the feedforward pass
     rates    r_0 … r_{L-1} of the rule under study at rest
@@ -83,7 +83,7 @@ def _outer_products(net, activities, errors, scale, rates=None):
 
 
 def nullspace_ratios(net, activities, update):
-    """Return [ratio_0 … ratio_{L-1}], 0-d arrays: the part of dW_l that changes no output of the batch to first order (dfc.md G.6).
+    """Returns the share of each weight update that changes no output of the batch to first order (dfc.md G.6).
 
         ratio_l = |dW_l - A^+ A dW_l|_F / |dW_l|_F
 
@@ -113,8 +113,9 @@ def nullspace_ratio(jacobian, rates, matrix):
 
 
 def _projection_by_gram(jacobian, rates):
-    """Return the projection on the row space of A, by (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c); None where rank is
-    delicate."""
+    """Returns the projection on the row space of A, by (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c); None where rank is
+    delicate.
+    """
     xp = array_module(jacobian)
     n, k, units = jacobian.shape
     flat = jacobian.reshape(n * k, units)

@@ -67,7 +67,7 @@ class DampingSearch:
 
 
 def search_damping(net, batches, dampings=DAMPINGS):
-    """Return the damping whose minimum-norm updates lie closest to those of the rule (dfc.md G.10).
+    """Returns the damping whose minimum-norm updates lie closest to those of the rule (dfc.md G.10).
 
     Angles are those of the linear update with feedforward rates, each layer's mean over the batches; an angle that is not a
     number, as of an update that is zero, counts in no mean.

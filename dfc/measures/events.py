@@ -14,7 +14,7 @@ HEAD, TAIL = 12, 4  # bytes around a record: its length and a checksum before it
 
 
 def require_tensorboard():
-    """Return the parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
+    """Returns the parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
     try:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
@@ -35,7 +35,7 @@ class EventFile:
         self._file, self._known = None, None
 
     def add_scalar(self, tag, value, step):
-        """Write a number, nan and infinities included.  Raises FileError."""
+        """Writes a number, nan and infinities included.  Raises FileError."""
         tag = re.sub(r"[^-/\w.]", "_", tag)
         if self._known is None:
             self._known = set(self._read())
@@ -53,7 +53,8 @@ class EventFile:
             raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
 
     def _read(self):
-        """Yield (tag, step) of every value in the folder; a file that a killed process left unfinished counts as far as it goes."""
+        """Yields (tag, step) of every value in the folder; a file that a killed process left unfinished counts as far as it goes.
+        """
         for path in sorted(self.folder.glob(PATTERN)):
             try:
                 data = path.read_bytes()
@@ -76,7 +77,7 @@ class EventFile:
             yield from ((value.tag, event.step) for value in event.summary.value)
 
     def flush(self):
-        """Hand over to the disk what was written.  Raises FileError."""
+        """Hands over to the disk what was written.  Raises FileError."""
         try:
             if self._file is not None:
                 self._file.flush()
@@ -84,7 +85,7 @@ class EventFile:
             raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
 
     def close(self):
-        """Write what is left, and close; on a full disk that is lost."""
+        """Writes what is left and closes the file; on a full disk that is lost."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
@@ -105,7 +106,7 @@ class Steps:
         self.learns_w, self.every, self.logged = learns_w, every, -(-batches // every)
 
     def of(self, place):
-        """Return the number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
+        """Returns the number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
         passed, number = place
         if number % self.every:
             return 0

@@ -28,7 +28,7 @@ class Beyond:
 
 
 def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
-    """Return {measure: mean over the samples, a 0-d array} of how Qbar lies to Jbar, the Jacobian of r_L by all pre-activations.
+    """Returns {measure: mean over the samples, a 0-d array} of how Qbar lies to Jbar, the Jacobian of r_L by all pre-activations.
 
         condition_gn   |P Qbar|_F / |Qbar|_F,   P = J^T (J J^T)^-1 J   ("condition 2" of the paper)
         jac_transpose  angle(J^T, Qbar) in degrees

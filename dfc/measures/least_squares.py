@@ -18,7 +18,7 @@ RCOND = 1e-15  # of the published program: singular values up to so many times t
 
 
 def damped_pseudo_inverse(jacobian, gamma):
-    """Return the matrix P with M(J, e, gamma) = P e, for Jacobians that exist as arrays.
+    """Returns the matrix P with M(J, e, gamma) = P e, for Jacobians that exist as arrays.
 
         P = J^T (J J^T + gamma I)^-1 = (J^T J + gamma I)^-1 J^T,   for gamma = 0 the pseudo-inverse
 
@@ -39,7 +39,7 @@ def damped_pseudo_inverse(jacobian, gamma):
 
 
 def check_damping(gamma):
-    """Raise UsageError unless gamma >= 0."""
+    """Raises UsageError unless gamma >= 0."""
     if not gamma >= 0.0:
         raise UsageError(f"--gn_damping={gamma}: must be in [0, inf)")
 
@@ -65,9 +65,9 @@ class OutputGram:
     definite: bool = True
 
     def solve(self, right, gamma):
-        """Return Y (n, k, c) with M(J, right, gamma) = J'^T Y, column by column.
+        """Returns Y (n, k, c) with M(J, right, gamma) = J'^T Y, column by column.
 
-            Y = D (D gram D + gamma I)^-1 right,   for gamma = 0   Y = gram^-1 D^-1 right in the rows with a slope
+        Y = D (D gram D + gamma I)^-1 right,   for gamma = 0   Y = gram^-1 D^-1 right in the rows with a slope
         """
         if gamma == 0.0:
             kept = self.kept
@@ -76,7 +76,7 @@ class OutputGram:
         return self.slope[..., None] * array_module(right).linalg.solve(system, right)
 
     def solve_in_row_space(self, right):
-        """Return gram^-1 right (n, k, c) in the rows and columns of `kept`, and zero in the others."""
+        """Returns gram^-1 right (n, k, c) in the rows and columns of `kept`, and zero in the others."""
         xp, kept = array_module(right), self.kept
         right = xp.where(kept[..., None], right, 0.0)
         system = xp.where(kept[..., :, None] & kept[..., None, :], self.gram, 0.0)
@@ -94,8 +94,9 @@ class OutputGram:
 
 
 def _solve_where_definite(system, right):
-    """Return the pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c); NaN where a matrix is
-    not finite."""
+    """Returns the pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c); NaN where a matrix is
+    not finite.
+    """
     xp = array_module(system)
     finite = xp.isfinite(system).all(axis=(-2, -1))[..., None, None]
     values, vectors = xp.linalg.eigh(xp.where(finite, system, 0.0))
@@ -107,14 +108,14 @@ def _solve_where_definite(system, right):
 
 
 def add_to_diagonal(matrices, number):
-    """Add `number` to the diagonals of matrices (…, k, k) in place, and return them."""
+    """Adds `number` to the diagonals of matrices (…, k, k) in place, and returns them."""
     diagonal = array_module(matrices).arange(matrices.shape[-1])
     matrices[..., diagonal, diagonal] += number
     return matrices
 
 
 def output_gram(net, activities, parameters=False):
-    """Return the OutputGram of a feedforward pass (dfc.md G.4).
+    """Returns the OutputGram of a feedforward pass (dfc.md G.4).
 
         gram = s_{L-1} I + sum_{l < L-1} s_l J'_l J'_l^T
 
@@ -140,7 +141,7 @@ def _column_weights(net, activities, l):
 
 
 def minimum_norm_error(net, activities, error, gamma, parameters=False):
-    """Return the error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), sample by sample.
+    """Returns the error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), sample by sample.
 
     Samples are worked on a block at a time: the Jacobians of no more of them ever exist together.
 
@@ -171,7 +172,7 @@ def _within_and_beyond(net, activities, error, gamma, parameters, basis):
 
 
 def reachable_outputs(net):
-    """Return an orthonormal basis (n_L, p) of the output directions that the layers below a linear output layer can reach.
+    """Returns an orthonormal basis (n_L, p) of the output directions that the layers below a linear output layer can reach.
 
     None where its p units below are not fewer than the n_L outputs, or where the output is not linear.
     """
@@ -182,7 +183,7 @@ def reachable_outputs(net):
 
 
 def seen_from(basis, net, activities):
-    """Return (network, activities) with the p outputs basis^T r_L in place of r_L: each sample then has a p x p system."""
+    """Returns (network, activities) with the p outputs basis^T r_L in place of r_L: each sample then has a p x p system."""
     transposed = basis.swapaxes(-1, -2)
     weights = [*net.weights[:-1], transposed @ net.weights[-1]]
     feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
@@ -192,5 +193,5 @@ def seen_from(basis, net, activities):
 
 
 def jacobian_rows(net, count):
-    """Return slices of `count` samples whose Jacobians are worked on together."""
+    """Returns slices of `count` samples whose Jacobians are worked on together."""
     return net.blocks(count, net.sizes[-1] * (sum(net.sizes[:-1]) + net.sizes[-1]))

@@ -110,12 +110,12 @@ class Observation:
 
 
 def weight_angles(one, other):
-    """Return the function that measures the angle per layer between the weights of two updates, named as in Observation."""
+    """Returns the function that measures the angle per layer between the weights of two updates, named as in Observation."""
     return lambda seen: _angles(seen.net.weights_of, getattr(seen, one), getattr(seen, other))
 
 
 def bias_angles(one, other):
-    """Return the function that measures the angle per layer between the biases of two updates."""
+    """Returns the function that measures the angle per layer between the biases of two updates."""
     return lambda seen: _angles(seen.net.biases_of, getattr(seen, one), getattr(seen, other))
 
 
@@ -124,45 +124,45 @@ def _angles(part, one, other):
 
 
 def network_angle(one, other):
-    """Return the function that measures the angle between two updates of all parameters together."""
+    """Returns the function that measures the angle between two updates of all parameters together."""
     return lambda seen: [joint_angle(getattr(seen, one), getattr(seen, other))]
 
 
 def means(name):
-    """Return the function that takes the mean over the batch of each array in a list of an Observation."""
+    """Returns the function that takes the mean over the batch of each array in a list of an Observation."""
     return lambda seen: [each.mean() for each in getattr(seen, name)]
 
 
 def spreads(name):
-    """Return the function that takes the standard deviation over the batch of each array in a list of an Observation."""
+    """Returns the function that takes the standard deviation over the batch of each array in a list of an Observation."""
     return lambda seen: [each.std() for each in getattr(seen, name)]
 
 
 def fit(measure):
-    """Return the function that measures one of feedback_diagnostics.MEASURES."""
+    """Returns the function that measures one of feedback_diagnostics.MEASURES."""
     return lambda seen: [seen.fit[measure]]
 
 
 def nullspace_shares(seen):
-    """Measure the share of each weight update in the null space of the output's Jacobian."""
+    """Measures the share of each weight update in the null space of the output's Jacobian."""
     return nullspace_ratios(seen.net, seen.activities, seen.own)
 
 
 def distance(seen):
-    """Measure the relative distance of the output at rest from that of DFC-SSA, the mean over the batch."""
+    """Measures the relative distance of the output at rest from that of DFC-SSA, the mean over the batch."""
     output = joined(seen.report.results, lambda steady: steady.r[-1:])[0]
     options = seen.options
     return [distance_to_ssa(seen.net, seen.activities, seen.target, output, options, seen.settings.alpha_di)]
 
 
 def joined(results, layers):
-    """Concatenate what the parts of a batch have: `layers(steady state)` is a list of arrays per part."""
+    """Concatenates what the parts of a batch have: `layers(steady state)` is a list of arrays per part."""
     arrays = zip(*(layers(result.steady) for result in results), strict=True)
     return [array_module(*each).concatenate(each) for each in arrays]
 
 
 def parts_as_taught(net, report, options, noise):
-    """Yield (activities, output target, noise) of each part of the batch that the rule worked on by itself.
+    """Yields (activities, output target, noise) of each part of the batch that the rule worked on by itself.
 
     Noise belongs to a part: that of other parts would be another noise.
     """
@@ -173,7 +173,7 @@ def parts_as_taught(net, report, options, noise):
 
 
 def before_correction(net, report, options, noise):
-    """Return v^S at the last time point, L arrays (n, n_l), before samples that did not converge fall back.
+    """Returns v^S at the last time point, L arrays (n, n_l), before samples that did not converge fall back.
 
     The rule does not keep them: where any may have fallen back, the batch is simulated once more, with the same noise.
     """
@@ -185,7 +185,7 @@ def before_correction(net, report, options, noise):
 
 
 def to_floats(named):
-    """Turn {name: 0-d arrays} into {name: Python floats}, with one transfer from the device."""
+    """Turns {name: 0-d arrays} into {name: Python floats}, with one transfer from the device."""
     arrays = [array for each in named.values() for array in each]
     numbers = iter(to_host(array_module(*arrays).stack(arrays)).tolist())
     return {name: [next(numbers) for _ in each] for name, each in named.items()}

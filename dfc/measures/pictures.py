@@ -69,21 +69,21 @@ class DynamicsPlot(Watcher):
 
 
 def taught_trajectory(net, report, options, noise):
-    """Simulate a batch once more, part by part as the rule did, with the same noise; returns the Trajectory of all samples."""
+    """Simulates a batch once more, part by part as the rule did, with the same noise; returns the Trajectory of all samples."""
     parts = parts_as_taught(net, report, options, noise)
     found = [record(net, part, target, options.controller, own_noise) for part, target, own_noise in parts]
     return Trajectory(*(_side_by_side([getattr(each, field.name) for each in found]) for field in fields(Trajectory)))
 
 
 def _side_by_side(parts):
-    """Join arrays (T, n, …) of several parts of a batch, or lists of them, along the samples."""
+    """Joins arrays (T, n, …) of several parts of a batch, or lists of them, along the samples."""
     if isinstance(parts[0], list):
         return [_side_by_side(layer) for layer in zip(*parts, strict=True)]
     return array_module(*parts).concatenate(parts, axis=1)
 
 
 def draw_dynamics(trajectory, activities, target, rest=None):
-    """Return the figure of one simulation; see DynamicsPlot."""
+    """Returns the figure of one simulation; see DynamicsPlot."""
     layers = len(trajectory.r)
     figure, axes = _figure(layers, 3 if rest else 2, (15, 10))
     for l in range(layers):
@@ -105,7 +105,7 @@ def draw_dynamics(trajectory, activities, target, rest=None):
 
 
 def _curves(axis, distances, colour, label, log=False):
-    """Draw distances (T, n) as functions of time."""
+    """Draws distances (T, n) as functions of time."""
     distances = to_host(distances) + SMALLEST
     axis.plot(distances, color=colour, alpha=0.1, linewidth=0.5)
     axis.plot(distances.mean(axis=1), color=colour, linewidth=2.5)
@@ -131,7 +131,7 @@ class Reconstructions(Watcher):
 
 @default_style()
 def save_reconstructions(folder, name, epoch, images, reconstructed):
-    """Write <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png, each with the first of the square images (n, p)."""
+    """Writes <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png, each with the first of the square images (n, p)."""
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     for kind, rows in (("input", images), ("reconstructed", reconstructed)):

@@ -12,7 +12,7 @@ MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
 
 
 def stability_matrices(net, v, alpha, tau_v, k_p):
-    """Return {name of MATRICES: array (n, m, m)}: the linearised dynamics of the controlled network at the voltages v,
+    """Returns {name of MATRICES: array (n, m, m)}: the linearised dynamics of the controlled network at the voltages v,
     sample by sample.
 
         A_tildeI = [[-a, Qbar / tau], [-J0, -alpha I]]         a = (I - Jhat) / tau,  Jhat the blocks W_l diag(phi'_{l-1}) below
@@ -66,7 +66,7 @@ def _block_matrix(upper_left, upper_right, lower_left, lower_right):
 
 
 def largest_eigenvalues(net, v, alpha, tau_v, k_p):
-    """Return {name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
+    """Returns {name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
 
     Each sample has a matrix of N + n_L rows; they are solved one after the other on the host, as there is no such routine for a
     GPU.  If a matrix is far from normal, as that of a deep network is, single eigenvalues may be rounded by much more than eps
@@ -86,7 +86,7 @@ def _largest_real_parts(matrices):
 
 
 def activity_norms(activities):
-    """Return {name: (n,)} of the norms of the activities, the output's excepted (dfc.md G.8, norm_r).
+    """Returns {name: (n,)} of the norms of the activities, the output's excepted (dfc.md G.8, norm_r).
 
     "mean" is m, the mean of the norms of x, r_0, …, r_{L-2}; "input", "layer 1", …, "layer L-1" are their relative deviations,
     (|r| - m) / m.
@@ -96,7 +96,7 @@ def activity_norms(activities):
 
 
 def norm_names(layers):
-    """Return the names of `activity_norms` in a network of so many layers, in the published order."""
+    """Returns the names of `activity_norms` in a network of so many layers, in the published order."""
     return ("mean", "input", *(f"layer {l}" for l in range(1, layers)))
 
 
@@ -120,7 +120,7 @@ def _norms_and_mean(activities):
 
 
 def distance_to_ssa(net, activities, target, output, options, alpha):
-    """Return the mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target
+    """Returns the mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target
     (dfc.md B.9).
 
     net         FeedbackNetwork with feedback weights of all layers

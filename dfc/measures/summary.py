@@ -28,14 +28,14 @@ class Frame:
     values: np.ndarray
 
     def text(self):
-        """Return the table as csv, with the steps in the first column."""
+        """Returns the table as csv, with the steps in the first column."""
         lines = [",".join(["", *map(str, self.columns)])]
         lines += [",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)]
         return "\n".join(lines) + "\n"
 
     @classmethod
     def read(cls, text):
-        """Return the Frame of a `text`."""
+        """Returns the Frame of a `text`."""
         first, *lines = text.splitlines()
         columns = [int(name) for name in first.split(",")[1:]]
         rows = [[float(number) for number in line.split(",")] for line in lines]
@@ -44,7 +44,7 @@ class Frame:
 
 
 def summarise(series, finished, prelude_seconds=0.0, timed=True):
-    """Return the summary of the epochs done: {published key: number, or array with one entry per epoch}.
+    """Returns the summary of the epochs done: {published key: number, or array with one entry per epoch}.
 
     series           {column: list of numbers}, one entry per epoch
     finished         RUNNING, DONE or STOPPED
@@ -69,7 +69,7 @@ def summarise(series, finished, prelude_seconds=0.0, timed=True):
 
 
 def write_summary(path, summary):
-    """Write results.json (numbers, strings, lists), results.npz (arrays) and the published performance_overview.txt."""
+    """Writes results.json (numbers, strings, lists), results.npz (arrays) and the published performance_overview.txt."""
     path = Path(path)
     arrays = {name: value for name, value in summary.items() if isinstance(value, np.ndarray)}
     frames = {name: value for name, value in summary.items() if isinstance(value, Frame)}
@@ -89,7 +89,7 @@ def _shown(value):
 
 
 def read_summary(path):
-    """Return the summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame
+    """Returns the summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame
     for each csv.
 
     Raises FileError if a file is missing or damaged.
@@ -127,7 +127,7 @@ class SummaryFolder(RunFolder):
         self._checkpoint = None
 
     def follow(self, watchers):
-        """Let the summary hold the entries of these core.watcher.Watcher too; they replace none of its own.
+        """Lets the summary hold the entries of these core.watcher.Watcher too; they replace none of its own.
 
         Their files are on the disk before each checkpoint, and are closed with the folder.
         """

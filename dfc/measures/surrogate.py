@@ -26,7 +26,7 @@ def surrogate_loss(net, activities, u, ideal=False):
 
 
 def surrogate_update(net, activities, u, alpha):
-    """Return the gradient of H, arrays like net.parameters.
+    """Returns the gradient of H, arrays like net.parameters.
 
         h = -u^T Qbar^T Qbar (Jbar Qbar + alpha I)^-1 Jbar,   dW_l = mean of h_l r_{l-1}^T,   db_l = mean of h_l
 
@@ -48,16 +48,18 @@ def surrogate_update(net, activities, u, alpha):
 
 
 def surrogate_angles(net, gradients, update):
-    """Return {"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in
-    degrees."""
+    """Returns {"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in
+    degrees.
+    """
     parts = {"weights": net.weights_of, "biases": net.biases_of}
     found = {name: [angle(a, b) for a, b in zip(of(gradients), of(update), strict=True)] for name, of in parts.items()}
     return found | {"network": [joint_angle(net.weights_of(gradients), net.weights_of(update))]}
 
 
 def feedback_shares(net, activities, u):
-    """Return [|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is, compared
-    with the forward drive."""
+    """Returns [|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is, compared
+    with the forward drive.
+    """
     shares = []
     for l, q in enumerate(net.feedback):
         drive = activities.presynaptic(l) @ net.weights[l].swapaxes(-1, -2)

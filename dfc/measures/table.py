@@ -30,22 +30,22 @@ WHOLE = (0,)  # one number for the whole network
 
 
 def per_layer(layers):
-    """Name the columns of a measurement with one number per layer, counted from 0."""
+    """Names the columns of a measurement with one number per layer, counted from 0."""
     return tuple(range(layers))
 
 
 def always(settings):
-    """Allow a measurement for every rule but backpropagation, which is never measured."""
+    """Allows a measurement for every rule but backpropagation, which is never measured."""
     return True
 
 
 def with_biases(settings):
-    """Allow it for networks with biases."""
+    """Allows it for networks with biases."""
     return "no_bias" not in settings.switches
 
 
 def controlled(settings):
-    """Allow it for rules that control the network through Q."""
+    """Allows it for rules that control the network through Q."""
     return settings.rule.controlled
 
 
@@ -54,22 +54,22 @@ def controlled_with_biases(settings):
 
 
 def feeds_back(settings):
-    """Allow it where every layer has feedback weights Q."""
+    """Allows it where every layer has feedback weights Q."""
     return settings.rule.feedback == "all"
 
 
 def learned_feedback(settings):
-    """Allow it where these are not frozen."""
+    """Allows it where these are not frozen."""
     return feeds_back(settings) and "freeze_fb_weights" not in settings.switches
 
 
 def simulated(settings):
-    """Allow it for rules that simulate the controlled network."""
+    """Allows it for rules that simulate the controlled network."""
     return controlled(settings) and settings.rule.simulates
 
 
 def nullspace_fits(settings):
-    """Allow it everywhere; raise UsageError where a matrix of save_nullspace_norm_ratio would not fit."""
+    """Allows it everywhere; raises UsageError where a matrix of save_nullspace_norm_ratio would not fit."""
     rows = settings.batch_size * settings.sizes[-1]
     columns = max(n * m for n, m in zip(settings.sizes[1:], settings.sizes[:-1], strict=True))
     if rows * min(rows, columns) > LARGEST_MATRIX:
@@ -186,7 +186,7 @@ MEASUREMENTS = (
 
 
 def chosen(settings):
-    """List the rows that the MeasurementSettings ask for and that can be measured.
+    """Lists the rows that the MeasurementSettings ask for and that can be measured.
 
     Raises  UsageError where save_nullspace_norm_ratio cannot be measured
     """
@@ -199,7 +199,7 @@ def chosen(settings):
 
 
 def is_due(when, report, settings):
-    """Return whether rows that are measured `when` are measured in the pass of this dfc.learners.BatchReport."""
+    """Returns whether rows that are measured `when` are measured in the pass of this dfc.learners.BatchReport."""
     passed, prelude, epoch = report.place[0], settings.epochs_fb, 2 + settings.extra_fb_epochs
     if when == LAST_PRETRAINING:
         return report.phase == PRETRAINING and passed == prelude - 1

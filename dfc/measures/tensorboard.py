@@ -46,7 +46,7 @@ class Log(Watcher):
             self._norm(name + ending, gradient, step)
 
     def written(self, series):
-        """Write the last row of the series, at step epoch + 1, if it is a new one."""
+        """Writes the last row of the series, at step epoch + 1, if it is a new one."""
         step = series["epoch"][-1] if series["epoch"] else 0
         if step <= self._epoch:
             return
@@ -71,7 +71,7 @@ class Log(Watcher):
         self.writer.close()
 
     def _write_tables(self):
-        """Write the rows of the measurements that are not written yet."""
+        """Writes the rows of the measurements that are not written yet."""
         for row in self.measurements.rows:
             table = self.measurements.tables[row.key]
             start = self._written.get(row.key, 0)
@@ -89,7 +89,7 @@ class Log(Watcher):
 
 
 def _metric(name):
-    """Return the published tag of a column: loss_train -> loss, acc_test -> test_accuracy."""
+    """Returns the published tag of a column: loss_train -> loss, acc_test -> test_accuracy."""
     quantity, part = name.split("_")
     word = {"loss": "loss", "acc": "accuracy"}[quantity]
     return word if part == "train" else f"{part}_{word}"

@@ -18,7 +18,7 @@ from dfc.stopping import StopCondition
 
 
 def build_watchers(settings, system, task, workers, folder):
-    """List the watchers that the settings ask for, in the order in which the loop calls them.
+    """Lists the watchers that the settings ask for, in the order in which the loop calls them.
 
     settings  dfc.settings.records.WatcherSettings
     system    dfc.build.System
@@ -57,7 +57,7 @@ def build_watchers(settings, system, task, workers, folder):
 
 
 def check_packages(settings):
-    """Raise UsageError where a flag asks for what needs a package that is not installed; see MeasurementSettings."""
+    """Raises UsageError where a flag asks for what needs a package that is not installed; see MeasurementSettings."""
     if "save_logs" in settings.switches:
         from dfc.measures.events import require_tensorboard
 
@@ -141,7 +141,7 @@ class Measurements(Watcher):
                 self.tables[row.key].rows.append(found[row.key])
 
     def _steps(self, when):
-        """Return the number of batches that were measured `when` so far."""
+        """Returns the number of batches that were measured `when` so far."""
         return max(self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when)
 
     def row(self, net, epoch):
@@ -150,7 +150,7 @@ class Measurements(Watcher):
         return row
 
     def summary(self):
-        """Return the measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
+        """Returns the measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
         settings = self.settings
         entries = {"log_interval": settings.log_interval}
         if settings.rule.controlled:

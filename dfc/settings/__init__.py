@@ -72,18 +72,18 @@ class Settings:
     notes: tuple
 
     def change(self, **flags):
-        """Return the Settings with other values of flags from which no other flag follows, as if these had been given."""
+        """Returns the Settings with other values of flags from which no other flag follows, as if these had been given."""
         return _records(self.flags | flags, self.args | flags, self.notes)
 
 
 def add_flags(parser, rules):
-    """Add every flag of main.py to a parser, those of the rules {name: rules.Rule} included."""
+    """Adds every flag of main.py to a parser, those of the rules {name: rules.Rule} included."""
     add_arguments(parser, Options, choices={"network_type": rules})
     add_rule_arguments(parser, Options, rules, "network_type")
 
 
 def parse(argv, rules, prog="main.py"):
-    """Return the Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
+    """Returns the Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
 
     A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
 
@@ -100,7 +100,7 @@ def parse(argv, rules, prog="main.py"):
 
 
 def resolve(given, rules):
-    """Return the Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
+    """Returns the Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
 
     rules   {name: rules.Rule}
     Raises  UsageError where flags contradict each other or cannot be read
@@ -129,7 +129,7 @@ def resolve(given, rules):
 
 
 def _records(flags, args, notes):
-    """Return the Settings of their `flags`, `args` and `notes`."""
+    """Returns the Settings of their `flags`, `args` and `notes`."""
     system = system_settings(flags)
     records = {"system": system, "task": task_settings(flags), "schedule": schedule(flags, system.feedback)}
     records |= {"watchers": watcher_settings(flags), "machine": take(MachineSettings, flags)}
@@ -137,7 +137,7 @@ def _records(flags, args, notes):
 
 
 def _find_rule(values, rules):
-    """Return the Rule that is meant, by its published flags or by its name, which its published flags then replace."""
+    """Returns the Rule that is meant, by its published flags or by its name, which its published flags then replace."""
     kind = values["network_type"]
     published = [each for each in rules.values() if each.published.get("network_type") == kind]
     fitting = [each for each in published if each.published.items() <= values.items()]
@@ -161,7 +161,7 @@ def _complete(values):
 
 
 def _complete_strong(values, task):
-    """Resolve the flags of the group "Strong-DFC" (strong_dfc.md 9), and add what follows from them: aim, error, slopes.
+    """Resolves the flags of the group "Strong-DFC" (strong_dfc.md 9), and adds what follows from them: aim, error, slopes.
 
     Raises  UsageError where flags contradict each other
     """
@@ -181,7 +181,7 @@ def _complete_strong(values, task):
 
 
 def _fit_time_constants(values):
-    """Make time steps and time constants compatible, as the protocol has it."""
+    """Makes time steps and time constants compatible, as the protocol has it."""
     if not PROTOCOLS[values["protocol"]].shorten_steps:
         for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
             values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
@@ -193,7 +193,7 @@ def _fit_time_constants(values):
 
 
 def _read_words(values):
-    """Give lists that are words their meaning: the defects that are kept, and the teacher's sizes, None for the large one."""
+    """Gives lists that are words their meaning: the defects that are kept, and the teacher's sizes, None for the large one."""
     words, groups = values["defects"], {"kept": KEPT, "none": (), "all": tuple(DEFECTS)}
     if len(words) > 1 and not groups.keys().isdisjoint(words):
         raise UsageError(f"--defects={','.join(words)}: kept, none and all stand alone")
@@ -205,7 +205,7 @@ def _read_words(values):
 
 
 def _collect_strong(values, options):
-    """Add the flags of the group "Strong-DFC" by themselves: all, and those that the Options or the rule's name changed."""
+    """Adds the flags of the group "Strong-DFC" by themselves: all, and those that the Options or the rule's name changed."""
     added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
     values["successor_flags"] = {name: values[name] for name in added}
     given_or_meant = vars(options) | values["rule"].published
@@ -213,7 +213,7 @@ def _collect_strong(values, options):
 
 
 def _read_layers(values, text, num_hidden_given):
-    """Resolve the sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
+    """Resolves the sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
     sizes, names = values["size_hidden"], values["hidden_activation"]
     count = len(sizes) if len(sizes) > 1 else values["num_hidden"]
     if num_hidden_given and count != values["num_hidden"]:
@@ -232,7 +232,7 @@ def _read_layers(values, text, num_hidden_given):
 
 
 def _read_rates(values, text):
-    """Step sizes and epsilons of W: one number, or one per layer."""
+    """Reads step sizes and epsilons of W: one number, or one per layer."""
     layers, rates, epsilons = len(values["activations"]), values["lr"], values["epsilon"]
     for name, entries in (("lr", rates), ("epsilon", epsilons)):
         if len(entries) not in (1, layers):

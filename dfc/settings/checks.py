@@ -9,7 +9,7 @@ CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "
 
 
 def check_options(options, rules):
-    """Raise UsageError for options that contradict each other as they were given; rules, {name: rules.Rule}."""
+    """Raises UsageError for options that contradict each other as they were given; rules, {name: rules.Rule}."""
     _check_rule(options, rules)
     if options.no_cuda and options.backend == "cupy":
         raise UsageError("--no_cuda: contradicts --backend=cupy")
@@ -39,7 +39,7 @@ def _check_rule(options, rules):
 
 
 def check_strong(values, task):
-    """Raise UsageError for flags of the group "Strong-DFC" that contradict others; values, {flag: value}, task as in Settings."""
+    """Raises UsageError for flags of the group "Strong-DFC" that contradict others; values, {flag: value}, task as in Settings."""
     rule, strong = values["rule"], values["strong_feedback"]
     if strong and not rule.simulates:
         raise UsageError(f"--strong_feedback: does not apply to {rule.name}, only to rules that simulate a controller")
@@ -64,7 +64,7 @@ def check_strong(values, task):
 
 
 def check_settings(settings):
-    """Raise UsageError for settings that no run can have."""
+    """Raises UsageError for settings that no run can have."""
     _check_data(settings)
     _check_dynamics(settings)
     _check_measurements(settings)
@@ -91,7 +91,7 @@ def _check_data(settings):
 
 
 def _check_dynamics(settings):
-    """Refuse a simulation without steps: it divides by their number, one less than that of its time points."""
+    """Refuses a simulation without steps: it divides by their number, one less than that of its time points."""
     if settings.rule.simulates and settings.steps < 2:
         raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
     learns_feedback = settings.rule.learns_feedback and not settings.freeze_fb_weights

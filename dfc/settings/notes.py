@@ -52,12 +52,12 @@ MISSING = {
 
 
 def notes_on(options, settings, given):
-    """Return the sentences on Options that became Settings; `given` has the names of the options that were asked for."""
+    """Returns the sentences on Options that became Settings; `given` has the names of the options that were asked for."""
     return (*_idle(settings, given), *_changed(options, settings), *_surprising(settings, given))
 
 
 def _idle(settings, given):
-    """Yield a sentence for each reason why flags that were given do nothing in such a run."""
+    """Yields a sentence for each reason why flags that were given do nothing in such a run."""
     idle, missing, rule = {}, {need: find(settings) for need, find in MISSING.items()}, settings.rule
     used = () if rule.from_flags else rule.Options.__dataclass_fields__
     for field in dataclasses.fields(flags.Options):

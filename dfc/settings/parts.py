@@ -20,12 +20,12 @@ from dfc.settings.records import (
 
 
 def take(record, flags):
-    """Make a record whose fields are named as flags, or as what follows from them, from {name: resolved value}."""
+    """Makes a record whose fields are named as flags, or as what follows from them, from {name: resolved value}."""
     return record(**{field.name: flags[field.name] for field in fields(record)})
 
 
 def system_settings(flags):
-    """Return the SystemSettings of {flag: resolved value}."""
+    """Returns the SystemSettings of {flag: resolved value}."""
     return SystemSettings(
         flags["rule"],
         flags["rule"].options_from(flags | flags["rule_flags"]),
@@ -37,13 +37,13 @@ def system_settings(flags):
 
 
 def task_settings(flags):
-    """Return the TaskSettings of {flag: resolved value}."""
+    """Returns the TaskSettings of {flag: resolved value}."""
     seeded = PROTOCOLS[flags["protocol"]].seeded_split and "seeded_split" in flags["defects"]
     return take(TaskSettings, flags | {"seeded_split": seeded})
 
 
 def watcher_settings(flags):
-    """Return the WatcherSettings of {flag: resolved value}."""
+    """Returns the WatcherSettings of {flag: resolved value}."""
     weighted, classification = PROTOCOLS[flags["protocol"]].weighted_evaluation, flags["task"] == "classification"
     switches = frozenset(name for name, value in flags.items() if value is True)
     return WatcherSettings(
@@ -55,13 +55,13 @@ def watcher_settings(flags):
 
 
 def schedule(flags, feedback):
-    """Return the core.training.Schedule of {flag: resolved value} and the FeedbackPhase, None without one."""
+    """Returns the core.training.Schedule of {flag: resolved value} and the FeedbackPhase, None without one."""
     ends_early = flags["train_only_feedback_parameters"] and feedback and feedback.before
     return Schedule(0 if ends_early else flags["epochs"], flags["batch_size"], first_batches=flags["first_batches"])
 
 
 def network_settings(flags):
-    """Return the NetworkSettings of {flag: resolved value}."""
+    """Returns the NetworkSettings of {flag: resolved value}."""
     return NetworkSettings(
         flags["sizes"],
         flags["activations"],
@@ -78,7 +78,7 @@ def network_settings(flags):
 
 
 def forward_settings(flags):
-    """Return the ForwardSettings of {flag: resolved value}."""
+    """Returns the ForwardSettings of {flag: resolved value}."""
     layers = tuple(range(len(flags["activations"])))
     if flags["only_train_first_layer"]:
         layers = layers[:1]
@@ -101,7 +101,7 @@ def forward_settings(flags):
 
 
 def feedback_phase(flags):
-    """Return the FeedbackPhase of {flag: resolved value}; None where Q does not learn."""
+    """Returns the FeedbackPhase of {flag: resolved value}; None where Q does not learn."""
     if flags["freeze_fb_weights"] or not flags["rule"].learns_feedback:
         return None
     protocol, joint = PROTOCOLS[flags["protocol"]], flags["rule"].joint

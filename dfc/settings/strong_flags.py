@@ -177,7 +177,7 @@ MEASURED = ("save_ndi_angle", "save_bp_angle", "save_H_angle", "save_ratio_ff_fb
 
 
 def translate(program, given):
-    """Return the flags of main.py, {flag: value}, that stand for published flags of a published program.
+    """Returns the flags of main.py, {flag: value}, that stand for published flags of a published program.
 
     program  "bp", "dfa", "dfc" or "dfc_single_phase", of run_<program>.py
     given    {published flag: value}; the others have their published defaults
@@ -222,14 +222,14 @@ def _check(program, options, given):
 
 
 def _ends(options):
-    """Return the sizes and activation at both ends of the network."""
+    """Returns the sizes and activation at both ends of the network."""
     classification = options.dataset in ("mnist", "fashion_mnist", "cifar10")
     inputs, outputs = SIZES.get(options.dataset, (options.teacher_n_in, options.teacher_n_out))
     return {"size_input": inputs, "size_output": outputs, "output_activation": "softmax" if classification else "linear"}
 
 
 def _control(program, options):
-    """Return the flags that the programs with a controller add."""
+    """Returns the flags that the programs with a controller add."""
     flags = {"fb_learning_rule": "normal_controller", "optimizer_fb": options.optimizer_fb or options.optimizer}
     flags["k_p_fb"] = options.k_p if options.k_p_fb == -1 else options.k_p_fb
     if options.ssa:
@@ -246,6 +246,6 @@ def _control(program, options):
 
 
 def _short(flags):
-    """Return the flags of a run so short that it only shows whether everything works."""
+    """Returns the flags of a run so short that it only shows whether everything works."""
     once = {name: 1 for name in ("epochs", "epochs_fb", "extra_fb_epochs") if name in flags}
     return once | {"first_batches": 2}
