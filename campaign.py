@@ -22,9 +22,10 @@ from configs import to_argv
 from core import backend as backends
 from core.files import FileError
 from core.options import Parser, UsageError, add_arguments, option
+from core.recording import LOG
 from run_config import split
 from sweeps import listing
-from sweeps.processes import LOG, run_all
+from sweeps.processes import run_all
 from sweeps.script import carry_out
 from tables.published import read_cells
 

@@ -15,10 +15,10 @@ if __name__ == "__main__":
     start()
 
 import campaign
-from core.console import keep_standard_output
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from figures.drawing import tell
 from tables import published
 from tables.comparison import rows_of
@@ -62,7 +62,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     def run():
-        keep_standard_output(options.output)
+        prepare_outputs(options.output, options.markdown, inputs=[options.cells, *options.runs])
         cells = published.read_cells(options.cells)
         records, notes = find(options.runs)
         records = sorted(records, key=lambda record: (record.program, record.dataset, record.rule, record.name))

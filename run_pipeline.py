@@ -22,13 +22,14 @@ from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, as_path, option
 from core.paths import INSIDE, check_room, entries, make_numbered, shortened
+from core.recording import LOG
 from core.training import say
 from figures import fig_s1
 from figures import pipeline as generic
 from run_config import EPILOG, plan, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
-from sweeps.processes import LOG, is_over
+from sweeps.processes import is_over
 from sweeps.script import Sweep, carry_out
 
 PROG = "run_pipeline.py"

@@ -24,13 +24,13 @@ from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, as_path, first_paragraph, option
 from core.paths import entries, exists, is_folder
+from core.recording import LOG
 from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
 from run_config import plan, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, PipelineFolder, recorded
-from sweeps.processes import LOG
 from sweeps.script import Sweep, carry_out
 
 PROG = "run_toy_exp_fig3.py"

@@ -19,10 +19,10 @@ import io
 
 import numpy as np
 
-from core.console import keep_standard_output
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from figures.runs import group_by_setting, names, read_runs, read_series
 
 COLUMNS = ("test_acc", "training_acc")
@@ -141,7 +141,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     def run():
-        keep_standard_output(options.csv)
+        prepare_outputs(options.csv)
         found, notes = summaries(read_runs(options.folders))
         if options.csv:
             write_csv(options.csv, found)

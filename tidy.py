@@ -13,10 +13,10 @@ if __name__ == "__main__":
 
     start()
 
-from core.console import keep_standard_output
 from core.files import is_stream, write_text
 from core.options import Parser, UsageError, as_output, as_path
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from tables.packing import pack
 from tables.records import ENDING, find
 from tables.tidy import runs_text, series_text
@@ -37,7 +37,9 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     def run():
-        keep_standard_output(options.output, options.series, options.pack)
+        # An archive may be packed anew together with further runs.
+        inputs = [path for path in options.runs if path != options.pack]
+        prepare_outputs(options.output, options.series, options.pack, inputs=inputs)
         if options.pack and not (options.pack.endswith(ENDING) or is_stream(options.pack)):
             raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
         records, notes = find(options.runs)

@@ -5,6 +5,7 @@ import csv
 import datetime
 import fnmatch
 import io
+import os
 import platform
 import sys
 from pathlib import Path
@@ -13,10 +14,21 @@ import numpy as np
 
 from core import machine
 from core.backend import to_host
-from core.files import FileError, read_arrays, read_json, remove_leftovers, write_array, write_arrays, write_json, write_text
+from core.console import keep_standard_output
+from core.files import (
+    FileError,
+    is_stream,
+    read_arrays,
+    read_json,
+    remove_leftovers,
+    write_array,
+    write_arrays,
+    write_json,
+    write_text,
+)  # fmt: skip
 from core.locks import FolderLock
 from core.options import UsageError
-from core.paths import check_room, entries, exists
+from core.paths import check_room, entries, exists, shortened
 from core.version import git_commit
 
 RUN_FILES = (
@@ -26,11 +38,32 @@ RUN_FILES = (
 FURTHER_FILES = (  # which alone are no run: logs, pictures and texts of main.py
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
+LOG = "log.txt"  # what a run that a sweep has started prints
 ENDS = ("diverged", "singular", "stopped")
 # Settings that a config.json has only where they differ from these: a GPU draws noise by itself unless the host does.
 IMPLIED = {"host_noise": True}
 ROUNDING = ("threads", "versions", "device", "cpu", "blas")  # entries of config.json that the last digits depend on
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
+
+
+def prepare_outputs(*paths, inputs=()):
+    """Refuse files that must not be written, and print on stderr if one of them is the standard output.
+
+    paths   files that a script is about to write; None and "" are left out
+    inputs  paths that it reads
+    Raises  UsageError for a file of a run, one that two options name, or one that is read
+    """
+    outputs = [path for path in paths if path]
+    taken = {os.path.realpath(path): "it is read, too" for path in inputs}
+    for path in outputs:
+        folder, name = os.path.split(os.path.realpath(path))
+        own = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*RUN_FILES, *FURTHER_FILES, LOG))
+        if own and exists(os.path.join(folder, "config.json")):
+            raise UsageError(f"cannot write {shortened(path)}: it is a file of the run in that folder")
+        if os.path.realpath(path) in taken and not is_stream(path):
+            raise UsageError(f"cannot write {shortened(path)}: {taken[os.path.realpath(path)]}")
+        taken[os.path.realpath(path)] = "two options name it"
+    keep_standard_output(*outputs)
 
 
 class RunFolder:
@@ -130,6 +163,9 @@ class RunFolder:
                 f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; nothing was changed"
             )
         shown = max(max(measured.get("epoch", ()), default=0) - 1, outcome["epochs"] if outcome else 0)
+        # metrics.csv is written before the text files: alone they are what is left of a run whose other files were deleted.
+        if not measured and any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES):
+            shown = epochs + 1
         interrupted = not outcome and any(map(exists, self._weight_files(net)))  # the checkpoint is saved before the weights
         if shown <= epochs and (saved or not interrupted):
             return
@@ -146,6 +182,12 @@ class RunFolder:
             return dict(zip(header, columns, strict=False))
         except (OSError, ValueError, csv.Error):
             return {}
+
+    def _texts(self, name):
+        """Return the lines of a published text file; none where it cannot be read."""
+        with contextlib.suppress(OSError, ValueError):
+            return (self.path / f"{name}.txt").read_text().splitlines()
+        return []
 
     def _weight_files(self, net):
         return [self.path / f"{name}.npy" for name in net.named_arrays]

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 from core import drawing
-from core.console import keep_standard_output
 from core.drawing import DPI, default_style
 from core.files import is_stream, make_folder, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from figures.runs import read_runs
 
 ENDINGS = (".png", ".pdf")
@@ -78,7 +78,7 @@ def draw_runs(script, description, folders, default, record, picture, argv, read
     paths, outputs = given.pop("folders"), given.pop("output") or [default]
 
     def run():
-        keep_standard_output(*outputs, *(value for value in given.values() if isinstance(value, str)))
+        prepare_outputs(*outputs, *(value for value in given.values() if isinstance(value, str)))
         for path in outputs:
             ending(path)
         runs = read(paths)

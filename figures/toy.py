@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from core.console import keep_standard_output
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError, as_output, as_path
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from figures.drawing import ENDINGS, ending, save, tell
 
 
@@ -71,7 +71,7 @@ def run(script, description, write, default, argv=None):
 
     def draw():
         outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]
-        keep_standard_output(*outputs)
+        prepare_outputs(*outputs, inputs=[given.data])
         for path in outputs:
             ending(path)
         tell(write(given.data, outputs))

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 import datasets
-from core.console import keep_standard_output
 from core.drawing import default_style
 from core.files import is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
 from core.outcomes import run_program
+from core.recording import prepare_outputs
 from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
 from figures.toy import read_data
 
@@ -68,12 +68,12 @@ def run(script, description, shapes, measure, draw, argv=None):
     data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]
 
     def make():
-        keep_standard_output(*outputs)
         for path in outputs:
             ending(path)
         if data and given:
             raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
         source = data or Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
+        prepare_outputs(*outputs, *([] if data else [source]), inputs=[data] if data else [])
         if not data:
             write_arrays(source, measure(Options(**given)))
             tell([source])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from core.files import FileError
 from core.locks import in_use
 from core.options import UsageError, option
-from core.recording import RunFolder
-from sweeps.processes import LOG, command, groups, is_over
+from core.recording import LOG, RunFolder
+from sweeps.processes import command, groups, is_over
 from sweeps.progress import epochs_done
 
 FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting", "failed")

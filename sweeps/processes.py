@@ -15,7 +15,7 @@ from core.locks import alone
 from core.options import UsageError
 from core.outcomes import EXIT_DIVERGED
 from core.paths import exists
-from core.recording import RunFolder
+from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
 from core.training import say
 from core.workers import default_count
@@ -23,7 +23,6 @@ from sweeps.progress import Progress
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
 # A file in the folder of each run, with all that main.py printed.
-LOG = "log.txt"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 POLL_SECONDS = 0.05
 # An option of Linux's prctl.

@@ -5,9 +5,10 @@ import shlex
 from core.files import FileError
 from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
 from core.paths import check_room
+from core.recording import LOG
 from dfc.measures.summary import DONE, read_summary
 from sweeps import listing
-from sweeps.processes import LOG, Interrupted, run_all
+from sweeps.processes import Interrupted, run_all
 
 
 class Sweep:

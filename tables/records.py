@@ -17,9 +17,9 @@ from pathlib import Path
 
 from core.files import FileError
 from core.paths import exists, is_folder
+from core.recording import LOG
 from datasets.catalogue import DATA_SETS
 from sweeps.listing import in_use
-from sweeps.processes import LOG
 
 ENDING = ".tar.gz"
 # Files of a run, in a folder or in an archive.

@@ -88,6 +88,17 @@ def test_an_interrupted_run_without_its_checkpoint(call, folder, capsys):
     assert_refused(call, folder(), capsys, 2, "checkpoint.npz")
 
 
+@pytest.mark.parametrize("program", ["run.py"], indirect=True)
+def test_text_series_alone_are_not_written_over(call, folder, capsys):
+    """main.py writes none."""
+    assert call(2) == 0
+    for file in folder().iterdir():
+        if file.suffix != ".txt" and file.name != "config.json":
+            file.unlink()
+    assert_refused(call, folder(), capsys, 2, "checkpoint.npz is missing")
+    assert call(2, "--overwrite") == 0
+
+
 def test_a_process_killed_between_the_measurement_and_the_checkpoint_goes_on(call, folder):
     """That is not a lost checkpoint: the epoch in progress is trained again."""
     assert call(1) == 0

@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import report
+import summarise_seeds
+import tidy
 from core import files
 from core.files import FileError, read_arrays, read_json, write_array, write_arrays, write_json, write_text
 from datasets import download
+from figures import against_bp, precision
 from tests.faults import tiny_main
 from tests.faults.tiny_runs import in_process, only
+from tests.runs_for_tests import make_run, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n"
@@ -158,6 +163,68 @@ def test_a_table_goes_to_a_process_substitution(run_folder, tmp_path):
     assert done.returncode == 0
     with open(tmp_path / "table", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["1"]
+
+
+# ---- files that are somebody's
+
+
+@pytest.mark.parametrize(
+    "module, words",
+    [
+        (tidy, ["run", "--output=run/metrics.csv"]),
+        (tidy, ["run", "--series=run/DONE"]),
+        (tidy, ["run", "--series=link"]),
+        (summarise_seeds, ["run", "--csv=./run/config.json"]),
+        (report, ["run", "--output=run/log.txt"]),
+        (report, ["run", "--output=run/results.json"]),
+        (report, ["run", "--output=page.html", "--markdown=run/1Lweights.npy"]),
+        (precision, ["--output=run/results.png"]),
+    ],
+)
+def test_a_file_of_a_run_is_not_written_over(module, words, tmp_path, monkeypatch, capsys):
+    """Neither one that is there, nor one that would then be taken for the run's own; precision saves results.npz."""
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("run"), log="epoch 1/2\n")
+    Path("link").symlink_to(Path("run", "metrics.csv"))
+    before = tree(tmp_path)
+    assert module.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "is a file of the run in that folder" in error
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "module, words, told",
+    [
+        (tidy, ["run", "--output=a", "--series=a"], "two options name it"),
+        (tidy, ["run", "--output=a", "--series=./a"], "two options name it"),
+        (tidy, ["run", "runs.tar.gz", "--output=runs.tar.gz"], "it is read, too"),
+        (report, ["run", "--output=a", "--markdown=b/../a"], "two options name it"),
+        (report, ["run", "--cells=cells.csv", "--output=cells.csv"], "it is read, too"),
+        (against_bp, ["run", "--output=a.png", "--table=a.png"], "two options name it"),
+    ],
+)
+def test_one_file_for_two_ends_is_refused(module, words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("run"))
+    Path("b").mkdir()
+    assert tidy.main(["run", "--pack=runs.tar.gz"]) == 0
+    capsys.readouterr()
+    before = tree(tmp_path)
+    assert module.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and told in error and tree(tmp_path) == before
+
+
+def test_an_archive_is_packed_anew_with_further_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2):
+        make_run(Path("runs", f"run{seed}"), seed=seed)
+    assert tidy.main(["runs/run1", "--pack=runs.tar.gz"]) == 0
+    assert tidy.main(["runs/run2", "runs.tar.gz", "--pack=runs.tar.gz"]) == 0
+    assert tidy.main(["runs.tar.gz", "--output=table.csv"]) == 0
+    with open("table.csv", newline="") as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
 # ---- file systems
