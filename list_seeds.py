@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import run as program
 from core.options import Parser, UsageError, add_arguments
-from core.outcomes import run_program
+from core.program import run_program
 from gait.settings import decisive, run_name
 from sweeps.listing import ListOptions, look
 from sweeps.processes import Job

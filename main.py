@@ -24,12 +24,13 @@ import numpy as np
 from core import backend as backends
 from core import rehearsal
 from core.options import UsageError
-from core.outcomes import EXIT_DIVERGED, run_program, run_to_outcomes
 from core.paths import make_numbered, remove_if_empty
-from core.recording import provenance
-from core.seeds import check_memory, folder_of, parse_seeds, say_of
+from core.program import EXIT_DIVERGED, run_program, say
+from core.provenance import provenance
+from core.shared_options import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
-from core.training import Loop, say
+from core.together import run_to_outcomes
+from core.training import Loop
 from core.workers import Workers, default_count
 from datasets.catalogue import BY_FLAG
 from dfc import settings as command_line

@@ -17,7 +17,7 @@ if __name__ == "__main__":
 import campaign
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from figures.drawing import tell
 from tables import published

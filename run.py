@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import datasets
 from core import backend as backends
 from core import rehearsal
-from core.checks import check_machine
 from core.initialisers import INITIALISERS
 from core.optimisers import OPTIMISERS
 from core.options import (
@@ -34,12 +33,14 @@ from core.options import (
     option,
     split_rule_arguments,
 )
-from core.outcomes import run_program, run_to_outcomes
-from core.recording import RunFolder, provenance
-from core.seeds import check_alone, check_memory, say_of
+from core.program import run_program, say
+from core.provenance import provenance
+from core.recording import RunFolder
+from core.shared_options import check_alone, check_machine, check_memory, say_of
 from core.signals import StopRequest
 from core.streams import stream
-from core.training import Loop, Schedule, say
+from core.together import run_to_outcomes
+from core.training import Loop, Schedule
 from core.workers import Workers, default_count
 from datasets.samples import Images, divided_table
 from gait.alignment import Alignment

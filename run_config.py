@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import main as program
 from configs import load, to_argv
 from core.options import Parser, UsageError, add_arguments, option
-from core.outcomes import run_program
+from core.program import run_program
 from dfc.measures.summary import read_summary
 from dfc.settings import add_flags
 from rules import FEEDBACK_NET_RULES

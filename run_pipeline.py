@@ -22,8 +22,8 @@ from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, as_path, option
 from core.paths import INSIDE, check_room, entries, make_numbered, shortened
+from core.program import say
 from core.recording import LOG
-from core.training import say
 from figures import fig_s1
 from figures import pipeline as generic
 from run_config import EPILOG, plan, split

@@ -23,7 +23,7 @@ import dataclasses
 import main as program
 from configs import to_argv
 from core.options import Parser, UsageError, add_arguments
-from core.outcomes import run_program
+from core.program import run_program
 from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate

@@ -25,8 +25,8 @@ from core import backend as backends
 from core.backend import to_host
 from core.files import FileError, make_folder, read_json, replacing, write_arrays
 from core.options import Parser, UsageError, as_path, first_paragraph, option
-from core.outcomes import EXIT_DIVERGED, StoppedByError, run_program
 from core.paths import exists
+from core.program import EXIT_DIVERGED, StoppedByError, run_program
 from dfc.build import build_network
 from dfc.draws import Draws
 from dfc.measures.feedback_diagnostics import feedback_fit

@@ -22,7 +22,7 @@ import numpy as np
 from core.files import make_folder, write_arrays
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.options import Parser, add_arguments, as_path, first_paragraph, option
-from core.outcomes import run_program
+from core.program import run_program
 from core.streams import stream
 from dfc.activations import ACTIVATIONS
 from dfc.jacobian import output_jacobian

@@ -21,7 +21,7 @@ import numpy as np
 
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from figures.runs import group_by_setting, names, read_runs, read_series
 

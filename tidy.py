@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from core.files import is_stream, write_text
 from core.options import Parser, UsageError, as_output, as_path
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from tables.packing import pack
 from tables.records import ENDING, find

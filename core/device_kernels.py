@@ -117,7 +117,7 @@ INVERSE_CHANGE = Kernel(
 
 # Noise (dfc/draws.py): independent standard normals, each a function of key, place and index alone, so that there is no state, and
 # the same noise can be drawn again anywhere.  Ten rounds of Philox4x32 (Salmon, Moraes, Dror, Shaw 2011) make of the key and the
-# counter (index, place) 128 bits; Box and Muller's transformation makes of these one normal, as core.normals.fill_normals does.
+# counter (index, place) 128 bits; Box and Muller's transformation makes of these one normal, as core.streams.fill_normals does.
 # `size` entries share a key, and `first` is the index of the first of them.
 NORMALS = Kernel(
     "normals", "key:uint64 place:uint64 first:uint64 size:uint64", "z", "z = normal(T(0), key, place, first + i % size);"

@@ -9,10 +9,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from core import version
-from core.console import Dropping
+from core import provenance
 from core.errors import UserError
 from core.paths import expanded, printable, shortened, unfit_output
+from core.program import Dropping
 
 WORDS = {int: "a whole number", float: "a number"}
 
@@ -122,7 +122,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        print(parser.prog, version.describe())
+        print(parser.prog, provenance.version_and_commit())
         parser.exit()
 
 

@@ -2,19 +2,12 @@
 
 import contextlib
 import csv
-import datetime
 import fnmatch
 import io
 import os
-import platform
-import sys
 from pathlib import Path
 
-import numpy as np
-
-from core import machine
 from core.backend import to_host
-from core.console import keep_standard_output
 from core.files import (
     FileError,
     is_stream,
@@ -29,7 +22,7 @@ from core.files import (
 from core.locks import FolderLock
 from core.options import UsageError
 from core.paths import check_room, entries, exists, shortened
-from core.version import git_commit
+from core.program import keep_standard_output
 
 RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
@@ -264,24 +257,3 @@ class RunFolder:
 def _differ(known, values):
     """Returns whether two lists of numbers differ before the shorter one ends; NaN equals NaN."""
     return any(a != b and (a == a or b == b) for a, b in zip(known, values, strict=False))
-
-
-def provenance(backend, threads, options):
-    """Returns what config.json tells of a run in addition to its settings."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    if backend.name != "numpy":
-        versions[backend.name] = backend.xp.__version__
-    return {
-        "command": sys.argv,
-        "options": options,
-        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "versions": versions,
-        "device": backend.describe() + (f" ({backend.note})" if backend.note else ""),
-        "threads": threads,
-        "machine": platform.platform(),
-        "host": machine.host(),
-        "cpu": machine.processor(),
-        "blas": machine.blas(),
-        "job": machine.job(),
-        "git_commit": git_commit(),
-    }

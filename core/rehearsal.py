@@ -5,11 +5,10 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from core import machine
-from core.outcomes import EXIT_DIVERGED, StoppedByError
-from core.seeds import amount
+from core import provenance
+from core.program import EXIT_DIVERGED, StoppedByError, say
+from core.shared_options import amount
 from core.together import UNSOLVABLE
-from core.training import say
 
 # Batches of a pass that are timed, after one that is not.
 FEW = 3
@@ -29,7 +28,7 @@ def tell(folders, options, loop, about):
     lines = ["options:", *(f"  {name} = {value}" for name, value in options.items())]
     lines += [*(f"folder: {folder}" for folder in folders), *about]
     lines.append(f"parameters: {sum(array.size for array in arrays)}, {amount(sum(array.nbytes for array in arrays))}")
-    peak = machine.peak_memory()
+    peak = provenance.peak_memory()
     lines += [f"memory of this process: {amount(peak)} at its peak"] * (peak is not None)
     counts = f"{loop.batches} batches of {loop.schedule.batch_size} of {len(loop.samples)} samples"
     lines.append(f"expected: {epoch:.3g} seconds per epoch ({counts}, and measuring)")

@@ -1,11 +1,18 @@
-"""Draws random numbers on the host: one seed per run, one independent stream per purpose and layer."""
+"""Draws random numbers on the host: one seed per run, one independent stream per purpose and layer.
+
+The noise of simulations takes millions of standard normals, which `fill_normals` draws faster than numpy's own generator.
+"""
+
+import math
 
 import numpy as np
 
-from core.normals import noise_generator
-
 # Append only: the position of a purpose is part of the key of its stream.
 PURPOSES = ("init", "feedback", "data", "shuffle", "noise", "device noise")
+# Pairs in a block: few enough for the block to stay in a core's cache, enough for the cost of the calls not to matter.
+PAIRS = 8192
+# For arrays with fewer entries the fixed cost of the calls, about 10 us, makes the ziggurat the faster way.
+SHORT = 4096
 
 
 def stream(seed, purpose, *index):
@@ -23,7 +30,7 @@ def stream(seed, purpose, *index):
 
 def noise_stream(seed, *index):
     """Returns the generator of a run's noise at one place: it is quick to create, and the fastest one for
-    core.normals.fill_normals.
+    fill_normals.
     """
     return noise_generator(_sequence(seed, "noise", index))
 
@@ -35,3 +42,76 @@ def noise_key(seed):
 
 def _sequence(seed, purpose, index):
     return np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose), *(index or (0,))))
+
+
+def noise_generator(seed_sequence):
+    """Returns the generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
+    return np.random.Generator(np.random.SFC64(seed_sequence))
+
+
+def fill_normals(generator, out):
+    """Overwrites `out` with independent standard normals by the transformation of Box and Muller (1958).
+
+        rho = sqrt(-2 ln u),   (z, z') = (rho cos theta, rho sin theta),   u uniform in (0, 1], theta in [-pi, pi]
+
+    About twice as fast as the ziggurat of Generator.standard_normal, because all of it runs as numpy's vector code.
+
+    Rounding: theta, from 32 random bits and symmetric about zero, and its sine and cosine are float32 also where `out` is
+    float64, since numpy has no vector code for those in float64.  Their errors of 1e-7 are relative to rho, so that the
+    distribution is continuous to 1e-7: far below what any sample can show.  rho decides the tails and is computed in the type of
+    `out`: for float64 from u = 1 - k 2^-53 with a 53-bit k, so that |z| reaches 8.57; for float32 from u = |k + 1/2| 2^-31 with a
+    32-bit k, so that |z| reaches 6.66 (a normal lies beyond with probability 3e-11).
+
+    generator  numpy.random.Generator; equal generators give equal bits for an `out` of equal size and type
+    out        C-contiguous host array of float64 or float32, of any shape
+    Raises     ValueError for any other array
+    """
+    if not out.flags.c_contiguous or out.dtype not in (np.float64, np.float32):
+        raise ValueError(f"normals are written to C-contiguous arrays of float64 or float32, not {out.dtype} {out.strides}")
+    flat = out.reshape(-1)
+    if flat.size < SHORT:
+        generator.standard_normal(out=flat, dtype=flat.dtype)
+        return
+    if flat.size % 2:
+        flat[-1] = generator.standard_normal()
+        flat = flat[:-1]
+    scratch = np.empty(PAIRS, dtype=np.float32)
+    for start in range(0, flat.size, 2 * PAIRS):
+        block = flat[start : start + 2 * PAIRS]
+        count = len(block) // 2
+        _fill_pairs(generator, block[:count], block[count:], scratch[:count])
+
+
+def _fill_pairs(generator, first, second, scratch):
+    """Fills two halves of a block with normals.
+
+    The radius needs the output's precision, the angle only float32: for float64 `first` holds the radius, for float32 the angle.
+    """
+    if first.dtype == np.float64:
+        radius, angle = first, scratch
+        words = _words(generator, len(first))
+        generator.random(out=radius)
+        np.subtract(1.0, radius, out=radius)
+    else:
+        radius, angle = scratch, first
+        words = _words(generator, 2 * len(first))
+        np.copyto(radius, words[len(first) :])
+        words = words[: len(first)]
+        # Exact for the small numbers, where it matters.
+        radius += 0.5
+        np.abs(radius, out=radius)
+        radius *= 2.0**-31
+    np.log(radius, out=radius)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    np.copyto(angle, words)
+    angle *= math.pi / 2**31
+    np.sin(angle, out=second)
+    second *= radius
+    np.cos(angle, out=angle)
+    np.multiply(radius, angle, out=first)
+
+
+def _words(generator, count):
+    """`count` uniform 32-bit integers, two from each word of the generator."""
+    return generator.bit_generator.random_raw((count + 1) // 2).view(np.int32)[:count]

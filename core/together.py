@@ -4,14 +4,78 @@ This changes how the runs are computed, not what they are: each has its own Loop
 as if trained alone.
 """
 
+import signal
+
 import numpy as np
 from tqdm import tqdm
 
 from core.backend import array_module, stack
+from core.files import FileError
+from core.program import EXIT_FAILED, StoppedByError, say, shortage
 from core.signals import StopRequest
 
 # The errors of a step whose equations have no solution.
 UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
+
+
+def run_to_outcomes(loops, folders, records, fail=None):
+    """Trains from the folders' checkpoints or the beginning, unless nothing is left to do; returns the outcome of each loop.
+
+    loops    list of core.training.Loop of one setting that differ in the seed, which are trained together
+    folders  their core.recording.RunFolder, opened
+    records  of core.provenance.provenance
+    fail     see run_together
+    Raises   FileError before the first batch, StoppedByError afterwards
+    """
+    ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
+    going = [index for index, outcome in enumerate(ended) if outcome is None]
+    continued = [_continue(loops[index], folders[index]) for index in going]
+    notes = [folders[index].note for index in going]
+    for index, had_begun in zip(going, continued, strict=True):
+        changed = folders[index].begin(records[index])
+        if had_begun and changed:
+            notes.append(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
+    for note in filter(None, dict.fromkeys(notes)):
+        say(note)
+    outcomes = _train([loops[index] for index in going], fail)
+    return [outcome or next(outcomes) for outcome in ended]
+
+
+def _nothing_left(loop, folder):
+    """Returns the outcome of a run that has nothing left to do; else None."""
+    ended = folder.outcome
+    if not ended or (ended["outcome"] == "finished" and ended["epochs"] < loop.schedule.epochs):
+        return None
+    if ended["outcome"] in ("finished", "stopped"):
+        folder.check_weights(loop.learner.net.named_arrays)
+    return ended
+
+
+def _continue(loop, folder):
+    """Puts the loop where the folder's checkpoint is; returns whether there is one."""
+    checkpoint = folder.checkpoint()
+    if checkpoint:
+        loop.restore(checkpoint)
+    folder.check_progress(loop.learner.net, loop.epoch, loop.series, folder.outcome, bool(checkpoint))
+    return bool(checkpoint)
+
+
+def _train(loops, fail):
+    """Returns an iterator over the outcomes of loops that have something to do."""
+    try:
+        return iter(run_together(loops, fail) if loops else [])
+    except (FileError, OSError) as error:
+        # An OSError comes from pictures and logs, which other libraries write.
+        problem, status, cause = error, EXIT_FAILED, error
+    except (MemoryError, RuntimeError) as error:
+        problem, status, cause = shortage(error), EXIT_FAILED, error
+        if problem is None:
+            raise
+    except KeyboardInterrupt as error:
+        # A host program handles signals in place of the loop.
+        problem, status, cause = "interrupted", 128 + signal.SIGINT, error
+    epoch = 1 + min(loop.epoch for loop in loops)
+    raise StoppedByError(f"{problem}. Training stopped in epoch {epoch}; --load continues it", status) from cause
 
 
 def run_together(loops, fail=None):

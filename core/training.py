@@ -1,15 +1,14 @@
 """Runs the loop of epochs, batches, evaluations, checkpoints and stop conditions; it never asks which rule it runs."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from core.files import FileError
-from core.machine import peak_memory
+from core.program import say
+from core.provenance import peak_memory
 from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
@@ -78,12 +77,6 @@ def required_names(state):
     Measurements (seen_…) may be missing: they depend on the flags of the run that wrote the checkpoint.
     """
     return {name for name in state if not name.startswith("seen_")}
-
-
-def say(line):
-    """Prints a line above the progress bars, at once, also into a file that somebody watches."""
-    tqdm.write(line)
-    sys.stdout.flush()
 
 
 class Loop:

@@ -8,8 +8,7 @@ import numpy as np
 from core.backend import array_module, is_turned
 from core.device_kernels import NORMALS
 from core.initialisers import PUBLISHED_INITIALISERS
-from core.normals import fill_normals
-from core.streams import noise_key, noise_stream, stream
+from core.streams import fill_normals, noise_key, noise_stream, stream
 
 SPLIT = 1 << 20  # a place beyond all layers of a teacher
 

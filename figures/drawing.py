@@ -8,7 +8,7 @@ from core import drawing
 from core.drawing import DPI, default_style
 from core.files import is_stream, make_folder, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from figures.runs import read_runs
 

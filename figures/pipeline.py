@@ -21,7 +21,7 @@ from tqdm import tqdm
 from core.drawing import default_style, legible
 from core.files import make_folder
 from core.options import Parser, add_arguments, as_path, option
-from core.outcomes import run_program
+from core.program import run_program
 from dfc.measures.summary import Frame
 from dfc.measures.table import MEASUREMENTS, VECTOR
 from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError, as_output, as_path
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from figures.drawing import ENDINGS, ending, save, tell
 

@@ -9,7 +9,7 @@ import datasets
 from core.drawing import default_style
 from core.files import is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
-from core.outcomes import run_program
+from core.program import run_program
 from core.recording import prepare_outputs
 from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
 from figures.toy import read_data

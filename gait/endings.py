@@ -3,8 +3,7 @@
 import shlex
 import sys
 
-from core.outcomes import EXIT_DIVERGED
-from core.training import say
+from core.program import EXIT_DIVERGED, say
 from gait.settings import runs_of
 
 NEXT = """files: {path}

@@ -13,11 +13,10 @@ from pathlib import Path
 from core.files import FileError
 from core.locks import alone
 from core.options import UsageError
-from core.outcomes import EXIT_DIVERGED
 from core.paths import exists
+from core.program import EXIT_DIVERGED, say
 from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
-from core.training import say
 from core.workers import default_count
 from sweeps.progress import Progress
 
@@ -55,7 +54,7 @@ class Job:
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
     seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ in it alone; their
-              folders lie side by side, named by core.seeds.folder_of
+              folders lie side by side, named by core.shared_options.folder_of
     """
 
     name: str

@@ -3,8 +3,8 @@
 import shlex
 
 from core.files import FileError
-from core.outcomes import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
 from core.paths import check_room
+from core.program import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
 from core.recording import LOG
 from dfc.measures.summary import DONE, read_summary
 from sweeps import listing

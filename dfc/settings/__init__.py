@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
-from core.seeds import check_alone
+from core.shared_options import check_alone
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS

@@ -1,7 +1,7 @@
 """Settings of system 2 that contradict each other: each is refused in one sentence (dfc.md J.post, L)."""
 
-from core.checks import check_machine
 from core.options import UsageError
+from core.shared_options import check_machine
 from datasets.catalogue import BY_FLAG
 from dfc.settings.flags import ANGLES
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from core.normals import PAIRS, SHORT, fill_normals, noise_generator
+from core.streams import PAIRS, SHORT, fill_normals, noise_generator
 
 both_types = pytest.mark.parametrize("dtype", (np.float64, np.float32))
 

@@ -8,7 +8,7 @@ import pytest
 from core.backend import BackendError
 from core.files import FileError
 from core.options import UsageError
-from core.outcomes import StoppedByError, run_program
+from core.program import StoppedByError, run_program
 from datasets import DataError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@ import pytest
 
 from core.backend import select_backend
 from core.options import UsageError
-from core.seeds import MOST, check_memory, parse_seeds
+from core.shared_options import MOST, check_memory, parse_seeds
 
 LISTS = {
     "1-5": [1, 2, 3, 4, 5],

@@ -9,7 +9,7 @@ import pytest
 import run
 from core.backend import select_backend
 from core.files import read_arrays
-from core.outcomes import EXIT_DIVERGED
+from core.program import EXIT_DIVERGED
 from datasets.samples import Images
 from gait.learner import Learner
 from tests.device import networks

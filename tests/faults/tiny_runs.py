@@ -78,10 +78,10 @@ def in_process(folder, monkeypatch):
     """
     import datasets
     import run
-    from core import recording
+    from core import provenance
 
     monkeypatch.setattr(datasets, "CATALOGUE", catalogue())
-    monkeypatch.setattr(recording, "git_commit", lambda: "0" * 40, raising=False)  # two processes a run, for nothing here
+    monkeypatch.setattr(provenance, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
     write_data(folder / "data")
 
     def call(*argv):

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from core.console import Dropping, lossless
+from core.program import Dropping, lossless
 from tests.faults import tiny_main
 from tests.faults.tiny_runs import ROOT, in_process, only, results, write_data
 

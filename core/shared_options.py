@@ -1,9 +1,10 @@
-"""Reads several seeds from one command line and checks that their networks fit into memory together."""
+"""Reads and checks the options that both programs have: several seeds on one command line, the machine and the run folder."""
 
+import importlib.util
 import re
 
 from core.options import UsageError
-from core.training import say
+from core.program import say
 
 # Most seeds of one command; a longer list is probably a typing error.
 MOST = 1000
@@ -39,6 +40,22 @@ def check_alone(options, given, single):
     """
     if "seeds" in given and parse_seeds(options.seeds) and single in given:
         raise UsageError(f"--seeds={options.seeds}: contradicts --{single}={getattr(options, single)}; give one of them")
+
+
+def check_machine(options):
+    """Raises UsageError for options on the machine and the run folder that contradict each other.
+
+    options  has overwrite, load, load_or_start, backend, device and threads
+    """
+    if options.overwrite and (options.load or options.load_or_start):
+        flag = "--load" if options.load else "--load_or_start"
+        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.backend == "numpy" and options.device:
+        raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
+    if options.backend == "cupy" and options.threads > 1:
+        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
+    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
+        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
 
 
 def folder_of(seed):

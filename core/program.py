@@ -1,11 +1,76 @@
-"""Printing that cannot fail: a closed pipe, a full disk or a terminal that is gone does not end a training."""
+"""Runs a script to its exit status (docs/files.md, "Exit status"): every error is one sentence, and printing cannot fail.
+
+A closed pipe, a full disk or a terminal that is gone does not end a training.
+"""
 
 import contextlib
 import io
 import os
+import signal
 import sys
 
+from tqdm import tqdm
+
+from core.errors import UserError
 from core.files import descriptor
+from core.paths import printable
+from core.signals import stoppable
+
+EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
+
+
+class StoppedByError(Exception):
+    """Work had to stop through no fault of the command line; the text says why and how to go on, `status` is the exit status."""
+
+    def __init__(self, text, status=EXIT_FAILED):
+        super().__init__(text)
+        self.status = status
+
+
+def complain(prog, sentence):
+    """Prints a sentence on stderr, above the progress bars."""
+    tqdm.write(f"{prog}: {printable(sentence)}", file=sys.stderr)
+
+
+def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
+    """Calls `run`, prints one sentence on stderr if it went wrong, and returns the exit status.
+
+    What cannot be printed meanwhile is dropped, and changes no exit status.
+
+    prog         name of the script
+    run          function () -> exit status
+    interrupted  what to say if Ctrl-C or another signal that asks to stop arrives where nothing catches it
+    """
+    with lossless(), stoppable():
+        try:
+            return run()
+        except UserError as error:
+            status, sentence = EXIT_USAGE, error
+        except StoppedByError as error:
+            status, sentence = error.status, error
+        except (MemoryError, RuntimeError) as error:
+            status, sentence = EXIT_FAILED, shortage(error)
+            if sentence is None:
+                raise
+        except KeyboardInterrupt as stop:
+            status, sentence = 128 + getattr(stop, "signal", signal.SIGINT), interrupted
+        complain(prog, sentence)
+        return status
+
+
+def shortage(error):
+    """Names, as part of a sentence, the resource whose lack caused an error (memory or threads); None for other errors."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
+    if isinstance(error, RuntimeError) and "new thread" in str(error):
+        return f"no more threads can be started ({error}); --threads=1 needs none"
+    return None
+
+
+def say(line):
+    """Prints a line above the progress bars, at once, also into a file that somebody watches."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,113 @@
+"""Describes what a run was made with, for its record: the version of the program and the machine.
+
+The last digits of a run depend on the processor and on the kernels of BLAS.
+"""
+
+import contextlib
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def provenance(backend, threads, options):
+    """Returns what config.json tells of a run in addition to its settings."""
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    if backend.name != "numpy":
+        versions[backend.name] = backend.xp.__version__
+    return {
+        "command": sys.argv,
+        "options": options,
+        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": versions,
+        "device": backend.describe() + (f" ({backend.note})" if backend.note else ""),
+        "threads": threads,
+        "machine": platform.platform(),
+        "host": host(),
+        "cpu": processor(),
+        "blas": blas(),
+        "job": job(),
+        "git_commit": git_commit(),
+    }
+
+
+def version():
+    """Returns the version of the suite, as pyproject.toml has it."""
+    return re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+
+
+def git_commit():
+    """Returns the commit of this program, with "+" if its files differ from it; None outside a repository, or in one of
+    something else.
+
+    Nothing is written, and environment variables that point git at another repository are ignored.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    ask = {"cwd": ROOT, "env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 5}
+    git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        own = subprocess.run([*git, "ls-files", "--error-unmatch", "core/recording.py"], **ask)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **ask)
+        if own.returncode == commit.returncode == 0:
+            changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "."], **ask)
+            return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return None
+
+
+def version_and_commit():
+    """Returns the version and the commit in a few words: what --version prints after the name of the script."""
+    commit = git_commit()
+    return f"{version()}, commit {commit}" if commit else version()
+
+
+def host():
+    """Returns the name of this machine, as in `hostname`."""
+    return platform.node()
+
+
+def job():
+    """Returns the number of the batch job that this process belongs to, as text, with its place in an array; None outside of one.
+    """
+    number = next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), None)
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return f"{number} ({array}_{task})" if number and array and task else number
+
+
+def peak_memory():
+    """Returns the most memory that this process has had so far, in bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def processor():
+    """Returns the model of the CPU, in the words of its maker."""
+    try:
+        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        model = None
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def blas():
+    """Returns the BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None
+    if unknown.
+    """
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None
+    parts = ("internal_api", "version", "architecture")
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    found = {" ".join(str(pool[part]) for part in parts if pool.get(part)) for pool in pools}
+    return ", ".join(sorted(found)) or None
