@@ -1,7 +1,7 @@
-"""Holds pure array functions: transfer functions, one-hot targets, loss, accuracy.
+"""Holds pure array functions: transfer functions, one-hot targets, loss and accuracy.
 
-Rows are samples, and a leading axis of seeds may stand before them.  Every function takes its array module and its float type
-from its arguments.
+Rows are samples, and a leading axis of seeds may precede them. Every function takes its array module and its
+float type from its arguments.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,19 @@ from core.device_kernels import INVERSE_CHANGE, SLOPE, TRANSFER
 class Transfer:
     """Computes an invertible, piecewise linear transfer function f with one kink, at zero.
 
-    f(z) = z for z >= 0 and `negative_slope` z below; the slope at zero is 1.  As f keeps the sign of its argument, slopes are
-    read off the activity h = f(z) (gait.md 1: "by the sign of y").  `negative_slope` = 1 is the identity.
+    f(z) = z for z >= 0 and `negative_slope` z below; the slope at zero is 1. As f keeps the sign of its argument,
+    the slope follows from the activity h = f(z) (docs/published/gait.md 1: "by the sign of y"). `negative_slope`
+    = 1 is the identity.
     """
 
     name: str
     negative_slope: float
 
     def apply(self, z):
-        """f(z), computed in place: the pre-activation `z`, to which no other reference may exist, is overwritten and returned."""
+        """Returns f(z), an array of any shape, computed in place of the pre-activation `z`.
+
+        `z` is overwritten, so no other reference to it may exist.
+        """
         if self.negative_slope == 1.0:
             return z
         if on_device(z):
@@ -32,7 +36,7 @@ class Transfer:
         return array_module(z).maximum(z, self.negative_slope * z, out=z)
 
     def slope(self, h):
-        """f'(f^-1(h)), an array like `h`: 1 where h >= 0, `negative_slope` elsewhere."""
+        """Returns f'(f^-1(h)), an array like `h`: 1 where h >= 0, `negative_slope` elsewhere."""
         xp = array_module(h)
         if on_device(h):
             result = xp.empty_like(h)
@@ -42,16 +46,16 @@ class Transfer:
         return xp.maximum(positive, self.negative_slope)
 
     def inverse(self, h):
-        """f^-1(h), a new array like `h`."""
+        """Returns f^-1(h), a new array like `h`."""
         return h / self.slope(h)
 
     def inverse_change(self, h, move, step):
-        """Returns the change of f^-1 when h moves by -step * move, divided by step: (f^-1(h) - f^-1(h - step move)) / step.
+        """Returns the change of f^-1 per step: (f^-1(h) - f^-1(h - step move)) / step, an array like `h`.
 
-        Away from the kink this is move / f'(h), whatever the step.  If the sign of a unit changes, the part of the move beyond
-        the kink has the other slope: with w = h - step move beyond the kink, the exact result is
-        move / f'(h) + (1/a - 1) |w| / step in both directions, a = negative_slope.
-        No difference of nearly equal numbers is taken, so the result is exact to rounding for any step.
+        Away from the kink this is move / f'(h) for any step. If the sign of a unit changes, the part of the
+        move beyond the kink has the other slope: with w = h - step move beyond the kink, the exact result in both
+        directions is move / f'(h) + (1/a - 1) |w| / step, a = negative_slope. No difference of nearly equal
+        numbers is taken, so the result is exact to rounding for any step.
 
         h      activities, any shape
         move   direction of the move, like `h`
@@ -85,11 +89,17 @@ def one_hot(labels, classes, dtype):
 
 
 def squared_error(output, target):
-    """Sums over the samples of 0.5 |output - target|^2, a scalar of the float type of `output` (both (n, classes))."""
+    """Returns the sum over the samples of 0.5 |output - target|^2, a scalar of the float type of `output`.
+
+    output, target  (n, classes)
+    """
     difference = output - target
     return 0.5 * (difference * difference).sum(axis=(-2, -1))
 
 
 def count_correct(output, labels):
-    """Returns the number of rows of `output` (n, classes) whose largest entry is at the label (n,); the first wins a tie."""
+    """Returns the number of rows of `output` (n, classes) whose largest entry is at the label (n,).
+
+    Of equal entries the first counts.
+    """
     return (output.argmax(axis=-1) == labels).sum(axis=-1)

@@ -1,4 +1,7 @@
-"""Where arrays live: numpy on the CPU, cupy on a GPU.  The only module that imports cupy, and only when asked."""
+"""Chooses where arrays live: numpy on the CPU or cupy on a GPU.
+
+This is the only module that imports cupy, and it does so only when a GPU is asked for.
+"""
 
 import sys
 from dataclasses import dataclass, field
@@ -16,44 +19,47 @@ BLOCK = 150_000
 
 
 class BackendError(UserError):
-    """A device that was asked for by name cannot be used; the text says why."""
+    """Says that a device which was asked for by name cannot be used; the text gives the reason."""
 
 
 def array_module(*arrays):
-    """numpy, or cupy if one of `arrays` lives on a GPU.  Never imports cupy itself."""
+    """Returns the module numpy, or cupy if one of `arrays` lives on a GPU; it never imports cupy itself."""
     # No cupy array can exist before somebody has imported cupy.
     cupy = sys.modules.get("cupy")
     return cupy.get_array_module(*arrays) if cupy else np
 
 
 def on_device(array):
-    """Whether an array lives on a GPU."""
+    """Returns whether an array lives on a GPU."""
     return array_module(array) is not np
 
 
 def block_size(xp):
-    """Entries that an elementwise pass over arrays of the module `xp` should handle at a time.
+    """Returns how many entries an elementwise pass over arrays of the module `xp` should handle at a time.
 
-    On a CPU they are few enough for the operands to stay in a core's cache, and many enough for the cost of the calls not to
-    matter. A GPU takes the whole array at once.
+    On a CPU a block is small enough for its operands to stay in a core's cache, and large enough for the cost of
+    the calls to be negligible. A GPU takes the whole array at once.
     """
     return BLOCK if xp is np else 1 << 62
 
 
 def is_turned(array):
-    """Whether the rows of an array (…, n, k) are columns in memory."""
+    """Returns whether the rows of an array (…, n, k) are columns in memory."""
     return array.strides[-1] != array.itemsize and array.shape[-1] > 1
 
 
 def to_host(array):
-    """A numpy array with the values of a device array (a copy), a host array (itself) or a number: the only way back."""
+    """Returns a numpy array with the values of a device array, a host array or a number.
+
+    A device array is copied; a host array is returned itself. All transfers from a GPU go through this function.
+    """
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def stack(arrays):
-    """Joins arrays of one shape and type along a new first axis.
+    """Joins arrays of one shape (…) and one type along a new first axis: returns (number of arrays, …).
 
-    cupy's own function copies a list of pointers to the device for more than eight arrays; this one does not.
+    For more than eight arrays cupy.stack would copy a list of pointers to the device; this function does not.
     """
     whole = array_module(*arrays).empty((len(arrays), *arrays[0].shape), dtype=arrays[0].dtype)
     for place, array in enumerate(arrays):
@@ -63,7 +69,7 @@ def stack(arrays):
 
 @dataclass(frozen=True)
 class Backend:
-    """The array module, the float type and the device of a run.
+    """Holds the array module, the float type and the device of a run.
 
     xp      numpy or cupy
     dtype   the run's only float type
@@ -78,23 +84,29 @@ class Backend:
 
     @property
     def name(self):
+        """Returns the name of the array module, "numpy" or "cupy"."""
         return self.xp.__name__
 
     @property
     def block(self):
-        """Entries that an elementwise pass should handle at a time, see `block_size`."""
+        """Returns how many entries an elementwise pass should handle at a time, see `block_size`."""
         return block_size(self.xp)
 
     def floats(self, host_array):
-        """A copy of `host_array` on the device, in the run's float type."""
+        """Returns a copy of `host_array` on the device, in the run's float type."""
         return self.xp.array(host_array, dtype=self.dtype)
 
     def bytes(self, host_array):
-        """`host_array` on the device in its own type: images stay bytes, labels integers (no copy on the CPU)."""
+        """Returns `host_array` on the device in its own type: images stay bytes and labels integers.
+
+        There is no copy on the CPU.
+        """
         return self.xp.asarray(host_array)
 
     def free_memory(self):
-        """Returns the free memory of the device or the host in bytes; None if it is unknown.
+        """Returns the free memory of the device or of the host in bytes; None if it is unknown.
+
+        For the host it is the estimate of Linux, MemAvailable.
 
         On the host it is Linux's estimate (MemAvailable).
         """
@@ -107,7 +119,7 @@ class Backend:
             return None
 
     def describe(self):
-        """A few words for people and for config.json."""
+        """Returns the device, the library and the float type in a few words, for people and for config.json."""
         if self.device is None:
             return f"CPU, numpy {np.__version__}, {self.dtype.name}"
         name = self.xp.cuda.runtime.getDeviceProperties(self.device)["name"].decode()
@@ -115,7 +127,7 @@ class Backend:
 
 
 def select_backend(request="auto", device=0, precision="float64"):
-    """The backend that `--backend`, `--device` and `--precision` ask for.
+    """Returns the backend that `--backend`, `--device` and `--precision` ask for.
 
     request    "numpy", "cupy", or "auto": cupy if it works, else numpy with a note
     device     index of the GPU; an index other than 0 asks for that GPU by name, so that "auto" does not fall back
@@ -134,7 +146,7 @@ def select_backend(request="auto", device=0, precision="float64"):
 
 
 def _usable_cupy(device, dtype):
-    """The cupy module with GPU `device` current, after a small calculation on it has worked."""
+    """Returns the module cupy with GPU `device` current, after a small calculation on it has worked."""
     try:
         import cupy
     except ModuleNotFoundError as error:
@@ -162,5 +174,5 @@ def _usable_cupy(device, dtype):
 
 
 def _lines(error):
-    """The lines of an error's text without ornaments, at least one."""
+    """Returns the lines of an error's text without ornaments: at least one line."""
     return [line for line in (line.strip(" =") for line in str(error).splitlines()) if line] or [type(error).__name__]

@@ -1,6 +1,7 @@
 """Brings the norms of gradients within bounds, in place and without waiting for the device.
 
-With a leading axis of seeds, of shape `seeds`, every seed has its own norm: see dfc.network.FeedbackNetwork.seeds.
+Where the arrays have leading axes of seeds, of shape `seeds`, each seed has its own norm: see
+dfc.network.FeedbackNetwork.seeds.
 """
 
 from core.backend import array_module, on_device
@@ -11,14 +12,15 @@ SMALL = 1e-6
 
 
 def clip_each(gradients, bound, seeds=()):
-    """Shortens every gradient that is longer than `bound`, each on its own (option --clip_grad_norm; dfc.md C.4).
+    """Shortens every gradient that is longer than `bound`, each by its own norm (option --clip_grad_norm).
 
         g <- k g   if k = bound / (||g||_2 + 1e-6) < 1
 
-    A gradient with a NaN in it stays as it is.
+    (docs/published/dfc.md C.4). A gradient that contains NaN stays as it is.
 
     gradients  list of arrays, changed in place
     bound      > 0
+    seeds      shape of the leading axes of seeds
     """
     if on_device(gradients[0]):
         for g in gradients:
@@ -33,11 +35,15 @@ def clip_each(gradients, bound, seeds=()):
 
 
 def clip_together(gradients, bound, seeds=()):
-    """Shortens all gradients by one factor where together they are longer than `bound` (dfc.md D.5).
+    """Shortens all gradients by one common factor if their joint norm exceeds `bound`.
 
-    The equation is that of clip_each, with the norm of all entries of all gradients.
+    The equation is that of `clip_each`, with the norm of all entries of all gradients (docs/published/dfc.md
+    D.5).
 
-    Returns    that norm before the change, one number per seed, on the device
+    gradients  list of arrays, changed in place
+    bound      > 0
+    seeds      shape of the leading axes of seeds
+    Returns    the joint norm before the change: an array of shape `seeds` on the device
     """
     norm = joint_norm(gradients, seeds)
     _shorten(gradients, norm, bound)
@@ -45,11 +51,14 @@ def clip_together(gradients, bound, seeds=()):
 
 
 def fix_norm(gradients, norm, seeds=()):
-    """Scales all gradients by norm / (their joint 2-norm + 1e-6) (option --fix_grad_norm; dfc.md C.4).
+    """Scales all gradients by norm / (their joint 2-norm + 1e-6) (option --fix_grad_norm).
+
+    The source is docs/published/dfc.md C.4.
 
     gradients  list of arrays, changed in place
     norm       > 0
-    Returns    the joint norm before the change, one number per seed, on the device
+    seeds      shape of the leading axes of seeds
+    Returns    the joint norm before the change: an array of shape `seeds` on the device
     """
     before = joint_norm(gradients, seeds)
     for g in gradients:
@@ -58,7 +67,7 @@ def fix_norm(gradients, norm, seeds=()):
 
 
 def joint_norm(gradients, seeds=()):
-    """Returns the 2-norm of all entries of a list of arrays: one number per seed, on the device."""
+    """Returns the 2-norm of all entries of a list of arrays: an array of shape `seeds` on the device."""
     norms = array_module(*gradients).empty((*seeds, len(gradients)), dtype=gradients[0].dtype)
     for index, g in enumerate(gradients):
         norms[..., index] = _norm(g, seeds)
@@ -92,5 +101,5 @@ def _factors(norms, bound):
 
 
 def _like(factor, array):
-    """Returns a number per seed with as many axes as an array of the seeds."""
+    """Returns a number per seed with as many axes as an array of the seeds has."""
     return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim)) if factor.ndim else factor

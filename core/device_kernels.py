@@ -1,8 +1,8 @@
-"""Elementwise passes on a GPU, each in one kernel: a small step costs what its launches cost, whatever they compute.
+"""Defines elementwise passes on a GPU, each as one kernel: small steps cost what their launches cost.
 
-A body consists of assignments that are CUDA C++ and Python at once, so that tests can compute it with numpy: arguments by their
-names, + - * / %, sqrt, tanh, the functions of PREAMBLE, i for the place of an entry (from 0, in C order), and T(number) for a
-number of the arrays' float type.
+A body consists of assignments that are both CUDA C++ and Python, so that tests can compute it with numpy. It may
+use arguments by their names, + - * / %, sqrt, tanh, the functions of PREAMBLE, i for the index of an entry (from
+0, in C order), and T(number) for a number of the arrays' float type.
 """
 
 import functools
@@ -38,10 +38,10 @@ __device__ A normal(A, unsigned long long key, unsigned long long place, unsigne
 
 @dataclass(frozen=True)
 class Kernel:
-    """An elementwise calculation.
+    """Holds one elementwise calculation.
 
-    name     for profilers
-    inputs   names of arrays or numbers, separated by blanks; one of a type of its own is written name:type
+    name     as profilers print it
+    inputs   names of arrays or numbers, separated by blanks; an input that has a type of its own is written name:type
     outputs  names of arrays, which may be read before they are written
     body     assignments to the outputs
     """
@@ -52,8 +52,10 @@ class Kernel:
     body: str
 
     def __call__(self, *arguments):
-        """Computes on device arrays, inputs first, of one float type T unless an input has a type of its own; inputs are broadcast
-        to the shape of the outputs.
+        """Computes on device arrays: first the inputs, then the outputs.
+
+        All have one float type T, except inputs with a type of their own. Inputs are broadcast to the shape of
+        the outputs.
         """
         _compiled(array_module(arguments[-1]), self)(*arguments)
 
@@ -65,7 +67,7 @@ def _compiled(xp, kernel):
 
 
 def _declared(name):
-    """Returns "T name", or "type name" of "name:type"."""
+    """Returns the declaration of an argument: "T name" of "name", and "type name" of "name:type"."""
     name, _, kind = name.partition(":")
     return f"{kind or 'T'} {name}"
 
@@ -129,7 +131,7 @@ ADD_DIFFERENCE = Kernel("add_difference", "a b", "total", "total = total + (a - 
 
 @functools.cache
 def rate_difference(formula):
-    """The Kernel that writes phi(v) - r; `formula` is phi(v)."""
+    """Returns the Kernel that writes phi(v) - r; `formula` is phi(v)."""
     return Kernel("rate_difference", "v r", "difference", f"difference = {formula} - r;")
 
 

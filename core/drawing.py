@@ -1,6 +1,6 @@
-"""Draws pictures that look the same on every machine: matplotlib in its default style, in memory, without the user's settings.
+"""Draws pictures that look the same on every machine.
 
-matplotlib is imported on first use.
+matplotlib draws in memory and in its default style, without the user's settings. It is imported at its first use.
 """
 
 import contextlib
@@ -17,8 +17,10 @@ LABEL_LINES = 4
 
 
 def require_matplotlib(what="drawing"):
-    """Returns the module matplotlib.  Raises UsageError, a sentence that begins with `what`, where it is missing or does not
-    start.
+    """Returns the module matplotlib.
+
+    what    the beginning of the error's sentence, before "needs matplotlib"
+    Raises  UsageError where matplotlib is missing or does not start
     """
     try:
         return _import_matplotlib()
@@ -31,7 +33,7 @@ def require_matplotlib(what="drawing"):
 
 
 def _import_matplotlib():
-    """Imports matplotlib, even if the environment names a window system that is missing here, such as a notebook's."""
+    """Imports matplotlib, even if MPLBACKEND names a window system that is missing here."""
     wanted = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib.figure
@@ -47,7 +49,7 @@ def _import_matplotlib():
 
 @contextlib.contextmanager
 def default_style():
-    """Draws and saves in matplotlib's default style within the block; the user's settings are back afterwards.
+    """Applies matplotlib's default style within the block; afterwards the user's settings hold again.
 
     Raises  UsageError where matplotlib is missing
     """
@@ -56,9 +58,11 @@ def default_style():
 
 
 def new_figure(width, height, dpi=DPI):
-    """Returns an empty matplotlib.figure.Figure, in inches, on a canvas in memory; matplotlib's global state is left alone.
+    """Returns an empty matplotlib.figure.Figure, without changing matplotlib's global state.
 
-    Raises  UsageError if matplotlib is missing
+    width, height  in inches
+    dpi            dots per inch
+    Raises         UsageError if matplotlib is missing
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -71,7 +75,10 @@ def new_figure(width, height, dpi=DPI):
 
 
 def legible(name, width=None):
-    """Prepares a name for a legend or title: as LaTeX if it can be parsed, else literally; in lines of at most `width` letters."""
+    """Returns a name as text for a legend or a title: LaTeX if matplotlib can parse it, else literal text.
+
+    width  letters per line at most, over at most LABEL_LINES lines; None: one line
+    """
     from matplotlib.mathtext import MathTextParser
 
     lines = textwrap.wrap(name, width) if width and len(name) > width else [name]

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something on the command line, in a file, in a data set or about a device is not as it must be.
+    """Says that something which the user controls is wrong: the command line, a file, a data set or a device.
 
     The text is one sentence for the user. It names what is wrong, its value, and what would be right.
     """

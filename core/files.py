@@ -24,11 +24,11 @@ MOST_LINKS = 40
 
 
 class FileError(UserError):
-    """A file could not be written or is damaged; the text names it and says why."""
+    """Says that a file could not be written or is damaged; the text names the file and the reason."""
 
 
 def make_folder(path):
-    """Makes a folder and those above it, unless it is there already, and returns it as a Path.  Raises FileError."""
+    """Makes a folder and those above it where they are missing; returns its Path.  Raises FileError."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -39,10 +39,11 @@ def make_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Opens a temporary file for writing bytes; when the block ends well, flushes it to the disk and gives it the name `path`.
+    """Yields a file for writing bytes, and gives it the name `path` when the block ends without an error.
 
-    A link stays: what it leads to is replaced.  A device, a pipe or an open file such as /dev/stdout is written into, at the end.
-    Raises FileError.
+    The bytes go to a temporary file, which is flushed to the disk before it replaces `path`. A link stays, and
+    the file that it leads to is replaced. A device, a pipe or an open file such as /dev/stdout is appended to.
+    Raises  FileError
     """
     path = Path(path)
     try:
@@ -60,7 +61,10 @@ def replacing(path):
 
 @contextlib.contextmanager
 def _replacing(path):
-    """As `replacing`, for a path that is no link and leads to a regular file or to nothing yet; raises OSError."""
+    """Does the same as `replacing` for a path that is no link and leads to a regular file or to nothing.
+
+    Raises  OSError
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     remove_leftovers(path.parent, glob.escape(path.name))
     try:
@@ -94,7 +98,10 @@ def _rename(temporary, path):
 
 
 def remove_leftovers(folder, name="*"):
-    """Deletes what processes that were killed while they wrote a file of this name, "*" of any name, left in a folder."""
+    """Deletes the temporary files of writers that were killed.
+
+    name  of the file that they were writing; "*": of any file in the folder
+    """
     with contextlib.suppress(OSError):
         for file in Path(folder).glob(f".{name}.*.tmp"):
             process = file.name.split(".")[-2]
@@ -103,7 +110,7 @@ def remove_leftovers(folder, name="*"):
 
 
 def _is_another(process):
-    """Whether there is a process of this number, this one excepted."""
+    """Returns whether another process than this one has this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -115,7 +122,10 @@ def _is_another(process):
 
 
 def sync(descriptor):
-    """Waits until an open file is on the disk, on file systems that can tell.  Raises OSError if it cannot be written there."""
+    """Waits until an open file is on the disk, on file systems that support it.
+
+    Raises  OSError if writing fails
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -124,7 +134,7 @@ def sync(descriptor):
 
 
 def is_stream(path):
-    """Whether writing to a path means writing into what is open or connected there: a device, a pipe, /dev/stdout."""
+    """Returns whether writing to a path means writing into something open: a device, a pipe, /dev/stdout."""
     if descriptor(path) is not None:
         return True
     try:
@@ -135,7 +145,7 @@ def is_stream(path):
 
 
 def descriptor(path):
-    """The number of this process's open file that a path like /dev/stdout or /dev/fd/63 stands for; None for other paths."""
+    """Returns the number of the open file that a path like /dev/stdout or /dev/fd/63 stands for; else None."""
     path = os.path.abspath(path)
     for _ in range(MOST_LINKS):
         named = re.fullmatch(rf"(?:/dev|/proc/(?:self|{os.getpid()}))/fd/(\d+)", path)
@@ -150,7 +160,7 @@ def descriptor(path):
 
 
 def _pour(content, path):
-    """Writes bytes into a stream, behind what was printed so far.  Raises OSError."""
+    """Writes bytes into a stream, after everything that was printed before.  Raises OSError."""
     number = descriptor(path)
     if number is not None:
         print(end="", flush=True)
@@ -159,29 +169,34 @@ def _pour(content, path):
 
 
 def write_text(path, text):
+    """Writes a text file in one piece, as `replacing` does."""
     with replacing(path) as file:
         # File names in the text may consist of any bytes.
         file.write(text.encode(errors="surrogateescape"))
 
 
 def write_json(path, content):
-    """Writes a dict as strict JSON, which has no word for a number that is not finite; raises FileError.
+    """Writes a dict as strict JSON, which cannot express numbers that are not finite.
 
-    null stands for such a number, and one more key tells what it was: "not_finite": {"loss_test": "nan", "losses/3": "inf"}, where
-    losses/3 is entry 3 of the list losses.  `read_json` puts the numbers back.
+    null stands for such a number, and an additional key tells its value: "not_finite": {"loss_test": "nan",
+    "losses/3": "inf"}, where losses/3 is entry 3 of the list losses. `read_json` restores the numbers.
+    Raises  FileError
     """
     write_text(path, json_text(content) + "\n")
 
 
 def json_text(content, **settings):
-    """The text of `write_json`; further arguments go to json.dumps."""
+    """Returns the text that `write_json` writes; further arguments go to json.dumps."""
     strange = {}
     strict = _finite(content, "", strange)
     return json.dumps(strict | ({NOT_FINITE: strange} if strange else {}), indent=2, allow_nan=False, **settings)
 
 
 def _finite(content, place, strange):
-    """A copy of nested dicts and lists with None for every number that is not finite, which goes to `strange` with its place."""
+    """Returns a copy of nested dicts and lists with None for every number that is not finite.
+
+    Such a number is entered into the dict `strange` under its place.
+    """
     if isinstance(content, dict):
         return {key: _finite(value, f"{place}/{key}", strange) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -193,7 +208,10 @@ def _finite(content, place, strange):
 
 
 def _put_back(content):
-    """Sets the numbers that `write_json` has left out; `content` is changed.  Raises LookupError, TypeError or ValueError."""
+    """Restores in `content` the numbers that `write_json` left out.
+
+    Raises  LookupError, TypeError or ValueError
+    """
     for place, word in content.pop(NOT_FINITE, {}).items():
         *way, last = place.split("/")
         inner = content
@@ -203,9 +221,9 @@ def _put_back(content):
 
 
 def read_json(path, **expected):
-    """The content of a JSON file, a dict that holds the keys `expected` with values of these types.
+    """Returns the content of a JSON file: a dict that has the keys `expected` with values of these types.
 
-    Raises FileError if it is damaged.
+    Raises  FileError if the file is damaged
     """
     try:
         content = json.loads(Path(path).read_text())
@@ -220,20 +238,21 @@ def read_json(path, **expected):
 
 
 def write_array(path, array):
+    """Writes a host array to an npy file, in one piece."""
     with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
 
 
 def write_arrays(path, arrays):
-    """An uncompressed npz file of {name: host array}, with a checksum of them all."""
+    """Writes {name: host array} to an uncompressed npz file, with a checksum of all arrays."""
     with replacing(path) as file:
         np.savez(file, **arrays, **{CHECKSUM: _checksum(arrays)})
 
 
 def read_arrays(path):
-    """{name: array} of a file by `write_arrays`; nothing is ever unpickled.
+    """Returns {name: array} of a file that `write_arrays` wrote; it never unpickles.
 
-    Raises FileError if the file is truncated or altered: the archive's own CRC-32 does not cover the headers of the arrays.
+    Raises  FileError if the file is truncated or altered. The archive's own CRC-32 would not notice altered headers of arrays.
     """
     try:
         data = Path(path).read_bytes()
@@ -256,7 +275,7 @@ CHECKSUM = "sha256"
 
 
 def _checksum(arrays):
-    """SHA-256 of names, types, shapes and bytes, as 32 numbers."""
+    """Returns the SHA-256 of names, types, shapes and bytes, as 32 numbers."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.asarray(arrays[name])

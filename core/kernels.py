@@ -1,8 +1,8 @@
-"""Elementwise passes over large arrays: numba, if installed, compiles each into one loop; numpy gives the same bits without it.
+"""Computes elementwise passes over large arrays in one compiled loop where numba is installed.
 
-A numpy expression of nine operations reads and writes its arrays nine times; compiled, they are read and written once.  The
-loops contain only sums, products, quotients and square roots, which IEEE 754 rounds to the same bits in any form, and the
-compiler is not allowed to reorder or contract them.
+A numpy expression of nine operations reads and writes its arrays nine times; compiled, they are read and written
+once. The loops contain only sums, products, quotients and square roots, which IEEE 754 rounds to the same bits in
+any form, and the compiler is not allowed to reorder or contract them. So numpy gives the same bits without numba.
 """
 
 import functools
@@ -16,18 +16,20 @@ SMALLEST = 8_000
 
 
 def fuses(array, smallest=None):
-    """Tells whether passes over `array` are compiled: numba works, and the array is a large contiguous one on the host.
+    """Returns whether passes over `array` are compiled: it is large, contiguous, on the host, and numba works.
 
-    smallest  entries from which on it is large; None: SMALLEST
+    smallest  number of entries from which an array is large; None: SMALLEST
     """
     large = type(array) is np.ndarray and array.size >= (smallest or SMALLEST) and array.flags.c_contiguous
     return large and _numba() is not None
 
 
 def adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
-    """One step of Adam in place, for arrays of one shape that satisfy `fuses`:
+    """Makes one step of Adam in place, for arrays of one shape that satisfy `fuses`.
 
-    g' = g + decay p,   m <- beta1 m + g',   v <- beta2 v + g'^2,   p <- p - rate m / (sqrt(v) + epsilon)
+        g' = g + decay p,   m <- beta1 m + g',   v <- beta2 v + g'^2,   p <- p - rate m / (sqrt(v) + epsilon)
+
+    p, g, m, v  parameters, gradient and moments, arrays of one shape and type
     """
     numbers = map(p.dtype.type, (beta1, beta2, epsilon, rate, decay))
     _compiled(_adam)(p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), *numbers)
@@ -45,13 +47,15 @@ def _adam(p, g, m, v, beta1, beta2, epsilon, rate, decay):
 
 
 def leak(voltages, rate, apical, basal, biases, noise=None):
-    """One Euler step of a leaky integrator in place, for contiguous arrays (n, units) and biases (1, units) or None:
+    """Makes one Euler step of a leaky integrator in place, for contiguous arrays.
 
-    coloured <- decay coloured + scale normals,   apical <- apical + coloured
-    basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
+        coloured <- decay coloured + scale normals,   apical <- apical + coloured
+        basal <- basal + biases,   voltages <- voltages + rate ((apical + basal) - voltages)
 
-    noise  (normals, scale, coloured, decay), arrays (n, units) and numbers; white noise, scale normals, where `coloured` is None;
-           None: there is no noise
+    voltages, apical, basal  (n, units), or with leading axes of seeds
+    biases                   (1, units), with the same leading axes; None: there are no biases
+    noise                    (normals, scale, coloured, decay), two arrays like the voltages and two numbers; where
+                             `coloured` is None the noise is white, scale normals; None: there is no noise
     """
     real = voltages.dtype.type
     normals, scale, coloured, decay = noise or (None, 0.0, None, 0.0)
@@ -85,9 +89,11 @@ def _leak(voltages, apical, basal, normals, coloured, biases, rate, scale, decay
 
 
 def relax(voltages, apical, basal, rows, rate):
-    """One Euler step of some units in place, for contiguous arrays (S, units of all layers, n); `rows`, a slice, are those units:
+    """Makes one Euler step of some units in place, for contiguous arrays (S, units of all layers, n).
 
-    voltages <- (voltages + rate (apical - voltages)) + rate basal
+        voltages <- (voltages + rate (apical - voltages)) + rate basal
+
+    rows  the slice of those units
     """
     _compiled(_relax)(voltages, apical, basal, rows.start, rows.stop, voltages.dtype.type(rate))
 
@@ -102,11 +108,11 @@ def _relax(voltages, apical, basal, start, stop, rate):
 
 
 def control(target, output, before, u, u_int, alpha, dt, k_p):
-    """One Euler step of the controller, for contiguous arrays (S, outputs, n); `output` may have further rows:
+    """Makes one Euler step of the controller in place, for contiguous arrays (S, outputs, n).
 
-    error = target - output,   change = dt (error - alpha before),   u_int <- u_int + change,   u <- u_int + k_p error
+        error = target - output,   change = dt (error - alpha before),   u_int <- u_int + change,   u <- u_int + k_p error
 
-    and without k_p  u <- before + change, while u_int stays as it is.
+    Without k_p the step is u <- before + change, and u_int stays as it is. `output` may have further rows.
     """
     _compiled(_control)(target, output, before, u, u_int, *map(u.dtype.type, (-alpha, dt, k_p)))
 
@@ -126,7 +132,7 @@ def _control(target, output, before, u, u_int, leak, dt, k_p):
 
 @functools.cache
 def _numba():
-    """The module numba; None where it is not installed or refuses the installed numpy."""
+    """Returns the module numba; None where it is not installed or refuses the installed numpy."""
     try:
         import numba
     except Exception:
@@ -137,7 +143,10 @@ def _numba():
 
 @functools.cache
 def _compiled(function):
-    """`function` compiled at its first call for each float type, and cached on disk for later processes if a folder is writable."""
+    """Returns `function`, which is compiled at its first call for each float type.
+
+    The compiled code is cached on disk for later processes if a folder is writable.
+    """
     # error_model: a loop that must raise ZeroDivisionError is not vectorised
     options = {"nogil": True, "error_model": "numpy"}
     try:

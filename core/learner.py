@@ -1,4 +1,4 @@
-"""Defines the base class of all learners: it holds a network and its optimiser, and saves both."""
+"""Defines the base class of all learners."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from core.backend import array_module
 class BaseLearner:
     """Holds a network and its optimiser, and saves both: the base class of all learners.
 
-    net        anything with a list `arrays` of all that is trained, and `weights_changed()`
-    optimiser  core.optimisers
-    name       tells the learners of one network apart in a checkpoint
+    net        anything with a list `arrays` of everything that is trained, and `weights_changed()`
+    optimiser  core.optimisers.Optimiser
+    name       distinguishes the learners of one network in a checkpoint
     """
 
     def __init__(self, net, optimiser, name=""):
@@ -18,7 +18,7 @@ class BaseLearner:
         self._prefix = f"{name}_optimiser_" if name else "optimiser_"
 
     def state(self):
-        """Returns {name: array} of all that the next step depends on."""
+        """Returns {name: array} of everything that the next step depends on."""
         named = {f"p{index}": p for index, p in enumerate(self.net.arrays)}
         return named | {self._prefix + name: array for name, array in self.optimiser.state().items()}
 
@@ -35,12 +35,12 @@ class BaseLearner:
         self.net.weights_changed()
 
     def take(self, learners):
-        """Continues from the states of `learners`, one per seed, as the learner that `together` made of them."""
+        """Continues from the states of `learners`, one per seed; `together` made this learner of them."""
         states = [learner.state() for learner in learners]
         self.restore({name: _stacked([state[name] for state in states]) for name in states[0]})
 
     def give(self, learners):
-        """Hands the state of each seed back to the learner that it came from."""
+        """Returns the state of each seed to the learner that it came from."""
         state = self.state()
         for seed, learner in enumerate(learners):
             learner.restore({name: a[seed] if hasattr(a, "shape") else np.asarray(a) for name, a in state.items()})
@@ -52,11 +52,11 @@ class BaseLearner:
         return bool(xp.stack([xp.isfinite(p).all() for p in self.net.arrays]).all())
 
     def end_epoch(self):
-        """Returns {column: number} of what was seen during the epoch; counting starts again."""
+        """Returns {column: number} of what was counted during the epoch, and starts counting again."""
         return {}
 
 
 def _stacked(values):
-    """Stacks the arrays that the learners of several seeds have under one name; counters are equal and stay single numbers."""
+    """Stacks one array of several seeds' learners; counters are equal for all seeds and stay single numbers."""
     first = values[0]
     return array_module(first).stack(values) if hasattr(first, "shape") else np.asarray(first)

@@ -24,12 +24,11 @@ UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FolderLock:
-    """A folder that only one process may use, from `take` to `close` or until the process ends.
-
-    Raises FileError if the folder cannot be made or used.
+    """Locks a folder for one process, from `take` to `close` or until the process ends.
 
     descriptor  of the open file that is locked, which a child process may inherit; None where there is none
-    note        a sentence if two processes in the folder would not be noticed, after `take`; else ""
+    note        after `take`: a sentence if two processes in the folder would not be noticed; else ""
+    Raises      FileError if the folder cannot be made or used
     """
 
     def __init__(self, folder):
@@ -67,9 +66,9 @@ class FolderLock:
             self._sign()
 
     def close(self, unused=False):
-        """Lets other processes use the folder.
+        """Unlocks the folder.
 
-        unused  nothing was done there: delete the file and the folders that were made for it
+        unused  whether nothing was done there: then the lock file and the folders that were made for it are deleted
         """
         if self.descriptor is not None:
             with contextlib.suppress(OSError):
@@ -84,9 +83,10 @@ class FolderLock:
                 folder.rmdir()
 
     def _open(self):
-        """Opens the file for writing: network file systems refuse an exclusive lock on one that is opened for reading only.
+        """Opens the lock file for writing, as network file systems lock only files that are open for writing.
 
-        If it cannot be written, no process can train in the folder either: it is opened for reading, or not at all.
+        If the file cannot be written, no process can train in the folder either: it is opened for reading, or not
+        at all.
         """
         if not fcntl:
             return
@@ -101,7 +101,7 @@ class FolderLock:
                 raise
 
     def _same(self):
-        """Whether the file that is open is still the one that others find in the folder."""
+        """Returns whether the open file is still the one that other processes find in the folder."""
         try:
             return os.path.samestat(os.fstat(self.descriptor), os.stat(self.folder / NAME))
         except FileNotFoundError:
@@ -139,7 +139,10 @@ class FolderLock:
 
 
 def in_use(folder):
-    """Whether a process has the folder; False where the file system or the operating system has no locks.  Nothing is written."""
+    """Returns whether a process has locked the folder, without writing anything.
+
+    It is False where the file system or the operating system has no locks.
+    """
     if fcntl is None:
         return False
     with contextlib.suppress(OSError):
@@ -155,9 +158,10 @@ def in_use(folder):
 
 @contextlib.contextmanager
 def alone(folder):
-    """Locks a folder within the block, after waiting for whoever has it; yields the descriptor that child processes may inherit.
+    """Locks a folder within the block, after waiting for any other process that has locked it.
 
-    So the folder is locked until the last of them ends.  Nothing stays of it if the block refuses to begin, with a UserError.
+    Yields the descriptor of the lock. Child processes may inherit it: then the folder is locked until the last of
+    them ends. If the block ends with a UserError, the lock file and folders that were made for it are deleted.
     """
     lock = FolderLock(folder)
     try:
@@ -173,7 +177,7 @@ def alone(folder):
 
 
 def _opened(path):
-    """The descriptor of a file for writing, or where that is not allowed for reading; None where neither is."""
+    """Returns the descriptor of a file opened for writing, or if not allowed for reading; None if neither is."""
     for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
             return os.open(path, how, 0o666)

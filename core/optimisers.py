@@ -11,12 +11,14 @@ from core.workers import shares
 
 
 class Optimiser:
-    """Updates arrays by p <- p - change(g), with the coupled weight decay g <- g + wd p (dfc.md E): the base of all optimisers.
+    """Updates arrays by p <- p - change(g): the base of all optimisers.
 
-    A gradient is never modified.  Moments have the float type of their parameter and are on the same device.
+    With the coupled weight decay, g is replaced by g + wd p. The source of all optimisers is
+    docs/published/dfc.md E. A gradient is never modified. Moments have the float type of their parameter and are
+    on the same device.
 
     parameters     list of C-contiguous arrays, at least one, updated in place
-    learning_rate  a number, or a list of numbers, one per array
+    learning_rate  a number, or a list with one number per array
     weight_decay   wd
     moments        names of the arrays that it remembers per parameter, zero at the start
     Raises         ValueError for a list of another length
@@ -54,20 +56,26 @@ class Optimiser:
         return other
 
     def step(self, gradients):
-        """Updates every parameter by its gradient, arrays like the parameters."""
+        """Updates every parameter by its gradient; `gradients` is a list of arrays like the parameters."""
         self.advance()
         for index, (gradient, blocks) in enumerate(zip(gradients, self._blocks, strict=True)):
             for part, scratch in blocks:
                 self.update(index, part, gradient, scratch)
 
     def advance(self):
-        """Begins the next step: from here on `update` is called once for every part of every parameter, from any thread."""
+        """Begins the next step.
+
+        Afterwards `update` must be called once for every part of every parameter; it may be called from any
+        thread.
+        """
         self.steps += 1
 
     def update(self, index, part, gradient, scratch=None):
-        """Updates the part `part` (a slice, or a tuple of slices) of parameter `index` by that of its gradient.
+        """Updates one part of parameter `index` by the same part of its gradient.
 
-        scratch  arrays like the part, to be overwritten: one, and with weight decay another; None: new ones
+        part      a slice, or a tuple of slices
+        gradient  array like the whole parameter
+        scratch   arrays like the part, which are overwritten: one, and a second one with weight decay; None: new ones
         """
         p, g = self.parameters[index][part], gradient[part]
         xp, moments = array_module(p), [moment[part] for moment in self._moments[index]]
@@ -83,22 +91,25 @@ class Optimiser:
         p -= out
 
     def _change(self, xp, index, g, moments, out):
-        """Takes the gradient `g` into `moments` and writes into `out` what to subtract from the parameter."""
+        """Adds the gradient `g` to `moments`, and writes into `out` what is subtracted from the parameter."""
         raise NotImplementedError
 
     def _numbers(self, index):
-        """Returns the numbers that the kernel of a GPU takes for parameter `index`, in its order; the weight decay follows them."""
+        """Returns the numbers that the GPU's kernel takes for parameter `index`, without the weight decay."""
         raise NotImplementedError
 
     def state(self):
-        """Returns {name: array} of all that the next step depends on, the parameters excepted; the moments are not copied."""
+        """Returns {name: array} of everything that the next step depends on, except for the parameters.
+
+        The moments are not copied.
+        """
         named = {"steps": self.steps}
         for index, moments in enumerate(self._moments):
             named |= {f"{name}{index}": moment for name, moment in zip(self._names, moments, strict=True)}
         return named
 
     def restore(self, named):
-        """Takes over a `state` of an optimiser of the same kind and arrays."""
+        """Continues from a `state` of an optimiser of the same kind and arrays."""
         self.steps = int(named["steps"])
         for index, moments in enumerate(self._moments):
             for name, moment in zip(self._names, moments, strict=True):
@@ -106,11 +117,11 @@ class Optimiser:
 
 
 class SGD(Optimiser):
-    """Does gradient descent with momentum (dfc.md E).
+    """Descends along the gradient with momentum (docs/published/dfc.md E).
 
         b <- momentum b + g,   p <- p - lr b;   without momentum p <- p - lr g
 
-    The arguments are those of Optimiser and momentum in [0, 1).
+    The arguments are those of Optimiser, and momentum in [0, 1).
     """
 
     def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0):
@@ -130,15 +141,17 @@ class SGD(Optimiser):
 
 
 class RMSprop(Optimiser):
-    """Does centred RMSprop (dfc.md E; Graves 2013, arXiv:1308.0850, eq. 38-41, but for the place of epsilon).
+    """Makes steps of centred RMSprop (Graves 2013, arXiv:1308.0850, eq. 38-41; docs/published/dfc.md E).
 
         s <- alpha s + (1 - alpha) g^2,   a <- alpha a + (1 - alpha) g,   d = sqrt(s - a^2) + epsilon
         b <- momentum b + g / d,   p <- p - lr b;   without momentum p <- p - lr g / d
 
-    s - a^2 is a variance; where rounding makes it negative (a gradient constant over hundreds of steps) it counts as zero.
-    s and a are kept divided by 1 - alpha, and b times its root, which saves passes over memory.
+    Graves adds epsilon under the root. s - a^2 is a variance; where rounding makes it negative (a gradient that
+    is constant over hundreds of steps) it counts as zero. s and a are kept divided by 1 - alpha, and b divided by
+    its root, which saves passes over memory.
 
-    The arguments are those of Optimiser, momentum and alpha in [0, 1), epsilon > 0 a number or a list, one per array.
+    The arguments are those of Optimiser; momentum and alpha in [0, 1), epsilon > 0: a number, or a list with one
+    number per array.
     """
 
     def __init__(self, parameters, learning_rate, momentum=0.0, weight_decay=0.0, alpha=0.95, epsilon=0.03):
@@ -176,14 +189,16 @@ class RMSprop(Optimiser):
 
 
 class Adam(Optimiser):
-    """Does Adam (Kingma and Ba 2015), by default without bias correction, as in gait.md 2; with it as in dfc.md E.
+    """Makes steps of Adam (Kingma and Ba 2015), by default without bias correction.
 
         m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
 
     and with `bias_correction`, at step k = 1, 2, …,   p <- p - lr / (1 - beta1^k) m / (sqrt(v) / sqrt(1 - beta2^k) + eps).
-    The moments are kept divided by 1 - beta1 and 1 - beta2, which saves two passes over memory.
+    The first is that of docs/published/gait.md 2, the second that of docs/published/dfc.md E. The moments are kept divided by
+    1 - beta1 and 1 - beta2, which saves two passes over memory.
 
-    The arguments are those of Optimiser, beta1 and beta2 in [0, 1), epsilon > 0 a number or a list, one per array.
+    The arguments are those of Optimiser; beta1 and beta2 in [0, 1), epsilon > 0: a number, or a list with one
+    number per array.
     """
 
     def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False, weight_decay=0.0):
@@ -211,6 +226,7 @@ class Adam(Optimiser):
         out *= rate
 
     def update(self, index, part, gradient, scratch=None):
+        """Updates one part of a parameter, in a compiled loop where core.kernels can; see Optimiser.update."""
         p, g, (m, v) = self.parameters[index][part], gradient[part], (moment[part] for moment in self._moments[index])
         if kernels.fuses(p) and g.flags.c_contiguous:
             rate, epsilon = self._constants(index)
@@ -237,7 +253,9 @@ OPTIMISERS = {
 
 
 def _parts(shape, block):
-    """Returns the indices of contiguous parts of an array, none of many more than `block` entries: of rows, or of seeds and rows.
+    """Returns the indices of contiguous parts of an array, each of about `block` entries at most.
+
+    A part consists of rows, or of some seeds' rows where the array has an axis of seeds.
     """
     if len(shape) < 3 or math.prod(shape) <= block:
         return [(rows,) for rows in shares(shape[0], -(-math.prod(shape) // block))]
@@ -245,9 +263,10 @@ def _parts(shape, block):
 
 
 def per_array(value, arrays, what):
-    """Returns a list with one number per array, from such a list or from a number for all; `what` names the numbers in an error.
+    """Returns a list with one number per array, made of such a list or of one number for all.
 
-    Raises ValueError for a list of another length.
+    what    names the numbers in an error
+    Raises  ValueError for a list of another length
     """
     values = list(value) if isinstance(value, (list, tuple)) else [value] * len(arrays)
     if len(values) != len(arrays):

@@ -1,4 +1,4 @@
-"""Describes options as typed records: each field carries its meaning and range, and the command line is built from them."""
+"""Describes options, each with its meaning and range, as typed records that make up the command line."""
 
 import argparse
 import copy
@@ -21,24 +21,24 @@ def option(
     default, help, *, bounds=None, sentinel=None, choices=None, kind=None, metavar=None, names=(), group=None,
     entries=None, one=False, follows=None, needs=None, bare=None,
 ):  # fmt: skip
-    """A dataclass field that is a command-line option `--field_name`.
+    """Returns a dataclass field that is a command-line option `--field_name`.
 
     default   its default; its type is the option's type (a False makes a flag)
     help      its meaning, with the unit; range and default are added to what `--help` prints
     bounds    interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
     sentinel  one more legal number, outside the bounds, with a meaning of its own
     choices   legal strings
-    kind      the option's type where its default does not tell: that is None, which then may be given as the word None, or the
-              option is a path (`as_path`)
-    metavar   what stands for the value in `--help`
+    kind      the option's type where the default cannot tell it: if that is None, which then may be given as the word None,
+              or if the option is a path (`as_path`)
+    metavar   what `--help` prints for the value
     names     further spellings of the flag
     group     heading in `--help`; default: that of `add_arguments`
-    entries   float, int or the legal names, of an option that is a list in text, which `read_lists` reads: one entry, or several
-              as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
+    entries   for an option that is a list in text, which `read_lists` reads: float, int or the legal names; the text is one
+              entry, or several as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
     one       whether the list must have one entry
     follows   name of the option whose value is taken where this one has its default (`complete`)
     needs     the setting without which this option has no effect
-    bare      its value where it is given without one; None: it must have one
+    bare      the value of the option if it is given without one; None: it must have one
     """
     if bounds is not None:
         _parse_bounds(bounds)
@@ -51,7 +51,7 @@ def option(
 
 
 def add_arguments(parser, record, heading="options", choices=None):
-    """Adds the options of the dataclass `record` to `parser`; those not given stay absent from the namespace.
+    """Adds the options of the dataclass `record` to `parser`; those not given stay out of the namespace.
 
     choices  {option: further legal strings}
     """
@@ -77,7 +77,7 @@ def _add_argument(parser, groups, title, field):
 
 
 def add_rule_arguments(parser, record, rules, flag):
-    """Adds the options that learning rules bring along to a parser that has those of the dataclass `record`.
+    """Adds the options of learning rules to a parser that has those of the dataclass `record`.
 
     rules  {name: rules.Rule}
     flag   the option that names the rule
@@ -88,9 +88,10 @@ def add_rule_arguments(parser, record, rules, flag):
 
 
 def split_rule_arguments(given, record, rules, flag, rule):
-    """Splits {option: value} of the options given into those of `record` and all that `rule` brings along, defaults included.
+    """Splits {option: value} of the options given into those of `record` and those of `rule`.
 
-    Raises  UsageError for an option of another rule
+    Returns  ({option: value} given for `record`, {option: value} of all options of the rule, defaults included)
+    Raises   UsageError for an option of another rule
     """
     of_rules = options_of_rules(record, rules)
     own = {each.name: given.get(each.name, each.default) for each in dataclasses.fields(rule.Options) if each.name in of_rules}
@@ -101,7 +102,7 @@ def split_rule_arguments(given, record, rules, flag, rule):
 
 
 def options_of_rules(record, rules):
-    """Returns {name: (field, names of the rules that have it)} of the rules' options that are none of `record`."""
+    """Returns {name: (field, names of the rules that have it)} of the rules' options that `record` lacks."""
     found, general = {}, {field.name for field in dataclasses.fields(record)}
     for rule in rules.values():
         for field in dataclasses.fields(rule.Options):
@@ -111,12 +112,12 @@ def options_of_rules(record, rules):
 
 
 def first_paragraph(text):
-    """Returns the first paragraph of a docstring; nothing under python -OO, which drops them."""
+    """Returns the first paragraph of a docstring; "" under python -OO, which drops docstrings."""
     return (text or "").split("\n\n")[0]
 
 
 class _Version(argparse.Action):
-    """Prints the version of the suite; the commit is asked for only then, as that takes a process of its own."""
+    """Prints the version of the suite and its commit, which is asked for only then."""
 
     def __init__(self, option_strings, dest, help):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
@@ -127,7 +128,7 @@ class _Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command line; its errors are one sentence, and it takes abbreviated options only if asked to."""
+    """Parses a command line, with errors of one sentence; `allow_abbrev` allows abbreviated options."""
 
     def __init__(self, *, allow_abbrev=False, **settings):
         super().__init__(allow_abbrev=allow_abbrev, **settings)
@@ -138,17 +139,18 @@ class Parser(argparse.ArgumentParser):
         super()._print_message(message, Dropping(file or sys.stderr))
 
     def error(self, message):
+        """Prints the message in one sentence and exits with status 2."""
         self.exit(2, f"{self.prog}: {printable(message)}\n")
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's, but `--option=--` is refused, which argparse takes for no value at all."""
+        """Parses as argparse does, except that it refuses `--option=--`, which argparse takes for no value."""
         for word in sys.argv[1:] if args is None else args:
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"{word}: -- is no value")
         return super().parse_known_args(args, namespace)
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse's, but an unknown option is named together with the nearest known one."""
+        """Parses as argparse does, except that its error for an unknown option names the nearest known one."""
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:
             import difflib
@@ -161,13 +163,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class UsageError(UserError):
-    """A user's mistake, found before any work: one sentence that names the option, its value and what is legal."""
+    """Says that the command line is wrong, in one sentence with the option, its value and what is legal."""
 
 
 def expand(argv):
-    """Returns the words of a command line, each @FILE replaced by the words in the file: quoted as for a shell, # begins a comment.
+    """Returns the words of a command line, with each @FILE replaced by the words in that file.
 
-    Raises UsageError if the file cannot be read.
+    They are quoted as for a shell, and # begins a comment.  Raises UsageError if the file cannot be read.
     """
     return [inner for word in argv for inner in (_words(word[1:]) if word.startswith("@") else [word])]
 
@@ -180,7 +182,7 @@ def _words(path):
 
 
 def as_path(text):
-    """Returns the path that a command line means by `text`, with `~` replaced by the home folder; argparse's type of all paths."""
+    """Returns the path that a command line means by `text`, with `~` replaced by the home folder."""
     try:
         return expanded(text)
     except ValueError as error:
@@ -188,7 +190,7 @@ def as_path(text):
 
 
 def as_output(text):
-    """As `as_path`, for a file to be written: see core.paths.unfit_output."""
+    """Returns the path of a file to be written: `as_path`, then checked by core.paths.unfit_output."""
     path = as_path(text)
     problem = unfit_output(path)
     if problem:
@@ -197,7 +199,7 @@ def as_output(text):
 
 
 def _converter(field):
-    """Returns a function from the text of an option to its value; argparse puts the option's name in front of its errors."""
+    """Returns a function from the text of an option to its value; argparse adds the option's name to errors."""
     kind, bounds, choices = field.metadata["kind"], field.metadata["bounds"], field.metadata["choices"]
 
     def convert(text):
@@ -221,15 +223,14 @@ def _converter(field):
 
 
 def complete(record, values):
-    """Gives the options of the dataclass `record` that follow others, and have their defaults, those others' `values`, in place."""
+    """Sets each option of `record` that follows another and has its default to that one's value, in place."""
     for field in dataclasses.fields(record):
         if field.metadata["follows"] and values[field.name] == field.default:
             values[field.name] = values[field.metadata["follows"]]
 
 
 def read_lists(record, values):
-    """Returns {option: tuple of entries, or the one entry} of the options of `record` that are lists in text.  Raises UsageError.
-    """
+    """Returns {option: tuple of entries, or the one entry} of options that are lists; raises UsageError."""
     return {field.name: _read_list(field, values[field.name]) for field in dataclasses.fields(record) if field.metadata["entries"]}
 
 

@@ -1,4 +1,4 @@
-"""Handles paths as users give them: expands `~`, checks that names fit the file system, and reports every failure."""
+"""Handles paths as users give them: expands `~`, checks that names fit, and reports every failure."""
 
 import contextlib
 import itertools
@@ -17,9 +17,9 @@ INSIDE = 160
 
 
 def expanded(text):
-    """The path that `text` means, as text, its `~` or `~user` replaced by that home.
+    """Returns the path that `text` means, as text, with `~` or `~user` replaced by that home.
 
-    Raises  ValueError with a text to put after the name of an option, if the path is empty or no file can have that name
+    Raises  ValueError if the path is empty or no file can have that name; its text continues the name of an option
     """
     if not text:
         raise ValueError("is empty: must be the name of a folder or of a file; . is the current folder")
@@ -31,7 +31,7 @@ def expanded(text):
 
 
 def unfit(path, spare=0, inside=0):
-    """Why nothing can be written at a path, as a text to put after its name; None if its names fit.
+    """Returns why nothing can be written at a path, as a text that continues its name; None if its names fit.
 
     spare   bytes that its last name must leave free
     inside  bytes that must be left for what is written below it
@@ -60,9 +60,9 @@ def check_room(path, inside=INSIDE):
 
 
 def unfit_output(path):
-    """Why no file can be written at a path, as a text to put after its name; None if nothing is known against it.
+    """Returns why no file can be written at a path, as a text that continues its name; None if it can.
 
-    Its temporary name must be possible, too.
+    The temporary name of the file must fit, too.
     """
     return unfit(path, spare=SPARE) or ("is a folder" if os.path.isdir(path) else None)
 
@@ -75,29 +75,38 @@ def check_output(path):
 
 
 def shortened(path):
-    """A path as text for an error: a very long one is reduced to its two ends, and unprintable characters are escaped."""
+    """Returns a path as text for an error: only both ends of a long one, and unprintable characters escaped."""
     text = printable(path)
     return text if len(text) <= 1000 else f"{text[:90]} ... {text[-90:]}"
 
 
 def printable(text):
-    """A text for one line: line ends and whatever else cannot be printed are escaped."""
+    """Returns a text on one line: line ends and all other characters that cannot be printed are escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 def exists(path):
-    """Whether something lies at a path, links followed.  Raises FileError where one cannot look."""
+    """Returns whether something lies at a path, after following links.
+
+    Raises  FileError where that cannot be found out
+    """
     return _mode(path) is not None
 
 
 def is_folder(path):
-    """Whether a path is a folder, links followed.  Raises FileError where one cannot look."""
+    """Returns whether a path is a folder, after following links.
+
+    Raises  FileError where that cannot be found out
+    """
     mode = _mode(path)
     return mode is not None and stat.S_ISDIR(mode)
 
 
 def entries(folder):
-    """The names in a folder in alphabetical order; none where there is no such folder.  Raises FileError."""
+    """Returns the names in a folder in alphabetical order; [] where there is no such folder.
+
+    Raises  FileError
+    """
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -107,13 +116,14 @@ def entries(folder):
 
 
 def reason(error):
-    """What an OSError or another error says, without the path."""
+    """Returns what an OSError or another error says, without the path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def make_numbered(path):
-    """Makes a new folder with the name of `path`, or with that and _2, _3, …, and returns it; no two processes make the same one.
+    """Makes and returns a new folder with the name of `path`, or with that name and _2, _3, ….
 
+    No two processes make the same one.
     Raises  FileError
     """
     path = Path(path)
@@ -130,7 +140,7 @@ def make_numbered(path):
 
 
 def remove_if_empty(folder):
-    """Deletes a folder, unless something lies in it."""
+    """Deletes a folder, if it is empty."""
     with contextlib.suppress(OSError):
         os.rmdir(folder)
 

@@ -1,6 +1,6 @@
-"""Runs a script to its exit status (docs/files.md, "Exit status"): every error is one sentence, and printing cannot fail.
+"""Runs a script to its exit status (docs/files.md), with one sentence per error and printing that cannot fail.
 
-A closed pipe, a full disk or a terminal that is gone does not end a training.
+A closed pipe, a full disk or a lost terminal does not end a training.
 """
 
 import contextlib
@@ -20,7 +20,10 @@ EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
 
 
 class StoppedByError(Exception):
-    """Work had to stop through no fault of the command line; the text says why and how to go on, `status` is the exit status."""
+    """Says that work had to stop for a reason outside the command line; the text tells how to go on.
+
+    status  the exit status
+    """
 
     def __init__(self, text, status=EXIT_FAILED):
         super().__init__(text)
@@ -35,11 +38,11 @@ def complain(prog, sentence):
 def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
     """Calls `run`, prints one sentence on stderr if it went wrong, and returns the exit status.
 
-    What cannot be printed meanwhile is dropped, and changes no exit status.
+    Meanwhile text that cannot be printed is dropped, and does not change the exit status.
 
     prog         name of the script
     run          function () -> exit status
-    interrupted  what to say if Ctrl-C or another signal that asks to stop arrives where nothing catches it
+    interrupted  the sentence for Ctrl-C, or another signal that asks to stop, if it arrives outside of a training loop
     """
     with lossless(), stoppable():
         try:
@@ -59,7 +62,7 @@ def run_program(prog, run, interrupted="interrupted before training began; nothi
 
 
 def shortage(error):
-    """Names, as part of a sentence, the resource whose lack caused an error (memory or threads); None for other errors."""
+    """Returns, as part of a sentence, which resource was lacking (memory or threads); None for other errors."""
     if isinstance(error, MemoryError):
         return f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
     if isinstance(error, RuntimeError) and "new thread" in str(error):
@@ -68,14 +71,14 @@ def shortage(error):
 
 
 def say(line):
-    """Prints a line above the progress bars, at once, also into a file that somebody watches."""
+    """Prints a line above the progress bars, and flushes it for those who follow a file."""
     tqdm.write(line)
     sys.stdout.flush()
 
 
 @contextlib.contextmanager
 def lossless():
-    """Within this block, text that cannot be printed is dropped, and characters that cannot be encoded are escaped."""
+    """Drops text that cannot be printed and escapes characters that cannot be encoded, within the block."""
     _occupy_standard_files()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = dropping = tuple(map(Dropping, before))
@@ -88,16 +91,16 @@ def lossless():
 
 
 def keep_standard_output(*paths):
-    """Prints on stderr until `lossless` ends, if one of these paths (None: no path) is the standard output.
+    """Redirects printing to stderr until `lossless` ends, if one of these paths is the standard output.
 
-    The file that is written there then stands there alone.
+    Then the standard output contains nothing but the file that is written there. A path may be None.
     """
     if any(path and descriptor(path) == 1 for path in paths):
         sys.stdout = sys.stderr
 
 
 class Dropping:
-    """Wraps the text stream `stream`, which is None where there is none, so that `write` and `flush` never fail."""
+    """Wraps a text stream so that `write` and `flush` never fail; `stream` is None where there is no stream."""
 
     def __init__(self, stream):
         self._stream = _Nowhere() if stream is None else stream
@@ -106,6 +109,7 @@ class Dropping:
         return getattr(self._stream, name)
 
     def write(self, text):
+        """Writes text; returns the number of characters taken, also where they are lost."""
         try:
             return self._stream.write(text)
         except UnicodeError:
@@ -115,6 +119,7 @@ class Dropping:
             return len(text)
 
     def flush(self):
+        """Flushes the stream, if it can be flushed."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -139,11 +144,15 @@ class _Nowhere(io.TextIOBase):
     encoding = "utf-8"
 
     def write(self, text):
+        """Returns the number of characters taken; the text is lost."""
         return len(text)
 
 
 def _occupy_standard_files():
-    """Opens the standard files that are closed; otherwise a result file could get number 1 or 2 and all that libraries print."""
+    """Opens the standard files that are closed.
+
+    Otherwise a result file could get the number 1 or 2, and would receive all that libraries print.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)

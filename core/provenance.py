@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def provenance(backend, threads, options):
-    """Returns what config.json tells of a run in addition to its settings."""
+    """Returns what config.json records of a run in addition to its settings."""
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if backend.name != "numpy":
         versions[backend.name] = backend.xp.__version__
@@ -45,8 +45,7 @@ def version():
 
 
 def git_commit():
-    """Returns the commit of this program, with "+" if its files differ from it; None outside a repository, or in one of
-    something else.
+    """Returns the commit of this program, with "+" if its files differ from it; None outside its repository.
 
     Nothing is written, and environment variables that point git at another repository are ignored.
     """
@@ -63,18 +62,20 @@ def git_commit():
 
 
 def version_and_commit():
-    """Returns the version and the commit in a few words: what --version prints after the name of the script."""
+    """Returns the version and the commit in a few words, which --version prints after the script's name."""
     commit = git_commit()
     return f"{version()}, commit {commit}" if commit else version()
 
 
 def host():
-    """Returns the name of this machine, as in `hostname`."""
+    """Returns the name of this machine, as the command `hostname` prints it."""
     return platform.node()
 
 
 def job():
-    """Returns the number of the batch job that this process belongs to, as text, with its place in an array; None outside of one.
+    """Returns the number of the batch job that this process belongs to, as text; None outside of a job.
+
+    The text includes the process's place in an array of jobs.
     """
     number = next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), None)
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
@@ -82,7 +83,7 @@ def job():
 
 
 def peak_memory():
-    """Returns the most memory that this process has had so far, in bytes; None where the system does not tell."""
+    """Returns the largest memory that this process has used so far, in bytes; None if it is unknown."""
     try:
         import resource
     except ImportError:
@@ -100,8 +101,9 @@ def processor():
 
 
 def blas():
-    """Returns the BLAS that numpy calls and the processor that its kernels are made for, as "openblas 0.3.29 SkylakeX"; None
-    if unknown.
+    """Returns the BLAS that numpy calls, as "openblas 0.3.29 SkylakeX"; None if it is unknown.
+
+    The last word is the processor that its kernels are made for.
     """
     try:
         from threadpoolctl import threadpool_info

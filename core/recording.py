@@ -1,4 +1,4 @@
-"""Writes the folder of a run so that nothing is lost: options, series, weights, checkpoint, outcome."""
+"""Writes the folder of a run so that nothing is lost: options, series, weights, checkpoint and outcome."""
 
 import contextlib
 import csv
@@ -40,7 +40,7 @@ PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
 def prepare_outputs(*paths, inputs=()):
-    """Refuse files that must not be written, and print on stderr if one of them is the standard output.
+    """Refuses files that must not be written, and prints on stderr if one of them is the standard output.
 
     paths   files that a script is about to write; None and "" are left out
     inputs  paths that it reads
@@ -63,7 +63,7 @@ class RunFolder:
     """Holds one run on disk.
 
     path      the folder
-    settings  {option: value} of all that the numbers depend on, the number of epochs excepted
+    settings  {option: value} of everything that the numbers depend on, except for the number of epochs
     measures  names of numbers that the outcome of a finished run must hold
     """
 
@@ -74,7 +74,10 @@ class RunFolder:
 
     @property
     def outcome(self):
-        """The content of DONE, a dict; None while the run is unfinished.  Raises FileError if it is damaged."""
+        """Returns the content of DONE, a dict; None while the run is unfinished.
+
+        Raises  FileError if it is damaged
+        """
         path = self.path / "DONE"
         if not exists(path):
             return None
@@ -86,7 +89,7 @@ class RunFolder:
         return read_json(path, epoch=int)
 
     def _files(self, patterns):
-        """Returns the files of these names that lie in the folder.  Raises FileError."""
+        """Returns the files in the folder whose names match these patterns.  Raises FileError."""
         found = []
         for folder in dict.fromkeys(pattern.rpartition("/")[0] for pattern in patterns):
             names = entries(self.path / folder)
@@ -95,10 +98,10 @@ class RunFolder:
         return found
 
     def open(self, load=False, load_or_start=False, overwrite=False):
-        """Takes the folder for this process and creates it or continues in it.
+        """Takes the folder for this process, creates it or continues in it.
 
         load           continue an unfinished or finished run of the same settings
-        load_or_start  the same, but a new folder will do
+        load_or_start  the same, or start a run in a new folder
         overwrite      delete what an earlier run left here
         Raises         UsageError, FileError
         """
@@ -121,7 +124,10 @@ class RunFolder:
             self.check()  # whoever had the folder meanwhile
 
     def check(self):
-        """Raises UsageError if the folder holds a run of other settings, FileError if that is damaged; nothing is written."""
+        """Raises UsageError if the folder holds a run of other settings; nothing is written.
+
+        Raises  FileError if the run is damaged
+        """
         if not self._files(RUN_FILES):
             return
         config = read_json(self.path / "config.json", settings=dict)
@@ -132,21 +138,25 @@ class RunFolder:
 
     @property
     def note(self):
-        """A sentence if the folder could not be locked when it was opened; else ""."""
+        """Returns a sentence if the folder could not be locked when it was opened; else ""."""
         return self._lock.note if self._lock is not None else ""
 
     def check_weights(self, names):
-        """Raises FileError if one of these arrays, which a run that has ended has saved, is missing."""
+        """Raises FileError if the weights of a run that has ended are missing.
+
+        names  of the arrays
+        """
         for name in names:
             if not exists(self.path / f"{name}.npy"):
                 raise FileError(f"{self.path} holds a run that has ended, but its {name}.npy is missing; --overwrite starts again")
 
     def check_progress(self, net, epochs, series, outcome, saved):
-        """Raises FileError if the folder shows more than can be continued, as when its checkpoint was deleted or is an old one.
+        """Raises FileError if the folder holds more epochs than the run would continue from.
 
-        A process that was killed may have measured the epoch after its last checkpoint, but no more.
+        That happens when the checkpoint was deleted or replaced by an old one. A process that was killed may have
+        measured the epoch after its last checkpoint, but no more.
 
-        net, epochs, series  where the run would go on, and what it had measured until then
+        net, epochs, series  where the run would continue, and what it had measured until then
         outcome              content of DONE, or None
         saved                whether there is a checkpoint
         """
@@ -168,7 +178,7 @@ class RunFolder:
         )
 
     def _measured(self):
-        """Returns {column: numbers} of metrics.csv; empty where that cannot be read."""
+        """Returns {column: numbers} of metrics.csv; {} where that cannot be read."""
         try:
             header, *rows = csv.reader(io.StringIO((self.path / "metrics.csv").read_text()))
             columns = zip(*([float(text) for text in row] for row in rows), strict=True)
@@ -177,7 +187,7 @@ class RunFolder:
             return {}
 
     def _texts(self, name):
-        """Return the lines of a published text file; none where it cannot be read."""
+        """Returns the lines of a published text file; [] where it cannot be read."""
         with contextlib.suppress(OSError, ValueError):
             return (self.path / f"{name}.txt").read_text().splitlines()
         return []
@@ -186,15 +196,20 @@ class RunFolder:
         return [self.path / f"{name}.npy" for name in net.named_arrays]
 
     def checkpoint(self):
-        """Returns {name: host array} of the checkpoint; None if there is none yet.  Raises FileError if it is damaged."""
+        """Returns {name: host array} of the checkpoint; None if there is none yet.
+
+        Raises  FileError if it is damaged
+        """
         path = self.path / "checkpoint.npz"
         return read_arrays(path) if exists(path) else None
 
     def begin(self, record):
-        """Writes config.json before training: the settings and `record` (options, versions, device); earlier records stay.
+        """Writes config.json before training: the settings and `record`; earlier records stay.
 
-        From here on there is no outcome until the run ends again.
-        Returns  the names of what rounds differently and has changed since the run began, from ROUNDING
+        From here on the run has no outcome until it ends again.
+
+        record   options, versions, device and so on, see `provenance`
+        Returns  the entries of ROUNDING that have changed since the run began
         """
         path, changed = self.path / "config.json", []
         if exists(path):
@@ -221,13 +236,15 @@ class RunFolder:
                 (self.path / folder).rmdir()
 
     def close(self):
-        """Lets other processes use the folder; if nothing was begun there, not even a lock stays."""
+        """Unlocks the folder; if no run was begun there, the lock file and new folders are deleted."""
         if self._lock is not None:
             self._lock.close(unused=not self._changed)
             self._lock = None
 
     def save_series(self, series):
-        """Writes metrics.csv, one row per evaluation, and the published text files, one number per line.
+        """Writes metrics.csv and the published text files.
+
+        metrics.csv has one row per evaluation, and each text file one number per line.
 
         series  {column: list of numbers}
         """
@@ -241,16 +258,19 @@ class RunFolder:
                 write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
 
     def save_checkpoint(self, arrays):
-        """Writes {name: array}, enough to continue bit for bit."""
+        """Writes {name: array} of everything that is needed to continue bit for bit."""
         write_arrays(self.path / "checkpoint.npz", {name: to_host(array) for name, array in arrays.items()})
 
     def save_weights(self, net):
-        """Writes the network's arrays, each to a file of its published name (run.py: {l}Lweights.npy and {l}Lbiases.npy)."""
+        """Writes each array of the network to a file of its published name.
+
+        In run.py these are {l}Lweights.npy and {l}Lbiases.npy.
+        """
         for file, array in zip(self._weight_files(net), net.named_arrays.values(), strict=True):
             write_array(file, to_host(array))
 
     def finish(self, outcome):
-        """Writes DONE, a dict with the key "outcome"; the last file of a run."""
+        """Writes DONE, the last file of a run; `outcome` is a dict with the key "outcome"."""
         write_json(self.path / "DONE", outcome)
 
 

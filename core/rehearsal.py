@@ -1,4 +1,4 @@
-"""Tells what a run would be, before it is started: its options, its size, and the time that an epoch takes.  Writes nothing."""
+"""Tells what a run would be before it is started: its options, its size and the time per epoch; writes nothing."""
 
 import time
 
@@ -17,11 +17,11 @@ FEW = 3
 def tell(folders, options, loop, about):
     """Prints what --dry_run tells.
 
-    folders  of the runs, paths; or words in place of a path
+    folders  of the runs: paths, or words in place of a path
     options  {option: value}, resolved
     loop     core.training.Loop that is not run; its network is trained on a few batches
-    about    list of lines on the machine
-    Raises   StoppedByError if the first batches have no solution
+    about    list of lines about the machine
+    Raises   StoppedByError if the equations of the first batches have no solution
     """
     epoch, before = expected_seconds(loop)
     arrays = loop.learner.net.named_arrays.values()
@@ -38,7 +38,10 @@ def tell(folders, options, loop, about):
 
 
 def expected_seconds(loop):
-    """Returns (seconds per epoch, seconds before the first epoch) as far as a few batches of each pass and one measurement show."""
+    """Returns (seconds per epoch, seconds before the first epoch), estimated by a few batches of each pass.
+
+    Raises  StoppedByError if the equations of these batches have no solution
+    """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             passes = _seconds_of_passes(loop)
@@ -54,7 +57,7 @@ def expected_seconds(loop):
 
 
 def _seconds_of_passes(loop):
-    """Returns {id of a learner: seconds of one pass of it}."""
+    """Returns {id of a learner: seconds that one pass of it takes}."""
     found = {}
     learners = [*loop.plan.prelude, *loop.plan.epoch]
     with tqdm(total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None) as bar:

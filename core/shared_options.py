@@ -1,4 +1,4 @@
-"""Reads and checks the options that both programs have: several seeds on one command line, the machine and the run folder."""
+"""Reads and checks the options that both programs have: several seeds, the machine and the run folder."""
 
 import importlib.util
 import re
@@ -11,8 +11,9 @@ MOST = 1000
 
 
 def parse_seeds(text):
-    """The seeds of a list such as "1-5", "1 2 5" or "0,3-4": different whole numbers >= 0, in the order given.
+    """Returns the seeds of a list such as "1-5", "1 2 5" or "0,3-4", in the order given.
 
+    They are different whole numbers >= 0.
     Raises  UsageError, whose sentence begins with --seeds
     """
     seeds, where = [], f"--seeds={text}"
@@ -33,17 +34,18 @@ def parse_seeds(text):
 
 
 def check_alone(options, given, single):
-    """Raises UsageError for --seeds that is no list of seeds, or stands next to the option that names a single one.
+    """Raises UsageError if --seeds is no list of seeds, or is given together with a single seed.
 
-    options  has seeds, and the option `single`
+    options  record with the fields seeds and `single`
     given    names of the options that were given
+    single   name of the option for a single seed
     """
     if "seeds" in given and parse_seeds(options.seeds) and single in given:
         raise UsageError(f"--seeds={options.seeds}: contradicts --{single}={getattr(options, single)}; give one of them")
 
 
 def check_machine(options):
-    """Raises UsageError for options on the machine and the run folder that contradict each other.
+    """Raises UsageError for options about the machine and the run folder that contradict each other.
 
     options  has overwrite, load, load_or_start, backend, device and threads
     """
@@ -59,12 +61,12 @@ def check_machine(options):
 
 
 def folder_of(seed):
-    """The name of the run folder of one of several seeds."""
+    """Returns the name of the run folder of one of several seeds."""
     return f"seed_{seed}"
 
 
 def check_memory(count, each, backend, flag):
-    """Returns a sentence on the memory that several networks need, to print before training; "" for a single one.
+    """Returns a sentence on the memory that several networks need; "" for a single network.
 
     count    number of networks
     each     bytes that one of them takes while it is trained with others
@@ -86,5 +88,5 @@ def say_of(seed):
 
 
 def amount(size):
-    """Returns bytes in words: "3 MB", "2.5 GB"."""
+    """Returns a number of bytes in words: "3 MB", "2.5 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

@@ -1,6 +1,7 @@
 """Handles signals that ask a program to stop.
 
-Every script imports this module before those that load slowly (see `start`), so it must not import any of these itself.
+Every script imports this module before modules that load slowly (see `start`), so it must not import any of those
+itself.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ SAME_WISH = 1.0
 
 
 def name_of(number):
-    """Returns the name of a signal, or its number where it has none of its own, as words."""
+    """Returns the name of a signal; "signal 35" where it has no name of its own."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -26,7 +27,7 @@ def name_of(number):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal arrived where there was nothing to save; `signal` is its number."""
+    """Says that a signal arrived while there was nothing to save; `signal` is its number."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
@@ -34,14 +35,15 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While it is entered, a signal that asks to stop is only recorded: `signal` is its number, None before.
+    """Records a signal that asks to stop, within a block: `signal` is its number, None before.
 
-    Further signals change nothing, except that SIGINT and SIGTERM end the process at once if they come more than SAME_WISH
-    later.  Requests may be nested; the outer one then knows what the inner one has heard, and the inner one starts with what the
-    outer one knows.  Signals that were ignored when the program began stay ignored, as with nohup, except for SIGINT and SIGTERM,
-    which shells ignore for programs in the background.  Signals that a host program handles outside of Python stay with the host.
+    Further signals change nothing, except that SIGINT and SIGTERM end the process at once if they come more than
+    SAME_WISH seconds later. Requests may be nested: the inner one starts with what the outer one has recorded,
+    and passes on what it records itself. Signals that were ignored when the program began stay ignored, as with
+    nohup, except for SIGINT and SIGTERM, which shells ignore for programs in the background. Signals that a host
+    program handles outside of Python stay with that program.
 
-    answer  function of the number, called at the first signal; it may raise
+    answer  function of the number, called at the first signal; it may raise an error
     """
 
     def __init__(self, answer=None):
@@ -92,19 +94,29 @@ class _Start(StopRequest):
         os._exit(128 + number)
 
     def let_go(self):
-        """Ignores these signals: the interpreter resets handlers at its end, where the second of two signals would kill it."""
+        """Ignores these signals from now on.
+
+        The interpreter resets handlers at its end, where the second of two signals would otherwise kill the
+        process.
+        """
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
 
 
 def start():
-    """Every script calls this first: from now on a signal that asks to stop ends it with one line and status 128 + its number."""
+    """Makes every signal that asks to stop end the program from now on, with one line and status 128 + number.
+
+    Every script calls this first.
+    """
     _Start().__enter__()
 
 
 @contextlib.contextmanager
 def stoppable():
-    """Within this block the first signal that asks to stop raises Stopped, unless a StopRequest inside takes it."""
+    """Raises Stopped at the first signal that asks to stop, within the block.
+
+    A StopRequest inside the block takes the signal instead.
+    """
 
     def answer(number):
         raise Stopped(number)

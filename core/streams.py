@@ -16,27 +16,33 @@ SHORT = 4096
 
 
 def stream(seed, purpose, *index):
-    """Returns the generator of one purpose and layer of a run.
+    """Returns the random generator of one purpose and layer of a run.
 
-    Streams with different (seed, purpose, index) are independent, so that a new layer or purpose changes no other draw, and
-    neighbouring seeds share nothing.  Drawn on the host: CPU and GPU start from the same numbers.
+    Streams with different (seed, purpose, index) are independent. So a new layer or purpose changes no other
+    draw, and neighbouring seeds have no numbers in common. The numbers are drawn on the host: CPU and GPU start
+    from the same ones.
 
     seed     whole number >= 0
     purpose  one of PURPOSES
     index    layer, or other counters, each >= 0; 0 if left out
+    Returns  numpy.random.Generator
     """
     return np.random.default_rng(_sequence(seed, purpose, index))
 
 
 def noise_stream(seed, *index):
-    """Returns the generator of a run's noise at one place: it is quick to create, and the fastest one for
-    fill_normals.
+    """Returns the random generator of a run's noise at one place.
+
+    It is quick to create, and the fastest one for `fill_normals`.
     """
     return noise_generator(_sequence(seed, "noise", index))
 
 
 def noise_key(seed):
-    """Returns what stands for a run's seed where noise is drawn on a GPU (core.device_kernels.NORMALS): a numpy.uint64."""
+    """Returns the key, a numpy.uint64, that replaces a run's seed where a GPU draws the noise.
+
+    The generator is core.device_kernels.NORMALS.
+    """
     return _sequence(seed, "device noise", ()).generate_state(1, np.uint64)[0]
 
 
@@ -45,7 +51,10 @@ def _sequence(seed, purpose, index):
 
 
 def noise_generator(seed_sequence):
-    """Returns the generator with the fastest uniform numbers, for `fill_normals`: SFC64 (10 % less time per normal than PCG64)."""
+    """Returns the generator with the fastest uniform numbers, for `fill_normals`.
+
+    It is SFC64, which needs 10 % less time per normal than PCG64.
+    """
     return np.random.Generator(np.random.SFC64(seed_sequence))
 
 
@@ -54,13 +63,15 @@ def fill_normals(generator, out):
 
         rho = sqrt(-2 ln u),   (z, z') = (rho cos theta, rho sin theta),   u uniform in (0, 1], theta in [-pi, pi]
 
-    About twice as fast as the ziggurat of Generator.standard_normal, because all of it runs as numpy's vector code.
+    It is about twice as fast as the ziggurat of Generator.standard_normal, because all of it runs as numpy's
+    vector code.
 
-    Rounding: theta, from 32 random bits and symmetric about zero, and its sine and cosine are float32 also where `out` is
-    float64, since numpy has no vector code for those in float64.  Their errors of 1e-7 are relative to rho, so that the
-    distribution is continuous to 1e-7: far below what any sample can show.  rho decides the tails and is computed in the type of
-    `out`: for float64 from u = 1 - k 2^-53 with a 53-bit k, so that |z| reaches 8.57; for float32 from u = |k + 1/2| 2^-31 with a
-    32-bit k, so that |z| reaches 6.66 (a normal lies beyond with probability 3e-11).
+    Rounding: theta has 32 random bits and is symmetric about zero. Theta, its sine and its cosine are float32
+    even if `out` is float64, since numpy has no vector code for them in float64. Their errors of 1e-7 are
+    relative to rho, so that the distribution is continuous to 1e-7, far below what any sample can reveal. rho
+    decides the tails and is computed in the type of `out`. For float64 it comes from u = 1 - k 2^-53 with a
+    53-bit k, so that |z| reaches 8.57; for float32 from u = |k + 1/2| 2^-31 with a 32-bit k, so that |z| reaches
+    6.66 (a normal lies beyond with probability 3e-11).
 
     generator  numpy.random.Generator; equal generators give equal bits for an `out` of equal size and type
     out        C-contiguous host array of float64 or float32, of any shape
@@ -113,5 +124,5 @@ def _fill_pairs(generator, first, second, scratch):
 
 
 def _words(generator, count):
-    """`count` uniform 32-bit integers, two from each word of the generator."""
+    """Returns `count` uniform 32-bit integers, two from each word of the generator."""
     return generator.bit_generator.random_raw((count + 1) // 2).view(np.int32)[:count]

@@ -1,7 +1,7 @@
-"""Several runs of one setting at once, trained by one learner whose arrays have a leading axis of seeds.
+"""Trains several runs of one setting at once, by one learner whose arrays have a leading axis of seeds.
 
-This changes how the runs are computed, not what they are: each has its own Loop, folder and outcome, and on the CPU the same bits
-as if trained alone.
+This changes how the runs are computed, but not their results: each has its own Loop, folder and outcome, and on
+the CPU the same bits as if it were trained alone.
 """
 
 import signal
@@ -19,11 +19,13 @@ UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
 
 
 def run_to_outcomes(loops, folders, records, fail=None):
-    """Trains from the folders' checkpoints or the beginning, unless nothing is left to do; returns the outcome of each loop.
+    """Trains loops from their folders' checkpoints, or from the beginning; returns the outcome of each loop.
 
-    loops    list of core.training.Loop of one setting that differ in the seed, which are trained together
+    A loop that has nothing left to do is not run.
+
+    loops    list of core.training.Loop with the same settings and different seeds, which are trained together
     folders  their core.recording.RunFolder, opened
-    records  of core.provenance.provenance
+    records  one core.provenance.provenance per loop
     fail     see run_together
     Raises   FileError before the first batch, StoppedByError afterwards
     """
@@ -52,7 +54,7 @@ def _nothing_left(loop, folder):
 
 
 def _continue(loop, folder):
-    """Puts the loop where the folder's checkpoint is; returns whether there is one."""
+    """Restores the loop from the folder's checkpoint; returns whether there is one."""
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
@@ -79,11 +81,11 @@ def _train(loops, fail):
 
 
 def run_together(loops, fail=None):
-    """Brings several loops of one setting that differ in the seed to their outcomes: see Together.
+    """Trains several loops of one setting that differ in the seed until each has its outcome.
 
     loops    list of core.training.Loop
     fail     function (Loop, error) -> outcome of a loop whose step raises one of UNSOLVABLE; None: the error is raised
-    Returns  the outcome of each, as core.training.Loop.run
+    Returns  list of the outcomes, as core.training.Loop.run returns them
     """
     done, total = map(sum, zip(*(loop.progress for loop in loops), strict=True))
     bar = tqdm(total=total, initial=done, unit="batch", smoothing=0.05, disable=loops[0].quiet or None)
@@ -92,12 +94,12 @@ def run_together(loops, fail=None):
 
 
 class Together:
-    """Brings several loops to their outcomes.
+    """Trains several loops until each has its outcome.
 
-    The loops that are furthest behind take the next pass; those at the same position share one learner.  So a run that comes from
-    an earlier epoch catches up first, and one that ends leaves the others as they are.
+    The loops that are furthest behind train the next pass, and those at the same position share one learner. So a
+    run that continues from an earlier epoch catches up first, and a run that ends leaves the others as they are.
 
-    loops  list of core.training.Loop, of one setting but for the seed
+    loops  list of core.training.Loop of one setting that differ in the seed
     stop   core.signals.StopRequest
     bar    tqdm that counts the batches of all loops
     fail   function (Loop, error) -> outcome of a loop whose step raises one of UNSOLVABLE; None: the error is raised
@@ -108,7 +110,7 @@ class Together:
         self.outcomes = {}
 
     def run(self):
-        """Trains until every loop has its outcome; returns these in the order of the loops."""
+        """Trains until every loop has its outcome; returns the outcomes in the order of the loops."""
         for loop in self.loops:
             loop.begin()
         moved = self.loops
@@ -125,7 +127,7 @@ class Together:
         self.outcomes[loop] = loop.interrupt(self.stop)
 
     def _without_the_ended(self, moved):
-        """Returns the loops that have not ended; only those that have just `moved` are asked whether they have."""
+        """Returns the loops that have not ended; only those that have just `moved` are asked."""
         for loop in self._alive(moved):
             ended = loop.end()
             if ended:
@@ -136,7 +138,10 @@ class Together:
         return [loop for loop in loops if loop not in self.outcomes]
 
     def _train_pass(self, loops):
-        """Trains the rest of the current pass of these loops; it is cut short by a stop request, and when a loop fails."""
+        """Trains the rest of the current pass of these loops.
+
+        It ends early at a stop request, or when a loop fails.
+        """
         learners = [loop.begin_pass() for loop in loops]
         whole = joined(learners)
         while True:
@@ -156,7 +161,10 @@ class Together:
                 return
 
     def _step(self, loops, whole, learners):
-        """Trains one batch; returns False if the joint step failed, so that each loop has trained it, or failed, alone."""
+        """Trains one batch; returns False if the joint step failed.
+
+        In that case each loop has trained the batch, or failed, alone.
+        """
         try:
             whole.step(*_batch(loops), loops[0].position, self._show_to(loops, whole, learners))
         except UNSOLVABLE:
@@ -168,9 +176,9 @@ class Together:
         return True
 
     def _show_to(self, loops, whole, learners):
-        """A function (report, moved) by which the learner shows a batch to the watchers that want it; None where nobody does.
+        """Returns a function (report, moved) that reports a batch to the watchers that want it, or None.
 
-        Each loop's watchers see its own part of the report, and its own network as it is at that moment.
+        Each loop's watchers get its own part of the report, and its own network as it is at that moment.
         """
         seeds = {loop: (seed,) if len(loops) > 1 else () for seed, loop in enumerate(loops) if loop.watched}
 
@@ -181,7 +189,10 @@ class Together:
         return show if seeds else None
 
     def _each(self, loops, act):
-        """Calls act(loop), which returns False where the numbers have blown up, for every loop; one that fails gets its outcome."""
+        """Calls act(loop) for every loop and records the outcome of those that fail.
+
+        act  function of a loop; it returns False if the numbers have blown up
+        """
         for loop in loops:
             try:
                 if act(loop) is False:
@@ -193,9 +204,9 @@ class Together:
 
 
 def joined(learners):
-    """Returns one learner for all, which continues from their states; a single learner is returned as it is.
+    """Returns one learner for all `learners`, which continues from their states.
 
-    If a step of the joint learner raises an error, its state is unchanged.
+    If a step of the joint learner raises an error, its state is unchanged. A single learner is returned itself.
     """
     if len(learners) == 1:
         return learners[0]
@@ -210,7 +221,10 @@ def _hand_back(whole, learners):
 
 
 def _batch(loops):
-    """The next batch (inputs, targets); for several loops with a leading axis of seeds, not copied if all read the same batch."""
+    """Returns the next batch [inputs, targets], for several loops with a leading axis of seeds.
+
+    The batch is not copied if all loops read the same one.
+    """
     first = loops[0]
     batch = first.samples.batch(first.rows)
     if len(loops) == 1:

@@ -1,4 +1,4 @@
-"""Runs the loop of epochs, batches, evaluations, checkpoints and stop conditions; it never asks which rule it runs."""
+"""Runs epochs, batches, evaluations, checkpoints and stop conditions, without asking which rule it runs."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LARGEST_LOSS = 1e8
 
 @dataclass(frozen=True)
 class Schedule:
-    """Says what the loop counts.
+    """Holds how many epochs and batches a loop trains, and when it measures.
 
     epochs         number of epochs in all, those of an interrupted run included
     batch_size     samples in a batch; batches follow the order of the samples, the last one may be short
@@ -44,8 +44,7 @@ class EpochPlan:
 
     epoch          list of learners; each makes one pass over the samples per epoch
     prelude        list of learners; each makes one pass before the first epoch
-    order          function (passes before, number of samples) -> array on the device, the order of the samples in the next
-                   pass; None keeps the order of the files
+    order          function (passes before, number of samples) -> indices (samples,) on the device; None: the files' order
     begin_epoch    function of the number of epochs before, called at the start of every epoch; None: nothing to do
     measure_start  whether the series begins with a row of the parameters before training
     """
@@ -57,13 +56,13 @@ class EpochPlan:
     measure_start: bool = True
 
     def learner(self, passed):
-        """Returns the learner of the pass that follows `passed` others."""
+        """Returns the learner of a pass; `passed` is the number of passes before it."""
         ahead = passed - len(self.prelude)
         return self.prelude[passed] if ahead < 0 else self.epoch[ahead % len(self.epoch)]
 
     @property
     def learners(self):
-        """Every learner once."""
+        """Returns every learner once."""
         return list({id(learner): learner for learner in (*self.epoch, *self.prelude)}.values())
 
     def passes(self, epochs):
@@ -105,7 +104,7 @@ class Loop:
         self._clock = time.perf_counter()
 
     def restore(self, checkpoint):
-        """Continues from a checkpoint, {name: host array}.  Raises FileError if it does not belong to this run."""
+        """Continues from a checkpoint, {name: host array}; raises FileError if it is of another run."""
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
             if required_names(state) != required_names(self._state()):
@@ -119,15 +118,15 @@ class Loop:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 
     def run(self):
-        """Trains until the schedule, a stop request or numbers that blow up end it.
+        """Trains until the schedule ends, a signal asks to stop, or the numbers blow up.
 
-        Returns  {"outcome": "finished", "diverged" or "interrupted", …}; all but "interrupted" also stand in DONE
+        Returns  {"outcome": "finished", "diverged" or "interrupted", …}; all but "interrupted" are also written to DONE
         Raises   FileError if the record cannot be written
         """
         return run_together([self])[0]
 
     def begin(self):
-        """Starts the clock, and keeps the network before training where it is still to be measured."""
+        """Starts the clock, and copies the network before training if it is still to be measured."""
         self._clock = time.perf_counter()
         if self.plan.measure_start and not self.series["epoch"]:
             # Measured with the first row of training: before the first batch, MNIST and four hidden layers would take some 4 s.
@@ -135,11 +134,11 @@ class Loop:
 
     @property
     def position(self):
-        """(passes before, batches before in this pass): runs of one setting at the same position take the same next step."""
+        """Returns (passes before, batches before in this pass), which determines a run's next step."""
         return self.passed, self.batch
 
     def end(self):
-        """Finishes the run if nothing is left to do, or a watcher stops it; returns the content of DONE, or None."""
+        """Ends the run if nothing is left to do or a watcher stops it; returns the content of DONE or None."""
         if reason := self._reason_to_stop():
             self.folder.save_weights(self.learner.net)
             return self.give_up("stopped", reason=reason)
@@ -147,7 +146,7 @@ class Loop:
         return None if more else self._finished()
 
     def _reason_to_stop(self):
-        """Asks the watchers after a whole epoch, also if the process that trained it was killed before it could ask."""
+        """Returns a watcher's reason to stop after a whole epoch, or None; a restarted run asks again."""
         if self.epoch and self.batch == 0 and self._begins_an_epoch():
             return next(filter(None, (watcher.stop(self.series) for watcher in self.watchers)), None)
         return None
@@ -158,7 +157,7 @@ class Loop:
         return ahead >= 0 and ahead % len(self.plan.epoch) == 0
 
     def begin_pass(self):
-        """Prepares the rest of the current pass; returns its learner."""
+        """Prepares the rest of the current pass and returns its learner."""
         if self.plan.begin_epoch and self.batch == 0 and self._begins_an_epoch():
             self.plan.begin_epoch(self.epoch)
         self._order = self.plan.order(self.passed, len(self.samples)) if self.plan.order else None
@@ -166,32 +165,33 @@ class Loop:
 
     @property
     def pass_ended(self):
+        """Returns whether all batches of the pass have been trained."""
         return self.batch == self.batches
 
     @property
     def rows(self):
-        """The samples of the next batch: a slice, or whole numbers on the device."""
+        """Returns the samples of the next batch: a slice, or an array of their indices on the device."""
         rows = slice(self.batch * self.schedule.batch_size, (self.batch + 1) * self.schedule.batch_size)
         return rows if self._order is None else self._order[rows]
 
     @property
     def due(self):
-        """Whether a row is to be measured after the batches so far of this pass."""
+        """Returns whether a row is to be measured after the batches of this pass so far."""
         interval = self.schedule.eval_interval
         return interval and self.batch % interval == 0 and self.batch < self.batches
 
     @property
     def watched(self):
-        """Whether a watcher wants to be shown the next batch."""
+        """Returns whether a watcher wants a report of the next batch."""
         return any(watcher.wants(self.position) for watcher in self.watchers)
 
     def tell(self, report, moved=False):
-        """Shows the watchers a batch: before its update, or where the weights have `moved`, after it."""
+        """Reports a batch to the watchers, before its update or, where the weights have `moved`, after it."""
         for watcher in self.watchers:
             (watcher.moved if moved else watcher.batch)(report)
 
     def end_pass(self, bar):
-        """Counts a pass and saves; at the end of an epoch measures and reports first; returns False if the numbers blew up."""
+        """Counts a pass, measures at the end of an epoch, and saves; returns False if the numbers blew up."""
         self.learner.net.check_solved()
         if not self.learner.finite():
             return False
@@ -211,7 +211,7 @@ class Loop:
         return True
 
     def measure(self, bar, epoch, batch, seen=None):
-        """Adds one row to the series, with what was `seen` during the epoch, and writes it; False if a loss is not finite."""
+        """Adds one row to the series and writes it; returns False if a loss is not finite or too large."""
         self.learner.net.check_solved()
         self._measure_start()
         row = self._add_row(self.learner.net, epoch, batch, self._elapsed(), seen)
@@ -233,7 +233,7 @@ class Loop:
         return row
 
     def _look(self, net, epoch):
-        """Collects {column: number} of what the watchers measure."""
+        """Returns {column: number} of everything that the watchers measure."""
         return {name: value for watcher in self.watchers for name, value in watcher.row(net, epoch).items()}
 
     def _write_series(self):
@@ -248,7 +248,7 @@ class Loop:
         self.folder.save_checkpoint(position | series | self._state())
 
     def _state(self):
-        """Collects {name: array} of all that the next step and the measurements depend on."""
+        """Returns {name: array} of everything that the next step and the measurements depend on."""
         return {name: array for part in (*self.plan.learners, *self.watchers) for name, array in part.state().items()}
 
     def _elapsed(self):
@@ -256,14 +256,14 @@ class Loop:
 
     @property
     def progress(self):
-        """(batches so far, batches in all)."""
+        """Returns (number of batches so far, number of batches in all)."""
         return self.passed * self.batches + self.batch, self.plan.passes(self.schedule.epochs) * self.batches
 
     def _last(self):
         return {name: values[-1] for name, values in self.series.items() if name not in ("epoch", "batch")}
 
     def interrupt(self, stop):
-        """Saves where the run is after the signal of a StopRequest; returns the outcome."""
+        """Saves a run that was stopped by a signal, so that it can go on; returns the outcome."""
         self.learner.net.check_solved()
         if not self.learner.finite():
             return self.give_up("diverged")
@@ -274,7 +274,7 @@ class Loop:
         return {"outcome": "interrupted", "epoch": self.epoch, "batch": self.batch, "signal": int(stop.signal)}
 
     def give_up(self, outcome, **reasons):
-        """Ends a run that cannot or need not go on; its series and its last checkpoint stay.  Returns the content of DONE."""
+        """Ends a run early and returns the content of DONE; its series and last checkpoint stay."""
         self._measure_start()
         self._write_series()
         told = {"outcome": outcome, "epoch": self.epoch + (outcome != "stopped"), "batch": self.batch} | reasons

@@ -1,8 +1,8 @@
 """Divides the work on arrays among threads.
 
-Array libraries release the interpreter lock while they compute, so plain threads keep several cores busy.  Sharing out whole
-products, each computed by one thread, beats a BLAS that splits every product among the cores, and memory-bound passes such as
-an optimiser's are split at all.
+Array libraries release the interpreter lock while they compute, so plain threads keep several cores busy. Sharing
+out whole products, each computed by one thread, is faster than a BLAS that splits every product among the cores.
+It also divides memory-bound passes, such as an optimiser's, which BLAS does not divide at all.
 """
 
 import contextvars
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Workers:
-    """`count` threads, including the calling one; while they exist, BLAS uses one thread per call.
+    """Holds `count` threads, including the calling one; while they exist, BLAS uses one thread per call.
 
     count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without threadpoolctl
     """
@@ -35,7 +35,10 @@ class Workers:
             self._limit.restore_original_limits()
 
     def map(self, function, items):
-        """[function(item) for item in items], the items handed out in turn to whichever thread is free."""
+        """Returns [function(item) for item in items], computed by all threads.
+
+        Each thread takes the next item when it is free. An error in one of them is raised after all have ended.
+        """
         items = list(items)
         if self.count == 1 or len(items) == 1:
             return [function(item) for item in items]
@@ -63,9 +66,10 @@ class Workers:
 
 
 def default_count():
-    """Number of threads that a run on the CPU should use: the cores it may use, as BLAS sees them, at most 4.
+    """Returns how many threads a run on the CPU should use: the cores that it may use, but at most 4.
 
-    1 where threadpoolctl is not installed, so that BLAS cannot be told to stay in its thread; it then splits products itself.
+    The limits of BLAS count, too. Without threadpoolctl BLAS cannot be told to stay in its thread, so that it
+    splits products itself; then the number is 1.
     """
     try:
         known = [pool["num_threads"] for pool in _threadpoolctl().threadpool_info() if pool["user_api"] == "blas"]
@@ -82,7 +86,7 @@ def _threadpoolctl():
 
 
 def shares(total, count):
-    """`count` slices of nearly equal length that cover range(total); fewer where `total` is smaller."""
+    """Returns `count` slices of nearly equal length that cover range(total); fewer where `total` is smaller."""
     count = max(1, min(count, total))
     edges = [total * i // count for i in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
