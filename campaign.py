@@ -22,6 +22,7 @@ from configs import to_argv
 from core import backend as backends
 from core.files import FileError
 from core.options import Parser, UsageError, add_arguments, option
+from core.program import complain
 from core.recording import LOG
 from run_config import split
 from sweeps import listing
@@ -149,7 +150,7 @@ class Campaign:
     def _take(self, job, error):
         if error is not None:
             self.failed.append(job.name)
-            print(f"{PROG}: {job.name} failed: {error} (see {job.folder / LOG})", file=sys.stderr)
+            complain(f"{job.name} failed: {error} (see {job.folder / LOG})")
 
     def words_to_continue(self):
         return []

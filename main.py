@@ -25,7 +25,7 @@ from core import backend as backends
 from core import rehearsal
 from core.options import UsageError
 from core.paths import make_numbered, remove_if_empty
-from core.program import EXIT_DIVERGED, run_program, say
+from core.program import EXIT_DIVERGED, complain, run_program, say
 from core.provenance import provenance
 from core.shared_options import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
@@ -215,7 +215,7 @@ def tell(settings, folders, backend, threads, memory):
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
         say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
     for note in () if settings.quiet else settings.notes:
-        print(f"main.py: note: {note}", file=sys.stderr)
+        complain(f"note: {note}")
 
 
 def main(argv=None):
@@ -259,7 +259,7 @@ def conclude(outcome, path, who=""):
         "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",
         "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
     }[kind].format_map({"reason": kind} | outcome)
-    print(f"main.py: {who}{what}. What was saved before stays in {path}", file=sys.stderr)
+    complain(f"{who}{what}. What was saved before stays in {path}")
     return EXIT_DIVERGED
 
 

@@ -17,7 +17,7 @@ if __name__ == "__main__":
 import campaign
 from core.files import FileError, write_text
 from core.options import Parser, as_output, as_path
-from core.program import run_program
+from core.program import complain, run_program
 from core.recording import prepare_outputs
 from figures.drawing import tell
 from tables import published
@@ -71,7 +71,7 @@ def main(argv=None):
         if options.markdown:
             write_text(options.markdown, markdown(found, command))
         for note in notes:
-            print(f"{PROG}: note: {note}", file=sys.stderr)
+            complain(f"note: {note}")
         tell(filter(None, [options.output, options.markdown]))
         return 0
 

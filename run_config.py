@@ -88,7 +88,12 @@ def plan(name, folder, config, overrides, prog):
 def main(argv=None):
     """Runs one command line; returns the exit status, which is that of main.py."""
     options, overrides = split(Parser(prog="run_config.py", description=__doc__, epilog=EPILOG), Options, argv)
-    return run_program("run_config.py", lambda: program.main([*to_argv(load(options.config_module)), *overrides]))
+
+    def train():
+        argv = [*to_argv(load(options.config_module)), *overrides]
+        return program.carry_out(program.parse(argv, "run_config.py"))
+
+    return run_program("run_config.py", train)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, as_path, option
 from core.paths import INSIDE, check_room, entries, make_numbered, shortened
-from core.program import say
+from core.program import complain, say
 from core.recording import LOG
 from figures import fig_s1
 from figures import pipeline as generic
@@ -157,7 +157,7 @@ class Pipeline(Sweep):
             drawn = script.draw_all(self.folder, self.folder / script.FOLDER, quiet=self.options.quiet)
         except (UsageError, FileError) as error:
             again = f"python figures/{Path(script.__file__).name} {shlex.quote(str(self.folder))}"
-            self.complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
+            complain(f"note: no figures: {error}; the results are complete, and this draws them: {again}")
             return None
         return self.folder / script.FOLDER if drawn else None
 

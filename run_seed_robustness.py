@@ -24,6 +24,7 @@ from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened
+from core.program import complain
 from core.recording import LOG, RunFolder
 from core.shared_options import folder_of
 from dfc.measures.summary import NOT_YET
@@ -116,7 +117,7 @@ class SeedSweep(Sweep):
         """Brings every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
         if not self.settings.system.network.classification and not self.options.regression:
             data = self.settings.task.dataset
-            self.complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
+            complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
         try:
             super().run()
         except UsageError as error:  # about an earlier run

@@ -208,7 +208,7 @@ def main(argv=None):
         settings = program.parse(words, PROG)
         check(settings)
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
-        draw_or_note(PROG, fig1d.write, experiment(words, settings, folder, options), both(folder / fig1d.NAME))
+        draw_or_note(fig1d.write, experiment(words, settings, folder, options), both(folder / fig1d.NAME))
         return 0
 
     return run_program(PROG, run, "interrupted; the same command goes on")

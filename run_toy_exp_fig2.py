@@ -121,7 +121,7 @@ def main(argv=None):
     def run():
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
         write_arrays(folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT)))
-        draw_or_note(PROG, fig2.write, folder / DATA, both(folder / fig2.NAME))
+        draw_or_note(fig2.write, folder / DATA, both(folder / fig2.NAME))
         return 0
 
     return run_program(PROG, run, "interrupted")

@@ -137,7 +137,7 @@ class Experiment(Sweep):
 
     def conclude(self):
         """Draws the figures that have data and prints where they are."""
-        if not self.summaries or not draw_or_note(PROG, fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
+        if not self.summaries or not draw_or_note(fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
             return
         for method in self.pipelines:
             if method != "DFA":  # which has no controller

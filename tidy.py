@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from core.files import is_stream, write_text
 from core.options import Parser, UsageError, as_output, as_path
-from core.program import run_program
+from core.program import complain, run_program
 from core.recording import prepare_outputs
 from tables.packing import pack
 from tables.records import ENDING, find
@@ -44,7 +44,7 @@ def main(argv=None):
             raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
         records, notes = find(options.runs)
         for note in notes:
-            print(f"{PROG}: note: {note}", file=sys.stderr)
+            complain(f"note: {note}")
         if not records:
             raise UsageError(f"no run in {', '.join(options.runs)}")
         if options.output or not options.pack:

@@ -4,10 +4,12 @@ A closed pipe, a full disk or a lost terminal does not end a training.
 """
 
 import contextlib
+import contextvars
 import io
 import os
 import signal
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -15,6 +17,9 @@ from core.errors import UserError
 from core.files import descriptor
 from core.paths import printable
 from core.signals import stoppable
+
+# The script that was called: one that hands its work to another keeps its own name.
+_program = contextvars.ContextVar("program")
 
 EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
 
@@ -30,9 +35,9 @@ class StoppedByError(Exception):
         self.status = status
 
 
-def complain(prog, sentence):
-    """Prints a sentence on stderr, above the progress bars."""
-    tqdm.write(f"{prog}: {printable(sentence)}", file=sys.stderr)
+def complain(sentence):
+    """Prints the name of the script and a sentence on stderr, above the progress bars."""
+    tqdm.write(f"{_program.get(Path(sys.argv[0]).name)}: {printable(sentence)}", file=sys.stderr)
 
 
 def run_program(prog, run, interrupted="interrupted before training began; nothing was saved"):
@@ -40,25 +45,33 @@ def run_program(prog, run, interrupted="interrupted before training began; nothi
 
     Meanwhile text that cannot be printed is dropped, and does not change the exit status.
 
-    prog         name of the script
+    prog         name of the script, with which every complaint begins, unless a script that was called before has named itself
     run          function () -> exit status
     interrupted  the sentence for Ctrl-C, or another signal that asks to stop, if it arrives outside of a training loop
     """
-    with lossless(), stoppable():
-        try:
-            return run()
-        except UserError as error:
-            status, sentence = EXIT_USAGE, error
-        except StoppedByError as error:
-            status, sentence = error.status, error
-        except (MemoryError, RuntimeError) as error:
-            status, sentence = EXIT_FAILED, shortage(error)
-            if sentence is None:
-                raise
-        except KeyboardInterrupt as stop:
-            status, sentence = 128 + getattr(stop, "signal", signal.SIGINT), interrupted
-        complain(prog, sentence)
-        return status
+    token = _program.set(_program.get(prog))
+    try:
+        with lossless(), stoppable():
+            return _status(run, interrupted)
+    finally:
+        _program.reset(token)
+
+
+def _status(run, interrupted):
+    try:
+        return run()
+    except UserError as error:
+        status, sentence = EXIT_USAGE, error
+    except StoppedByError as error:
+        status, sentence = error.status, error
+    except (MemoryError, RuntimeError) as error:
+        status, sentence = EXIT_FAILED, shortage(error)
+        if sentence is None:
+            raise
+    except KeyboardInterrupt as stop:
+        status, sentence = 128 + getattr(stop, "signal", signal.SIGINT), interrupted
+    complain(sentence)
+    return status
 
 
 def shortage(error):

@@ -1,14 +1,13 @@
 """The common part of the figures: styles of curves, an empty figure, files of pictures, the command line for run folders."""
 
 import io
-import sys
 from pathlib import Path
 
 from core import drawing
 from core.drawing import DPI, default_style
 from core.files import is_stream, make_folder, replacing
 from core.options import Parser, UsageError, add_arguments, as_output, as_path
-from core.program import run_program
+from core.program import complain, run_program
 from core.recording import prepare_outputs
 from figures.runs import read_runs
 
@@ -90,7 +89,7 @@ def draw_runs(script, description, folders, default, record, picture, argv, read
                 save(figure, path)
                 tell([path])
         for note in notes:
-            print(f"{name}: {note}", file=sys.stderr)
+            complain(note)
         return 0
 
     return run_program(name, run, "interrupted")

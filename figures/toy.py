@@ -1,11 +1,10 @@
 """The common part of the figures of the toy experiments: reading a data file, drawing it to files, the command line."""
 
-import sys
 from pathlib import Path
 
 from core.files import FileError, read_arrays
 from core.options import Parser, UsageError, as_output, as_path
-from core.program import run_program
+from core.program import complain, run_program
 from core.recording import prepare_outputs
 from figures.drawing import ENDINGS, ending, save, tell
 
@@ -39,7 +38,7 @@ def save_all(figures):
     return list(figures)
 
 
-def draw_or_note(prog, write, data, outputs):
+def draw_or_note(write, data, outputs):
     """Draws the saved data of an experiment and prints the paths; without matplotlib prints a note on stderr instead.
 
     write    function (data, outputs) -> paths
@@ -49,7 +48,7 @@ def draw_or_note(prog, write, data, outputs):
     try:
         paths = write(data, outputs)
     except UsageError as error:
-        print(f"{prog}: note: {data} is complete but not drawn: {error}", file=sys.stderr)
+        complain(f"note: {data} is complete but not drawn: {error}")
         return False
     tell([data, *paths])
     return True

@@ -1,9 +1,8 @@
 """Tells how the runs of run.py ended and what to do next."""
 
 import shlex
-import sys
 
-from core.program import EXIT_DIVERGED, say
+from core.program import EXIT_DIVERGED, complain, say
 from gait.settings import runs_of
 
 NEXT = """files: {path}
@@ -46,5 +45,5 @@ def conclude(options, outcome, path, who=""):
         "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
         "targets; try --orthogonal_init or a larger --orthogonal_reg",
     }[kind]
-    print(f"run.py: {who}{reason}. What was saved before stays in {path}", file=sys.stderr)
+    complain(f"{who}{reason}. What was saved before stays in {path}")
     return EXIT_DIVERGED

@@ -55,9 +55,6 @@ class Sweep:
         """The words to add to the command line in order to continue this sweep."""
         return []
 
-    def complain(self, line):
-        complain(self.prog, line)
-
     def _take(self, run, error):
         summary = {}
         try:
@@ -66,11 +63,11 @@ class Sweep:
             error = error or str(damage)
         if error is not None:
             self.failed.append(run.name)
-            self.complain(f"{run.name} failed{self.of_failed}: {error} (see {run.folder / LOG})")
+            complain(f"{run.name} failed{self.of_failed}: {error} (see {run.folder / LOG})")
             if not self.keeps_failed:
                 return
         elif summary["finished"] != DONE:
-            self.complain(f"note: {run.name} diverged or was stopped early; {self.of_stopped}")
+            complain(f"note: {run.name} diverged or was stopped early; {self.of_stopped}")
         self.summaries[run.name] = summary
         try:
             self.write(run)

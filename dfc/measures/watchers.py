@@ -1,13 +1,12 @@
 """What follows a run of system 2: its counts, its measurements, and the list of all its watchers (dfc.md G.5 to G.9, B.9)."""
 
-import sys
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from core.backend import to_host
 from core.drawing import require_matplotlib
+from core.program import complain
 from core.watcher import Watcher
 from dfc.evaluation import Evaluation
 from dfc.measures.observation import Observation, to_floats
@@ -80,10 +79,9 @@ class ConvergenceNote(Watcher):
     def written(self, series):
         if not self.told and series.get("converged", [1])[-1:] == [0]:
             self.told = True
-            tqdm.write(
-                f"main.py: note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
-                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)",
-                file=sys.stderr,
+            complain(
+                f"note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
+                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)"
             )
 
 

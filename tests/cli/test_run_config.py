@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import run_config
+import run_strong
 from core.options import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +106,19 @@ def test_a_mistake_is_one_sentence_and_touches_nothing(argv, text, module, capsy
     out, err = capsys.readouterr()
     assert text in err and err.count("\n") == 1 and out == ""
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("script", ["run_config.py", "run_strong.py"])
+def test_a_script_that_hands_its_work_to_main_keeps_its_name(script, module, tmp_path, capsys):
+    """In the note on a run without converged samples, and in the sentence on how a run ended."""
+    words = ["--dataset=student_teacher", "--epochs=1", "--batch_size=20", "--quiet", "--threads=1"]
+    words.append(f"--out_dir={tmp_path / 'run'}")
+    if script == "run_config.py":
+        ended = run_config.main([f"--config_module={module}", "--optimizer=SGD", "--lr=1e300", *words])
+    else:
+        ended = run_strong.main(["bp", "--size_hidden=[4]", "--optimizer=SGD", "--lr=1e300", *words])
+    lines = capsys.readouterr().err.splitlines()
+    assert ended == 3 and lines[-1].startswith(f"{script}: diverged in epoch 1") and "main.py" not in "".join(lines)
 
 
 def test_help_tells_of_the_module_and_of_the_other_options(capsys):
