@@ -1,4 +1,4 @@
-"""Defines the activation functions phi of system 2 with their two derivatives, which differ at a kink only."""
+"""Defines the activation functions phi of system 2, each with two derivatives that differ only at a kink."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from core.backend import array_module
 
 @dataclass(frozen=True)
 class Activation:
-    """Holds one activation function, which works elementwise.
+    """Holds one activation function, which works on each entry of an array of any shape.
 
     name        as on the command line
     apply       (v, out=None) -> phi(v)
     slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and
-                leakyrelu; r, phi(v) where it is known already
+                leakyrelu; r is phi(v), if it is known already
     derivative  (v, r=None) -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
-    formula     phi(v) as a term of core/device_kernels.py
+    formula     phi(v) as an expression of core/device_kernels.py
     """
 
     name: str
@@ -54,7 +54,7 @@ def _identity(v, out=None):
 
 
 def _sigmoid(v, out=None):
-    # by tanh, which saturates where exp(-v) would overflow
+    # The function tanh saturates where exp(-v) would overflow.
     out = array_module(v).tanh(0.5 * v, out=out)
     out += 1.0
     out *= 0.5

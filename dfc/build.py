@@ -1,4 +1,4 @@
-"""Builds the parts of a run from its settings: network, learners, and the plan of the loop (dfc.md A, D.1, E, F, I, J)."""
+"""Builds the parts of a run from its settings: network, learners, and the plan of the loop."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,10 +17,12 @@ from utils import count_correct
 
 
 def bytes_of_a_run(settings, batch_size, backend):
-    """Estimates the bytes of a network of SystemSettings trained with others.
+    """Returns an estimate of the bytes that one of several networks trained together takes.
 
-    For each weight there are its values, two moments, gradients and buffers, all of it twice; for each unit and each sample of a
-    batch the rates and voltages of some time points.
+    For each weight there are its value, two moments, gradients and buffers, all of it twice; for each unit and
+    each sample of a batch there are the rates and voltages of some time points.
+
+    settings  dfc.settings.records.SystemSettings
     """
     sizes = settings.network.sizes
     weights = sum(n * m for m, n in pairwise(sizes))
@@ -30,7 +32,9 @@ def bytes_of_a_run(settings, batch_size, backend):
 
 
 def build_network(settings, backend, draws):
-    """Returns the network of NetworkSettings with its initial weights (dfc.md A.3, A.4, F.2): W_l of every layer first, then Q_l.
+    """Returns the network of NetworkSettings with its initial weights: W_l of every layer first, then Q_l.
+
+    The initialisations are those of docs/published/dfc.md A.3, A.4 and F.2.
     """
     layers = list(enumerate(pairwise(settings.sizes)))
     weights = [backend.floats(draws.weights(settings.initial_w, l, n, m)) for l, (m, n) in layers]
@@ -57,7 +61,10 @@ def _loss(settings):
 
 
 def initial_feedback(net, settings, backend, draws, epoch=0):
-    """Q_l of all layers, the identity for the output layer; or of the hidden layers alone, drawn as their W are."""
+    """Returns the initial Q_l (n_l, n_L) of all layers, or of the hidden layers alone.
+
+    In the first case the output's Q is the identity; in the second the Q are drawn as their W are.
+    """
     hidden, outputs = net.sizes[:-1], net.sizes[-1]
     all_layers = settings.feedback == "all"
     if settings.initial_q == "weight_product":
@@ -72,7 +79,7 @@ def initial_feedback(net, settings, backend, draws, epoch=0):
 
 
 def _weight_products(net):
-    """Q_l = W_{l+1}^T … W_{L-1}^T of the hidden layers."""
+    """Returns Q_l = W_{l+1}^T … W_{L-1}^T (n_l, n_L) of the hidden layers."""
     products = [net.weights[-1].swapaxes(-1, -2)]
     for w in net.weights[-2:0:-1]:
         products.append(w.swapaxes(-1, -2) @ products[-1])
@@ -80,8 +87,9 @@ def _weight_products(net):
 
 
 def _optimiser(arrays, layers, about):
-    """Returns the optimiser that OptimiserSettings describe, of some arrays; `layers` names the layer of each, for numbers
-    per layer.
+    """Returns the optimiser of some arrays that the OptimiserSettings `about` describe.
+
+    layers  the layer of each array, for settings that are numbers per layer
     """
     make, takes, further = OPTIMISERS[about.kind]
 
@@ -109,18 +117,17 @@ class System:
 
 
 def build_system(settings, backend, workers, draws, part="by size"):
-    """Builds network, learners and plan.
+    """Returns the System of a run: its network, learners and plan.
 
     settings  dfc.settings.records.SystemSettings
     backend   core.backend.Backend
     workers   core.workers.Workers
     draws     dfc.draws.Draws
     part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
-    Returns   System
     """
     net, phase = build_network(settings.network, backend, draws), settings.feedback
     if part == "by size":
-        # a GPU takes a batch at once; on a CPU noise is drawn in parts, which threads share
+        # A GPU computes a batch at once; on a CPU noise is drawn in parts, which are divided among threads.
         part = None if draws.on_device else SMALL_PART if net.small else PART
     shared = {"workers": workers, "noise": draws.noise, "part": part}
     feedback = pretraining = None
@@ -192,7 +199,10 @@ def _feedback_learner(net, phase, optimiser, rule_settings, shared):
 
 
 def _redraw(net, settings, backend, draws):
-    """Returns a function of the epoch that puts new initial feedback weights in the place of the old ones (dfc.md D.6)."""
+    """Returns a function of the epoch that replaces the feedback weights by newly drawn ones, in place.
+
+    It is the option --reset_K (docs/published/dfc.md D.6).
+    """
 
     def redraw(epoch):
         if epoch:

@@ -1,7 +1,9 @@
-"""The controller: it steers the output of a network to its target through the feedback weights (dfc.md B).
+"""Defines the controller, which steers the output of a network to its target through the feedback weights.
 
     tau_v dv_l/dt = -v_l + W_l r_{l-1} + b_l + v^A_l,   tau_A dv^A_l/dt = -v^A_l + Q_l u
     u = u_int + k_p e,   du_int/dt = e - alpha u,   e = r* - r_L
+
+(Meulemans et al. 2021; docs/published/dfc.md B.1.)
 """
 
 import math
@@ -15,7 +17,7 @@ from dfc.losses import log_softmax, softmax
 
 @dataclass(frozen=True)
 class Controller:
-    """The settings of one phase; times in units of the controller's time constant.
+    """Holds the settings of one phase; times are in units of the controller's time constant.
 
     alpha                 leak of the control signal
     dt                    Euler step
@@ -23,14 +25,14 @@ class Controller:
     k_p                   proportional gain, >= 0
     tau_v                 somatic time constant
     tau_a                 apical time constant; dt makes the apical compartment instantaneous
-    inst_transmission     rates reach the next layer within a time step, layer by layer from the input
-    inst_system_dynamics  somatic voltages follow their drive at once; implies inst_transmission
-    proactive             layers feel the control signal of the same time step, not of the one before
+    inst_transmission     whether rates reach the next layer within a time step, layer by layer from the input
+    inst_system_dynamics  whether somatic voltages follow their drive at once; implies inst_transmission
+    proactive             whether layers receive the control signal of the same time step, not of the one before
     sigma, sigma_output   standard deviation of the noise on apical voltages of hidden and output layers; None: no noise
-    error                 what the controller feeds back: "mse", r* - r_L, or "ce", r* - softmax(r_L)
+    error                 the error that the controller reduces: "mse", r* - r_L, or "ce", r* - softmax(r_L)
     tau_noise             time constant of coloured (Ornstein-Uhlenbeck) noise; None: the noise is white
     tau_f                 time constant of the low-pass filter between control signal and layers; None: no filter
-    ideal_feedback        layers feel J^T u, with the Jacobian at the voltages of the time step, in place of Q u
+    ideal_feedback        whether layers receive J^T u, with the Jacobian at the voltages of the time step, instead of Q u
     """
 
     alpha: float
@@ -51,17 +53,17 @@ class Controller:
 
     @property
     def layerwise(self):
-        """Whether rates travel through the layers within one time step."""
+        """Returns whether rates travel through the layers within one time step."""
         return self.inst_transmission or self.inst_system_dynamics
 
 
 class ControlledNetwork:
-    """A network under control, at one point of time.
+    """Holds the state of a network under control at one time point, and moves it by Euler steps.
 
-    u       control signal (n, n_L);  u_int, its integral part
+    u       control signal (n, n_L);  u_int is its integral part
     va, vb  apical and basal voltages, L arrays (n, n_l)
-    vs      somatic voltages
-    r       rates phi(vs)
+    vs      somatic voltages, L arrays (n, n_l)
+    r       rates phi(vs), L arrays (n, n_l)
     """
 
     def __init__(self, net, activities, target, controller):
@@ -81,7 +83,7 @@ class ControlledNetwork:
     def _allocate(self):
         net, activities, xp = self.net, self.activities, self._xp
         self.va = [xp.zeros_like(v) for v in activities.v]
-        # nothing happens to the input: the basal voltage of the first layer stays that of the feedforward pass
+        # The input stands still, so that the basal voltage of the first layer stays that of the feedforward pass.
         self.vb = [activities.v[0], *(v.copy() for v in activities.v[1:])]
         self.vs = [v.copy() for v in activities.v]
         self.r = [r.copy() for r in activities.r]
@@ -90,14 +92,14 @@ class ControlledNetwork:
         self._biases = [b[..., None, :] for b in net.biases] or [None] * len(net.weights)
         fused = any(map(kernels.fuses, self.vs)) and not self.controller.inst_system_dynamics
         self._leak = self._leak_in_one_pass if fused else self._leak_pass_by_pass
-        # copied, not views: a product with a transposed view takes longer, in float32 by an eighth (128 rows) to a quarter (64)
+        # The transposes are copies: a product with a transposed view takes longer, in float32 by 12 % (128 rows) to 25 % (64).
         self._transposed = [
             tuple(xp.ascontiguousarray(matrix.swapaxes(-1, -2)) for matrix in pair)
             for pair in zip(net.weights, net.feedback, strict=True)
         ]
 
     def control(self):
-        """Moves the control signal by one Euler step (dfc.md B.4; strong_dfc.md 4)."""
+        """Moves the control signal by one Euler step (docs/published/dfc.md B.4, strong_dfc.md 4)."""
         c, xp, before, error, change = self.controller, self._xp, self.u, self._error, self._change
         xp.subtract(self.target, self.r[-1] if c.error == "mse" else softmax(self.r[-1]), out=error)
         xp.multiply(before, -c.alpha, out=change)
@@ -112,17 +114,19 @@ class ControlledNetwork:
             xp.add(before, change, out=self.u)
 
     def follow(self, noise=None):
-        """Lets the layers make the same Euler step, in place, after `control`.
+        """Moves the layers by the same Euler step, in place; called after `control`.
 
-        noise  what `arrange` made of standard normals, where the controller has noise
+        noise  one entry of the list that `arrange` returns; None where the controller has no noise
         """
         signal = self.u if self.controller.proactive else self._next_u
         self._step_layers(signal if self._filtered is None else self._low_passed(), noise)
 
     def _low_passed(self):
-        """The filtered control signal of this time step, or where control is not proactive of the one before.
+        """Returns the filtered control signal (n, n_L) of this time step, or of the one before.
 
             w[1] = u[1],   w[t + 1] = (dt / tau_f) u[t + 1] + (1 - dt / tau_f) w[t]
+
+        It is that of this time step if the controller is proactive.
         """
         rate, (before, now) = self.controller.dt / self.controller.tau_f, self._filtered
         if self._steps == 0:
@@ -143,7 +147,7 @@ class ControlledNetwork:
             self._step_layer(l, signal, None if noise is None else noise[l], ideal and ideal[l])
 
     def _pulled_back(self, signal):
-        """J_l^T u of every layer, L arrays (n, n_l), at the voltages of this time step."""
+        """Returns J_l^T u of every layer, L arrays (n, n_l), at the voltages of this time step."""
         slopes = [a.slope(v, r) for a, v, r in zip(self.net.activations, self.vs, self.r, strict=True)]
         return pull_back(self.net, slopes, signal * slopes[-1])
 
@@ -151,7 +155,7 @@ class ControlledNetwork:
         c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
         weights, feedback = self._transposed[l]
         if l:
-            # as net.drive; small networks take this step so quickly that the call would show
+            # This is net.drive, written out: in small networks the call itself would take noticeable time.
             xp.matmul(self.r[l - 1], weights, out=vb)
         drive = va if c.tau_a == c.dt else scratch
         if ideal is None:
@@ -171,7 +175,7 @@ class ControlledNetwork:
         kernels.leak(self.vs[l], self.controller.dt / self.controller.tau_v, self.va[l], self.vb[l], biases, noise)
 
     def _leak_pass_by_pass(self, l, noise, biases):
-        """Adds noise to the apical and biases to the basal voltages, and lets the somatic ones follow the sum of both others."""
+        """Adds noise to the apical and biases to the basal voltages, then moves the somatic ones."""
         c, xp, va, vb, vs, scratch = self.controller, self._xp, self.va[l], self.vb[l], self.vs[l], self._scratch[l]
         if noise is not None:
             xp.multiply(noise, self._scales[l], out=scratch)
@@ -187,34 +191,45 @@ class ControlledNetwork:
             vs += scratch
 
     def _colour(self, noise, fresh):
-        """The coloured noise of this time step, from that of the one before, which it overwrites, and a `fresh` draw."""
+        """Overwrites the coloured noise of the last time step by that of this one, and returns it.
+
+        fresh  newly drawn white noise
+        """
         noise *= self._decay
         noise += fresh
         return noise
 
     def arrange(self, block):
-        """L arrays (steps, n, n_l) of standard normals -> what `step` takes, of one step after the other."""
+        """Splits blocks of noise by time step, into the forms that `follow` takes.
+
+        block    L arrays (steps, n, n_l) of standard normals
+        Returns  list of `steps` lists with one array (n, n_l) per layer
+        """
         return [[layer[t] for layer in block] for t in range(len(block[0]))]
 
     def noise_scale(self, l):
-        """The standard deviation of what a step adds to the noise of layer l: to its apical voltages if the noise is white."""
+        """Returns the standard deviation of what one step adds to the noise of layer l.
+
+        White noise is added to the apical voltages directly.
+        """
         c = self.controller
         sigma = c.sigma_output if l == len(self.net.weights) - 1 else c.sigma
         return sigma * math.sqrt(c.dt) / (c.tau_noise if self._coloured else c.tau_a)
 
     @property
     def apical(self):
-        """The apical voltages of all layers, the first layer's first: arrays (n, units) of one layer or of several."""
+        """Returns the apical voltages of all layers, from the first: arrays (n, units of one or more layers)."""
         return self.va
 
     def output_distance(self):
-        """The distance of the output from its target, of every sample (n,): see `distance`."""
+        """Returns the distance (n,) of the output from its target, for every sample: see `distance`."""
         return distance(self.controller.error, self.target, self.r[-1])
 
 
 def distance(error, target, output):
-    """How far `output` is from `target` (n, n_L), of every sample (n,): |target - output|, or for "ce" the cross-entropy.
+    """Returns how far `output` is from `target` (n, n_L), for every sample: (n,).
 
+        "mse"  |target - output|
         "ce"   -sum_c target_c log softmax(output)_c
     """
     if error == "mse":
@@ -223,6 +238,6 @@ def distance(error, target, output):
 
 
 def norms(rows):
-    """The 2-norm of every row: (n, k) -> (n,)."""
+    """Returns the 2-norm of every row: (n, k) -> (n,)."""
     xp = array_module(rows)
     return xp.sqrt((rows * rows).sum(axis=-1))

@@ -1,4 +1,4 @@
-"""Draws the random numbers of a run of system 2: everything that is drawn passes through here."""
+"""Draws all random numbers of a run of system 2."""
 
 import copy
 import math
@@ -14,11 +14,11 @@ SPLIT = 1 << 20  # a place beyond all layers of a teacher
 
 
 class Draws:
-    """Makes all draws of one seed; each depends on its purpose and place alone, so that a run can go on anywhere.
+    """Makes all draws of one seed; each depends only on its purpose and place, so a run can go on anywhere.
 
     seed        --random_seed
     backend     core.backend.Backend
-    host_noise  whether noise is drawn on the host where the run is on a GPU too
+    host_noise  whether noise is drawn on the host even if the run is on a GPU
 
     on_device   whether noise is drawn on the GPU
     """
@@ -29,31 +29,44 @@ class Draws:
         self._key = backend.bytes(np.array(noise_key(seed))) if self.on_device else None
 
     def weights(self, kind, layer, n_out, n_in):
-        """Returns the initial W of a layer: float64 (n_out, n_in), host; kind, a name in PUBLISHED_INITIALISERS."""
+        """Returns the initial W of a layer: float64 (n_out, n_in), on the host.
+
+        kind  a name in PUBLISHED_INITIALISERS
+        """
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "init", layer), n_out, n_in)
 
     def feedback(self, kind, layer, n_out, n_in, epoch=0):
-        """Returns the initial Q of a layer, in the same form; `epoch` tells apart those that are drawn anew."""
+        """Returns the initial Q of a layer: float64 (n_out, n_in), on the host.
+
+        kind   a name in PUBLISHED_INITIALISERS
+        epoch  distinguishes the Q that are drawn anew by --reset_K
+        """
         return PUBLISHED_INITIALISERS[kind](stream(self.seed, "feedback", layer, epoch), n_out, n_in)
 
     def feedback_noise(self, layer, shape, epoch=0):
-        """Standard normals to be added to a Q that is a product of weights."""
+        """Returns standard normals of the given shape, to be added to a Q that is a product of weights."""
         return stream(self.seed, "feedback", layer, epoch).standard_normal(shape)
 
     def teacher(self, layer, n_out, n_in):
-        """Returns a weight matrix of the teacher of student_teacher."""
+        """Returns a weight matrix (n_out, n_in) of the teacher of student_teacher."""
         return PUBLISHED_INITIALISERS["teacher"](stream(self.seed, "data", layer), n_out, n_in)
 
     def split(self, count):
-        """Returns the order of the training images whose last ones are held out for validation, where that depends on the seed."""
+        """Returns the order (count,) of the training images, for a validation set that depends on the seed.
+
+        The last images in this order are held out for validation.
+        """
         return stream(self.seed, "data", SPLIT).permutation(count)
 
     def order(self, passed, count):
-        """Returns the order of the samples in the pass that follows `passed` others, on the device."""
+        """Returns the order (count,) of the samples in a pass, on the device; `passed` passes precede it."""
         return self.backend.bytes(stream(self.seed, "shuffle", passed).permutation(count))
 
     def noise(self, place, part):
-        """Returns the noise of part `part` of the batch at `place`, (passes, batches) before it."""
+        """Returns the noise of part `part` of a batch, an object for dfc.simulation.simulate.
+
+        place  of the batch: (passes before, batches before in this pass)
+        """
         return DeviceNoise(self._key, place, part) if self.on_device else Noise((self.seed, *place, part), self.backend)
 
 
@@ -63,7 +76,11 @@ def draws_on_device(backend, host_noise):
 
 
 class Noise:
-    """Gives noise to dfc.simulation.simulate."""
+    """Draws the noise of one part of a batch on the host, for dfc.simulation.simulate.
+
+    key      (seed, passes, batches, part)
+    backend  core.backend.Backend
+    """
 
     def __init__(self, key, backend):
         self.backend = backend
@@ -71,9 +88,9 @@ class Noise:
         self._room = self._like = None
 
     def fill(self, steps, like):
-        """Standard normals for `steps` time points: arrays (steps, n, n_l) for `like`, arrays (n, n_l); overwritten next time.
+        """Returns normals for `steps` time points: one array (steps, n, n_l) per array (n, n_l) of `like`.
 
-        Those of a time point lie in memory as its array of `like` does.
+        They have the dtype and the memory order of `like`. The next call reuses the arrays.
         """
         if self._room is None or len(self._room[0]) < steps:
             self._room = room_for((steps,), like)
@@ -82,22 +99,26 @@ class Noise:
         return [self.backend.bytes(each) for each in filled]
 
     def draw(self, arrays):
-        """Fills host arrays (steps, n, n_l), of `room_for` some layers, with the next normals."""
+        """Fills host arrays (steps, n, n_l), which `room_for` made for some layers, with the next normals."""
         self._like = [each[0] for each in arrays]
         for each in arrays:
             fill_normals(self._generator, each.swapaxes(-1, -2) if is_turned(each) else each)
 
     def again(self, rows):
-        """The same noise from its beginning, of the `rows` (indices) of the simulation alone."""
+        """Returns the same noise from its beginning, for some rows of the simulation alone.
+
+        rows  indices of these rows
+        """
         return SomeNoise(Noise(self._key, self.backend), rows, self._like)
 
 
 class DeviceNoise:
-    """Gives noise that is drawn on a GPU: other numbers than Noise, of the same distribution.
+    """Draws noise on a GPU: other numbers than Noise, of the same distribution.
 
-    Each normal is a function of seed, place and part and of its position in the sequence of all that is drawn there (NORMALS).
+    Each normal is a function of seed, place and part, and of its position in the sequence that is drawn there
+    (core.device_kernels.NORMALS).
 
-    key    noise_key of the seed, on the device; of several seeds (S,)
+    key    noise_key of the seed, on the device; for several seeds (S,)
     place  (passes, batches) before the batch, each below 2^24
     part   number of the part of the batch, below 2^16
     """
@@ -108,7 +129,10 @@ class DeviceNoise:
         self._room, self._drawn = None, 0
 
     def fill(self, steps, like):
-        """As Noise and NoiseOfSeeds: arrays (steps, n, n_l), or (steps, S, n, n_l); overwritten next time."""
+        """Returns standard normals as Noise and NoiseOfSeeds do: (steps, n, n_l), or (steps, S, n, n_l).
+
+        The next call reuses the arrays.
+        """
         if self._room is None or self._room[0].shape[-3] < steps:
             self._room = room_for((*self._key.shape, steps), like, array_module(self._key))
         filled, key = [room[..., :steps, :, :] for room in self._room], self._key[..., None, None, None]
@@ -130,8 +154,12 @@ class DeviceNoise:
 
 
 def room_for(axes, like, xp=np):
-    """Arrays with leading `axes`, of the array module `xp`; their last two axes are those of the arrays `like`, and lie in memory
-    as they do there."""
+    """Returns empty arrays with leading `axes`, and the last two axes and the memory order of `like`.
+
+    axes  shape of the leading axes
+    like  list of arrays whose last two axes are (n, n_l)
+    xp    array module of the new arrays
+    """
     turned = [is_turned(each) for each in like]
     shapes = [each.shape[:-3:-1] if turn else each.shape[-2:] for each, turn in zip(like, turned, strict=True)]
     rooms = [xp.empty((*axes, *shape), dtype=each.dtype) for shape, each in zip(shapes, like, strict=True)]
@@ -139,26 +167,30 @@ def room_for(axes, like, xp=np):
 
 
 class SomeNoise:
-    """Noise of some rows of a simulation, drawn for all of them."""
+    """Gives the noise of some rows of a simulation, which is drawn for all rows."""
 
     def __init__(self, noise, rows, like):
         self._noise, self._rows, self._like = noise, rows, like
 
     def fill(self, steps, like):
+        """Returns one array (steps, rows, n_l) per layer, see Noise.fill."""
         return [each[:, self._rows] for each in self._noise.fill(steps, self._like)]
 
 
 class NoiseOfSeeds:
-    """The noise of several seeds, each drawn as for that seed alone.
+    """Gives the noise of several seeds, each drawn as if its seed were alone.
 
-    sources  a Noise per seed
+    sources  one Noise per seed
     """
 
     def __init__(self, sources):
         self._sources, self._room = sources, None
 
     def fill(self, steps, like):
-        """As Noise, with a leading axis of seeds in `like`: arrays (steps, S, n, n_l)."""
+        """Returns standard normals as Noise does, arrays (steps, S, n, n_l) for arrays (S, n, n_l) of `like`.
+
+        The next call reuses the arrays.
+        """
         if self._room is None or self._room[0].shape[1] < steps:
             self._room = room_for((len(self._sources), steps), like)
         filled = [room[:, :steps] for room in self._room]
@@ -167,11 +199,11 @@ class NoiseOfSeeds:
         return [self._sources[0].backend.bytes(each).swapaxes(0, 1) for each in filled]
 
     def of(self, seed):
-        """Returns the Noise of one seed, (s,)."""
+        """Returns the Noise of one seed; `seed` is (s,)."""
         (number,) = seed
         return self._sources[number]
 
 
 def noise_of_seeds(sources):
-    """Returns the noise of several seeds at one place, from that of each."""
+    """Returns the noise of several seeds at one place, from a list with that of each seed."""
     return (DeviceNoise.together if isinstance(sources[0], DeviceNoise) else NoiseOfSeeds)(sources)

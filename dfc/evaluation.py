@@ -1,4 +1,4 @@
-"""Measures loss and accuracy of a network of system 2 on a set of samples (dfc.md I.4)."""
+"""Measures loss and accuracy of a network of system 2 on a set of samples."""
 
 from tqdm import tqdm
 
@@ -11,7 +11,9 @@ CHUNK = 8  # batches in one forward pass
 
 
 class Evaluation(Watcher):
-    """Measures loss and accuracy on the validation samples, if there are any, and the test samples: columns loss_val, acc_val, …
+    """Measures loss and accuracy on the validation samples, if there are any, and on the test samples.
+
+    The columns are loss_val, acc_val, loss_test and acc_test.
 
     settings  dfc.settings.records.EvaluationSettings
     task      dfc.tasks.Task
@@ -23,6 +25,7 @@ class Evaluation(Watcher):
         self.sets = {name: samples for name, samples in (("val", task.validation), ("test", task.test)) if samples}
 
     def row(self, net, epoch):
+        """Returns {column: number} of losses and accuracies."""
         settings, found = self.settings, {}
         total = sum(map(len, self.sets.values()))
         with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
@@ -34,8 +37,9 @@ class Evaluation(Watcher):
 
 
 def evaluate(net, samples, batch_size, workers, classification, tick=None, weighted=False, batches=0):
-    """Returns (loss, accuracy) as the published programs have them: means over the batches, a short last one counts as much
-    as others.
+    """Returns (loss, accuracy) as the published programs define them: means over the batches.
+
+    A short last batch counts as much as the others (docs/published/dfc.md I.4).
 
     net             FeedbackNetwork
     samples         datasets.samples Images or Arrays
@@ -43,8 +47,9 @@ def evaluate(net, samples, batch_size, workers, classification, tick=None, weigh
     workers         core.workers.Workers
     classification  whether targets are labels; else the accuracy is None
     tick            function of a number of samples, called when these are done
-    weighted        let every sample count as much as any other, so that a short last batch counts less (strong_dfc.md 1)
-    batches         measure the first batches only, so many; 0: all
+    weighted        whether every sample counts as much as any other, so that a short last batch counts less
+                    (docs/published/strong_dfc.md 1)
+    batches         number of batches that are measured, the first ones; 0: all
     Returns         Python floats; the device is waited for once
     """
     measured, counts = [], []

@@ -1,7 +1,8 @@
-"""How feedback weights learn from noise (dfc.md D): three published rules by name.
+"""Computes how feedback weights learn from noise: three published rules by name (docs/published/dfc.md D).
 
-Each takes (net, activities, settings, noise, target) and returns [dQ_0 … dQ_{L-1}], gradients to be descended, the share of the
-given rows in the mean over the batch; labels play no part unless the output is driven to them.
+Each rule takes (net, activities, settings, noise, target) and returns [dQ_0 … dQ_{L-1}], dQ_l (n_l, n_L):
+gradients to be descended, the share of the given rows in the mean over the batch. Labels matter only where the
+output is driven to them.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """What the rules need to know.
+    """Holds what the rules for Q need to know.
 
     controller       dfc.controller.Controller of the feedback phase, noise included (normal_controller)
     sigma            standard deviation of the noise, which also scales the gradient
     alpha_di         leak for the analytical steady state (old_learning_rule)
-    sigma_output     what scales the gradient of the output layer; None: sigma
+    sigma_output     standard deviation that scales the gradient of the output layer; None: sigma
     growth           factor between the gradients of a layer and of the layer above it
-    rate             dt / tau of the high-pass filter on the control signal; None: the signal itself teaches
+    rate             dt / tau of the high-pass filter on the control signal in the gradient; None: no filter
     aim              what the output is driven to (normal_controller), a name of dfc.teaching.output_target
     target_stepsize  lambda, where the aim is a nudge
     """
@@ -41,9 +42,11 @@ class FeedbackSettings:
 
 
 class Fluctuations:
-    """Sums over time of products of apical voltages with the control signal of the next time point (strong_dfc.md 5).
+    """Sums over time the products of apical voltages with the control signal of the next time point.
 
         S_l = sum_t v^A_l[t]^T h[t+1],   h = u, or high-passed h = u - l,   l[1] = u[1],   l[t] = rate u[t] + (1 - rate) l[t-1]
+
+    (docs/published/strong_dfc.md 5)
 
     rate  None: h = u
     """
@@ -53,7 +56,7 @@ class Fluctuations:
         self._sums, self._slow = [], None
 
     def observe(self, state):
-        """Takes in a time point's control signal, while the apical voltages are still those of the one before."""
+        """Adds a time point's control signal; the apical voltages must still be those of the one before."""
         if not self._sums:
             xp = array_module(state.u)
             shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in state.apical]
@@ -75,18 +78,18 @@ class Fluctuations:
         return u - self._slow
 
     def of(self, seed):
-        """The Fluctuations of one seed, (s,), whose sums are views of these; they take in no further time points."""
+        """Returns the Fluctuations of one seed, (s,); its sums are views, and it adds no further time points."""
         one = Fluctuations(self.net.of(seed), self.rate)
         one._sums = [total[seed] for total in self._sums]
         return one
 
     def take_out(self, other):
-        """Subtracts the sums of another Fluctuations, that of some rows of this one."""
+        """Subtracts the sums of another Fluctuations, which belong to some rows of this one."""
         for total, part in zip(self._sums, other._sums, strict=True):
             total -= part
 
     def gradients(self, count, settings, steps):
-        """[dQ_0 … dQ_{L-1}], the share in the mean over `count` samples and steps - 1 products.
+        """Returns [dQ_0 … dQ_{L-1}], the share in the mean over `count` samples and steps - 1 products.
 
             dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
         """
@@ -96,12 +99,13 @@ class Fluctuations:
 
 
 def normal_controller(net, activities, settings, noise, target=None):
-    """Noisy dynamics, where each control signal is paired with the apical voltages of the time point before.
+    """Returns gradients that pair each control signal of noisy dynamics with the apical voltages before it.
 
         dQ_l = 1 / (s^2 (T-1) n) sum_t v^A_l[t]^T u[t+1],   t = 0 … T-2,   s = max(sigma, 0.01)
 
-    (dfc.md D.2; Meulemans et al. 2021, eq. for the feedback weights.)  The output is held where it is, unless settings.aim names
-    something else; for layer scaling and the high-pass filter see Fluctuations.
+    (docs/published/dfc.md D.2; Meulemans et al. 2021, equation for the feedback weights.) The output is driven to
+    where the feedforward pass left it, unless settings.aim names another target. Fluctuations explains layer
+    scaling and the high-pass filter.
     """
     total, controller = Fluctuations(net, settings.rate), settings.controller
     simulate(net, activities, output_target(net, activities, target, settings), controller, noise, signalled=total.observe)
@@ -109,9 +113,11 @@ def normal_controller(net, activities, settings, noise, target=None):
 
 
 def special_controller(net, activities, settings, noise, target=None):
-    """Noise on all layers of one forward pass is paired with the change of the output.
+    """Returns gradients that pair the noise on all layers of one forward pass with the change of the output.
 
         dQ_l = -1 / (s^2 n) eps_l^T (h_L - r_L)
+
+    (docs/published/dfc.md D.3)
     """
     steps, moved = _noisy_pass(net, activities, settings, noise)
     error = activities.r[-1] - moved
@@ -119,9 +125,11 @@ def special_controller(net, activities, settings, noise, target=None):
 
 
 def old_learning_rule(net, activities, settings, noise, target=None):
-    """The noisy output as target of the analytical steady state (legacy).
+    """Returns gradients from the analytical steady state whose target is the output of a noisy forward pass.
 
         dQ_l = 1 / (s^2 n) delta_v_l^T u
+
+    (docs/published/dfc.md D.4; a legacy rule)
     """
     _, moved = _noisy_pass(net, activities, settings, noise)
     steady = analytical_steady_state(net, activities, moved - activities.r[-1], settings.alpha_di)
@@ -129,7 +137,7 @@ def old_learning_rule(net, activities, settings, noise, target=None):
 
 
 def _noisy_pass(net, activities, settings, noise):
-    """([eps_0 …], h_L): noise of every layer, and the output of a forward pass with it."""
+    """Returns ([eps_0 …], h_L): noise of every layer (n, n_l), and output (n, n_L) of a forward pass with it."""
     steps = [layer[0] * settings.sigma for layer in noise.fill(1, activities.v)]
     h = activities.x
     for l, (activation, step) in enumerate(zip(net.activations, steps, strict=True)):
@@ -146,12 +154,15 @@ def _scaled(sums, count, settings, factor=1.0):
 
 
 def homeostatic_decay(net, strength, constant):
-    """beta = b (|Qbar|_F^2 - c), the factor of Q in its gradient; a number per seed (dfc.md D.2)."""
+    """Returns beta = b (|Qbar|_F^2 - c), the factor of Q in its gradient: a number per seed.
+
+    The source is docs/published/dfc.md D.2.
+    """
     return strength * (squared_norm(net.feedback) - constant)
 
 
 def squared_norm(arrays):
-    """The sum of all squared entries of some matrices, a number per seed."""
+    """Returns the sum of all squared entries of some matrices: a number per seed."""
     return sum((each * each).sum(axis=(-2, -1)) for each in arrays)
 
 

@@ -1,13 +1,15 @@
-"""Defines the learner of a rule that teaches forward and feedback weights by one simulation."""
+"""Defines the learner of a rule that finds the gradients of forward and feedback weights in one simulation."""
 
 from core.learner import BaseLearner
 from dfc.learners import ForwardLearner
 
 
 class JointLearner(ForwardLearner):
-    """Trains W and Q by a rule that finds both gradients: both follow from the old weights, then W moves, then Q.
+    """Trains W and Q by a rule that finds both gradients at once: first W moves, then Q.
 
-    feedback  FeedbackLearner whose optimiser and clipping move Q; its own passes, if there are any, share them
+    Both gradients are those at the old weights.
+
+    feedback  FeedbackLearner whose optimiser and clipping move Q; if it has passes of its own, these use the same optimiser
     """
 
     def __init__(self, *parts, feedback, **settings):
@@ -27,8 +29,10 @@ class JointLearner(ForwardLearner):
         self.feedback.update(gradients)
 
     def state(self):
+        """Returns {name: array} of everything that the next step of W and Q depends on."""
         return super().state() | BaseLearner.state(self.feedback)
 
     def restore(self, named):
+        """Continues from a `state` of host arrays."""
         super().restore(named)
         BaseLearner.restore(self.feedback, named)

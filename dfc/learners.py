@@ -20,13 +20,13 @@ SMALL_PART = 256  # the same in a network so small that more rows cost little
 
 @dataclass
 class BatchReport:
-    """Tells the watchers of a batch: a ForwardLearner before its update, a FeedbackLearner after it.
+    """Tells the watchers about a batch: a ForwardLearner's before its update, a FeedbackLearner's after it.
 
     phase       name of the learner: "forward", "feedback" or "pretraining"
     place       (passes before, batches before in this pass)
-    target      labels or targets
+    target      labels (n,) or targets (n, n_L)
     activities  of the feedforward pass
-    gradients   like net.parameters, clipped; of the feedback weights for a FeedbackLearner
+    gradients   arrays like net.parameters, clipped; for a FeedbackLearner arrays like net.feedback
     results     the RuleResult of each part of the batch (ForwardLearner)
     """
 
@@ -38,7 +38,7 @@ class BatchReport:
     results: list
 
     def of(self, seed):
-        """Returns the report of one seed, (s,), of several."""
+        """Returns the report of one of several seeds; `seed` is (s,)."""
         return replace(
             self,
             target=self.target[seed],
@@ -49,7 +49,7 @@ class BatchReport:
 
 
 def forward(net, inputs, workers):
-    """Returns the Activities of a batch, whose rows the workers share."""
+    """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves."""
     if workers.count == 1:
         return net.forward(inputs)
     count, join = inputs.shape[-2], array_module(inputs).concatenate
@@ -59,13 +59,13 @@ def forward(net, inputs, workers):
 
 
 class DfcLearner(BaseLearner):
-    """Holds what both learners share.
+    """Holds what both learners have in common: it is the base class of learners of system 2.
 
     net        FeedbackNetwork
-    optimiser  core.optimisers
+    optimiser  core.optimisers.Optimiser
     workers    core.workers.Workers
     noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
-    name       tells the learners apart in a checkpoint and in reports
+    name       distinguishes the learners in a checkpoint and in reports
     part       rows of a batch that share one source of noise; None: all
     """
 
@@ -75,9 +75,9 @@ class DfcLearner(BaseLearner):
 
     @classmethod
     def together(cls, learners, net=None):
-        """Returns one learner for the networks of `learners`, which have the same settings; their states are not taken over.
+        """Returns one learner for the networks of `learners`, without their states: see `take`.
 
-        net  what their networks are together, where that is known
+        net  the joint network, if it exists already
         """
         whole, noises = copy.copy(learners[0]), [learner.noise for learner in learners]
         whole.net = net or whole.net.together([learner.net for learner in learners])
@@ -86,11 +86,11 @@ class DfcLearner(BaseLearner):
         return whole
 
     def _begin(self, learners):
-        """Makes what is as large as the network, for a learner that is `together` of others."""
+        """Makes the arrays that are as large as the network, for a learner that `together` made."""
         raise NotImplementedError
 
     def _parts(self, count, noisy):
-        """Returns (number, rows) of the parts that a batch is worked on in.  Noise must not depend on the number of threads."""
+        """Returns [(number, rows)] of a batch's parts; if noisy, independent of the number of threads."""
         pieces = -(-count // (self.part or count)) if noisy else self.workers.count
         return list(enumerate(shares(count, pieces)))
 
@@ -101,13 +101,13 @@ class DfcLearner(BaseLearner):
 class ForwardLearner(DfcLearner):
     """Trains the forward weights by a rule.
 
-    rule     rules.Rule;  options, the rule's Options
-    owned    indices of net.parameters that the optimiser owns
-    clip     bound on the norm of every gradient array, or of what `clip_by` clips; <= 0: none
+    rule     rules.Rule;  options are the rule's Options
+    owned    indices of net.parameters that the optimiser updates
+    clip     bound on the norm of every gradient array, or of the groups that `clip_by` clips; <= 0: none
     clip_by  function (gradients, bound, seeds), see core.clipping
-    fixed    what the joint norm of the owned gradients is scaled to; <= 0: left
-    frozen   compute everything, update nothing
-    by_bp    in the end put the gradient of the loss, not clipped, in the place of what the rule has found for W
+    fixed    the joint norm to which the owned gradients are scaled; <= 0: they are not scaled
+    frozen   whether everything is computed but nothing is updated
+    by_bp    whether the gradient of the loss, not clipped, finally replaces the rule's gradient of W
     correct  function (output, labels) -> number of right answers; None where there are no labels
     """
 
@@ -128,7 +128,7 @@ class ForwardLearner(DfcLearner):
         self._gradients = []
 
     def step(self, inputs, target, place, watch=None):
-        """Makes one update by one batch.
+        """Makes one update with one batch.
 
         inputs  (n, units)
         target  labels (n,) or targets (n, n_L), as the network's loss wants them
@@ -144,12 +144,12 @@ class ForwardLearner(DfcLearner):
             watch(report, moved=True)
 
     def _move(self, report):
-        """Updates the weights."""
+        """Updates the weights, unless they are frozen."""
         if not self.frozen:
             self.optimiser.step([report.gradients[index] for index in self.owned])
 
     def compute(self, inputs, target, place):
-        """Returns the BatchReport of one batch with its gradients, without an update."""
+        """Returns the BatchReport of one batch, with its gradients but without an update."""
         activities = forward(self.net, inputs, self.workers)
         results = self.results(activities, target, place)
         gradients = self._sum(results)
@@ -190,7 +190,7 @@ class ForwardLearner(DfcLearner):
         return gradients
 
     def _count(self, report):
-        """Adds to the totals of the epoch, on the device: loss, accuracy, converged, diverged, other samples."""
+        """Adds a batch to the epoch's totals on the device: loss, accuracy, converged, diverged, others."""
         output = report.activities.r[-1]
         loss = self.net.loss.value(output, report.target)
         xp = array_module(output)
@@ -206,8 +206,9 @@ class ForwardLearner(DfcLearner):
         self._batches += 1
 
     def end_epoch(self):
-        """Returns means over the batches of loss and accuracy, from predictions before the updates; numbers of samples; all
-        start again.
+        """Returns {column: number} of the epoch, and starts counting again.
+
+        Loss and accuracy are means over the batches, from predictions before each update.
         """
         loss, right, *counted = to_host(self._totals).tolist()
         row = {"loss_train": loss / self._batches}
@@ -219,20 +220,22 @@ class ForwardLearner(DfcLearner):
         return row
 
     def state(self):
+        """Returns {name: array} of everything that the next step and the columns depend on."""
         totals, first = self._totals, self.net.weights[0]
         if totals is None:
             totals = array_module(first).zeros((*self.net.seeds, 5), first.dtype)
         return super().state() | {"totals": totals, "batches": self._batches}
 
     def restore(self, named):
+        """Continues from a `state` of host arrays."""
         super().restore(named)
         self._batches = int(named["batches"])
-        # a copy, as the totals are added to in place
+        # The totals are copied, because batches are added to them in place.
         self._totals = array_module(*self.net.arrays).array(named["totals"]) if self._batches else None
 
 
 def _write_loss_gradients(net, activities, target, gradients):
-    """Overwrites arrays like net.parameters with the gradients of the loss, a mean over the batch (dfc.md F.1)."""
+    """Overwrites arrays like net.parameters with the gradients of the loss (docs/published/dfc.md F.1)."""
     slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
     errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
     for l, error in enumerate(errors):
@@ -240,12 +243,12 @@ def _write_loss_gradients(net, activities, target, gradients):
 
 
 class FeedbackLearner(DfcLearner):
-    """Trains the feedback weights by a rule for them; labels play no part.
+    """Trains the feedback weights by a rule for them.
 
-    rule         one of dfc.feedback_learning.Q_RULES;  settings, its FeedbackSettings
-    owned        indices of net.feedback that the optimiser owns
-    clip         bound on the joint norm of all gradients, those of weights that are not owned included; <= 0: none
-    clip_by      function (gradients, bound, seeds) that clips otherwise
+    rule         one of dfc.feedback_learning.Q_RULES;  settings are its FeedbackSettings
+    owned        indices of net.feedback that the optimiser updates
+    clip         bound on the joint norm of all gradients, including those of weights that are not owned; <= 0: none
+    clip_by      function (gradients, bound, seeds) that clips, see core.clipping
     homeostatic  (strength, constant) of the homeostatic decay; None: none
     """
 
@@ -264,7 +267,7 @@ class FeedbackLearner(DfcLearner):
             self.homeostatic = strength, array_module(first).asarray(constants, dtype=first.dtype)
 
     def step(self, inputs, target, place, watch=None):
-        """Makes one update by one batch; `watch`, a function of the BatchReport, is called after it."""
+        """Makes one update with one batch; `watch`, a function of the BatchReport, is called after it."""
         activities = forward(self.net, inputs, self.workers)
         gradients = self.gradients(activities, place, target)
         self.update(gradients)
@@ -278,7 +281,7 @@ class FeedbackLearner(DfcLearner):
         self.optimiser.step([gradients[index] for index in self.owned])
 
     def gradients(self, activities, place, target):
-        """Returns [dQ_0 …], the mean over the batch and the homeostatic term; the target where the output is driven to it."""
+        """Returns [dQ_0 …]: the mean over the batch, and the homeostatic term."""
 
         def work(part):
             number, rows = part

@@ -1,8 +1,8 @@
-"""A multi-layer perceptron with direct feedback weights from the output to every layer (dfc.md A).
+"""Defines the multi-layer perceptron with direct feedback weights from the output to every layer.
 
-Rows are samples.  Layers are numbered from 0 to L-1; W_l (n_l, n_{l-1}), b_l (n_l,), Q_l (n_l, n_L), with n_{-1} inputs.
-Every array may have a leading axis of seeds: then W_l is (S, n_l, n_{l-1}), the rates (S, n, n_l) and labels (S, n), and each seed
-gets the same bits as if it were alone.
+Rows are samples. Layers are numbered from 0 to L-1 (in docs/published/dfc.md A from 1 to L); W_l (n_l, n_{l-1}),
+b_l (n_l,), Q_l (n_l, n_L), with n_{-1} inputs. Every array may have a leading axis of seeds: then W_l is (S, n_l,
+n_{l-1}), the rates are (S, n, n_l) and labels (S, n), and each seed gets the same bits as if it were alone.
 """
 
 import copy
@@ -22,12 +22,12 @@ SMALL = 128  # units of all layers
 
 @dataclass
 class Activities:
-    """What a feedforward pass leaves behind; controllers never overwrite it.
+    """Holds the results of a feedforward pass; controllers never overwrite it.
 
     x             inputs (n, n_{-1})
     v             pre-activations, L arrays (n, n_l)
     r             rates phi(v), L arrays (n, n_l)
-    count         number of samples of the whole batch, of which these rows may be a part
+    count         number of samples of the whole batch; these rows may be a part of it
     first_output  rates of the output layer for the first sample of the whole batch (n_L,)
     """
 
@@ -38,33 +38,31 @@ class Activities:
     first_output: Any
 
     def presynaptic(self, l):
-        """Returns the rates that layer l reads (n, n_{l-1})."""
+        """Returns the rates (n, n_{l-1}) that layer l reads."""
         return self.r[l - 1] if l else self.x
 
     def part(self, rows):
-        """The same of some rows: views for a slice, copies for indices."""
+        """Returns the Activities of some rows: views for a slice, copies for indices."""
         x, *layers = (array[..., rows, :] for array in (self.x, *self.v, *self.r))
         return Activities(x, layers[: len(self.v)], layers[len(self.v) :], self.count, self.first_output)
 
     def of(self, seed):
-        """The same of one seed, (s,); of () all of it."""
+        """Returns the Activities of one seed for (s,), or the whole for ()."""
         v, r = ([array[seed] for array in arrays] for arrays in (self.v, self.r))
         return Activities(self.x[seed], v, r, self.count, self.first_output[seed])
 
 
 def of_seed(part, seed):
-    """Returns what belongs to one seed, (s,), of an array with a leading axis of seeds, or of a list of such arrays; None
-    stays None.
-    """
+    """Returns the part of one seed, (s,), of an array with an axis of seeds, or of a list; None of None."""
     if isinstance(part, list):
         return [array[seed] for array in part]
     return None if part is None else part[seed]
 
 
 class FeedbackNetwork:
-    """Forward weights, feedback weights and activation functions, and what rules may ask of them.
+    """Holds forward weights, feedback weights and activation functions, and computes what rules ask of them.
 
-    weights      list of L arrays (n_l, n_{l-1}), updated in place by whoever trains them
+    weights      list of L arrays (n_l, n_{l-1}), updated in place during training
     biases       list of L arrays (n_l,), or an empty list
     feedback     list of arrays Q_l (n_l, n_L): all layers (DFC), hidden ones (DFA), or none (BP)
     activations  list of L dfc.activations.Activation
@@ -84,8 +82,9 @@ class FeedbackNetwork:
 
     @staticmethod
     def together(nets):
-        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
-        first one's.
+        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds.
+
+        Everything but the arrays is that of the first network.
         """
         whole, xp = copy.copy(nets[0]), array_module(*nets[0].weights)
         for name in ("weights", "biases", "feedback"):
@@ -94,7 +93,7 @@ class FeedbackNetwork:
         return whole
 
     def of(self, seed):
-        """Returns the network of one seed, (s,), whose arrays are views; of () the network itself."""
+        """Returns the network of one seed, whose arrays are views, for (s,), or the network itself for ()."""
         one = copy.copy(self)
         one.weights, one.biases, one.feedback = (
             [array[seed] for array in arrays] for arrays in (self.weights, self.biases, self.feedback)
@@ -103,78 +102,84 @@ class FeedbackNetwork:
 
     @property
     def seeds(self):
-        """The shape of the leading axis of seeds: (S,), or () for a network that stands alone."""
+        """Returns the shape of the leading axis of seeds: (S,), or () for a single network."""
         return self.weights[0].shape[:-2]
 
     def of_samples(self, array, rows):
-        """Returns some of the samples of labels (n,) or targets (n, k), or of those of all seeds."""
+        """Returns some samples of labels (n,) or targets (n, k), or of those of all seeds."""
         return array[(*(slice(None) for _ in self.seeds), rows)]
 
     @property
     def sizes(self):
-        """[n_0 … n_{L-1}], the sizes of the layers without the input."""
+        """Returns [n_0 … n_{L-1}], the sizes of the layers without the input."""
         return [w.shape[-2] for w in self.weights]
 
     @property
     def small(self):
-        """Whether a time step of its simulation consists of calls rather than of arithmetic."""
+        """Returns whether a time step of its simulation costs calls rather than arithmetic."""
         return sum(self.sizes) <= SMALL
 
     @property
     def slices(self):
-        """The rows of each layer in an array with a row for every unit of all layers."""
+        """Returns the slice of each layer's rows in an array with a row for every unit of all layers."""
         return [slice(*pair) for pair in pairwise(accumulate(self.sizes, initial=0))]
 
     def split(self, rows):
-        """Splits an array with a row for every unit of all layers into views of the rows of each layer."""
+        """Returns views of each layer's rows of an array with a row for every unit of all layers."""
         return [rows[..., each, :] for each in self.slices]
 
     @property
     def parameters(self):
-        """The forward parameters [W_0, b_0, W_1, b_1, …], the arrays themselves; without biases [W_0, W_1, …]."""
+        """Returns the forward parameters [W_0, b_0, W_1, b_1, …], or without biases [W_0, W_1, …].
+
+        They are the arrays themselves.
+        """
         if not self.biases:
             return list(self.weights)
         return [array for pair in zip(self.weights, self.biases, strict=True) for array in pair]
 
     @property
     def layers_of_parameters(self):
-        """The layer that each of `parameters` belongs to."""
+        """Returns the layer that each of `parameters` belongs to."""
         return [l for l in range(len(self.weights)) for _ in range(2 if self.biases else 1)]
 
     def weights_of(self, arrays):
-        """Of a list like `parameters`: the entries of the weights, one per layer."""
+        """Returns the entries of the weights, one per layer, of a list like `parameters`."""
         return arrays[::2] if self.biases else arrays
 
     def biases_of(self, arrays):
-        """Of a list like `parameters`: the entries of the biases, one per layer; none without biases."""
+        """Returns the entries of the biases, one per layer, of a list like `parameters`; [] without biases."""
         return arrays[1::2] if self.biases else []
 
     def of_layer(self, arrays, l):
-        """Of a list like `parameters`: the entry of the weights and, if there are biases, that of the biases of layer l."""
+        """Returns the entries of layer l of a list like `parameters`: weights and, if there are any, biases."""
         return arrays[2 * l : 2 * l + 2] if self.biases else arrays[l : l + 1]
 
     @property
     def arrays(self):
-        """All that is trained: forward parameters, then feedback weights."""
+        """Returns everything that is trained: forward parameters, then feedback weights."""
         return [*self.parameters, *self.feedback]
 
     @property
     def named_arrays(self):
-        """{name: array} of all that a run saves: 0Lweights, 0Lbiases, 0Lfeedback, …"""
+        """Returns {name: array} of everything that a run saves, with names such as 0Lweights."""
         groups = {"weights": self.weights, "biases": self.biases, "feedback": self.feedback}
         return {f"{l}L{name}": array for name, arrays in groups.items() for l, array in enumerate(arrays)}
 
     def weights_changed(self):
-        """Nothing is derived from the weights beyond a batch."""
+        """Does nothing: the network keeps nothing that follows from the weights."""
 
     def check_solved(self):
-        """No weight matrix is inverted here."""
+        """Does nothing: no weight matrix is inverted here."""
 
     def hand_marks_to(self, nets):
-        """Nothing is noted while the network learns."""
+        """Does nothing: the network keeps no marks while it learns."""
 
     def blocks(self, count, entries):
-        """Returns slices of `count` samples, so many at a time as fill a block, where each sample stands for `entries` numbers."""
+        """Returns slices of `count` samples, each of as many samples as fill a block.
+
+        entries  numbers that each sample stands for
+        """
         return shares(count, -(-count * entries // self.block))
 
     def drive(self, l, rates, out=None):
@@ -185,7 +190,10 @@ class FeedbackNetwork:
         return v
 
     def forward(self, x):
-        """Returns the Activities of a feedforward pass, v_l = r_{l-1} W_l^T + b_l, r_l = phi_l(v_l)."""
+        """Returns the Activities of a feedforward pass of inputs x (n, n_{-1}).
+
+            v_l = r_{l-1} W_l^T + b_l,   r_l = phi_l(v_l)
+        """
         v, r = [], []
         for l, activation in enumerate(self.activations):
             v.append(self.drive(l, r[-1] if l else x))
@@ -193,30 +201,33 @@ class FeedbackNetwork:
         return Activities(x, v, r, x.shape[-2], r[-1][..., 0, :])
 
     def output_error(self, activities, target):
-        """n dLoss/dr_L of a feedforward pass (n, n_L), n the samples of the batch."""
+        """Returns n dLoss/dr_L (n, n_L) of a feedforward pass, with n the samples of the batch."""
         return self.loss.error(activities.r[-1], target)
 
     def slope(self, activities, l):
-        """phi'_l at the feedforward pre-activation, 1 at a kink (n, n_l)."""
+        """Returns phi'_l (n, n_l) at the feedforward pre-activations, 1 at a kink."""
         return self.activations[l].slope(activities.v[l], activities.r[l])
 
     def derivative(self, activities, l):
-        """The same as automatic differentiation has it at a kink: the slope below zero, unless `kinks` says otherwise."""
+        """Returns phi'_l (n, n_l), at a kink as `kinks` says: by default as automatic differentiation."""
         return getattr(self.activations[l], self.kinks)(activities.v[l], activities.r[l])
 
     def transpose_product(self, l, delta):
-        """delta W_l: from errors on layer l (n, n_l) to what they mean for the rates below (n, n_{l-1})."""
+        """Returns delta W_l: errors on layer l (n, n_l) -> errors on the rates below (n, n_{l-1})."""
         return delta @ self.weights[l]
 
 
 def rows_product(stack, matrix):
-    """Multiplies every matrix of a stack (n, k, m) by one matrix (m, p), in a single product: (n, k, p)."""
+    """Returns the product of every matrix of a stack (n, k, m) with one matrix (m, p): (n, k, p).
+
+    It is computed as a single product.
+    """
     *seeds, n, k, m = stack.shape
     return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
 
 
 def load_weights(net, folder):
-    """Overwrites the arrays of a network with those of a finished run's folder, <layer>Lweights.npy and so on.
+    """Overwrites the arrays of a network with those in a finished run's folder, such as 0Lweights.npy.
 
     Raises  FileError where one is missing, damaged, or that of another network
     """

@@ -1,4 +1,4 @@
-"""The controlled network on a GPU: the same equations, in few launches per time step."""
+"""Simulates the controlled network on a GPU: the same equations, in few launches per time step."""
 
 import functools
 
@@ -9,12 +9,12 @@ from dfc.stacked import StackedNetwork
 
 
 def device_form(controller):
-    """The class that simulates a controller on a GPU: stacked wherever that is possible, since it launches fewest kernels."""
+    """Returns the class that simulates a controller on a GPU: stacked if possible, for fewer kernels."""
     return LayersOnDevice if controller.inst_system_dynamics or controller.ideal_feedback else StackedOnDevice
 
 
 class _ControlOnDevice(ControlledNetwork):
-    """What both forms share: control, its filter, and room for noise."""
+    """Holds what both forms have in common: control, its filter, and room for noise."""
 
     def control(self):
         c, output = self.controller, self.r[-1]
@@ -35,7 +35,11 @@ class _ControlOnDevice(ControlledNetwork):
 
 
 class StackedOnDevice(_ControlOnDevice, StackedNetwork):
-    """A step of L layers is 2 L + 2 launches: control, its product with Q, all voltages; then for each layer product and rates."""
+    """Steps L layers in 2 L + 2 launches.
+
+    They are control, its product with Q and all voltages; then for each layer the product with its weights, and
+    its rates.
+    """
 
     def _allocate(self):
         super()._allocate()
@@ -55,7 +59,7 @@ class StackedOnDevice(_ControlOnDevice, StackedNetwork):
 
 
 class LayersOnDevice(_ControlOnDevice):
-    """A step of L layers is 3 L launches: control, and for each layer its products and one kernel."""
+    """Steps L layers in 3 L launches: control, and for each layer its products and one kernel."""
 
     def _allocate(self):
         super()._allocate()
@@ -78,27 +82,30 @@ class LayersOnDevice(_ControlOnDevice):
 
 
 def _apical(delayed, noisy, fresh):
-    """The statements that move the apical voltages: `drive` is Q u, `decay` that of coloured noise, 0 for white noise."""
+    """Returns the statements that move the apical voltages.
+
+    `drive` is Q u, and `decay` that of coloured noise, which is 0 for white noise.
+    """
     follow = "va = va + (drive - va) * apical_rate;" if delayed else "va = drive;"
     return f"{follow} noise = noise * decay + {fresh}; va = va + noise;" if noisy else follow
 
 
 @functools.cache
 def _voltages_kernel(delayed, noisy):
-    """All layers' voltages, but for what reaches them from the layer below."""
+    """Returns the kernel of all layers' voltages, without the input from the layer below."""
     body = f"{_apical(delayed, noisy, 'fresh')} v = v + (va - v) * rate;"
     return Kernel("voltages", "drive apical_rate rate fresh decay", "va v noise", body)
 
 
 @functools.cache
 def _rates_kernel(formula):
-    """What reaches a layer from below, and its rates."""
+    """Returns the kernel that adds a layer's input from below and computes its rates."""
     return Kernel("rates", "rate", "vb v r", f"v = v + vb * rate; r = {formula};")
 
 
 @functools.cache
 def _layer_kernel(formula, delayed, noisy, biased, instantaneous):
-    """A whole layer: apical, basal and somatic voltages, and rates."""
+    """Returns the kernel of a whole layer: apical, basal and somatic voltages, and rates."""
     add_biases = "vb = vb + bias; " if biased else ""
     somatic = "v = va + vb;" if instantaneous else "v = v + ((va + vb) - v) * rate;"
     body = f"{_apical(delayed, noisy, 'fresh * scale')} {add_biases}{somatic} r = {formula};"

@@ -1,4 +1,7 @@
-"""The controller of every phase, and how Q learns in it, from {flag: value} of main.py (dfc.md B.2; strong_dfc.md 4 and 5)."""
+"""Builds the controller of every phase, and the settings by which Q learns in it, from the flags of main.py.
+
+The flags are those of docs/published/dfc.md B.2 and docs/published/strong_dfc.md 4 and 5.
+"""
 
 from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
@@ -8,7 +11,8 @@ from dfc.protocol import PROTOCOLS
 def forward_controller(flags, joint=False):
     """Returns the Controller of the phase in which W learns.
 
-    joint  whether Q learns from the same simulation: apical compartments follow at once, and the noise is coloured
+    flags  {flag: value} of main.py
+    joint  whether Q learns from the same simulation: then apical compartments follow at once, and the noise is coloured
     """
     noisy = flags["noisy_dynamics"]
     return Controller(
@@ -28,7 +32,12 @@ def forward_controller(flags, joint=False):
 
 
 def feedback_controller(flags, phase, joint=False):
-    """Returns the Controller of the phases in which Q alone learns: phase "feedback" or "pretraining"."""
+    """Returns the Controller of the phases in which Q alone learns.
+
+    flags  {flag: value} of main.py
+    phase  "feedback" or "pretraining"
+    joint  whether the rule otherwise learns Q and W from one simulation
+    """
     proactive = PROTOCOLS[flags["protocol"]].proactive_feedback
     early = phase == "pretraining" and "pretraining_error" in flags["defects"]
     return Controller(
@@ -58,7 +67,10 @@ def _in_every_phase(flags, joint):
 
 
 def feedback_settings(flags, phase):
-    """Returns the FeedbackSettings of passes in which Q alone learns: the output is held where it is, or at its target."""
+    """Returns the FeedbackSettings of passes in which Q alone learns.
+
+    The output is driven to where it is or, with --strong_feedback, to its label.
+    """
     scale = flags["sigma_output_fb"] if PROTOCOLS[flags["protocol"]].output_scale else None
     return FeedbackSettings(
         feedback_controller(flags, phase),
@@ -73,6 +85,7 @@ def feedback_settings(flags, phase):
 def joint_settings(flags, phase):
     """Returns the FeedbackSettings of Strong-DFC.
 
+    flags  {flag: value} of main.py
     phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of W
     """
     suffix, before = "" if phase == "forward" else "_fb", phase == "pretraining"

@@ -1,27 +1,27 @@
-"""What changes numbers between the two published programs, as one named choice (strong_dfc.md 1, the table)."""
+"""Names the differences that change numbers between the two published programs (docs/published/strong_dfc.md 1)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The policies of one program; each is read in one place.
+    """Holds the policies of one published program; each is read in one place.
 
     aim                  what a nudge descends: "mean_loss", the mean over the batch, or "own_loss", that of each sample
-    clip_layers          gradients of W_l and b_l are clipped by their joint norm; else every array by its own
-    clip_each_feedback   the gradient of every Q_l is clipped by its own norm; else all by their joint norm
-    clip_as_asked        --clip_grad_norm holds for every rule; else BP is never clipped, and DFA always, to norm 1
-    proactive_feedback   --proactive_controller holds while Q learns too
-    output_scale         the gradient of the output layer's Q is scaled by that layer's noise; else by that of the hidden layers
-    feedback_momentum    --momentum_fb holds for SGD and RMSprop of Q; else --momentum holds, for RMSprop alone
-    direct_slopes        the errors of DFA contain phi'
+    clip_layers          whether gradients of W_l and b_l are clipped by their joint norm; else every array by its own norm
+    clip_each_feedback   whether the gradient of every Q_l is clipped by its own norm; else all by their joint norm
+    clip_as_asked        whether --clip_grad_norm holds for every rule; else BP is never clipped, and DFA always, to norm 1
+    proactive_feedback   whether --proactive_controller also holds while Q learns
+    output_scale         whether the gradient of the output layer's Q is scaled by that layer's noise; else by the hidden layers'
+    feedback_momentum    whether --momentum_fb holds for SGD and RMSprop of Q; else --momentum holds, for RMSprop alone
+    direct_slopes        whether the errors of DFA contain phi'
     kinks                phi'(0) of relu and leakyrelu in BP: "derivative" as automatic differentiation has it, or "slope", 1
-    weighted_evaluation  a sample of the test or validation set counts as much as any other; else a batch as any other
-    seeded_split         the validation set is drawn with --random_seed, if --defects keeps that; else it is the same for every seed
-    early_stops          large weights, low accuracy and a plateau of the loss end a run; else NaN and --min_acc alone
-    normalize_all        --normalize_lr holds for BP and DFA too
-    shorten_steps        a time step longer than the somatic time constant is shortened; else that constant is raised to it, and
-                         time constants may exceed that of the filter, --tau_f
+    weighted_evaluation  whether every test or validation sample counts equally; else every batch counts equally
+    seeded_split         whether the validation set may depend on --random_seed (--defects); else it is the same for every seed
+    early_stops          whether large weights, low accuracy and a plateau of the loss end a run; else only NaN and --min_acc do
+    normalize_all        whether --normalize_lr also holds for BP and DFA
+    shorten_steps        whether a time step longer than the somatic time constant is shortened; else that constant is raised
+                         to it, and time constants may exceed that of the filter, --tau_f
     apical_follows       the option whose value --apical_time_constant_fb=-1 stands for
     """
 

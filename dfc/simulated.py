@@ -1,4 +1,4 @@
-"""Holds what the rules share that simulate the controller of the forward phase: options, and the end of a simulation (dfc.md B)."""
+"""Holds what the rules have in common that simulate the controller: options, and the end of a simulation."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,18 @@ from dfc.teaching import RuleResult, convergence, counts, steady_gradients
 
 @dataclass(frozen=True)
 class Options:
-    """The options of DFC-SS and DFC.
+    """Holds the options of DFC-SS and DFC.
 
     controller                      dfc.controller.Controller of the forward phase
     target_stepsize                 lambda
     aim                             what the output is driven to, a name of dfc.teaching.output_target
-    learning_rule                   dfc.md C.1
+    learning_rule                   form of the error of a layer, see dfc.teaching.voltage_errors
     epsilon                         factor of the convergence test
-    include_non_converged_samples   learn from samples that did not converge too
-    use_initial_activations         presynaptic rates of the feedforward pass (no effect on DFC)
-    efficient                       the published memory-saving variant; it differs in the convergence test, and for DFC in the sum
-    sample0_error                   compare every sample's target, for the first error, with the output of the batch's first
+    include_non_converged_samples   whether samples that did not converge contribute to the gradients
+    use_initial_activations         whether presynaptic rates are those of the feedforward pass (no effect on DFC)
+    efficient                       whether the published memory-saving variant is used; it has another convergence test, and for
+                                    DFC another sum
+    sample0_error                   whether the first error compares every sample's target with the output of the batch's first
                                     sample, as the published memory-saving variant does when it simulates layer by layer
     clip_grad_norm                  with `efficient`, DFC: bound on the running sum of each tensor; <= 0: none
     """
@@ -57,7 +58,10 @@ def options_from_flags(flags):
 
 
 def first_error(activities, state, options):
-    """Returns the distance of r_L from r* at the first time point (n,), as the convergence test takes it (dfc.md B.5)."""
+    """Returns the distance of r_L from r* at the first time point (n,), for the convergence test.
+
+    The source is docs/published/dfc.md B.5.
+    """
     output = activities.first_output[..., None, :] if options.sample0_error else activities.r[-1]
     return distance(state.controller.error, state.target, output)
 
@@ -68,12 +72,14 @@ def noisy(options):
 
 
 def gradients_at_the_end(net, activities, wanted, options, out, noise):
-    """Returns the RuleResult of the last time point of one simulation (dfc.md B.4, B.6, C.2).
+    """Returns the RuleResult of the last time point of one simulation.
+
+    The sources are docs/published/dfc.md B.4, B.6 and C.2.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     wanted      output target (n, n_L)
-    out         arrays like net.parameters, where the gradients are written
+    out         arrays like net.parameters, into which the gradients are written
     noise       see dfc.simulation.simulate
     """
     state = simulate(net, activities, wanted, options.controller, noise)
@@ -84,7 +90,10 @@ def gradients_at_the_end(net, activities, wanted, options, out, noise):
 
 
 def settle(activities, state, converged, options):
-    """Returns the SteadyState at the last time point; samples that did not converge fall back to the feedforward pass."""
+    """Returns the SteadyState at the last time point.
+
+    Samples that did not converge get the values of the feedforward pass, unless the options include them.
+    """
     delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
     if options.include_non_converged_samples:
         return SteadyState(state.u, delta_v, state.vs, state.r)

@@ -1,4 +1,4 @@
-"""Simulation of a network under control from the feedforward pass on (dfc.md B.4)."""
+"""Simulates a network under control, from the feedforward pass on (docs/published/dfc.md B.4)."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from dfc.stacked import StackedNetwork, stackable
 
 
 def simulate(net, activities, target, controller, noise=None, observe=None, signalled=None):
-    """The controlled network after controller.steps time points.
+    """Returns the ControlledNetwork after controller.steps time points.
 
     net         FeedbackNetwork
     activities  its feedforward pass, the state at the first time point
     target      output target (n, n_L), constant
     controller  Controller
-    noise       object with `fill(steps, like)` -> L arrays (steps, n, n_l) of standard normals for so many steps, valid until the
-                next call, and `again(rows)` -> the same noise from its beginning, of these rows alone; needed where the
-                controller has noise
-    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; whoever keeps arrays copies them
-    signalled   function (ControlledNetwork), called at every time point but the first, when the control signal is already that of
-                this time point and the layers are still as they were at the one before
+    noise       needed where the controller has noise: an object with `fill(steps, like)`, which returns L arrays (steps, n, n_l)
+                of standard normals, valid until the next call, and `again(rows)`, which returns the same noise from its
+                beginning for these rows alone
+    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; it must copy arrays that it keeps
+    signalled   function (ControlledNetwork), called at every time point but the first, when the control signal has moved to this
+                time point and the layers have not
     """
     on_host = StackedNetwork if stackable(net, controller) else ControlledNetwork
     form = device_form(controller) if on_device(target) else on_host
@@ -42,7 +42,7 @@ NOISE_BLOCK = 16  # time steps of noise drawn at once: few enough to stay in the
 
 
 def _draws(state, noise):
-    """The noise of one step after the other, drawn in blocks of steps."""
+    """Yields the noise of each step in turn, drawn in blocks of steps."""
     left = state.controller.steps - 1
     while left > 0:
         count = min(left, NOISE_BLOCK)
@@ -52,7 +52,13 @@ def _draws(state, noise):
 
 @dataclass
 class Trajectory:
-    """All time points of a simulation: u (T, n, n_L); va, vb, vs, r, L arrays (T, n, n_l); errors |r* - r_L| (T, n)."""
+    """Holds all time points of a simulation.
+
+    u           control signal (T, n, n_L)
+    va, vb, vs  apical, basal and somatic voltages, L arrays (T, n, n_l)
+    r           rates, L arrays (T, n, n_l)
+    errors      |r* - r_L| (T, n)
+    """
 
     u: list
     va: list
@@ -63,7 +69,7 @@ class Trajectory:
 
 
 def record(net, activities, target, controller, noise=None):
-    """The Trajectory of a simulation; as large as it sounds, so for plots and tests."""
+    """Returns the Trajectory of a simulation, for plots and tests: it takes much memory."""
     kept = []
 
     def keep(t, state):

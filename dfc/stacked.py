@@ -1,4 +1,4 @@
-"""The controlled network where it is small: what its layers have in common is computed for all of them at once."""
+"""Simulates small controlled networks faster: it computes for all layers at once what these have in common."""
 
 from core import kernels
 from core.backend import array_module
@@ -6,15 +6,16 @@ from dfc.controller import ControlledNetwork
 
 
 def stackable(net, controller):
-    """Whether a StackedNetwork is the faster form, and can be used."""
+    """Returns whether a StackedNetwork can simulate a network, and is the faster form."""
     return net.small and not controller.inst_system_dynamics and not controller.ideal_feedback
 
 
 class StackedNetwork(ControlledNetwork):
-    """The same dynamics with the layers stacked: arrays (units of all layers, samples), of which va, vb, vs and r are views.
+    """Simulates the same dynamics with the layers stacked: arrays (units of all layers, samples).
 
-    Control reaches all layers in one product, and their voltages leak together; what a layer is left with are the product with the
-    rates below it and its activation function.  A step differs from one of the other form by rounding.
+    One product applies the control to all layers, and one pass applies their leak; per layer only W r and the
+    activation function remain. A step differs from one of ControlledNetwork by rounding. va, vb, vs and r are
+    views of the stacked arrays.
     """
 
     def __init__(self, net, activities, target, controller):
@@ -31,7 +32,7 @@ class StackedNetwork(ControlledNetwork):
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
         )
-        # below every layer a row of ones, by which the product with the weights adds the biases
+        # A row of ones below every layer makes the product with the weights add the biases.
         biases = [[b[..., None]] for b in net.biases] or [[]] * len(net.weights)
         ones = [xp.ones_like(activities.r[0][..., :1])] if net.biases else []
         weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
@@ -80,7 +81,7 @@ class StackedNetwork(ControlledNetwork):
             apply(v, out=rates)
 
     def _relax(self):
-        """The leak of each layer and its drive in one compiled pass; the same bits as pass by pass."""
+        """Applies the leak of each layer and its drive in one compiled pass, with the bits of single passes."""
         for rows, (weights, below, vb, _, v, apply, rates) in zip(self._rows, self._parts, strict=True):
             if below is not None:
                 self._xp.matmul(weights, below, out=vb)
@@ -88,6 +89,7 @@ class StackedNetwork(ControlledNetwork):
             apply(v, out=rates)
 
     def control(self):
+        """Moves the control signal by one Euler step, in a compiled pass where that is possible."""
         c = self.controller
         if not self._compiled or c.error != "mse":
             super().control()
@@ -98,9 +100,11 @@ class StackedNetwork(ControlledNetwork):
 
     @property
     def apical(self):
+        """Returns the apical voltages of all layers as one array (n, units of all layers), in a list."""
         return [self._apical.swapaxes(-1, -2)]
 
     def arrange(self, block):
+        """Returns the noise of each step as one array (units of all layers, n), scaled for its layers."""
         if self._arranged is None or len(self._arranged) < len(block[0]):
             self._arranged = self._xp.empty((len(block[0]), *self._voltages.shape), dtype=self._voltages.dtype)
         joined = self._arranged[: len(block[0])]
@@ -110,10 +114,10 @@ class StackedNetwork(ControlledNetwork):
 
 
 def _with_seeds(array):
-    """The array with a leading axis of seeds, if it has none."""
+    """Returns the array with a leading axis of seeds, if it has none."""
     return array if array.ndim > 2 else array[None]
 
 
 def _turned(array):
-    """(n, k) -> a new array (k, n)."""
+    """Returns a contiguous array (k, n) with the values of an array (n, k)."""
     return array_module(array).ascontiguousarray(array.swapaxes(-1, -2))

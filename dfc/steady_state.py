@@ -1,4 +1,4 @@
-"""Computes where the controlled network comes to rest, in closed form (DFC-SSA; dfc.md B.8)."""
+"""Computes where the controlled network comes to rest, in closed form (DFC-SSA; docs/published/dfc.md B.8)."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,7 +14,7 @@ class SteadyState:
     u        control signal (n, n_L)
     delta_v  what the feedback adds to the voltages, L arrays (n, n_l)
     v, r     voltages and rates, L arrays (n, n_l)
-    basal    v - delta_v where it is known to be W_l r_{l-1} + b_l, L arrays (n, n_l); else None
+    basal    v - delta_v if it is known to be W_l r_{l-1} + b_l, L arrays (n, n_l); else None
     """
 
     u: Any
@@ -24,22 +24,23 @@ class SteadyState:
     basal: list | None = None
 
     def of(self, seed):
-        """The same of one seed, (s,), of several."""
+        """Returns the SteadyState of one of several seeds; `seed` is (s,)."""
         return SteadyState(*(of_seed(getattr(self, field.name), seed) for field in fields(self)))
 
 
 def analytical_steady_state(net, activities, nudge, alpha):
-    """Solves for the steady state of the linearised controlled network.
+    """Returns the steady state of the linearised controlled network.
 
         u = (Jbar Qbar + alpha I)^-1 nudge,   delta_v_l = u Q_l^T,   v_l = r_{l-1} W_l^T + b_l + delta_v_l,   r_l = phi_l(v_l)
 
-    with Jbar at the feedforward point (Meulemans et al. 2021, eq. for DFC-SSA; dfc.md B.8).
+    with Jbar at the feedforward point (Meulemans et al. 2021, equation of DFC-SSA; docs/published/dfc.md B.8).
+    One linear system per sample is solved, with many samples per call.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     nudge       output target minus output (n, n_L)
-    alpha       leak of the controller, > 0 or 0
-    Returns     SteadyState.  One linear system per sample is solved, many samples per call
+    alpha       leak of the controller, >= 0
+    Returns     SteadyState
     """
     u = control(net, activities, nudge, alpha)
     delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
@@ -53,7 +54,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
 
 
 def control(net, activities, nudge, alpha):
-    """Returns u (n, n_L): see `analytical_steady_state`."""
+    """Returns the control signal u (n, n_L) at rest: see `analytical_steady_state`."""
     if _passes_through_fewer_units(net):
         return _control_through_fewer_units(net, activities, nudge, alpha)
     directions = [q.swapaxes(-1, -2) for q in net.feedback[:-1]]
@@ -64,7 +65,7 @@ def control(net, activities, nudge, alpha):
 
 
 def _solve_outputs(net, activities, directions, nudge, alpha):
-    """Returns u, from one n_L x n_L system per sample."""
+    """Returns u (n, n_L), from one n_L x n_L system per sample."""
     last = len(net.weights) - 1
     slope = net.slope(activities, last)
     loop = slope[..., :, None] * net.feedback[-1][..., None, :, :]
@@ -77,11 +78,12 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
 
 
 def _control_through_fewer_units(net, activities, nudge, alpha):
-    """Returns u by Woodbury's identity, where all that happens below the output passes through k < n_L units.
+    """Returns u (n, n_L) by Woodbury's identity, where control acts through k < n_L units below the output.
 
         (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
-    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W, which is the same for all samples, and from Q_l e.
+    A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W, which is the same for all samples, and
+    from Q_l e.
     """
     c, hidden, weights = 1.0 + alpha, net.feedback[:-1], net.weights[-1]
     moved = None  # A e
@@ -98,13 +100,16 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
 
 
 def _passes_through_fewer_units(net):
-    """Returns whether a linear output, controlled through the identity, is wider than the layer that feeds it (an autoencoder)."""
+    """Returns whether a linear output, controlled through the identity, is wider than the layer below it.
+
+    Such a network is an autoencoder.
+    """
     outputs, inputs = net.weights[-1].shape[-2:]
     return net.identity and len(net.weights) > 1 and inputs < outputs and net.activations[-1].name == "linear"
 
 
 def _solve(loop, nudge, alpha):
-    """Returns (loop + alpha I)^-1 nudge for matrices (n, k, k), which are overwritten, and rows (n, k)."""
+    """Returns (loop + alpha I)^-1 nudge (n, k), for matrices `loop` (n, k, k), which are overwritten."""
     xp = array_module(nudge)
     diagonal = xp.arange(nudge.shape[-1])
     loop[..., diagonal, diagonal] += alpha
@@ -112,13 +117,13 @@ def _solve(loop, nudge, alpha):
 
 
 def _rates_by_control(net, activities, directions):
-    """Returns how the rates of the last hidden layer move with the control signal: (n, k, n_{L-2}).
+    """Returns how the rates of the last hidden layer change with the control signal: (n, k, n_{L-2}).
 
         M_l = phi'_l (W_l M_{l-1} + Q_l)
 
-    kept as (n, control, unit), so that each layer is one product for all samples and controls together.
+    It is kept as (n, control, unit), so that each layer is one product for all samples and controls together.
 
-    directions  Q_l^T (k, n_l) of the hidden layers, or other directions along which their voltages move
+    directions  Q_l^T (k, n_l) of the hidden layers, or other directions along which their voltages change
     """
     moved = None
     for l, direction in enumerate(directions):

@@ -1,4 +1,7 @@
-"""Decides whether a run of system 2 ends before its last epoch (dfc.md I.6; strong_dfc.md 7)."""
+"""Decides whether a run of system 2 ends before its last epoch.
+
+The conditions are those of docs/published/dfc.md I.6 and docs/published/strong_dfc.md 7.
+"""
 
 from core.backend import array_module
 from core.watcher import Watcher
@@ -10,12 +13,17 @@ PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test;
 
 
 class StopCondition(Watcher):
-    """Ends a run whose weights blow up, whose accuracy stays low or whose loss no longer falls; see StoppingSettings."""
+    """Ends a run whose weights blow up, whose accuracy stays low or whose loss no longer falls.
+
+    settings  dfc.settings.records.StoppingSettings
+    net       the network that is trained
+    """
 
     def __init__(self, settings, net):
         self.settings, self.net = settings, net
 
     def stop(self, series):
+        """Returns why the run should end, or None."""
         settings, reference = self.settings, self.settings.rule.reference
         if settings.min_acc > 0.0 and len(series["epoch"]) >= PATIENCE and series["acc_train"][-1] < settings.min_acc:
             return f"the training accuracy is below {settings.min_acc:g} after {PATIENCE} epochs or more"
@@ -38,7 +46,10 @@ class StopCondition(Watcher):
 
 
 def beyond_bounds(net, symmetric=False):
-    """Returns whether a weight is not a number or above 1000; as published, large negative ones pass unless `symmetric`."""
+    """Returns whether a weight is not a number or above 1000.
+
+    As published, large negative weights pass unless `symmetric`.
+    """
     xp = array_module(*net.arrays)
     ordinary = [xp.all((abs(p) if symmetric else p) <= LARGEST_WEIGHT) for p in net.arrays]
     return not bool(xp.stack(ordinary).all())

@@ -1,4 +1,4 @@
-"""Loads the tasks of the Deep Feedback Control experiments: data from datasets/, ready for the device of a run."""
+"""Loads the tasks of system 2: data from datasets/, on the device of a run."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,12 +17,12 @@ ARRAYS_FOLDER = "data"  # where the published program looks, under the current f
 # Compared by identity, like the arrays it holds.
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Holds what a run learns from: three sets with `batch(chosen)` (datasets/samples.py) and the sizes of both ends.
+    """Holds what a run learns from: three sets with `batch(chosen)`, and the sizes of input and output.
 
     train, test  Images or Arrays
-    validation   the same, or None without a validation set
+    validation   Images or Arrays; None without a validation set
     inputs       numbers in an input
-    outputs      numbers in a target; classes where targets are labels
+    outputs      numbers in a target, or number of classes where targets are labels
     """
 
     train: Images | Arrays
@@ -33,15 +33,15 @@ class Task:
 
 
 def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, download=True):
-    """Loads the task that the settings ask for.
+    """Returns the Task that the settings ask for.
 
     settings         dfc.settings.records.TaskSettings
     backend          core.backend.Backend
-    teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64, host: the teacher of student_teacher
-    quiet            no progress bar
-    split            function (images) -> their order, of which the last are held out for validation; None: always alike
-    download         whether files of images that are missing are fetched
-    Raises           UsageError: data that do not fit the network, a seed that cannot draw them; datasets.DataError
+    teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64 on the host: the teacher of student_teacher
+    quiet            whether there is no progress bar
+    split            function (number of images) -> their order; the last ones are held out for validation; None: a fixed order
+    download         whether missing files of images are fetched
+    Raises           UsageError if data do not fit the network or a seed cannot draw them; datasets.DataError
     """
     if BY_FLAG[settings.dataset].task == "regression":
         return _student_teacher(settings, backend, teacher_weights)
@@ -91,7 +91,7 @@ def _student_teacher(settings, backend, teacher_weights):
 
 
 def _draw_sets(settings, counts, teacher_weights, dtype):
-    """Returns the three sets of student_teacher, made by the large relu teacher or a small one."""
+    """Returns the three sets of student_teacher, made by the large relu teacher or by a small one."""
 
     def teacher(hidden, number=0):
         layers = enumerate(pairwise((settings.sizes[0], *hidden, settings.sizes[-1])))

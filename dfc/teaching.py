@@ -1,4 +1,7 @@
-"""Holds what the rules of the Deep Feedback Control family share (Meulemans et al., NeurIPS 2021; dfc.md B.6 and C)."""
+"""Holds what the rules of the Deep Feedback Control family have in common: targets, errors and gradients.
+
+The source is Meulemans et al., NeurIPS 2021; docs/published/dfc.md B.6 and C.
+"""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,14 +16,15 @@ LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_differen
 
 @dataclass
 class RuleResult:
-    """Holds what a rule has computed for some rows of a batch; it changes no weights.
+    """Holds the results of a rule for some rows of a batch; computing them changes no weights.
 
     gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
-    steady     v, r, u and delta_v at the end, after the fall-back (dfc.steady_state.SteadyState); None without a controller
+    steady     dfc.steady_state.SteadyState at the end, with the feedforward values of samples that did not converge; None
+               without a controller
     counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
     converged, diverged  (n,) bool at the last time point; None where nothing is simulated
     clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
-    feedback   [dQ_0 …], the same for the feedback weights, of a rule that learns both at once; else None
+    feedback   [dQ_0 …], the same for the feedback weights, of a rule that finds both at once; else None
     """
 
     gradients: list
@@ -32,7 +36,7 @@ class RuleResult:
     feedback: list | None = None
 
     def of(self, seed):
-        """Returns the result of one seed, (s,), of several."""
+        """Returns the part of the result that belongs to one of several seeds; `seed` is (s,)."""
         parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")}
         return RuleResult(
             **{name: of_seed(part, seed) for name, part in parts.items()},
@@ -42,16 +46,17 @@ class RuleResult:
 
 
 def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
-    """r* - r_L = -lambda dLoss/dr_L (n, n_L) (dfc.md A.6).
+    """Returns r* - r_L = -lambda dLoss/dr_L (n, n_L) (docs/published/dfc.md A.6).
 
-    aim  whether the loss is the mean over the whole batch, "mean_loss", or that of each sample, "own_loss" (strong_dfc.md 2)
+    aim  "mean_loss": the loss is the mean over the whole batch; "own_loss": it is that of each sample
+         (docs/published/strong_dfc.md 2)
     """
     share = {"mean_loss": activities.count, "own_loss": 1}[aim]
     return net.output_error(activities, target) * (-target_stepsize / share)
 
 
 def output_target(net, activities, target, options):
-    """Returns what the controller drives the output to, r* (n, n_L).
+    """Returns r* (n, n_L), the target to which the controller drives the output.
 
         mean_loss, own_loss  r_L - lambda dLoss/dr_L, see `nudge`
         label                the target itself: the vector of a label, or the values of a regression (strong feedback)
@@ -68,9 +73,9 @@ def output_target(net, activities, target, options):
 
 
 def initial_error(net, activities, target, options):
-    """Returns the error (n, n_L) that the controller begins with: what `output_target` gives minus r_L.
+    """Returns the error (n, n_L) with which the controller begins: `output_target` minus r_L.
 
-    For labels as targets ("label") of a classification it is the goal minus softmax(r_L), as in training.
+    For the aim "label" of a classification it is the goal minus softmax(r_L), as in training.
     """
     if options.aim == "label":
         output = activities.r[-1]
@@ -79,11 +84,13 @@ def initial_error(net, activities, target, options):
 
 
 def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
-    """Returns the error s (n, n_l) of layer l that a difference of somatic and basal voltage stands for (dfc.md C.1).
+    """Returns the error s (n, n_l) of layer l that follows from its somatic minus its basal voltage dv.
 
-    voltage_difference    s = -2 dv
-    derivative_matrix     s = -2 phi'(v^-) dv,  v^- of the feedforward pass
-    nonlinear_difference  s = -2 (phi(v_basal + dv) - phi(v_basal))
+        voltage_difference    s = -2 dv
+        derivative_matrix     s = -2 phi'(v^-) dv,  v^- of the feedforward pass
+        nonlinear_difference  s = -2 (phi(v_basal + dv) - phi(v_basal))
+
+    (docs/published/dfc.md C.1)
     """
     if learning_rule == "voltage_difference":
         return -2.0 * delta_v
@@ -93,7 +100,7 @@ def voltage_errors(net, activities, l, basal, delta_v, learning_rule):
 
 
 def rate_errors(net, l, basal, rates):
-    """Returns the nonlinear difference where the rates phi(v_basal + dv) are known."""
+    """Returns the nonlinear difference (n, n_l) where the rates phi(v_basal + dv) are known."""
     change = net.activations[l].apply(basal)
     change -= rates
     change *= 2.0
@@ -101,9 +108,12 @@ def rate_errors(net, l, basal, rates):
 
 
 def steady_gradients(net, activities, steady, options, gradients):
-    """Writes the gradients from the voltages at rest (dfc.md C.2) to `gradients`: dW_l = s^T r_{l-1} / n, db_l the mean of s.
+    """Writes the gradients that follow from the voltages at rest: dW_l = s^T r_{l-1} / n, db_l the mean of s.
 
-    The presynaptic rates are those at rest, or with `use_initial_activations` those of the feedforward pass.
+    The presynaptic rates are those at rest, or with `use_initial_activations` those of the feedforward pass
+    (docs/published/dfc.md C.2).
+
+    gradients  arrays like net.parameters, overwritten
     """
     for l, delta_v in enumerate(steady.delta_v):
         at_rest = l and not options.use_initial_activations
@@ -119,13 +129,13 @@ def steady_gradients(net, activities, steady, options, gradients):
 
 
 def layer_gradients(presynaptic, delta, scale, weights, biases=None):
-    """Computes the gradients of a layer whose weights are (units, inputs): scale delta^T h, and scale times the sum of delta.
+    """Writes the gradients of one layer: scale delta^T h, and scale times the sum of delta over the rows.
 
     presynaptic  h, rates below the layer (n, inputs)
     delta        errors (n, units)
     scale        number, 1 / samples for a mean
     weights      (units, inputs), overwritten
-    biases       (units,), overwritten; None for a layer without
+    biases       (units,), overwritten; None for a layer without biases
     """
     scaled = delta * scale
     array_module(delta).matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
@@ -139,12 +149,12 @@ def empty_gradients(net):
 
 
 def convergence(activities, state, first_error, epsilon):
-    """Returns (converged, diverged), (n,) bool each (dfc.md B.6).
+    """Returns (converged, diverged), (n,) bool each (docs/published/dfc.md B.6).
 
         d = |r* - alpha u - r_L| / |r_L^-|;   converged: d < 1e-5 and |e| < epsilon^2 |e_first|;   diverged: d > 1
 
-    Distances |…| between target and output are those of the controller's error (dfc.controller.distance; strong_dfc.md 4).
-    Samples that are not a number are neither.
+    Distances |…| between target and output are those of the controller's error (dfc.controller.distance;
+    docs/published/strong_dfc.md 4). Samples that are not a number are neither converged nor diverged.
 
     state        dfc.controller.ControlledNetwork
     first_error  |e_first| (n,)
@@ -156,6 +166,6 @@ def convergence(activities, state, first_error, epsilon):
 
 
 def counts(converged, diverged):
-    """Returns (3,) whole numbers: converged, diverged, neither; (S, 3) for a stack of seeds."""
+    """Returns the numbers of converged, diverged and other samples: (3,) integers, or (S, 3) for S seeds."""
     kinds = converged, diverged, ~converged & ~diverged
     return array_module(converged).stack([kind.sum(axis=-1) for kind in kinds], axis=-1)

@@ -1,4 +1,7 @@
-"""Gradients of DFC as sums over the time points of a simulation (dfc.md B.6, C.3), many time points per product."""
+"""Computes gradients of DFC as sums over the time points of a simulation, with many time points per product.
+
+The sources are docs/published/dfc.md B.6 and C.3.
+"""
 
 import copy
 from itertools import product
@@ -15,9 +18,9 @@ TIME_BLOCK = 16  # time points whose products are summed by one matmul
 
 
 def gradients_along(total, wanted, noise):
-    """The RuleResult that a TimeSum collects along one simulation.
+    """Returns the RuleResult that a TimeSum collects along one simulation.
 
-    total   TimeSum, or what extends it
+    total   TimeSum or a class that extends it
     wanted  output target (n, n_L)
     noise   see dfc.simulation.simulate
     """
@@ -36,7 +39,7 @@ def gradients_along(total, wanted, noise):
 
 
 def _of_one_seed(total, seed, wanted, noise, converged, wild):
-    """The TimeSum of the converged samples of a seed, (s,); seed is () where there is but one, some of whose samples did not."""
+    """Returns the TimeSum of the converged samples of a seed: (s,), or () for a single network."""
     if not seed:
         return _without_others(total, wanted, noise, converged, wild)
     if bool(converged[seed].all()):
@@ -45,9 +48,10 @@ def _of_one_seed(total, seed, wanted, noise, converged, wild):
 
 
 def _without_others(total, wanted, noise, converged, wild):
-    """The TimeSum of the converged samples alone.
+    """Returns the TimeSum of the converged samples alone.
 
-    A few tame samples are simulated once more and taken out; what has blown up would leave its rounding behind.
+    If few samples failed and none overflowed, those are simulated again and subtracted. Otherwise the subtraction
+    would leave rounding errors of huge terms, so the good samples are simulated again from zero.
     """
     if 2 * len(converged.nonzero()[0]) < len(converged) or len(wild.nonzero()[0]):
         return _simulate_again(total, wanted, noise, converged, total.sums)
@@ -57,14 +61,17 @@ def _without_others(total, wanted, noise, converged, wild):
 
 
 def _rejoined(parts, seeds):
-    """Lists of arrays of one seed each -> one list of arrays with the axis of seeds; what is not taken apart as it is."""
+    """Returns one list of arrays with an axis of seeds, from the lists of each seed.
+
+    Arrays that were not taken apart are returned as they are.
+    """
     if parts[0] is None or parts[0][0].ndim > 2 or not seeds:
         return parts[0]
     return [array_module(*arrays).stack(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _simulate_again(total, wanted, noise, chosen, gradients):
-    """The TimeSum of the `chosen` rows (n,) bool alone."""
+    """Returns the TimeSum of the `chosen` rows (n,) bool alone."""
     rows = chosen.nonzero()[0]
     again = type(total)(total.net, total.activities.part(rows), total.options, gradients)
     if len(rows):
@@ -74,9 +81,11 @@ def _simulate_again(total, wanted, noise, chosen, gradients):
 
 
 class TimeBlock:
-    """Room for TIME_BLOCK arrays like `like` (n, k), each laid out in memory as that is, so that copying runs along it.
+    """Holds room for TIME_BLOCK arrays like `like` (n, k).
 
-    slots  the arrays, one after the other
+    Each has the memory order of `like`, so that copying runs along the memory.
+
+    slots  the arrays, in the order of time
     """
 
     def __init__(self, like):
@@ -91,15 +100,17 @@ class TimeBlock:
             self.slots, self._flat = [block[..., t, :, :] for t in range(TIME_BLOCK)], block.reshape(*seeds, -1, k)
 
     def rows(self, filled):
-        """The first arrays, one below the other (filled * n, k)."""
+        """Returns the first `filled` arrays, stacked in the order of time: (filled * n, k)."""
         return self._flat[..., : filled * self._samples, :]
 
 
 class TimeSum:
-    """Sums over time of s[t]^T r[t], several time points in one product; of the first layer, whose input stands still, of s[t].
+    """Sums s[t]^T r[t] over time, several time points per product.
 
-    gradients  arrays like net.parameters, where the sums are kept
-    signalled  what dfc.simulation.simulate should call when the control signal has moved; None: nothing
+    For the first layer, whose input stands still, it sums s[t] alone.
+
+    gradients  arrays like net.parameters, into which the sums are written
+    signalled  function that dfc.simulation.simulate calls when the control signal has moved; None: nothing
     """
 
     signalled = None
@@ -116,7 +127,7 @@ class TimeSum:
         self._first = self._xp.zeros_like(activities.v[0])
 
     def observe(self, t, state):
-        """Takes in time point t; at the first one somatic and basal voltages are equal."""
+        """Adds time point t; at the first one somatic and basal voltages are equal."""
         if t == 0:
             self._begin(state)
             return
@@ -140,12 +151,12 @@ class TimeSum:
         self._blocks = [(l, (TimeBlock(v), TimeBlock(r))) for l, (v, r) in enumerate(pairs, start=1)]
 
     def _half_error(self, state, l, out):
-        """Writes s_l / 2 of this time point to `out`, the voltage_errors without their factor; the sums get it at the end."""
+        """Writes s_l / 2 of this time point to `out`: voltage_errors without their factor, which comes last."""
         if self._nonlinear and l and self._on_device:
             rate_difference(self.net.activations[l].formula)(state.vb[l], state.r[l], out)
             return
         if self._nonlinear:
-            # the basal voltage of the first layer stays that of the feedforward pass
+            # The basal voltage of the first layer stays that of the feedforward pass.
             basal = self.net.activations[l].apply(state.vb[l], out=out) if l else self._rest
             self._xp.subtract(basal, state.r[l], out=out)
             return
@@ -163,7 +174,7 @@ class TimeSum:
                 b += errors.sum(axis=-2)
 
     def of(self, seed):
-        """The TimeSum of one seed, (s,), whose sums are views of these; of () the TimeSum itself."""
+        """Returns the TimeSum of one seed, (s,), whose sums are views of these; for () the TimeSum itself."""
         if not seed:
             return self
         if self._filled:
@@ -174,7 +185,7 @@ class TimeSum:
         return one
 
     def take_out(self, other, rows):
-        """Subtracts the sums of another TimeSum, that of the `rows` (n,) bool of this one."""
+        """Subtracts the sums of another TimeSum, which belong to the `rows` (n,) bool of this one."""
         for each in (self, other):
             if each._filled:
                 each._add_block()
@@ -184,7 +195,7 @@ class TimeSum:
             total -= part
 
     def finish(self):
-        """The gradients, means over the batch and all T time points."""
+        """Returns the gradients, means over the batch and all T time points."""
         if self._filled:
             self._add_block()
         scale = 2.0 / (self.activities.count * self.options.controller.steps)
@@ -194,12 +205,12 @@ class TimeSum:
         return self.sums
 
     def feedback(self):
-        """The gradients of the feedback weights; here there are none, whose learning is another pass."""
+        """Returns the gradients of the feedback weights; None, because Q learns in passes of its own."""
         return None
 
 
 class JointSum(TimeSum):
-    """A TimeSum that also sums what teaches Q, where options.feedback says how."""
+    """Sums also what the gradients of Q need, if options.feedback is given."""
 
     def __init__(self, net, activities, options, gradients):
         super().__init__(net, activities, options, gradients)
@@ -207,17 +218,20 @@ class JointSum(TimeSum):
         self.signalled = self._fluctuations and self._fluctuations.observe
 
     def of(self, seed):
+        """Returns the JointSum of one seed, (s,), whose sums are views of these; for () the JointSum itself."""
         one = super().of(seed)
         if seed and self._fluctuations:
             one._fluctuations = self._fluctuations.of(seed)
         return one
 
     def take_out(self, other, rows):
+        """Subtracts the sums of another JointSum, which belong to the `rows` (n,) bool of this one."""
         super().take_out(other, rows)
         if self._fluctuations:
             self._fluctuations.take_out(other._fluctuations)
 
     def feedback(self):
+        """Returns [dQ_0 … dQ_{L-1}], see Fluctuations.gradients; None if Q does not learn."""
         if self._fluctuations is None:
             return None
         options = self.options
@@ -225,9 +239,10 @@ class JointSum(TimeSum):
 
 
 def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
-    """The published memory-saving variant (dfc.md C.3): gradients summed while the simulation runs, clipped after every step.
+    """Returns the RuleResult of the published memory-saving variant (docs/published/dfc.md C.3).
 
-    Samples count as diverged step by step, and the divisor is T - 1.  Returns a RuleResult.
+    Gradients are summed while the simulation runs, and clipped after every step. Samples count as diverged step
+    by step, and the divisor is T - 1.
     """
     xp = array_module(activities.x)
     step_gradients, total = empty_gradients(net), 0
@@ -239,7 +254,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
         nonlocal total
         if t == 0:
             return
-        # the published program has 0.5 here whatever epsilon is
+        # The published program has 0.5 here for any epsilon.
         converged, diverged = convergence(activities, state, first_error(activities, state, options), 0.5)
         total = total + counts(converged, diverged)
         for l, (vs, vb) in enumerate(zip(state.vs, state.vb, strict=True)):

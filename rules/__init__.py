@@ -1,4 +1,7 @@
-"""Lists the learning rules by name.  A new rule is one file here and one line below; files that start with _ are shared."""
+"""Lists the learning rules by name.
+
+A new rule is one file here and one line below; files whose names start with _ are shared.
+"""
 
 from rules import backprop, dfc, dfc_ss, dfc_ssa, direct_feedback, gait, strong_dfc, strong_dfc_2phase, target_prop
 

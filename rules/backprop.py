@@ -1,20 +1,21 @@
-"""Backpropagation of error (BP)."""
+"""Defines backpropagation of error (BP)."""
 
 from rules._rule import Rule
 
 
 def layer_errors(net, trace, target, options):
-    """Errors of backpropagation for one batch: the gradient of each sample's loss with respect to the pre-activations.
+    """Returns the errors of backpropagation for one batch: gradients of each sample's loss.
 
         delta_L = f'_L dloss/dh_L,    delta_{l-1} = f'_{l-1} (W_l^T delta_l)
 
-    The loss is the network's: 0.5 |h_L - t_L|^2 for invertible networks, dfc.md A.5 for those with feedback weights.
+    They are gradients with respect to the pre-activations. The loss is the network's: 0.5 |h_L - t_L|^2 for
+    invertible networks, docs/published/dfc.md A.5 for those with feedback weights.
 
     net      InvNet or FeedbackNetwork, L layers
-    trace    what its forward pass returned
+    trace    the result of its forward pass
     target   what its loss compares the output with
     options  none
-    Returns  list of L arrays, errors on the units of each layer that matter (InvNet.active); no division by n
+    Returns  list of L arrays (n, active units of the layer), see InvNet.active; not divided by n
     """
     errors, error = [], net.output_error(trace, target)
     for l in range(len(net.weights) - 1, -1, -1):

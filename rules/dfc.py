@@ -1,4 +1,7 @@
-"""DFC: Deep Feedback Control, learning all along the controlled trajectory (Meulemans et al., NeurIPS 2021)."""
+"""Defines DFC: Deep Feedback Control that learns along the whole trajectory of the controller.
+
+The source is Meulemans et al., NeurIPS 2021.
+"""
 
 from dfc.simulated import Options, noisy, options_from_flags
 from dfc.teaching import output_target
@@ -7,14 +10,16 @@ from rules._rule import Rule
 
 
 def gradients(net, activities, target, options, out, noise=None):
-    """Gradients averaged over the trajectory of the controller for one batch (dfc.md B.4, B.6, C.3).
+    """Returns a RuleResult with gradients averaged over the trajectory of the controller for one batch.
 
         dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))
 
-    Other forms of s_l follow from --learning_rule (dfc.md C.1).
+    (docs/published/dfc.md B.4, B.6, C.3; other forms of s_l follow from --learning_rule, see
+    dfc.teaching.voltage_errors.)
 
-    Arguments and result as in rules.dfc_ss.gradients.  Samples that did not converge count as if they had stayed at the feedforward
-    state: if there are any, they or the others are simulated a second time, so that no trajectory has to be stored.
+    The arguments are those of rules.dfc_ss.gradients. Samples that did not converge count as if they had stayed
+    at the feedforward state: if there are any, either they or the others are simulated a second time, so that no
+    trajectory has to be stored.
     """
     wanted = output_target(net, activities, target, options)
     if options.efficient:

@@ -1,4 +1,7 @@
-"""DFC-SS: Deep Feedback Control, learning from the simulated steady state (Meulemans et al., NeurIPS 2021)."""
+"""Defines DFC-SS: Deep Feedback Control that learns from the simulated steady state.
+
+The source is Meulemans et al., NeurIPS 2021.
+"""
 
 from dfc.simulated import Options, gradients_at_the_end, noisy, options_from_flags
 from dfc.teaching import output_target
@@ -6,15 +9,19 @@ from rules._rule import Rule
 
 
 def gradients(net, activities, target, options, out, noise=None):
-    """Gradients from the last time point of the simulated controller for one batch (dfc.md B.4, B.6, C.2).
+    """Returns a RuleResult with gradients from the last time point of the simulated controller for one batch.
+
+        dW_l = s_l^T r_{l-1} / n,   s_l by `learning_rule`, see dfc.teaching.voltage_errors
+
+    (docs/published/dfc.md B.4, B.6, C.2.) Samples that did not converge add nothing unless the options include
+    them.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     dfc.simulated.Options
-    out         arrays like net.parameters, where the gradients are written
+    out         arrays like net.parameters, into which the gradients are written
     noise       see dfc.simulation.simulate
-    Returns     RuleResult; samples that did not converge add nothing unless they are included
     """
     wanted = output_target(net, activities, target, options)
     return gradients_at_the_end(net, activities, wanted, options, out, noise)

@@ -1,4 +1,7 @@
-"""DFC-SSA: Deep Feedback Control with the steady state in closed form (Meulemans et al., NeurIPS 2021)."""
+"""Defines DFC-SSA: Deep Feedback Control that learns from the steady state in closed form.
+
+The source is Meulemans et al., NeurIPS 2021.
+"""
 
 from dataclasses import dataclass
 
@@ -9,12 +12,13 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options:
-    """The options of DFC-SSA.
+    """Holds the options of DFC-SSA.
 
-    target_stepsize                          lambda
-    alpha_di                                 leak of the controller
-    learning_rule, use_initial_activations   how W learns from the steady state, see --help of main.py (dfc.md C)
-    aim                                      "mean_loss" or "own_loss" of dfc.teaching.nudge
+    target_stepsize         lambda
+    alpha_di                leak of the controller
+    learning_rule           form of the error of a layer, see dfc.teaching.voltage_errors
+    use_initial_activations whether presynaptic rates are those of the feedforward pass, not those of the steady state
+    aim                     "mean_loss" or "own_loss" of dfc.teaching.nudge
     """
 
     target_stepsize: float = 0.001
@@ -25,16 +29,17 @@ class Options:
 
 
 def gradients(net, activities, target, options, out, noise=None):
-    """Gradients from the analytical steady state for one batch (dfc.md B.8, C.2).
+    """Returns a RuleResult with gradients from the analytical steady state for one batch.
 
-        u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n,   s_l by `learning_rule` (dfc.md C.1)
+        u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n
+
+    (docs/published/dfc.md B.8, C.2), with s_l by `learning_rule`, see dfc.teaching.voltage_errors.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     Options
-    out         arrays like net.parameters, where the gradients are written
-    Returns     RuleResult
+    out         arrays like net.parameters, into which the gradients are written
     """
     difference = nudge(net, activities, target, options.target_stepsize, options.aim)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)

@@ -1,4 +1,7 @@
-"""Direct feedback alignment (DFA; Nokland 2016, arXiv:1609.01596), as direct linear target propagation with fixed feedback."""
+"""Defines direct feedback alignment (DFA) as direct linear target propagation with fixed feedback.
+
+The source is Nokland 2016, arXiv:1609.01596.
+"""
 
 from dataclasses import dataclass
 
@@ -9,11 +12,11 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options:
-    """The options of DFA.
+    """Holds the options of DFA.
 
     target_stepsize  lambda: how far along the loss gradient the output target lies
     aim              "mean_loss" or "own_loss" of dfc.teaching.nudge
-    slopes           whether the errors contain phi' (strong_dfc.md 1)
+    slopes           whether the errors contain phi' (docs/published/strong_dfc.md 1)
     """
 
     target_stepsize: float = 0.001
@@ -22,7 +25,7 @@ class Options:
 
 
 def layer_errors(net, activities, target, options):
-    """Errors of direct feedback alignment for one batch (dfc.md F.2).
+    """Returns the errors of direct feedback alignment for one batch (docs/published/dfc.md F.2).
 
         s_L = 2 phi'_L (r_L - r*),   s_l = -2 phi'_l ((phi_L^-1(r*) - v_L) Q_l^T),   phi_L linear or sigmoid
 
@@ -32,7 +35,7 @@ def layer_errors(net, activities, target, options):
     activities  its feedforward pass
     target      labels (n,) or targets (n, n_L)
     options     Options
-    Returns     list of L arrays (n, n_l); no division by n
+    Returns     list of L arrays (n, n_l); not divided by n
     """
     last = len(net.weights) - 1
     difference = nudge(net, activities, target, options.target_stepsize, options.aim)

@@ -1,4 +1,4 @@
-"""GAIT-prop (Ahmad, van Gerven, Ambrogioni 2020, arXiv:2006.06438)."""
+"""Defines GAIT-prop (Ahmad, van Gerven, Ambrogioni 2020, arXiv:2006.06438)."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options:
+    """Holds the options of GAIT-prop."""
+
     gamma: float = option(1e-3, "weight of the target in each incremental step", bounds="(0, 1)")
     target_form: str = option(
         "difference",
@@ -18,17 +20,18 @@ class Options:
 
 
 def layer_errors(net, trace, target, options):
-    """Errors of GAIT-prop for one batch.
+    """Returns the errors of GAIT-prop for one batch.
 
         e_l = gamma f'_l^2,   t_{l-1} = inverse_l((1 - e_l) h_l + e_l t_l),   delta_l = gamma^-(L-l) f'_l (h_l - t_l)
 
-    Equals backpropagation for orthogonal weights and small gamma, up to units within gamma^(L-l+1) |d_l| of their kink.
+    They equal those of backpropagation for orthogonal weights and small gamma, except for units within
+    gamma^(L-l+1) |d_l| of their kink.
 
     net      InvNet, L layers
     trace    activities of the forward pass, h_0 (n, inputs) … h_L (n, >= classes)
     target   (n, classes), in units of h_L
     options  Options; gamma in (0, 1), dimensionless
-    Returns  list of L arrays (n, net.active[l]); no division by n
+    Returns  list of L arrays (n, net.active[l]); not divided by n
     Raises   SingularWeights if a weight matrix has no inverse
     """
     form = _from_differences if options.target_form == "difference" else _from_targets
@@ -36,12 +39,13 @@ def layer_errors(net, trace, target, options):
 
 
 def _from_differences(net, trace, target, gamma):
-    """The same rule without cancellation, carrying d_l = (h_l - t_l) / c with c = gamma^(L-l).
+    """Computes the rule without cancellation, by d_l = (h_l - t_l) / c with c = gamma^(L-l).
 
         d_L = h_L - t_L,   delta_l = f'_l d_l,   d_{l-1} = s_l W_l^-1
         s_l = (f^-1(h_l) - f^-1(h_l - c gamma f'_l^2 d_l)) / (c gamma)      (= delta_l where no unit crosses its kink)
 
-    The rounding error is a few roundings per layer (times the condition number of W_l), in float32 and in float64.
+    The rounding error is a few roundings per layer (times the condition number of W_l), in float32 and in
+    float64.
     """
     errors = []
     difference, step = trace[-1][..., : net.classes] - target, gamma
@@ -56,7 +60,10 @@ def _from_differences(net, trace, target, gamma):
 
 
 def _from_targets(net, trace, target, gamma):
-    """Computes by the published formula: it subtracts numbers that agree to gamma^(L-l), and the first layers lose those digits."""
+    """Computes the rule by the published formula.
+
+    It subtracts numbers that agree to gamma^(L-l), so that the first layers lose those digits.
+    """
     trace = net.complete(trace)
     errors, scale = [], 1.0
     moved = trace[-1].copy()

@@ -1,4 +1,7 @@
-"""Strong-DFC: one noisy simulation per batch teaches W and Q (Meulemans et al., ICML 2022, arXiv:2204.07249)."""
+"""Defines Strong-DFC: one noisy simulation per batch yields the gradients of W and of Q.
+
+The source is Meulemans et al., ICML 2022, arXiv:2204.07249.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +16,7 @@ from rules._rule import Rule
 
 @dataclass(frozen=True)
 class Options(simulated.Options):
-    """The options of DFC and of the learning of Q; `efficient` and `use_initial_activations` have no effect.
+    """Holds the options of DFC and of the learning of Q; `efficient` and `use_initial_activations` are idle.
 
     feedback  dfc.feedback_learning.FeedbackSettings; None: Q does not learn
     """
@@ -22,19 +25,23 @@ class Options(simulated.Options):
 
 
 def gradients(net, activities, target, options, out, noise=None):
-    """Gradients of W, averaged over the trajectory, and of Q, from its fluctuations, for one batch (strong_dfc.md 4 and 5).
+    """Returns a RuleResult with gradients of W from the trajectory, and of Q from its fluctuations.
 
         dW_l = -2/(n T) sum_t (phi(vs_l[t]) - phi(vb_l[t]))^T r_{l-1}[t]
         dQ_l = k_l/(n (T-1)) sum_t va_l[t]^T h[t+1],   h the high-passed control signal,   k_l of Fluctuations.gradients
 
-    Arguments as in rules.dfc_ss.gradients.  Returns a RuleResult, with dQ as its `feedback` where Q learns.
+    (docs/published/strong_dfc.md 4 and 5). The arguments are those of rules.dfc_ss.gradients. The result's
+    `feedback` is dQ where Q learns.
     """
     wanted = output_target(net, activities, target, options)
     return gradients_along(JointSum(net, activities, options, out), wanted, noise)
 
 
 def options_from_flags(flags):
-    """Returns the Options from {flag: value} of main.py: apical compartments follow at once, and the noise is coloured."""
+    """Returns the Options from {flag: value} of main.py.
+
+    Apical compartments follow at once, and the noise is coloured.
+    """
     shared = vars(simulated.options_from_flags(flags)) | {"controller": forward_controller(flags, joint=True), "efficient": False}
     learns = not flags["freeze_fb_weights"]
     return Options(**shared, feedback=joint_settings(flags, "forward") if learns else None)

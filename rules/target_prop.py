@@ -1,13 +1,16 @@
-"""Target propagation (TP) through exact inverses."""
+"""Defines target propagation (TP) through exact inverses."""
 
 from core.backend import array_module
 from rules._rule import Rule
 
 
 def targets(net, trace, target):
-    """Computes the targets [t_1 … t_L] of all layers: t_{l-1} = f^-1(t_l) W_l^-1; auxiliary units keep their forward value.
+    """Returns the targets [t_1 … t_L] of all layers: t_{l-1} = f^-1(t_l) W_l^-1.
 
-    net, trace, target as in `layer_errors`.  Returns a list of arrays shaped like trace[1:].
+    Auxiliary units keep their forward value.
+
+    net, trace, target  as in `layer_errors`
+    Returns             list of arrays shaped like trace[1:]
     """
     xp = array_module(target)
     trace = net.complete(trace)
@@ -18,14 +21,14 @@ def targets(net, trace, target):
 
 
 def _with_auxiliary(xp, active, h):
-    """`active` for the first units, h for the others."""
+    """Returns `active` for the first units and h for the others."""
     if active.shape[-1] == h.shape[-1]:
         return active
     return xp.concatenate([active, h[..., active.shape[-1] :]], axis=-1)
 
 
 def layer_errors(net, trace, target, options):
-    """Errors of target propagation for one batch.
+    """Returns the errors of target propagation for one batch.
 
         t_{l-1} = inverse_l(t_l),    delta_l = f'_l (h_l - t_l)
 
