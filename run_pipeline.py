@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from configs import load
 from core.files import FileError, make_folder
 from core.options import Parser, UsageError, as_path, option
-from core.paths import INSIDE, check_room, entries, make_numbered, shortened
+from core.paths import INSIDE, check_room, entries, make_numbered, shortened, unfit_name
 from core.program import complain, say
 from core.recording import LOG
 from figures import fig_s1
@@ -171,8 +171,9 @@ class Pipeline(Sweep):
 def new_folder(options):
     """Returns the folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
     name = options.experiment_name
-    if not name.isprintable() or "/" in name or "\\" in name:
-        raise UsageError(f"--experiment_name={shortened(name)}: must be the name of a folder, without another one")
+    problem = unfit_name(name)
+    if problem:
+        raise UsageError(f"--experiment_name={shortened(name)}: {problem}")
     if options.overwrite:
         raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
     if options.list or options.status:

@@ -23,7 +23,7 @@ import numpy as np
 from configs import load
 from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
-from core.paths import check_output, shortened
+from core.paths import check_output, shortened, unfit_name
 from core.program import complain
 from core.recording import LOG, RunFolder
 from core.shared_options import folder_of
@@ -94,8 +94,9 @@ class SeedSweep(Sweep):
 
     def __init__(self, options, overrides):
         name = options.name.removesuffix(".csv")
-        if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
-            raise UsageError(f"--name={shortened(options.name)}: must be the name of a file, without a folder")
+        problem = unfit_name(name) if name else "must be the name of a file"
+        if problem:
+            raise UsageError(f"--name={shortened(options.name)}: {problem}")
         folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
         check_output(self.path)
         run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)

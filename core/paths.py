@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import stat
+import sys
 from pathlib import Path
 
 from core.files import FileError, make_folder
@@ -49,6 +50,17 @@ def unfit(path, spare=0, inside=0):
         return f"has a name too long: {max(map(len, (last, *parents)))} bytes, where {LONGEST_NAME} are the most{own}"
     if len(data) + max(spare, inside) > LONGEST_PATH:
         return f"is too long: {len(data)} bytes, where {LONGEST_PATH - max(spare, inside)} are the most"
+    return None
+
+
+def unfit_name(name):
+    """Return why a text cannot be the name of a file in a folder that is given elsewhere; None if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"holds bytes that are no characters in this locale ({sys.getfilesystemencoding()}); LC_ALL=C.UTF-8 knows most"
+    if name in (".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+        return "must be the name of a folder or of a file, without another folder in front of it"
     return None
 
 

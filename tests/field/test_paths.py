@@ -291,6 +291,15 @@ def test_a_name_of_a_sweep_that_cannot_be_that_of_a_file(name, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("script, option", [(run_seed_robustness, "name"), (run_pipeline, "experiment_name")])
+def test_a_name_whose_bytes_this_locale_does_not_know(script, option, tmp_path, monkeypatch, capsys):
+    """As the words of a command line arrive where the locale is ASCII."""
+    monkeypatch.chdir(tmp_path)
+    assert status(script, f"--{option}=" + "größe".encode().decode("ascii", "surrogateescape")) == 2
+    assert f"--{option}=gr" in (line := sentence(capsys)) and "in this locale" in line
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["n" * 240, "ü" * 120, "a\0b", "a\nb", "../up"])
 def test_a_name_of_a_pipeline_that_cannot_be_that_of_a_folder(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
