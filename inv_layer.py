@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from core.backend import array_module
+from core.backend import array_module, diagonals
 
 
 class SingularWeights(ArithmeticError):
@@ -73,9 +73,9 @@ class InvLayer:
                 self._gram = xp.empty_like(self.weights), xp.empty_like(self.biases)
             off, diagonal = self._gram
             xp.matmul(self.weights, self.weights.swapaxes(-1, -2), out=off)
-            entries = xp.arange(self.size)
-            diagonal[...] = off[..., entries, entries]
-            off[..., entries, entries] = 0.0
+            within = diagonals(off)
+            diagonal[...] = within
+            within[...] = 0.0
             self._gram_version = self.version
         return self._gram
 

@@ -67,6 +67,11 @@ def stack(arrays):
     return whole
 
 
+def diagonals(matrices):
+    """Returns a view (…, n) of the diagonals of matrices (…, n, n), to be read and written; a GPU is spared an index."""
+    return np.einsum("...ii->...i", matrices) if array_module(matrices) is np else matrices.diagonal(0, -2, -1)
+
+
 @dataclass(frozen=True)
 class Backend:
     """Holds the array module, the float type and the device of a run.

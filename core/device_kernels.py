@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from core.backend import array_module
 
 # larger: NaN where a is; fraction: k if it is below 1, else 1, also where k is NaN; slope: of a function with a kink at zero, from
-# the sign of h; crossed: x where h and w are on two sides of that kink, else 0; normal: see NORMALS
+# the sign of h; crossed: x where h and w are on two sides of that kink, else 0; chosen: x where kept is 1, else 0, also where x is
+# NaN; normal: see NORMALS
 PREAMBLE = """
 template <typename A> __device__ A larger(A a, A b) { return a < b ? b : a; }
 template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }
 template <typename A> __device__ A slope(A h, A below) { return h >= A(0) ? A(1) : below; }
 template <typename A> __device__ A crossed(A h, A w, A x) { return (h >= A(0)) != (w >= A(0)) ? x : A(0); }
+template <typename A> __device__ A chosen(A kept, A x) { return kept > A(0) ? x : A(0); }
 template <typename A>
 __device__ A normal(A, unsigned long long key, unsigned long long place, unsigned long long index) {
     unsigned int k = key, l = key >> 32, a = index, b = index >> 32, c = place, d = place >> 32;
@@ -127,6 +129,7 @@ NORMALS = Kernel(
 
 # Sums over time (dfc/time_sums.py).
 ADD_DIFFERENCE = Kernel("add_difference", "a b", "total", "total = total + (a - b);")
+KEEP = Kernel("keep", "kept", "x", "x = chosen(kept, x);")
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from dfc.controller import Controller
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import output_target
+from dfc.time_block import TimeBlock
 
 SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
 
@@ -49,14 +50,19 @@ class Fluctuations:
     (docs/published/strong_dfc.md 5)
 
     rate  None: h = u
+    room  most time points, where all of them are kept until the end (dfc.time_sums.TimeSum.keeps_all); 0: none is
     """
 
-    def __init__(self, net, rate=None):
+    def __init__(self, net, rate=None, room=0):
         self.net, self.rate = net, rate
         self._sums, self._slow = [], None
+        self._room, self._kept, self._filled = room, None, 0
 
     def observe(self, state):
         """Adds a time point's control signal; the apical voltages must still be those of the one before."""
+        if self._room:
+            self._keep(state)
+            return
         if not self._sums:
             xp = array_module(state.u)
             shapes = [(*self.net.seeds, va.shape[-1], state.u.shape[-1]) for va in state.apical]
@@ -64,6 +70,22 @@ class Fluctuations:
         signal = state.u if self.rate is None else self._high_passed(state.u)
         for total, va in zip(self._sums, state.apical, strict=True):
             total += va.swapaxes(-1, -2) @ signal
+
+    def _keep(self, state):
+        """Copies what `observe` would multiply."""
+        arrays = [*state.apical, state.u if self.rate is None else self._high_passed(state.u)]
+        self._kept = self._kept or [TimeBlock(each, self._room) for each in arrays]
+        for block, each in zip(self._kept, arrays, strict=True):
+            block.slots[self._filled][...] = each
+        self._filled += 1
+
+    def leave_out(self, converged):
+        """Sums over the samples that are `converged` (n,) alone, where all time points are kept."""
+        kept = converged.astype(self.net.weights[0].dtype)
+        for block in self._kept:
+            block.keep(kept)
+        *apical, signal = (block.rows(self._filled) for block in self._kept)
+        self._sums = [va.swapaxes(-1, -2) @ signal for va in apical]
 
     def _high_passed(self, u):
         if self._slow is None:

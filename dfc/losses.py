@@ -52,8 +52,9 @@ def _cross_entropy_error(output, labels):
 def _one_hot(output, labels, value=1.0):
     """Returns (n, n_L) with `value` for the class that the label names, and equal shares of the rest."""
     classes = output.shape[-1]
-    right = one_hot(labels, classes, output.dtype) > 0.0
-    return array_module(output).where(right, value, (1.0 - value) / (classes - 1)).astype(output.dtype)
+    right = one_hot(labels, classes, output.dtype)
+    xp = array_module(output)
+    return xp.where(right > 0.0, xp.full_like(right, value), (1.0 - value) / (classes - 1))
 
 
 def soft_cross_entropy(value):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from core.backend import array_module
+from core.backend import array_module, diagonals
 from dfc.network import of_seed, rows_product
 
 
@@ -110,10 +110,9 @@ def _passes_through_fewer_units(net):
 
 def _solve(loop, nudge, alpha):
     """Returns (loop + alpha I)^-1 nudge (n, k), for matrices `loop` (n, k, k), which are overwritten."""
-    xp = array_module(nudge)
-    diagonal = xp.arange(nudge.shape[-1])
-    loop[..., diagonal, diagonal] += alpha
-    return xp.linalg.solve(loop, nudge[..., None])[..., 0]
+    diagonal = diagonals(loop)
+    diagonal += alpha
+    return array_module(nudge).linalg.solve(loop, nudge[..., None])[..., 0]
 
 
 def _rates_by_control(net, activities, directions):

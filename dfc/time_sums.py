@@ -6,15 +6,13 @@ The sources are docs/published/dfc.md B.6 and C.3.
 import copy
 from itertools import product
 
-from core.backend import array_module, is_turned, on_device
-from core.clipping import clip_each
-from core.device_kernels import ADD_DIFFERENCE, rate_difference
+from core.backend import array_module, on_device
+from core.device_kernels import ADD_DIFFERENCE, KEEP, rate_difference
 from dfc.feedback_learning import Fluctuations
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, voltage_errors
-
-TIME_BLOCK = 16  # time points whose products are summed by one matmul
+from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients
+from dfc.time_block import TIME_BLOCK, TimeBlock
 
 
 def gradients_along(total, wanted, noise):
@@ -29,7 +27,9 @@ def gradients_along(total, wanted, noise):
     converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
     steady = settle(activities, state, converged, options)
     parts = [total]
-    if not options.include_non_converged_samples and not bool(converged.all()):
+    if total.keeps_all:
+        total.leave_out(converged)
+    elif not options.include_non_converged_samples and not bool(converged.all()):
         wild = diverged | ~array_module(state.u).isfinite(state.u).all(axis=-1)
         parts = [_of_one_seed(total, seed, wanted, noise, converged, wild) for seed in product(*map(range, net.seeds))]
     for part in parts:
@@ -80,30 +80,6 @@ def _simulate_again(total, wanted, noise, chosen, gradients):
     return again
 
 
-class TimeBlock:
-    """Holds room for TIME_BLOCK arrays like `like` (n, k).
-
-    Each has the memory order of `like`, so that copying runs along the memory.
-
-    slots  the arrays, in the order of time
-    """
-
-    def __init__(self, like):
-        xp, (*seeds, n, k) = array_module(like), like.shape
-        self._samples = n
-        if is_turned(like):
-            block = xp.empty((*seeds, k, TIME_BLOCK, n), dtype=like.dtype)
-            self.slots = [block[..., t, :].swapaxes(-1, -2) for t in range(TIME_BLOCK)]
-            self._flat = block.reshape(*seeds, k, -1).swapaxes(-1, -2)
-        else:
-            block = xp.empty((*seeds, TIME_BLOCK, n, k), dtype=like.dtype)
-            self.slots, self._flat = [block[..., t, :, :] for t in range(TIME_BLOCK)], block.reshape(*seeds, -1, k)
-
-    def rows(self, filled):
-        """Returns the first `filled` arrays, stacked in the order of time: (filled * n, k)."""
-        return self._flat[..., : filled * self._samples, :]
-
-
 class TimeSum:
     """Sums s[t]^T r[t] over time, several time points per product.
 
@@ -111,6 +87,8 @@ class TimeSum:
 
     gradients  arrays like net.parameters, into which the sums are written
     signalled  function that dfc.simulation.simulate calls when the control signal has moved; None: nothing
+    keeps_all  whether all time points are kept until the end, when it is known which samples are left out: on a
+               GPU, which would have to be waited for before a second simulation
     """
 
     signalled = None
@@ -124,6 +102,9 @@ class TimeSum:
             total[...] = 0.0
         self._xp, self._filled = array_module(activities.x), 0
         self._on_device = on_device(activities.x)
+        self.keeps_all = self._on_device and not options.include_non_converged_samples
+        # with room for one more than there are, no block is ever full
+        self._room = options.controller.steps if self.keeps_all else TIME_BLOCK
         self._first = self._xp.zeros_like(activities.v[0])
 
     def observe(self, t, state):
@@ -141,14 +122,14 @@ class TimeSum:
             self._half_error(state, l, out=errors.slots[place])
             rates.slots[place][...] = r[l - 1]
         self._filled += 1
-        if self._filled == TIME_BLOCK:
+        if self._filled == self._room:
             self._add_block()
 
     def _begin(self, state):
         self._rest = state.r[0].copy("K")
         self._first, self._scratch = self._xp.zeros_like(self._rest), self._xp.empty_like(self._rest)
         pairs = zip(state.vs[1:], state.r[:-1], strict=True)
-        self._blocks = [(l, (TimeBlock(v), TimeBlock(r))) for l, (v, r) in enumerate(pairs, start=1)]
+        self._blocks = [(l, (TimeBlock(v, self._room), TimeBlock(r, self._room))) for l, (v, r) in enumerate(pairs, start=1)]
 
     def _half_error(self, state, l, out):
         """Writes s_l / 2 of this time point to `out`: voltage_errors without their factor, which comes last."""
@@ -184,6 +165,14 @@ class TimeSum:
         one.sums, one._first = [total[seed] for total in self.sums], self._first[seed]
         return one
 
+    def leave_out(self, converged):
+        """Lets samples that are not `converged` (n,) count as if they had stayed at the feedforward state; needs `keeps_all`."""
+        kept = converged.astype(self._first.dtype)
+        for _, blocks in self._blocks:
+            for block in blocks:
+                block.keep(kept)
+        KEEP(kept[..., None], self._first)
+
     def take_out(self, other, rows):
         """Subtracts the sums of another TimeSum, which belong to the `rows` (n,) bool of this one."""
         for each in (self, other):
@@ -214,7 +203,8 @@ class JointSum(TimeSum):
 
     def __init__(self, net, activities, options, gradients):
         super().__init__(net, activities, options, gradients)
-        self._fluctuations = Fluctuations(net, options.feedback.rate) if options.feedback else None
+        room = self._room if self.keeps_all else 0
+        self._fluctuations = Fluctuations(net, options.feedback.rate, room) if options.feedback else None
         self.signalled = self._fluctuations and self._fluctuations.observe
 
     def of(self, seed):
@@ -223,6 +213,11 @@ class JointSum(TimeSum):
         if seed and self._fluctuations:
             one._fluctuations = self._fluctuations.of(seed)
         return one
+
+    def leave_out(self, converged):
+        super().leave_out(converged)
+        if self._fluctuations:
+            self._fluctuations.leave_out(converged)
 
     def take_out(self, other, rows):
         """Subtracts the sums of another JointSum, which belong to the `rows` (n,) bool of this one."""
@@ -236,41 +231,3 @@ class JointSum(TimeSum):
             return None
         options = self.options
         return self._fluctuations.gradients(self.activities.count, options.feedback, options.controller.steps)
-
-
-def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
-    """Returns the RuleResult of the published memory-saving variant (docs/published/dfc.md C.3).
-
-    Gradients are summed while the simulation runs, and clipped after every step. Samples count as diverged step
-    by step, and the divisor is T - 1.
-    """
-    xp = array_module(activities.x)
-    step_gradients, total = empty_gradients(net), 0
-    for gradient in gradients:
-        gradient[...] = 0.0
-    scale = 1.0 / (activities.count * (options.controller.steps - 1))
-
-    def observe(t, state):
-        nonlocal total
-        if t == 0:
-            return
-        # The published program has 0.5 here for any epsilon.
-        converged, diverged = convergence(activities, state, first_error(activities, state, options), 0.5)
-        total = total + counts(converged, diverged)
-        for l, (vs, vb) in enumerate(zip(state.vs, state.vb, strict=True)):
-            delta_v = vs - vb
-            if not options.include_non_converged_samples:
-                delta_v = xp.where(diverged[..., None], 0.0, delta_v)
-            below = state.r[l - 1] if l else activities.x
-            basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
-            errors = voltage_errors(net, activities, l, basal, delta_v, options.learning_rule)
-            layer_gradients(below, errors, scale, *net.of_layer(step_gradients, l))
-        for gradient, step in zip(gradients, step_gradients, strict=True):
-            gradient += step
-        if options.clip_grad_norm > 0.0:
-            clip_each(gradients, options.clip_grad_norm, net.seeds)
-
-    state = simulate(net, activities, wanted, options.controller, noise, observe)
-    converged, diverged = convergence(activities, state, first_error(activities, state, options), options.epsilon)
-    steady = settle(activities, state, converged, options)
-    return RuleResult(gradients, steady, total + counts(converged, diverged), converged, diverged, clipped=True)

@@ -4,8 +4,9 @@ The source is Meulemans et al., NeurIPS 2021.
 """
 
 from dfc.simulated import Options, noisy, options_from_flags
+from dfc.step_sums import gradients_step_by_step
 from dfc.teaching import output_target
-from dfc.time_sums import TimeSum, gradients_along, gradients_step_by_step
+from dfc.time_sums import TimeSum, gradients_along
 from rules._rule import Rule
 
 
@@ -19,7 +20,7 @@ def gradients(net, activities, target, options, out, noise=None):
 
     The arguments are those of rules.dfc_ss.gradients. Samples that did not converge count as if they had stayed
     at the feedforward state: if there are any, either they or the others are simulated a second time, so that no
-    trajectory has to be stored.
+    trajectory has to be stored. A GPU stores it, and simulates once.
     """
     wanted = output_target(net, activities, target, options)
     if options.efficient:

@@ -32,7 +32,7 @@ MUTANTS = {
     "inverse of the transpose": ("inv_layer.py", "xp.linalg.solve(self.weights.swapaxes(-1, -2),", "xp.linalg.solve(self.weights,"),
     "bias forgotten in the inverse": ("inv_layer.py", "self.transfer.inverse(y) - self.biases", "self.transfer.inverse(y)"),
     "stale Gram matrix": ("inv_layer.py", "self.version += 1", "pass"),
-    "diagonal left in the regulariser": ("inv_layer.py", "off[..., entries, entries] = 0.0", "pass"),
+    "diagonal left in the regulariser": ("inv_layer.py", "within[...] = 0.0", "pass"),
     "forgotten gamma": ("rules/gait.py", "step *= gamma", "pass"),
     "slope not squared": ("rules/gait.py", "slope * delta, step", "delta, step"),
     "kink ignored": ("utils.py", "crossed = (h >= 0) != (w >= 0)", "crossed = (h >= 0) != (h >= 0)"),

@@ -33,7 +33,10 @@ class DeviceArray:
             self._gpu.synchronise(name)  # how many entries it finds decides a shape
         if name not in ("get", "item", "tolist"):
             host = self._gpu.host(self)
-            return self._gpu.call(name, parameters, getattr(host, name), args, keywords, owner=host)
+            found = self._gpu.call(name, parameters, getattr(host, name), args, keywords, owner=host)
+            if name == "diagonal":
+                found._host.setflags(write=True)  # cupy's view can be written to
+            return found
         cupy_names.check_arguments(name, parameters, args, keywords)
         self._gpu.synchronise(name)
         return self._host.copy() if name == "get" else getattr(self._host, name)()
@@ -77,26 +80,33 @@ class DeviceArray:
         return float(self._host)
 
     def __getitem__(self, key):
-        if _has_mask(key):
-            self._gpu.synchronise("selection by a mask")  # how many entries it has decides the shape
+        arrays = self._index_arrays(key, "selection by a mask")
         host, key = self._gpu.host(self), self._gpu.host(key)
         found = host[key]
         if not isinstance(found, np.ndarray):  # numpy hands out one number, cupy a view of one entry
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
-        self._gpu.count("getitem", not np.may_share_memory(host, found))
+        self._gpu.count("getitem", _launches(arrays) if arrays else not np.may_share_memory(host, found))
         return self._gpu.device(found)
 
     def __setitem__(self, key, value):
-        if _has_mask(key) and isinstance(value, DeviceArray):
-            self._gpu.synchronise("assignment of an array by a mask")
+        arrays = self._index_arrays(key, "assignment by a mask")
+        if arrays and not isinstance(value, DeviceArray):
+            self._gpu.uploads += 1  # where an array is the index, cupy makes an array of the number
         host, key = self._gpu.host(self), self._gpu.host(key)
         host[key] = self._gpu.host(value)
-        self._gpu.count("setitem", host[key].size > 0)
+        self._gpu.count("setitem", _launches(arrays) if arrays else host[key].size > 0)
+
+    def _index_arrays(self, key, operation):
+        """The device arrays in an index; a mask makes the host wait, as the number of its entries decides a shape."""
+        arrays = [part for part in (key if isinstance(key, tuple) else (key,)) if isinstance(part, DeviceArray)]
+        if any(part.dtype == bool for part in arrays):
+            self._gpu.synchronise(operation)
+        return arrays
 
 
-def _has_mask(key):
-    parts = key if isinstance(key, tuple) else (key,)
-    return any(isinstance(part, DeviceArray) and part.dtype == bool for part in parts)
+def _launches(arrays):
+    """What indexing by arrays starts: of several, cupy first makes one."""
+    return 1 if len(arrays) == 1 else len(arrays) + 2
 
 
 def _add_operators():

@@ -14,6 +14,7 @@ FUNCTIONS = {
     "fraction": lambda k: np.where(k < 1, k, np.ones_like(k)),
     "slope": lambda h, below: np.where(h >= 0, np.ones_like(h), below),
     "crossed": lambda h, w, x: np.where((h >= 0) != (w >= 0), x, np.zeros_like(x)),
+    "chosen": lambda kept, x: np.where(kept > 0, x, np.zeros_like(x)),
     "normal": normal,
 }
 ALLOWED = (

@@ -10,6 +10,7 @@ device arrays, a name outside tests/device/cupy_names.py does not exist, and flo
 
 import contextlib
 import functools
+import math
 import threading
 import types
 from collections import Counter
@@ -22,6 +23,7 @@ from tests.device.elementwise import ElementwiseKernel
 
 # More arrays than FEW are joined by one kernel, if they have less than LARGE bytes on average.
 FEW, LARGE = 8, 2 * 1024 * 1024
+BATCHED = 256  # largest matrices that cupy hands to cuBLAS together to be solved
 MEMORY = 1 << 36  # bytes of each GPU, all of them free
 
 
@@ -140,7 +142,7 @@ class StandIn:
 
 
 def _launches(name, args, keywords, result):
-    """How many kernels and library calls an operation starts: none for views, one for each array that is joined."""
+    """How many kernels and library calls an operation of cupy 13 or 14 starts, at most: none for views, one per array joined."""
     if name in ("empty", "empty_like"):
         return 0
     arrays = [each for each in args if isinstance(each, np.ndarray)]
@@ -149,7 +151,19 @@ def _launches(name, args, keywords, result):
         return 0
     if name in ("concatenate", "stack"):
         return 1 if _lists_of_pointers(name, args) else len(args[0])
-    return 1 + _copies_of_matmul(*args[:2], out) if name == "matmul" else 1
+    if name == "linalg.solve":
+        return _launches_of_solve(*args)
+    if name == "matmul":
+        return 1 + _copies_of_matmul(*args[:2], out)
+    return 2 if name == "where" else 1  # cupy 13 copies the condition
+
+
+def _launches_of_solve(a, b):
+    """What cupy starts to solve linear systems: for many small matrices copies of both sides, two lists of pointers, factorisation,
+    solution, and its copy; large ones one after the other."""
+    if a.ndim == 2:
+        return 5
+    return 7 if a.shape[-1] <= BATCHED else 2 + 5 * math.prod(a.shape[:-2])
 
 
 def _lists_of_pointers(name, args):
@@ -167,6 +181,8 @@ def _copies_of_matmul(a, b, out=None):
     to rows without gaps.  Where stacks are broadcast, three kernels make lists of pointers.
     """
     copied_out = out is not None and not out.flags.c_contiguous
+    if max(a.ndim, b.ndim) <= 2 and a.shape[0] == b.shape[-1] == 1:
+        return 2  # a product of entries, and two kernels that sum
     if max(a.ndim, b.ndim) <= 2:
         return copied_out + sum(not (each.flags.c_contiguous or each.flags.f_contiguous) for each in (a, b))
     broadcast = 3 * (a.shape[:-2] != b.shape[:-2])

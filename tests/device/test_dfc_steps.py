@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend, to_host
+from core.together import joined
 from core.workers import Workers
 from datasets.samples import Arrays, Images, published_table
 from dfc.build import build_system
@@ -41,10 +42,13 @@ CASES = {  # a run: its flags beside COMMON
     "DFC": f"{INSTANT} --grad_deltav_cont",
     "DFC, all samples": "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01",
     "DFC, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
-    "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
+    "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller",
+    "DFC, step by step, delayed": "--grad_deltav_cont --efficient_controller --learning_rule=derivative_matrix --tmax_di=80",
+    "DFC, step by step, clipped": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
+    "Strong-DFC": f"--network_type=Strong-DFC --protocol=strong2022 {INSTANT} --lr=0.01 --sigma=1e-6",
+    "Strong-DFC, all samples": f"--network_type=Strong-DFC --strong_feedback --include_non_converged_samples {INSTANT} {ADAM}",
 }
-LOOKS = ("DFC", "DFC, noisy")  # dfc/time_sums.py asks once a batch whether all samples converged
-NOISY = ("DFC-SS, noisy", "DFC, noisy")
+NOISY = [case for case, flags in CASES.items() if "noisy" in flags or "Strong" in flags]
 FEEDBACK = {  # feedback learning: its flags
     "normal": "--fb_learning_rule=normal_controller --inst_transmission_fb --optimizer_fb=Adam",
     "normal, delayed": "--fb_learning_rule=normal_controller --clip_grad_norm=0.1 --freeze_fb_weights_output",
@@ -105,10 +109,10 @@ def steps(learner, samples, gpu, may_wait, batches=3, watch=None):
 
 @every_case
 def test_steps_agree_with_numpy_and_do_not_wait(gpu, precision, case):
-    """Noise is drawn on the host and moved, which waits; else DFC alone looks at the device, once a batch."""
+    """The noise of the host is moved, which counts as waiting; else nothing waits."""
     (device, data), (host, same_data) = both(gpu, precision, CASES[case])
     start = [p.copy() for p in host.learner.net.parameters]
-    waits = list(steps(device.learner, data, gpu, may_wait=case in LOOKS + NOISY))
+    waits = list(steps(device.learner, data, gpu, may_wait=case in NOISY))
     list(steps(host.learner, same_data, gpu, may_wait=True))
     for found, expected in zip(device.learner.net.arrays, host.learner.net.arrays, strict=True):
         assert_agree(found, expected, precision)
@@ -116,8 +120,39 @@ def test_steps_agree_with_numpy_and_do_not_wait(gpu, precision, case):
     assert any(owned)
     moved = [np.abs(p - before).max() for p, before in zip(host.learner.net.parameters, start, strict=True)]
     assert max(moved[index] for index in host.learner.owned) > 1e-5
-    if case in LOOKS:
-        assert all(wait.count("bool") == 1 for wait in waits)
+    assert waits == [[]] * 3
+
+
+@every_case
+def test_steps_with_noise_of_the_gpu_do_not_wait(gpu, precision, case):
+    backend = backend_of(gpu, "cupy", precision)
+    run, data = build(backend, settings_of(CASES[case], precision), host_noise=False), samples_of(backend)
+    assert list(steps(run.learner, data, gpu, may_wait=False)) == [[]] * 3
+
+
+@every_case
+def test_a_stack_of_seeds_has_the_numbers_of_each(gpu, case):
+    """Products of stacks, sums over time and samples that are left out, on the device, without waiting."""
+    backend, seeds = backend_of(gpu, "cupy", "float64"), (3, 1, 2)
+    data, settings = samples_of(backend), settings_of(CASES[case])
+
+    def learners():
+        return [build_system(settings.system, backend, Workers(1), Draws(seed, backend)).learner for seed in seeds]
+
+    alone, stacked = learners(), learners()
+    whole = joined(stacked)
+    for start in (0, 8, 16):
+        batch = data.batch(slice(start, start + 8))
+        for learner in alone:
+            learner.step(*batch, (0, start))
+        together = [gpu.cupy.stack([array] * len(seeds)) for array in batch]
+        with gpu.no_synchronisation():
+            whole.step(*together, (0, start))
+    whole.give(stacked)
+    for mine, theirs in zip(stacked, alone, strict=True):
+        for found, expected in zip(mine.net.arrays, theirs.net.arrays, strict=True):
+            assert_agree(found, expected, "float64")
+        assert mine.end_epoch() == pytest.approx(theirs.end_epoch())
 
 
 @every_feedback_rule
@@ -167,9 +202,9 @@ def test_totals_of_an_epoch_agree_and_cost_one_wait(gpu, precision, case):
         assert rows[0][name] == pytest.approx(value, rel=TOLERANCE[precision]) and type(rows[0][name]) is type(value)
         if name.endswith("verged"):
             assert rows[0][name] == value
-    if "converged" in rows[1] and case != "DFC, step by step":
+    if "converged" in rows[1] and not case.startswith("DFC, step by step"):
         assert sum(rows[1][name] for name in ("converged", "diverged", "not_converged")) == SAMPLES
-    if case == "DFC":
+    if case in ("DFC", "Strong-DFC"):
         assert 0 < rows[1]["converged"] < SAMPLES  # else the second simulation of this rule is not seen
 
 
@@ -275,10 +310,11 @@ def test_labels_and_images_of_a_batch_in_any_order(gpu, precision):
     assert found[0][0].dtype == precision
 
 
-@pytest.mark.parametrize("rule", ["BP", "DFA", "DFC-SS", "DFC-SSA", "DFC"])
+@pytest.mark.parametrize("rule", ["BP", "DFA", "DFC-SS", "DFC-SSA", "DFC", "Strong-DFC"])
 def test_classification_steps_agree_with_numpy(gpu, precision, rule):
     """Labels are integers on the device, and right answers are counted there."""
     flags = "--grad_deltav_cont" if rule == "DFC" else f"--network_type={rule}"
+    flags += " --strong_feedback --include_non_converged_samples" * (rule == "Strong-DFC")
     flags += f" {INSTANT} {TASKS['classification']} --size_hidden=8 --num_hidden=2 --lr={1e-5 if rule == 'BP' else 0.05}"
     random = np.random.default_rng(2)
     pixels, labels = random.integers(0, 256, (SAMPLES, 784), dtype=np.uint8), random.integers(0, 10, SAMPLES)

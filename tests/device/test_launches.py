@@ -26,7 +26,7 @@ POINT = 6  # launches per layer and time point: two products, and less than that
 # ten per layer.  Rules that are not listed may launch as many as the most costly ones.
 DEFAULT = (40, 70)
 BOUNDS = {"BP": (13, 22), "DFA": (19, 22), "DFC-SSA": (25, 22)}
-SYSTEM_1 = {"BP": (12, 12), "TP": (20, 14), "GAIT": (18, 14)}
+SYSTEM_1 = {"BP": (12, 12), "TP": (24, 14), "GAIT": (22, 14)}  # a solve of a layer is five launches, its check four
 HIDDEN = {3: "[7,5]", 4: "[7,5,5]"}  # layers: sizes of the hidden ones
 INSTANT = "--inst_transmission --proactive_controller --include_non_converged_samples"
 VARIANTS = {  # what a simulation may do in addition

@@ -141,6 +141,7 @@ WAITS = {
     "print": lambda xp, a: f"{a}",
     "asnumpy": lambda xp, a: xp.asnumpy(a),
     "selection by a mask": lambda xp, a: a[a > 0],
+    "assignment by a mask": lambda xp, a: a.__setitem__(a > 0, 1.0),
     "deviceSynchronize": lambda xp, a: xp.cuda.runtime.deviceSynchronize(),
 }
 
@@ -207,6 +208,23 @@ def test_an_array_belongs_to_the_device_that_was_current(array):
         xp.cuda.Device(2).use()
 
 
+def test_hidden_copies_from_the_host_are_counted(stand_in, array):
+    """cupy joins more than eight small arrays by a list of pointers, and makes an array of a number that it assigns by an index."""
+    xp = stand_in.cupy
+    before = stand_in.uploads
+    xp.stack([array] * 8)
+    assert stand_in.uploads == before
+    xp.stack([array] * 9)
+    assert stand_in.uploads == before + 1
+    xp.concatenate([array.T] * 9)
+    assert stand_in.uploads == before + 4
+    array[:, xp.arange(2)] = 1.0
+    assert stand_in.uploads == before + 5
+    array[:, xp.arange(2)] = array[:, :2]
+    array[:, :2] = 1.0
+    assert stand_in.uploads == before + 5
+
+
 BODIES = {
     "power": "b = a ** a;",
     "double": "b = a * 2.0;",
@@ -246,6 +264,12 @@ def test_launches_are_counted_as_cupy_starts_them(stand_in, array):
     stand_in.launches.clear()
     array.T.reshape(3, 2).swapaxes(0, 1)[:1]
     assert stand_in.launches.total() == 0
+    array.diagonal()[...] = 0.0
+    assert (array.get()[[0, 1], [0, 1]] == 0.0).all() and stand_in.launches.total() == 1
+    array[:, xp.arange(2)]
+    array[xp.arange(2), xp.arange(2)]
+    assert stand_in.launches["getitem"] == 1 + 4
+    stand_in.launches.clear()
     xp.concatenate([array, array, array])
     assert stand_in.launches.total() == 3
     array @ array.T

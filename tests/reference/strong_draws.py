@@ -19,6 +19,8 @@ class PublishedDraws:
     follows_test  function (passes before) -> whether an epoch has ended before this pass, so that the network was evaluated
     """
 
+    on_device = False
+
     def __init__(self, settings, sizes, phase, follows_test=lambda passed: False):
         self.settings, self.sizes, self.phase, self.follows_test = settings, sizes, phase, follows_test
         self.stream, self.orders, self.drawn = PublishedStream(settings.random_seed), [], {}

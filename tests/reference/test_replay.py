@@ -29,6 +29,8 @@ RUNS = [str(case) for case in FILE["cases"] if json.loads(str(FILE[f"{case}__met
 class PublishedDraws:
     """dfc.draws.Draws with the published random numbers, which come from one stream in the order of the program."""
 
+    on_device = False
+
     def __init__(self, settings):
         self.settings = SimpleNamespace(**settings.flags)
         self.stream = PublishedStream(settings.random_seed)
