@@ -81,10 +81,10 @@ def required_names(state):
 class Loop:
     """Trains learners through a schedule and records the run.
 
-    learner   core.learner.BaseLearner; its network is the one that is measured and saved
+    learner   core.roles.BaseLearner; its network is the one that is measured and saved
     samples   the samples to learn from
     schedule  Schedule
-    watchers  list of core.watcher.Watcher
+    watchers  list of core.roles.Watcher
     folder    core.recording.RunFolder
     report    function of a line of text, called after every epoch
     quiet     no progress bar

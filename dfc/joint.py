@@ -1,6 +1,6 @@
 """Defines the learner of a rule that finds the gradients of forward and feedback weights in one simulation."""
 
-from core.learner import BaseLearner
+from core.roles import BaseLearner
 from dfc.learners import ForwardLearner
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.backend import array_module, to_host
 from core.clipping import clip_each, clip_together, fix_norm
-from core.learner import BaseLearner
+from core.roles import BaseLearner
 from core.workers import shares
 from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay

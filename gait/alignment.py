@@ -6,7 +6,7 @@ import numpy as np
 
 from core.angles import joint_angle
 from core.backend import array_module, to_host
-from core.watcher import Watcher
+from core.roles import Watcher
 from gait.gradients import add_weight_gradient, bias_gradient
 
 

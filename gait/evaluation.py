@@ -3,7 +3,7 @@
 from tqdm import tqdm
 
 from core.backend import array_module, to_host
-from core.watcher import Watcher
+from core.roles import Watcher
 from core.workers import Workers, shares
 from utils import count_correct, one_hot, squared_error
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from core.backend import BLOCK, array_module
-from core.learner import BaseLearner
+from core.roles import BaseLearner
 from core.workers import shares
 from gait.gradients import add_weight_gradient, bias_gradient
 

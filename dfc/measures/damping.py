@@ -6,7 +6,7 @@ import numpy as np
 
 from core.angles import angle
 from core.files import write_text
-from core.watcher import Watcher
+from core.roles import Watcher
 from dfc.measures.angles import gnt_update
 from dfc.measures.observation import to_floats
 

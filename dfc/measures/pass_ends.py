@@ -3,22 +3,14 @@
 import numpy as np
 
 from core.backend import to_host
-from core.watcher import Watcher
+from core.roles import Watcher
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import joined, to_floats
 from dfc.measures.surrogate import feedback_shares, surrogate_angles, surrogate_loss, surrogate_update
 
 FLAGS = ("save_lu_loss", "save_H_angle", "save_ratio_ff_fb")
-
-
-def measures_condition(settings):
-    """Whether condition 2 is a number at the end of each pass; otherwise it is a row of dfc.measures.table."""
-    return "save_condition_gn" in settings.switches and settings.protocol == "strong2022"
-
-
-def wanted(settings):
-    """Whether there is anything for PassEnds to measure; see MeasurementSettings."""
-    return settings.rule.controlled and (measures_condition(settings) or not settings.switches.isdisjoint(FLAGS))
+# By protocol; with dfc2021 condition 2 is a row of dfc.measures.table.
+BY_PROTOCOL = {"dfc2021": FLAGS, "strong2022": (*FLAGS, "save_condition_gn")}
 
 
 class PassEnds(Watcher):
@@ -38,7 +30,7 @@ class PassEnds(Watcher):
         self.net, self.alpha, self.last, on = net, settings.alpha_di, batches - 1, settings.switches
         self.ideal = "use_jacobian_as_fb" in on
         self._loss, self._angle, self._shares = (name in on for name in FLAGS)
-        self._condition = measures_condition(settings)
+        self._condition = "save_condition_gn" in on.intersection(BY_PROTOCOL[settings.protocol])
         self._as_published = "loss_per_batch" in settings.defects
         self._total, self._count, self._found = 0.0, 0, {}
 

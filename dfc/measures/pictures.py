@@ -11,7 +11,7 @@ import numpy as np
 
 from core.backend import array_module, to_host
 from core.drawing import default_style, new_figure
-from core.watcher import Watcher
+from core.roles import Watcher
 from dfc.controller import norms
 from dfc.measures.observation import parts_as_taught
 from dfc.measures.table import FORWARD

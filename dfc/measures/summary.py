@@ -127,7 +127,7 @@ class SummaryFolder(RunFolder):
         self._checkpoint = None
 
     def follow(self, watchers):
-        """Lets the summary hold the entries of these core.watcher.Watcher too; they replace none of its own.
+        """Lets the summary hold the entries of these core.roles.Watcher too; they replace none of its own.
 
         Their files are on the disk before each checkpoint, and are closed with the folder.
         """

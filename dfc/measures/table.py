@@ -183,26 +183,3 @@ MEASUREMENTS = (
     M("compare_with_ndi", "dist_to_NDI", WHOLE, distance, FORWARD, COLUMN,
       "sample_convergence/rel_dist_to_NDI", needs=simulated),
 )  # fmt: skip
-
-
-def chosen(settings):
-    """Lists the rows that the MeasurementSettings ask for and that can be measured.
-
-    Raises  UsageError where save_nullspace_norm_ratio cannot be measured
-    """
-    if settings.rule.reference:
-        return []
-    logs = "save_logs" in settings.switches
-    somewhere = {FRAME: logs or "save_df" in settings.switches, LOG: logs}
-    asked = [row for row in MEASUREMENTS if row.flag in settings.switches and somewhere.get(row.kept, True)]
-    return [row for row in asked if row.needs(settings)]
-
-
-def is_due(when, report, settings):
-    """Returns whether rows that are measured `when` are measured in the pass of this dfc.learners.BatchReport."""
-    passed, prelude, epoch = report.place[0], settings.epochs_fb, 2 + settings.extra_fb_epochs
-    if when == LAST_PRETRAINING:
-        return report.phase == PRETRAINING and passed == prelude - 1
-    if when == FEEDBACK and ("freeze_fb_weights" in settings.switches or settings.rule.joint):
-        return report.phase == FORWARD
-    return report.phase == when and (when != FEEDBACK or (passed - prelude) % epoch == 0)

@@ -1,7 +1,7 @@
 """TensorBoard files for `--save_logs` (dfc.md G.11), in the event file of dfc.measures.events."""
 
 from core.backend import to_host
-from core.watcher import Watcher
+from core.roles import Watcher
 from dfc.measures.events import EventFile, Steps
 from dfc.measures.table import FORWARD
 

@@ -7,13 +7,12 @@ import numpy as np
 from core.backend import to_host
 from core.drawing import require_matplotlib
 from core.program import complain
-from core.watcher import Watcher
-from dfc.evaluation import Evaluation
+from core.roles import Watcher
+from dfc.evaluation import Evaluation, StopCondition
 from dfc.measures.observation import Observation, to_floats
-from dfc.measures.pass_ends import PassEnds, wanted
+from dfc.measures.pass_ends import BY_PROTOCOL, PassEnds
 from dfc.measures.summary import NOT_YET, Frame
-from dfc.measures.table import COLUMN, FORWARD, FRAME, MEAN, MEASUREMENTS, VECTOR, chosen, is_due
-from dfc.stopping import StopCondition
+from dfc.measures.table import COLUMN, FEEDBACK, FORWARD, FRAME, LAST_PRETRAINING, LOG, MEAN, MEASUREMENTS, PRETRAINING, VECTOR
 
 
 def build_watchers(settings, system, task, workers, folder):
@@ -30,7 +29,7 @@ def build_watchers(settings, system, task, workers, folder):
     rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
     measurements = Measurements(about, learner)
     watchers = [measurements]
-    if wanted(about):
+    if rule.controlled and not on.isdisjoint(BY_PROTOCOL[about.protocol]):
         watchers.append(PassEnds(learner.net, about, min(batches, about.first_batches or batches)))
     if "save_logs" in on:
         from dfc.measures.tensorboard import Log
@@ -182,3 +181,26 @@ class Measurements(Watcher):
         for name in self._totals:
             total, batches = named.get(f"seen_{name}", (0.0, 0))
             self._totals[name], self._batches = float(total), int(batches)
+
+
+def chosen(settings):
+    """Lists the rows that the MeasurementSettings ask for and that can be measured.
+
+    Raises  UsageError where save_nullspace_norm_ratio cannot be measured
+    """
+    if settings.rule.reference:
+        return []
+    logs = "save_logs" in settings.switches
+    somewhere = {FRAME: logs or "save_df" in settings.switches, LOG: logs}
+    asked = [row for row in MEASUREMENTS if row.flag in settings.switches and somewhere.get(row.kept, True)]
+    return [row for row in asked if row.needs(settings)]
+
+
+def is_due(when, report, settings):
+    """Returns whether rows that are measured `when` are measured in the pass of this dfc.learners.BatchReport."""
+    passed, prelude, epoch = report.place[0], settings.epochs_fb, 2 + settings.extra_fb_epochs
+    if when == LAST_PRETRAINING:
+        return report.phase == PRETRAINING and passed == prelude - 1
+    if when == FEEDBACK and ("freeze_fb_weights" in settings.switches or settings.rule.joint):
+        return report.phase == FORWARD
+    return report.phase == when and (when != FEEDBACK or (passed - prelude) % epoch == 0)

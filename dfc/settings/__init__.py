@@ -10,9 +10,8 @@ from core.shared_options import check_alone
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
-from dfc.settings.checks import check_options, check_settings, check_strong
+from dfc.settings.checks import check_options, check_settings, check_strong, notes_on
 from dfc.settings.flags import ANGLES, OWN, STRONG, Options
-from dfc.settings.notes import notes_on
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 

@@ -37,7 +37,7 @@ _dfc = partial(option, group="dfc")
 _strong = partial(option, group=STRONG)
 _own = partial(option, group=OWN)
 
-# what a flag acts only with, as --help prints it; dfc/settings/notes.py tells whether a run has it
+# what a flag acts only with, as --help prints it; dfc/settings/checks.py tells whether a run has it
 TEACHER, ADAM, ADAM_FB = "--dataset=student_teacher", "--optimizer=Adam", "--optimizer_fb=Adam"
 COMPARED, CLIPPING = "a rule other than BP", "a rule that clips as asked"
 FEEDBACK, LEARNED = "a rule with feedback weights", "feedback weights that learn"

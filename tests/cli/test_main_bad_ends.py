@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dfc.learners
-from dfc.stopping import StopCondition, beyond_bounds
+from dfc.evaluation import StopCondition, beyond_bounds
 from main import parse
 from tests.faults.tiny_main import RULES, checkpoint, complaint, contents, finish, in_process, read_metrics, results
 

@@ -73,6 +73,15 @@ def test_the_files_of_an_update_are_those_of_the_page(name, build):
     assert sorted(found) == sorted(named) and len(named) <= 12
 
 
+def test_a_whole_run_enters_few_files(tmp_path):
+    """From the command line to the files of the run, Q learning too; docs/one-batch.md tells the number."""
+    sizes = ("--num_train=10", "--num_test=10", "--num_val=10", "--batch_size=10", "--size_input=5", "--size_output=5")
+    told = ["--network_type=DFC-SSA", "--dataset=student_teacher", "--epochs=1", *sizes, f"--out_dir={tmp_path}", "--threads=1"]
+    found = files_of(lambda: main.main(told))
+    assert (tmp_path / "DONE").exists()
+    assert len(found) == int(re.search(r"enters functions of (\d+) files", PARTS[-1])[1]) <= 39, sorted(found)
+
+
 @pytest.mark.parametrize(("file", "text"), ITEMS, ids=[file for file, _ in ITEMS])
 def test_what_the_page_names_is_there(file, text):
     """Names of functions, Class.method or Class; whatever else stands in backticks has a blank or an operator."""

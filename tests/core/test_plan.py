@@ -13,10 +13,9 @@ import pytest
 
 from core.backend import select_backend
 from core.files import FileError
-from core.learner import BaseLearner
 from core.optimisers import SGD
+from core.roles import BaseLearner, Watcher
 from core.training import EpochPlan, Loop, Schedule
-from core.watcher import Watcher
 from datasets.samples import Arrays
 from tests.faults.tiny_loop import Memory, taken_without
 

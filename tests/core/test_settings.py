@@ -10,8 +10,8 @@ import pytest
 import main
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
+from dfc.settings.checks import MISSING
 from dfc.settings.flags import OWN, STRONG, Options
-from dfc.settings.notes import MISSING
 from rules import FEEDBACK_NET_RULES
 from tests.runs_for_tests import resolved as parse
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.files import FileError
-from core.watcher import Watcher
+from core.roles import Watcher
 from dfc.measures.summary import DONE, INITIAL_KEYS, RUNNING, STOPPED, Frame, SummaryFolder, read_summary, summarise, write_summary
 
 PUBLISHED = """acc_train_last acc_train_best loss_train_last loss_train_best acc_test_last acc_test_best acc_val_last acc_val_best

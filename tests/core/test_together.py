@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from core.roles import Watcher
 from core.streams import stream
 from core.together import run_together
-from core.watcher import Watcher
 from gait.learner import Learner
 from tests.faults.tiny_loop import Run
 

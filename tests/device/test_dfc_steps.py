@@ -12,8 +12,7 @@ from core.workers import Workers
 from datasets.samples import Arrays, Images, published_table
 from dfc.build import build_system
 from dfc.draws import Draws
-from dfc.evaluation import CHUNK, evaluate
-from dfc.stopping import beyond_bounds
+from dfc.evaluation import CHUNK, beyond_bounds, evaluate
 from main import parse
 from tests.faults.tiny_main import RULES, arrays, checkpoint, in_process, results
 

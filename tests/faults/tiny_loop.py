@@ -8,8 +8,8 @@ import numpy as np
 from core.backend import select_backend
 from core.files import FileError
 from core.optimisers import Adam
+from core.roles import Watcher
 from core.training import Loop, Schedule
-from core.watcher import Watcher
 from core.workers import Workers
 from datasets.samples import Images, divided_table
 from gait.learner import Learner

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.backend import select_backend
-from core.watcher import Watcher
+from core.roles import Watcher
 from datasets.samples import Images, divided_table
 from gait.alignment import Alignment, alignment, batch_update
 from inv_net import TowerInvNet

@@ -9,7 +9,7 @@ import main
 import run_strong
 from core.angles import angle, joint_angle
 from core.backend import select_backend
-from core.watcher import Watcher
+from core.roles import Watcher
 from core.workers import Workers
 from datasets.samples import Arrays
 from dfc.measures.angles import ssa_update

@@ -16,7 +16,7 @@ import pytest
 import main
 from core.backend import select_backend
 from core.initialisers import PUBLISHED_INITIALISERS
-from core.watcher import Watcher
+from core.roles import Watcher
 from core.workers import Workers
 from dfc.tasks import load_task
 from main import parse
