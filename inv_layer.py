@@ -1,8 +1,8 @@
 """Computes one invertible layer: h (n, size) -> f(h W + b), and back.
 
-Rows are samples; W (size, size) maps inputs to outputs, b (size,).  The layer reads the first `size` units of the activity
-below.  Every array may have a leading axis of seeds: then W is (S, size, size), b (S, size) and h (S, n, size), and each seed
-gets the same bits as if it were alone.
+Rows are samples; W (size, size) maps inputs to outputs, b (size,). The layer reads the first `size` units of the
+activity below. Every array may have a leading axis of seeds: then W is (S, size, size), b (S, size) and h (S, n,
+size), and each seed gets the same bits as if it were alone.
 """
 
 from itertools import product
@@ -13,16 +13,16 @@ from core.backend import array_module, diagonals
 
 
 class SingularWeights(ArithmeticError):
-    """A weight matrix has no inverse, so that the targets of TP and GAIT-prop do not exist."""
+    """Says that a weight matrix has no inverse, so that the targets of TP and GAIT-prop do not exist."""
 
 
 class InvLayer:
     """Holds weights, biases and transfer function of one layer, and what follows from the weights alone.
 
-    weights     (size, size); updated in place by an optimiser, which is followed by `weights_changed()`
+    weights     (size, size); updated in place by an optimiser, followed by a call of `weights_changed()`
     biases      (size,)
     transfer    utils.Transfer
-    gram_solve  whether `solve` may go through the Gram matrix where that is already known (see there)
+    gram_solve  whether `solve` may use the Gram matrix if that is known already
     name        for messages
     """
 
@@ -39,33 +39,37 @@ class InvLayer:
 
     @property
     def size(self):
+        """Returns the number of units, which is that of the inputs too."""
         return self.weights.shape[-1]
 
     def weights_changed(self):
-        """Says that `weights` holds new numbers: what was derived from the old ones is no longer used."""
+        """Discards everything that was derived from the old weights; called after `weights` was updated."""
         self.version += 1
 
     def forward(self, h, units=None):
-        """Activities f(h W + b) of the first `units` units (default all): h (n, >= size) -> (n, units)."""
+        """Returns the activities f(h W + b) of the first `units` units: h (n, >= size) -> (n, units).
+
+        units  None: all
+        """
         z = h[..., : self.size] @ self.weights[..., :units]
         z += self.biases[..., None, :units]
         return self.transfer.apply(z)
 
     def transpose_product(self, rows):
-        """rows W^T, rows beyond its last column taken as zero: (n, <= size) -> (n, size)."""
+        """Returns rows W^T, where missing columns of `rows` count as zero: (n, <= size) -> (n, size)."""
         return rows @ self.weights[..., : rows.shape[-1]].swapaxes(-1, -2)
 
     def inverse(self, y):
         """Returns the input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
 
-        Raises SingularWeights if W has no inverse.
+        Raises  SingularWeights if W has no inverse
         """
         return self.solve(self.transfer.inverse(y) - self.biases[..., None, :])
 
     def gram(self):
-        """W W^T as (off, diagonal): the matrix with a diagonal of zeros (size, size), and its diagonal (size,).
+        """Returns W W^T as (off, diagonal): zeros on the diagonal (size, size), and the diagonal (size,).
 
-        Computed once for each version of the weights, into a buffer that the next version overwrites.
+        It is computed once for each version of the weights, into a buffer that the next version overwrites.
         """
         if self._gram_version != self.version:
             xp = array_module(self.weights)
@@ -80,13 +84,14 @@ class InvLayer:
         return self._gram
 
     def solve(self, rows):
-        """rows W^-1 by a solve, rows beyond its last column taken as zero: (n, <= size) -> (n, size).
+        """Returns rows W^-1, where missing columns of `rows` count as zero: (n, <= size) -> (n, size).
 
-        Where the Gram matrix G = W W^T is known (an orthogonal regulariser has computed it) and nearly diagonal, rows W^-1 =
-        (rows W^T) G^-1 takes a few products with G (`solve_gram`), to the rounding of a product; otherwise an LU factorisation
-        of W, backward stable.  A block of fewer columns than rows is solved for once, as rows of the inverse.
+        If the Gram matrix G = W W^T is known (an orthogonal regulariser has computed it) and nearly diagonal,
+        rows W^-1 = (rows W^T) G^-1 takes a few products with G (`solve_gram`) and is exact to the rounding of a
+        product. Otherwise an LU factorisation of W is used, which is backward stable. If `rows` has fewer columns
+        than rows, the same rows of the inverse are solved for once.
 
-        Raises SingularWeights where the array module reports it (numpy does; for others see `check_solved`).
+        Raises  SingularWeights where the array module reports it (numpy does; for others see `check_solved`)
         """
         columns = rows.shape[-1]
         if columns < min(rows.shape[-2], self.size):
@@ -98,7 +103,10 @@ class InvLayer:
         return self._solve_directly(rows)
 
     def _solve_by_gram(self, rows):
-        """`solve_gram` of every seed on its own, because its number of products must not depend on the others."""
+        """Returns the solution by `solve_gram` for every seed by itself.
+
+        The number of products of a seed must not depend on the others.
+        """
         off, diagonal = self._gram
         products = self.transpose_product(rows)
         solution, hopeless = array_module(rows).empty_like(products), []
@@ -129,16 +137,17 @@ class InvLayer:
         return solution
 
     def check_solved(self):
-        """Raises SingularWeights if a solve since the last check turned finite rows into numbers that are not.
+        """Raises SingularWeights if a solve since the last check turned finite rows into others.
 
-        cupy reports singular matrices by NaN and inf alone.  Reading the mark waits for the device: do so once per evaluation.
+        cupy reports singular matrices by NaN and inf alone. Reading the mark waits for the device: do so once per
+        evaluation.
         """
         failed, self._unsolved = self._unsolved, None
         if failed is not None and bool(failed.any()):
             raise self._singular()
 
     def hand_marks_to(self, layers):
-        """Gives the mark that `check_solved` reads to one layer per seed and forgets it."""
+        """Moves the mark that `check_solved` reads to one layer per seed."""
         marks, self._unsolved = self._unsolved, None
         if marks is not None:
             for layer, mark in zip(layers, marks, strict=True):
@@ -149,19 +158,19 @@ class InvLayer:
 
 
 def solve_gram(off, diagonal, rows, most_products=16):
-    """rows G^-1 for a symmetric G = off + diag(diagonal) close to diagonal, or None where that takes too long.
+    """Returns rows G^-1 for a symmetric G = off + diag(diagonal) close to diagonal, or None if it takes long.
 
-    The method is conjugate gradients with the diagonal as preconditioner, for each row on its own (Hestenes and Stiefel 1952;
-    Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). With r the spectral radius of off scaled by the
-    diagonal, each product with `off` reduces the residual by about r / 2; in training with the orthogonal regulariser r is
-    near 0.05.
+    The method is conjugate gradients with the diagonal as preconditioner, for each row by itself (Hestenes and
+    Stiefel 1952; Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). With r the spectral radius of
+    off scaled by the diagonal, each product with `off` reduces the residual by about r / 2; in training with the
+    orthogonal regulariser r is near 0.05.
 
     off            (size, size), zero on its diagonal
     diagonal       (size,), positive
     rows           (n, size)
     most_products  products with `off` after which a direct solve is cheaper
     Returns        (n, size) with a residual of at most sqrt(size) eps |row| in every row, the rounding of one product; None if
-                   the rate of the first products says that `most_products` would not suffice, or numbers are not finite
+                   the rate of the first products shows that `most_products` would not suffice, or numbers are not finite
     """
     goal = rows.shape[-1] * float(array_module(rows).finfo(rows.dtype).eps) ** 2
     scale = 1.0 / diagonal
@@ -174,7 +183,7 @@ def solve_gram(off, diagonal, rows, most_products=16):
         error = float((product / norms).max())
         if error <= goal:
             return solution
-        # after k products the error is about rate^k: give up at once where the rate is hopeless
+        # After k products the error is about rate^k: give up at once if the rate is too low.
         if not error < 1.0 or error ** (most_products / products) > goal:
             return None
         moved = direction @ off
@@ -196,5 +205,8 @@ def _row_products(a, b):
 
 
 def _nonzero(values):
-    """`values` with ones in place of zeros; a zero marks a row that has converged, where the other factor is zero."""
+    """Returns `values` with ones in place of zeros.
+
+    A zero marks a row that has converged, where the other factor is zero.
+    """
     return values + (values == 0.0)

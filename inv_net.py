@@ -1,7 +1,8 @@
-"""Defines invertible networks: towers of square layers, each of which reads the first units of the activity below.
+"""Defines invertible networks: towers of square layers that read the first units of the layer below.
 
-Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}.  Units of an activity that
-the layer above does not read, and output units beyond the classes, are auxiliary: nothing is compared or passed on there.
+Layers are numbered from 0 to L-1, activities from 0 (the input) to L; layer l maps h_l to h_{l+1}. Units that the
+layer above does not read, and output units beyond the classes, are auxiliary: they are neither compared with a
+target nor passed on.
 """
 
 from core.backend import array_module
@@ -33,14 +34,15 @@ class TowerInvNet:
 
     @staticmethod
     def together(nets):
-        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds; all but the arrays as the
-        first one's.
+        """Returns one network of copies of the arrays of `nets`, with a leading axis of seeds.
+
+        Everything but the arrays is that of the first network.
         """
         xp = array_module(*nets[0].parameters)
         return nets[0]._with([xp.stack(each) for each in zip(*(net.parameters for net in nets), strict=True)])
 
     def copy(self):
-        """Returns the same network with arrays of its own."""
+        """Returns the same network with copies of its arrays."""
         return self._with([p.copy() for p in self.parameters])
 
     def _with(self, arrays):
@@ -49,40 +51,41 @@ class TowerInvNet:
 
     @property
     def seeds(self):
-        """The shape of the leading axis of seeds: (S,), or () for a network that stands alone."""
+        """Returns the shape of the leading axis of seeds: (S,), or () for a single network."""
         return self.layers[0].weights.shape[:-2]
 
     @property
     def parameters(self):
-        """[W_0, b_0, W_1, b_1, …], the arrays themselves: whoever updates them calls `weights_changed`."""
+        """Returns [W_0, b_0, W_1, b_1, …], the arrays themselves; call `weights_changed` after an update."""
         return [array for layer in self.layers for array in (layer.weights, layer.biases)]
 
     def weights_of(self, arrays):
-        """Of a sequence like `parameters`: the entries of the weights, one per layer."""
+        """Returns the entries of the weights, one per layer, of a sequence like `parameters`."""
         return arrays[::2]
 
     def biases_of(self, arrays):
-        """Of a sequence like `parameters`: the entries of the biases, one per layer."""
+        """Returns the entries of the biases, one per layer, of a sequence like `parameters`."""
         return arrays[1::2]
 
     def of_layer(self, arrays, l):
-        """Of a sequence like `parameters`: the entries of the weights and of the biases of layer l."""
+        """Returns the entries of the weights and of the biases of layer l of a sequence like `parameters`."""
         return arrays[2 * l : 2 * l + 2]
 
     @property
     def arrays(self):
-        """All that is trained: the parameters."""
+        """Returns everything that is trained: the parameters."""
         return self.parameters
 
     @property
     def named_arrays(self):
-        """{published name: array}: 0Lweights, 0Lbiases, …"""
+        """Returns {published name: array}, with names such as 0Lweights and 0Lbiases."""
         named = {}
         for l, layer in enumerate(self.layers):
             named |= {f"{l}Lweights": layer.weights, f"{l}Lbiases": layer.biases}
         return named
 
     def weights_changed(self):
+        """Discards everything that was derived from the old weights of all layers."""
         for layer in self.layers:
             layer.weights_changed()
 
@@ -98,41 +101,41 @@ class TowerInvNet:
         return trace
 
     def complete(self, trace):
-        """Returns the trace with every unit of the output layer, computed now where `forward` left the auxiliary ones out."""
+        """Returns the trace with every unit of the output layer, computed now if `forward` left some out."""
         if trace[-1].shape[-1] == self.layers[-1].size:
             return trace
         return [*trace[:-1], self.layers[-1].forward(trace[-2])]
 
     @property
     def weights(self):
-        """[W_0 … W_{L-1}], the arrays themselves."""
+        """Returns [W_0 … W_{L-1}], the arrays themselves."""
         return [layer.weights for layer in self.layers]
 
     def output_error(self, trace, target):
-        """Returns the gradient of 0.5 |h_L - t_L|^2 of every sample with respect to the class outputs: h_L - t_L (n, classes)."""
+        """Returns h_L - t_L (n, classes), the gradient of 0.5 |h_L - t_L|^2 of every sample."""
         return trace[-1][..., : self.classes] - target
 
     def derivative(self, trace, l):
-        """f' of the active units of layer l (n, active[l]), read off their activity."""
+        """Returns f' (n, active[l]) of the active units of layer l, which follows from their activity."""
         return self.transfer.slope(trace[l + 1][..., : self.active[l]])
 
     def transpose_product(self, l, delta):
-        """delta W_l^T: from errors on layer l (n, <= size) to what they mean for the activity below (n, size)."""
+        """Returns delta W_l^T: errors on layer l (n, <= size) -> errors on the activity below (n, size)."""
         return self.layers[l].transpose_product(delta)
 
     def hand_marks_to(self, nets):
-        """Gives what `check_solved` reads to the networks that this one was made of."""
+        """Moves the marks that `check_solved` reads to the networks that this one was made of."""
         for index, layer in enumerate(self.layers):
             layer.hand_marks_to([net.layers[index] for net in nets])
 
     def check_solved(self):
-        """Raises SingularWeights, naming the layer, if a solve since the last check has failed (InvLayer.check_solved)."""
+        """Raises SingularWeights, naming the layer, if a solve since the last check has failed."""
         for layer in self.layers:
             layer.check_solved()
 
 
 class SquareInvNet(TowerInvNet):
-    """Stacks layers of equal sizes: all are as wide as the input (gait.md 1)."""
+    """Stacks layers of one size, that of the input (docs/published/gait.md 1)."""
 
     def __init__(self, weights, biases, transfer, classes, gram_solve=True):
         super().__init__(weights, biases, transfer, classes, gram_solve)

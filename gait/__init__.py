@@ -1,1 +1,1 @@
-"""Holds system 1 behind run.py: how a learning rule trains an invertible network, its regulariser, and what is measured."""
+"""Holds system 1 behind run.py: the learner of invertible networks, its regulariser and its measurements."""

@@ -1,4 +1,4 @@
-"""Measures how far the updates of a learning rule and of a reference, say backpropagation, point apart."""
+"""Measures the angle between the updates of a learning rule and those of a reference, such as backpropagation."""
 
 import math
 
@@ -11,16 +11,19 @@ from gait.gradients import add_weight_gradient, bias_gradient
 
 
 def batch_update(net, rule, options, trace, target):
-    """Computes the gradients of a rule for one batch: new arrays [dW_0, db_0, …] like net.parameters, without the regulariser.
+    """Returns the gradients of a rule for one batch, without the regulariser.
 
-        dW_l = h_l^T delta_l / n,    db_l = mean over the samples of delta_l        (gait.md 2; delta_l the errors on h_{l+1})
+        dW_l = h_l^T delta_l / n,    db_l = mean over the samples of delta_l
+
+    with delta_l the errors on h_{l+1} (docs/published/gait.md 2).
 
     net      InvNet
     rule     rules.Rule with `layer_errors`
     options  the rule's Options
     trace    activities of the forward pass, h_0 (n, inputs) … h_L (n, >= classes)
     target   (n, classes)
-    Raises   what the rule raises: ArithmeticError where it needs an inverse and there is none
+    Returns  new arrays [dW_0, db_0, …] like net.parameters
+    Raises   ArithmeticError if the rule needs an inverse that does not exist
     """
     update = [array_module(p).empty_like(p) for p in net.parameters]
     for l, delta in enumerate(rule.layer_errors(net, trace, target, options)):
@@ -31,11 +34,13 @@ def batch_update(net, rule, options, trace, target):
 
 
 def alignment(net, first, second, inputs, target):
-    """Returns [angle of layer 0, …, of layer L-1, of the whole network] between two rules on one batch, 0-d arrays, in degrees.
+    """Returns the angles between the updates of two rules on one batch, in degrees.
 
-    first, second   (rules.Rule, its Options); the angle of a layer is that of its weights and biases together
+    first, second   (rules.Rule, its Options)
     inputs, target  (n, inputs), (n, classes)
-    Raises          as batch_update
+    Returns         [angle of layer 0, …, of layer L-1, of the whole network], 0-d arrays; the angle of a layer is that of its
+                    weights and biases together
+    Raises          ArithmeticError if a rule needs an inverse that does not exist
     """
     trace = net.forward(inputs, auxiliary=False)
     one, other = (batch_update(net, rule, options, trace, target) for rule, options in (first, second))
@@ -44,10 +49,10 @@ def alignment(net, first, second, inputs, target):
 
 
 class Alignment(Watcher):
-    """Measures the angles of `alignment` on the first samples: the columns <name>_0 … <name>_{L-1} and <name>.
+    """Measures the angles of `alignment` on the first samples.
 
-    The network is not changed.  The angle is NaN for a zero update, and all angles are NaN if the rule needs the inverse of a
-    singular matrix.  Measuring never ends a run.
+    The columns are <name>_0 … <name>_{L-1} and <name>. The network is not changed. The angle is NaN for a zero
+    update, and all angles are NaN if the rule needs the inverse of a singular matrix. Measuring never ends a run.
 
     rule, reference  (rules.Rule, its Options)
     samples          datasets.samples.Images
@@ -59,6 +64,7 @@ class Alignment(Watcher):
         self.rule, self.reference, self.samples, self.size, self.name = rule, reference, samples, size, name
 
     def row(self, net, epoch):
+        """Returns {column: angle}, the angles of `alignment`."""
         columns = [*(f"{self.name}_{l}" for l in range(len(net.layers))), self.name]
         try:
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -14,7 +14,7 @@ next:
 
 
 def conclude_all(options, ended):
-    """Tells how every run ended; returns the exit status: of an interruption, else the gravest."""
+    """Prints how every run ended; returns the exit status: that of an interruption, else the gravest."""
     if len(ended) == 1:
         outcome, folder = ended[0]
         return conclude(options, outcome, folder.path)
@@ -26,9 +26,9 @@ def conclude_all(options, ended):
 
 
 def conclude(options, outcome, path, who=""):
-    """Tells how the run ended and, where it is the only one, what to do next; returns the exit status.
+    """Prints how the run ended and, if it is the only one, what to do next; returns the exit status.
 
-    who  what every sentence begins with
+    who  the beginning of every sentence
     """
     kind = outcome["outcome"]
     if kind == "finished":

@@ -18,6 +18,7 @@ class Evaluation(Watcher):
         self.train, self.test, self.workers, self.quiet = train, test, workers, quiet
 
     def row(self, net, epoch):
+        """Returns {column: number} of both accuracies and losses."""
         total = len(self.train) + len(self.test)
         with tqdm(total=total, desc="measuring", unit="image", leave=False, delay=2, disable=self.quiet or None) as bar:
             training_acc, training_loss = evaluate(net, self.train, self.workers, bar.update)
@@ -28,15 +29,13 @@ class Evaluation(Watcher):
 def evaluate(net, samples, workers=None, tick=None):
     """Returns (accuracy, loss) of a network on samples.
 
-    The accuracy is the fraction of samples whose largest class output is at the label. The loss is the mean over the samples of
-    0.5 times the summed squared error of the class outputs, the quantity that backpropagation descends.
-
-    The accuracy is the fraction of samples whose largest class output is at the label. The loss is the mean over the samples of 0.5
-    times the summed squared error of the class outputs, the quantity that backpropagation descends.
+    The accuracy is the fraction of samples whose largest class output is at the label. The loss is the mean over
+    the samples of 0.5 times the summed squared error of the class outputs, the quantity that backpropagation
+    descends.
 
     net      InvNet
     samples  datasets.samples.Images
-    workers  core.workers.Workers that share the chunks
+    workers  core.workers.Workers, among which the chunks are divided
     tick     function of a number of samples, called when these are done
     Returns  two Python floats; the device is waited for once
     """

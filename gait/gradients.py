@@ -1,16 +1,16 @@
-"""Computes the gradients of the weights and biases of a layer from the errors of a rule, in the same way for every rule."""
+"""Computes the gradients of the weights and biases of a layer from the errors of any rule."""
 
 from core.backend import array_module
 
 
 def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
-    """Adds the rows `rows` of h^T delta / n, the gradient of the weights from one batch, to `out`.
+    """Adds some rows of h^T delta / n, the gradient of the weights from one batch, to `out`.
 
     presynaptic      h, activities below the layer (n, >= size)
-    delta            errors (n, k) of the first k <= size units; those of the others are zero
+    delta            errors (n, k) of the first k <= size units; those of the other units are zero
     rows             slice of the rows of W, that is of the layer's inputs
     out              (rows, size), the part of the gradient that does not depend on the batch, or anything if `start_from_zero`
-    start_from_zero  overwrite `out`
+    start_from_zero  whether `out` is overwritten
     """
     inputs = presynaptic[..., rows].swapaxes(-1, -2)
     mean = delta * (1.0 / delta.shape[-2])

@@ -9,12 +9,12 @@ from gait.gradients import add_weight_gradient, bias_gradient
 
 
 class Learner(BaseLearner):
-    """Trains a network by a rule and an optimiser, one update per batch.
+    """Trains a network by a rule and an optimiser, with one update per batch.
 
         grad W_l = h_{l-1}^T delta_l / n + lambda R(W_l),     grad b_l = mean over the samples of delta_l
 
-    with the errors delta_l of the rule (gait.md 2).  The workers compute independent parts in parallel: Gram matrices during
-    the forward pass, the regulariser during the rule.
+    with the errors delta_l of the rule (docs/published/gait.md 2). The workers compute independent parts at the
+    same time: Gram matrices during the forward pass, and the regulariser during the rule.
 
     net          InvNet
     rule         rules.Rule
@@ -37,7 +37,10 @@ class Learner(BaseLearner):
 
     @classmethod
     def together(cls, learners):
-        """Returns one learner for the networks of `learners`, which have the same settings; their states are not taken over."""
+        """Returns one learner for the networks of `learners`, which have the same settings.
+
+        Their states are not copied: see `take`.
+        """
         first = learners[0]
         net = first.net.together([learner.net for learner in learners])
         return cls(
@@ -45,9 +48,9 @@ class Learner(BaseLearner):
         )
 
     def _parts(self, size):
-        """Returns the indices (rows,), or (seeds, rows), of the parts that a matrix is worked on in.
+        """Returns the indices (rows,), or (seeds, rows), of the parts into which a matrix is divided.
 
-        The rows of a part do not depend on the number of seeds, and with them the bits of its products.
+        The rows of a part do not depend on the number of seeds, and neither do the bits of its products.
         """
         count = self.workers.count
         rows = shares(size, count * max(1, round(size**2 / (self.block * count))))
@@ -57,18 +60,18 @@ class Learner(BaseLearner):
         return [(*some, each) for some in seeds for each in rows]
 
     def step(self, inputs, target, place=None, watch=None):
-        """Makes one update by one batch.
+        """Makes one update with one batch.
 
         inputs  (n, units)
         target  (n, classes)
         place   the batch's place in the schedule, which has no effect
-        watch   not called: nothing that system 1 measures looks at single batches
+        watch   never called: no watcher of system 1 needs single batches
         """
         trace, errors = self.propagate(inputs, target)
         self.optimiser.advance()
 
         def finish(block):
-            # the optimiser takes each block of the gradient while it is still in the cache
+            # The optimiser reads each block of the gradient while it is still in the cache.
             self._finish_gradient(trace, errors, *block)
             layer, part = block
             self.optimiser.update(self._weights[layer], part, self.gradients[self._weights[layer]])
@@ -80,7 +83,10 @@ class Learner(BaseLearner):
         self.net.weights_changed()
 
     def compute_gradients(self, inputs, target):
-        """Returns the gradients of one batch without an update: arrays like net.parameters, overwritten by the next call."""
+        """Returns the gradients of one batch, arrays like net.parameters, without an update.
+
+        The next call overwrites them.
+        """
         trace, errors = self.propagate(inputs, target)
         for block in self._blocks:
             self._finish_gradient(trace, errors, *block)
@@ -88,8 +94,12 @@ class Learner(BaseLearner):
         return self.gradients
 
     def propagate(self, inputs, target):
-        """Returns (trace [h_0 … h_L], errors [delta_0 …]) of one batch; the regulariser's part is written to `gradients`
-        meanwhile.
+        """Returns (trace [h_0 … h_L], errors [delta_0 …]) of one batch.
+
+        Meanwhile the regulariser's part is written to `gradients`.
+
+        inputs  (n, units)
+        target  (n, classes)
         """
         if self.regulariser:
             return self._propagate_with_the_regulariser(inputs, target)
@@ -102,7 +112,7 @@ class Learner(BaseLearner):
         return _join(traces), _join(errors)
 
     def _propagate_with_the_regulariser(self, inputs, target):
-        """Does the same, computing the rule and the regulariser, which costs more, in parallel."""
+        """Does the same, and computes the regulariser, which costs more, in parallel with the rule."""
         jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
         trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
         jobs = [partial(self._regularise, *block) for block in self._blocks]
@@ -132,7 +142,7 @@ def _call(job):
 
 
 def _join(parts):
-    """Joins lists of arrays, each of some of the samples, into one list of arrays of all samples."""
+    """Joins lists of arrays, each with some of the samples, into one list of arrays with all samples."""
     if len(parts) == 1:
         return parts[0]
     return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

@@ -1,4 +1,4 @@
-"""Derives from the options of run.py the initial weights, the settings that numbers depend on, and the run folder's name."""
+"""Derives initial weights, decisive settings and the run folder's name from the options of run.py."""
 
 import dataclasses
 
@@ -19,8 +19,9 @@ def initialiser(options):
 
 
 def solver(options, backend):
-    """Returns the solver that the options ask for; "gram" waits for the device after every product, which costs nothing on a
-    CPU only.
+    """Returns the solver that the options ask for, "gram" or "direct".
+
+    "gram" waits for the device after every product, which costs nothing on a CPU only.
     """
     if options.solver != "auto":
         return options.solver
@@ -28,7 +29,7 @@ def solver(options, backend):
 
 
 def run_name(options, rule_options):
-    """Returns the folder's published name; options that are not part of it are appended if they differ from their default."""
+    """Returns the published name of the folder; options that it lacks are added if not at their default."""
     named = [options.dataset, options.algorithm]
     named += ["Linear"] * options.linear
     named += ["OrthoInit"] * (options.orthogonal_init or options.init == "orthogonal")
@@ -56,7 +57,7 @@ def resolved(options, rule_options):
 
 
 def decisive(options, rule_options):
-    """Returns {option: value} of all that the numbers depend on, the number of epochs excepted."""
+    """Returns {option: value} of everything that the numbers depend on, except for the number of epochs."""
     return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_SETTINGS}
 
 
@@ -67,5 +68,8 @@ def runs_of(options):
 
 
 def bytes_of_a_run(options, sizes, backend):
-    """Estimates the bytes of a network trained with others: weights, two moments, gradients and buffers, all of it twice."""
+    """Returns an estimate of the bytes that one of several networks trained together takes.
+
+    These are weights, two moments, gradients and buffers, all of it twice.
+    """
     return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)

@@ -1,1 +1,1 @@
-"""Several runs of main.py: the processes, the script that all sweeps share, and what pipelines make of their results."""
+"""Runs several trainings of main.py: their processes, the skeleton of the scripts, and the results of pipelines."""

@@ -1,4 +1,7 @@
-"""Lists the remaining commands of a sweep and the state of its runs, from the run folders; nothing is written or started."""
+"""Lists the commands that a sweep still has to run, and the state of its runs, from the run folders alone.
+
+Nothing is written or started.
+"""
 
 import contextlib
 import shlex
@@ -17,7 +20,7 @@ FINISHED, RUNNING, WAITING, FAILED = STATES = ("finished", "running", "waiting",
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The options that make a script print the state of its sweep instead of running it."""
+    """Holds the options that make a script print the state of its sweep instead of running it."""
 
     list: bool = option(
         False, "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing"
@@ -34,22 +37,23 @@ def check(options):
 
 
 def look(runs, options, together=1, processes=1):
-    """The lines that --list or --status print of a list of Job; None where neither was asked for.  Raises UsageError, FileError.
+    """Returns the lines that --list or --status print for a list of Job; None if neither was given.
 
     together, processes  see sweeps.processes.groups
+    Raises               UsageError, FileError
     """
     check(options)
     return listed(runs, together, processes) if options.list else report(runs) if options.status else None
 
 
 def listed(runs, together=1, processes=1):
-    """The commands of the jobs that are not over, quoted for a shell, runnable in the current folder."""
+    """Returns the commands of the jobs that are not over, quoted for a shell, for the current folder."""
     waiting = [job for job in runs if not is_over(job)]
     return [shlex.join(command(group, 1)) for group in groups(waiting, together, processes)]
 
 
 def report(runs):
-    """One line for each job and one of counts."""
+    """Returns one line per job, and one line of counts."""
     width = max((len(job.name) for job in runs), default=0)
     standings = [standing(job) for job in runs]
     lines = [f"{job.name:<{width}}  {text}" for job, (_, text) in zip(runs, standings, strict=True)]
@@ -57,13 +61,13 @@ def report(runs):
 
 
 def counts(states):
-    """ "finished 3, running 1, waiting 1, failed 0"."""
+    """Returns the number of runs in each state: "finished 3, running 1, waiting 1, failed 0"."""
     found = Counter(states)
     return ", ".join(f"{state} {found[state]}" for state in STATES)
 
 
 def standing(job):
-    """Returns (one of STATES, a text with its epoch or the reason of its failure) of a job, from its run folder alone."""
+    """Returns (one of STATES, a text with its epoch or the reason of its failure) of a job, from its folder."""
     try:
         folder = RunFolder(job.folder, job.settings, measures=())
         folder.check()
@@ -85,7 +89,7 @@ def standing(job):
 
 
 def last_error(job):
-    """The sentence with which the program ended a job's run, from its log; None if its log ends otherwise."""
+    """Returns the sentence with which the program ended a job's run, from its log; None if it logged none."""
     with contextlib.suppress(OSError):
         *_, last = (job.folder / LOG).read_text(errors="replace").splitlines() or [""]
         prefix = f"{job.program}: "

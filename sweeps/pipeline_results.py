@@ -1,9 +1,11 @@
-"""Writes and reads the results of a pipeline of experiments: a table of statistics and the results of each (dfc.md K.3).
+"""Writes and reads the results of a pipeline of experiments: a table of statistics, and the results of each.
+
+The files are those of docs/published/dfc.md K.3:
 
 results.csv    one row per experiment
 result_dict/   <key>_<name>.npy (arrays, numbers, lists of names) and <key>_<name>.csv (frames);
                keys.txt and names.txt, one name per line;
-               is_array.npy, for each line of keys.txt whether its files are .npy
+               is_array.npy, which says for each line of keys.txt whether its files are .npy
 pipeline.json  the experiments and their flags
 """
 
@@ -23,7 +25,7 @@ TABLE, RESULTS, RECORD = "results.csv", "result_dict", "pipeline.json"
 
 
 class PipelineFolder:
-    """The folder that the results of a pipeline are written to, as its experiments end.
+    """Writes the results of a pipeline into its folder, as its experiments end.
 
     path        the folder
     collection  configs.Collection: the experiments' names in their order, and which results are kept
@@ -33,27 +35,28 @@ class PipelineFolder:
         self.path, self.collection = Path(path), collection
 
     def keys(self, name):
-        """The names of the results that are kept of an experiment."""
+        """Returns the names of the results that are kept for an experiment."""
         return self.collection.result_keys_DFA if name == "DFA" else self.collection.result_keys
 
     def begin(self, config_module, record):
         """Records the experiments and their flags in pipeline.json.  Raises FileError.
 
-        record  {name: what `recorded` makes of the experiment}
+        record  {name: what `recorded` returned for the experiment}
         """
         experiments = {name: record[name] for name in self.collection.experiments}
         write_json(self.path / RECORD, {"config_module": config_module, "experiments": experiments})
 
     def add(self, name, summaries):
-        """Writes the results of an experiment that has just ended, and the table and lists of all.  Raises FileError.
+        """Writes the results of an experiment that has just ended, and the table and lists of all.
 
         summaries  {name: summary} of all that have ended
+        Raises     FileError
         """
         write_results(self.path, name, summaries[name], self.keys(name))
         self.write(summaries)
 
     def write(self, summaries):
-        """Writes the table and the lists, in the order of the collection, whichever ended first.  Raises FileError."""
+        """Writes the table and the lists, in the order of the collection.  Raises FileError."""
         collection = self.collection
         ended = {name: summaries[name] for name in collection.experiments if name in summaries}
         rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
@@ -62,7 +65,7 @@ class PipelineFolder:
 
 
 def recorded(run, settings):
-    """{flag: value} of an experiment for pipeline.json: all that its numbers depend on, and what is measured for its results.
+    """Returns {flag: value} of an experiment for pipeline.json: those that determine its results.
 
     run, settings  sweeps.processes.Job and dfc.settings.Settings
     """
@@ -71,7 +74,7 @@ def recorded(run, settings):
 
 
 def batches_in_a_pass(flags):
-    """Number of batches in a pass over the training samples of a `recorded` experiment; None if its flags do not determine it."""
+    """Returns the number of batches in a pass of a `recorded` experiment; None if it is unknown."""
     about = BY_FLAG.get(flags.get("dataset"))
     if about is None:
         return None
@@ -83,17 +86,18 @@ def batches_in_a_pass(flags):
 
 
 def column_means(rows):
-    """The mean of each column of an array (n, m) over the entries that are not NaN; NaN where there are none."""
+    """Returns the mean (m,) of each column of an array (n, m) over the entries that are not NaN, or NaN."""
     known = ~np.isnan(rows)
     with np.errstate(invalid="ignore"):
         return np.where(known, rows, 0.0).sum(axis=0) / known.sum(axis=0)
 
 
 def angle_statistics(key, frame):
-    """{name: number}: means of a Frame over all rows and over each half, and its first row; of all layers and of each (K.3).
+    """Returns {name: number} of a Frame of angles: means over all rows and over each half, and its first row.
 
-    The first half is rows [0, n // 2), so that its mean is NaN if there is a single row.  NaN entries, such as the angle with a
-    zero update, are left out of all means.
+    The means are those of all layers and of each (docs/published/dfc.md K.3). The first half is rows [0, n // 2),
+    so that its mean is NaN if there is a single row. NaN entries, such as the angle with a zero update, are left
+    out of all means.
     """
     middle = len(frame.values) // 2
     means = {
@@ -111,7 +115,7 @@ def angle_statistics(key, frame):
 
 
 def statistics(summary, statistics_keys, result_keys):
-    """The row of an experiment in the table, {column: number}; columns that its summary lacks are left out."""
+    """Returns {column: number}, the row of an experiment in the table, without what its summary lacks."""
     row = {key: summary[key] for key in statistics_keys if isinstance(summary.get(key), (int, float, str))}
     for key in result_keys:
         frame = summary.get(key)
@@ -121,7 +125,10 @@ def statistics(summary, statistics_keys, result_keys):
 
 
 def table_text(rows, statistics_keys):
-    """The table {name: row} as CSV with all digits: the statistics in their order, then the angles; "" where a row has none."""
+    """Returns the table {name: row} as CSV with all digits: the statistics in their order, then the angles.
+
+    A row without a column has "" there.
+    """
     found = dict.fromkeys(column for row in rows.values() for column in row)
     columns = [key for key in dict.fromkeys([*statistics_keys, *found]) if key in found]
     text = io.StringIO()
@@ -132,9 +139,10 @@ def table_text(rows, statistics_keys):
 
 
 def write_results(folder, name, summary, keys):
-    """Writes the results of one experiment into the folder result_dict; a key that its summary lacks gets no file.
+    """Writes the results of one experiment into the folder result_dict.
 
-    Raises FileError
+    A key that its summary lacks gets no file.
+    Raises  FileError
     """
     folder = make_folder(Path(folder, RESULTS))
     for key in keys:
@@ -151,7 +159,10 @@ def write_results(folder, name, summary, keys):
 
 
 def write_lists(folder, summaries, keys):
-    """Writes keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.  Raises FileError."""
+    """Writes keys.txt, names.txt and is_array.npy: the keys that any of the experiments {name: summary} has.
+
+    Raises  FileError
+    """
     folder = make_folder(Path(folder, RESULTS))
     values = {key: [summary[key] for summary in summaries.values() if key in summary] for key in keys}
     is_array = {key: not isinstance(found[0], Frame) for key, found in values.items() if found}
@@ -161,9 +172,10 @@ def write_lists(folder, summaries, keys):
 
 
 def read_results(folder):
-    """{key: {name: array or Frame}} of a pipeline's folder, both in the order of the pipeline; missing results are left out.
+    """Returns {key: {name: array or Frame}} of a pipeline's folder, both in the order of the pipeline.
 
-    The file that lies on the disk decides whether a result is an array or a Frame.  Raises FileError.
+    Missing results are left out. The file on the disk decides whether a result is an array or a Frame.
+    Raises  FileError
     """
     path = Path(folder, RESULTS)
     try:
@@ -175,7 +187,7 @@ def read_results(folder):
 
 
 def _read(stem):
-    """The array or Frame of a file without its ending; None if there is no such file."""
+    """Returns the array or Frame of a file without its ending; None if there is no such file."""
     for ending, read in ((".csv", lambda data: Frame.read(data.decode())), (".npy", _array)):
         path = stem.with_name(stem.name + ending)
         try:
@@ -197,7 +209,10 @@ def _reason(error):
 
 
 def read_record(folder):
-    """{name: {flag: value}} of the experiments of a pipeline's folder, in their order.  Raises FileError."""
+    """Returns {name: {flag: value}} of the experiments of a pipeline's folder, in their order.
+
+    Raises  FileError
+    """
     path = Path(folder, RECORD)
     if not exists(path):
         raise FileError(f"{folder} is not a folder of run_pipeline.py: it has no {RECORD}")

@@ -1,4 +1,4 @@
-"""Runs several trainings, each in a process of its own and some at the same time; finished runs are not repeated."""
+"""Runs several trainings, each in its own process and some at the same time, and skips those that are finished."""
 
 import ctypes
 import os
@@ -29,10 +29,10 @@ PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(Exception):
-    """A sweep was asked to stop, and has stopped its runs.
+    """Says that a sweep was asked to stop, and has stopped its runs.
 
-    signal  number of what asked
-    lost    for each run that ended without saving where it is, its name and why
+    signal  number of the signal
+    lost    for each run that ended without saving its state, its name and the reason
     """
 
     def __init__(self, number, lost=()):
@@ -42,19 +42,19 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: it says what is to be done; the run folder tells how much of it is done.
+    """Describes one run of a sweep; its run folder tells how much of it is done.
 
-    name      what it is called in what is printed
+    name      its name in messages
     folder    its own run folder
-    argv      the command line of the program, without what says where the results go and what becomes of an earlier run
+    argv      the command line of the program, without the words for the output folder and for an earlier run
     settings  {flag: value} that an earlier run in the folder must have had, as in its config.json
     epochs    number of epochs in all
     program   main.py, or another script in the same folder
     place     words that make the program write into `folder`; None: --out_dir=folder
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
-    seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ in it alone; their
-              folders lie side by side, named by core.shared_options.folder_of
+    seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ only in it; their
+              folders lie next to each other, named by core.shared_options.folder_of
     """
 
     name: str
@@ -70,11 +70,13 @@ class Job:
 
 
 def command(jobs, threads, overwrite=False):
-    """The words of the command that does some jobs in one process, runnable in the current folder; paths below it are relative.
+    """Returns the words of the command that runs some jobs in one process, in the current folder.
+
+    Paths below the current folder are relative.
 
     jobs       list of Job, one or several that may share a process
     threads    number of threads on the CPU, unless the job's own words set another number
-    overwrite  start anew; otherwise an earlier run goes on
+    overwrite  whether it starts anew; otherwise an earlier run is continued
     """
     job = jobs[0]
     program = MAIN.with_name(job.program)
@@ -94,7 +96,7 @@ def _nearby(path):
 
 
 def groups(jobs, together, processes=1):
-    """The jobs in lists of those that share a process.
+    """Returns the jobs in lists of those that share a process.
 
     together   most jobs in a list; 0: all, divided among the processes
     processes  number of processes at a time
@@ -104,18 +106,18 @@ def groups(jobs, together, processes=1):
 
 
 def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=1):
-    """Brings every run to an outcome; one that fails does not stop the others.
+    """Runs every job to its outcome; a job that fails does not stop the others.
 
     runs       list of Job
-    folder     of the sweep; no two sweeps work in it at a time, the second one waits
-    ended      function (job, error), called as soon as a run has ended, those that had ended earlier first; error: None after
-               an outcome (finished, stopped, diverged), else one sentence
+    folder     of the sweep; only one sweep works in it at a time, a second one waits
+    ended      function (job, error), called as soon as a job has ended, and first for those that had ended earlier; error: None
+               after an outcome (finished, stopped, diverged), else one sentence
     jobs       number of processes at a time; the cores are divided among them
-    quiet      no progress bar and none of what the runs print; it is in LOG anyway
-    overwrite  start every run anew
+    quiet      whether neither a progress bar nor the output of the runs is printed; LOG has that output
+    overwrite  whether every run starts anew
     together   runs in each process, see `groups`
-    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks
-               to stop, by when the runs have saved where they are, so that the same call goes on there
+    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks to
+               stop: by then the runs have saved their state, so that the same call continues them
     """
     with alone(folder) as lock:
         over = [] if overwrite else [job for job in runs if is_over(job)]
@@ -127,7 +129,7 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=
 
 
 def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
-    """Starts the processes of the waiting groups, `jobs` at a time, until all have ended or a signal asks to stop."""
+    """Runs the waiting groups, `jobs` processes at a time, until all have ended or a signal asks to stop."""
     live, told, cut_short, lost = [], False, False, []
     with StopRequest() as stop:
         try:
@@ -159,13 +161,13 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
 
 
 def _ask_to_stop(processes, number):
-    """Hands a signal on; all but SIGINT as SIGTERM, which every program knows."""
+    """Passes a signal on: SIGINT as it is, others as SIGTERM, which every program knows."""
     for process in processes:
         process.send_signal(number if number == signal.SIGINT else signal.SIGTERM)
 
 
 def is_over(job):
-    """Whether nothing is left to do of a job.  Nothing is written.
+    """Returns whether nothing is left to do for a job; nothing is written.
 
     Raises  UsageError if the folder's run has other settings, or more epochs; FileError
     """
@@ -184,15 +186,19 @@ def is_over(job):
 
 
 def threads_each(jobs):
-    """Number of threads for each of `jobs` runs: the cores divided among them, at most what a run alone would use."""
+    """Returns the number of threads for each of `jobs` runs: the cores divided among them.
+
+    It is at most the number that a single run would use.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(default_count(), cores // jobs))
 
 
 class _Process:
-    """The process of a group of jobs; its output goes to LOG of each and, with a prefix, to the function `tell`, if any.
+    """Holds the process of a group of jobs.
 
-    The process writes to LOG of the first job, from where it is copied to the others.
+    Its output goes to LOG of each job and, with a prefix, to the function `tell`, if any. The process writes to
+    LOG of the first job, from where it is copied to the others.
     """
 
     def __init__(self, group, jobs, lock, overwrite, tell, progress):
@@ -205,7 +211,7 @@ class _Process:
             self._copies = [open(each.folder / LOG, mode) for each in group[1:]]
             with open(job.folder / LOG, mode) as log:
                 begin = log.tell()
-                # a session of its own, else a Ctrl-C at the terminal would reach it twice and end it before it has saved
+                # It gets its own session: else a Ctrl-C at the terminal would reach it twice and end it before it has saved.
                 self._process = subprocess.Popen(
                     command(group, threads, overwrite),
                     env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),
@@ -223,15 +229,19 @@ class _Process:
         self._rest, self._last = "", ""
 
     def send_signal(self, number):
+        """Sends a signal to the process."""
         self._process.send_signal(number)
 
     @property
     def saved(self):
-        """Whether a process that has ended was stopped by a signal and could save."""
+        """Returns whether a process that has ended was stopped by a signal and could save."""
         return self._process.returncode in {128 + number for number in STOP_SIGNALS}
 
     def has_ended(self):
-        """Pass on what was printed; once the process has ended, `error` is None or the sentence that tells why."""
+        """Passes on what was printed; returns whether the process has ended.
+
+        Then `error` is None, or the sentence that tells why it failed.
+        """
         # The status is asked for first, so that nothing is printed after the last reading.
         status = self._process.poll()
         text = self._printed.read()
@@ -250,7 +260,7 @@ class _Process:
         return True
 
     def _pass_on(self, line):
-        """Tells of a line of the output, and of the epoch that it ends."""
+        """Prints a line of the output, and counts the epoch that it reports."""
         about, text = self._by_seed.get(line.removeprefix("seed ").partition(":")[0]), line
         if about:
             text = line.partition(": ")[2]
@@ -265,10 +275,11 @@ class _Process:
             copy.flush()
 
     def error_of(self, job):
-        """The sentence of a job that has failed: None for one that came to its outcome before its process failed."""
+        """Returns why a job has failed; None if it reached its outcome before its process failed."""
         return None if self.error is None or (len(self.jobs) > 1 and exists(job.folder / "DONE")) else self.error
 
     def wait(self):
+        """Waits until the process has ended."""
         self._process.wait()
         self._copy(self._printed.read())
         self._close()
@@ -279,6 +290,6 @@ class _Process:
 
 
 def _follower():
-    """A child process calls this first: Linux will ask it to end when its parent ends or is killed."""
+    """Returns a function for a child process to call first: then Linux asks it to end when its parent ends."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
     return prctl and (lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM))

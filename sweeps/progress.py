@@ -1,10 +1,13 @@
-"""Shows how far the runs of a sweep are: reads the finished epochs from their folders, and draws a bar with the time left."""
+"""Draws the progress of a sweep: a bar over the epochs of its runs, with the time left."""
 
 from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar over the runs of a sweep; the time left is estimated from the epochs done since it began."""
+    """Draws a progress bar over the runs of a sweep.
+
+    The time left is estimated from the epochs done since it began.
+    """
 
     def __init__(self, runs, over, overwrite, quiet):
         self._ended, self._count = len(over), len(runs)
@@ -29,7 +32,7 @@ class Progress:
             self._bar.update(_weight(job, new))
 
     def end(self, job):
-        """Counts a run that has ended, and takes the epochs that it has not done off the total."""
+        """Counts a run that has ended, and subtracts the epochs that it has not done from the total."""
         self._bar.total -= _weight(job, job.epochs - self._done[job.name])
         self._ended += 1
         self._tell()
@@ -43,7 +46,7 @@ def _weight(job, epochs):
 
 
 def epochs_done(job):
-    """The last epoch that the series of a job's run has a row of; 0 where there is none yet."""
+    """Returns the last epoch in the series of a job's run; 0 if there is none yet."""
     try:
         last = (job.folder / "metrics.csv").read_text().rstrip().rpartition("\n")[2]
         return int(last.partition(",")[0])

@@ -1,4 +1,4 @@
-"""The common part of the scripts that train several runs of main.py: it handles the end of each run and of the script."""
+"""Defines the skeleton of scripts that train several runs of main.py: how each run and the script end."""
 
 import shlex
 
@@ -12,9 +12,10 @@ from sweeps.processes import Interrupted, run_all
 
 
 class Sweep:
-    """The runs of one command and their results so far.
+    """Holds the runs of one command and their results so far.
 
-    A subclass writes the results of a run in `write`; its constants are what is printed about a run that has not finished.
+    A subclass writes the results of a run in `write`; its constants are printed about a run that has not
+    finished.
 
     prog       name of the script
     folder     of the sweep
@@ -37,22 +38,28 @@ class Sweep:
         self.summaries, self.failed = {}, []
 
     def look(self):
-        """The lines that --list or --status print; None if neither was given."""
+        """Returns the lines that --list or --status print; None if neither was given."""
         return listing.look(self.runs, self.options, self.together, self.options.jobs)
 
     def run(self):
-        """Brings every run to an outcome and writes its results.  Raises what run_all raises, and StoppedByError."""
+        """Runs every job to its outcome and writes its results.
+
+        Raises  StoppedByError, and the errors of run_all
+        """
         options = self.options
         for run in self.runs:
             check_room(run.folder)
         run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, self.together)
 
     def write(self, run):
-        """Writes the results of the run that has just ended, together with those of all before it.  Raises FileError."""
+        """Writes the results of the run that has just ended, together with those of all before it.
+
+        Raises  FileError
+        """
         raise NotImplementedError
 
     def words_to_continue(self):
-        """The words to add to the command line in order to continue this sweep."""
+        """Returns the words to add to the command line in order to continue this sweep."""
         return []
 
     def _take(self, run, error):
@@ -75,23 +82,24 @@ class Sweep:
             raise StoppedByError(f"{problem}; {self.continued}") from problem
 
     def finished(self, run):
-        """Whether a run came to its own end."""
+        """Returns whether a run came to its own end."""
         return run.name in self.summaries and run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
 
     @property
     def status(self):
-        """The exit status of a sweep that came to its end."""
+        """Returns the exit status of a sweep that came to its end."""
         if self.failed:
             return EXIT_FAILED
         return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
 
 
 def carry_out(prog, argv, make, conclude):
-    """Makes a sweep, run it and conclude it, or only print its state if its options say so; returns the exit status.
+    """Runs and concludes a sweep, or prints its state if its options say so; returns the exit status.
 
-    It is 0, 1 if a run failed, 3 if one diverged or was stopped early, 2 for a mistake, 128 + its number after a signal.
+    It is 0; 1 if a run failed; 3 if one diverged or was stopped early; 2 for a mistake; 128 + its number after a
+    signal.
 
-    argv      the command line, for what to do after an interruption
+    argv      the command line, which is printed after an interruption
     make      function () -> Sweep
     conclude  function of the Sweep whose runs have ended
     """
