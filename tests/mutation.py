@@ -17,6 +17,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/rules", "tests/nets", "tests/core/test_parts.py", "tests/core/test_optimisers.py", "tests/reference")
 RULES, REPLAY = "tests/reference", "tests/reference/test_replay.py"
+PUBLISHED_WORDS, TWO_PHASES = "tests/cli/test_run_strong.py", "rules/strong_dfc_2phase.py"
 STRONG = tuple(f"tests/reference/test_strong_{part}.py" for part in ("updates", "replay"))
 STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_together.py"
 ALONE = "tests/cli/test_run_seeds.py"
@@ -90,6 +91,9 @@ FEEDBACK_MUTANTS = {
     "error of the later phase": ("dfc/phases.py", 'error="mse" if early else', "error=", *STRONG),
     "filter of the own phase": ("dfc/phases.py", "name if published else", "name if not published else", *STRONG),
     "DFA with slopes": ("dfc/protocol.py", "direct_slopes=False", "direct_slopes=True", *STRONG),
+    "updates of BP forgotten": ("dfc/learners.py", "if self.by_bp:", "if False:", PUBLISHED_WORDS),
+    "2-phase without a target": (TWO_PHASES, "activities, wanted, options", "activities, activities.r[-1], options", *STRONG),
+    "2-phase is not chosen": (TWO_PHASES, '"strong_feedback": True', '"strong_feedback": False', PUBLISHED_WORDS),
     "batches count alike": ("dfc/protocol.py", "weighted_evaluation=True", "weighted_evaluation=False", *STRONG),
     "time before the first epoch": ("dfc/measures/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
     "one norm for all seeds": ("core/clipping.py", "array.reshape(*seeds, 1, -1)", "array.reshape(1, -1)", STACK),
