@@ -41,7 +41,7 @@ CASES = {  # a run: its flags beside COMMON
     "DFC": f"{INSTANT} --grad_deltav_cont",
     "DFC, all samples": "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01",
     "DFC, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
-    "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller",
+    "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --target_stepsize=0.01",
     "DFC, step by step, delayed": "--grad_deltav_cont --efficient_controller --learning_rule=derivative_matrix --tmax_di=80",
     "DFC, step by step, clipped": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
     "Strong-DFC": f"--network_type=Strong-DFC --protocol=strong2022 {INSTANT} --lr=0.01 --sigma=1e-6",

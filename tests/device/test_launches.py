@@ -21,6 +21,7 @@ from tests.faults.tiny_main import RULES as FLAGS
 from tests.faults.tiny_main import in_process
 from tests.rules.test_feedback_together import PUBLISHED
 
+CLIPPED = 26  # launches per layer and time point where the running sums are clipped
 POINT = 6  # launches per layer and time point: two products, and less than that for all that is elementwise
 # Launches per layer of a step without its time points, and those of a batch; forward pass, errors, gradients and update take about
 # ten per layer.  Rules that are not listed may launch as many as the most costly ones.
@@ -34,6 +35,8 @@ VARIANTS = {  # what a simulation may do in addition
     "delayed": "--apical_time_constant=0.3",
     "noisy": "--noisy_dynamics --sigma=1e-7",
     "at once": "--inst_system_dynamics",
+    "memory-saving": "--efficient_controller",
+    "memory-saving, at once": "--efficient_controller --inst_system_dynamics",
 }
 SIMULATED = [name for name, rule in FEEDBACK_NET_RULES.items() if rule.simulates]
 
@@ -60,13 +63,22 @@ def launches(gpu, flags):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("rule", SIMULATED)
 def test_a_time_point_takes_few_launches_per_layer(gpu, rule, variant, layers):
-    """A minibatch has a thousand time points; their launches decide how long it takes.  16 of them are one block of sums."""
-    if variant == "at once" and FEEDBACK_NET_RULES[rule].joint:
+    """A minibatch has a thousand time points; their launches decide how long it takes.  64 of them are four blocks of sums, and one
+    block of the memory-saving variant."""
+    if variant != "plain" and FEEDBACK_NET_RULES[rule].joint and ("at once" in variant or "saving" in variant):
         pytest.skip("the joint rule has no such dynamics")
     more = VARIANTS[variant]
-    short, long = (launches(gpu, flags_of(rule, layers, steps, more)) for steps in (18, 50))
+    short, long = (launches(gpu, flags_of(rule, layers, steps, more)) for steps in (18, 82))
     assert long > short
-    assert (long - short) / 32 <= POINT * layers
+    assert (long - short) / 64 <= POINT * layers
+
+
+@pytest.mark.parametrize("layers", HIDDEN)
+def test_a_running_sum_that_is_clipped_takes_more(gpu, layers):
+    """Each of its time points needs the norms of the sums before it."""
+    more = "--efficient_controller --clip_grad_norm=0.1"
+    short, long = (launches(gpu, flags_of("DFC", layers, steps, more)) for steps in (18, 82))
+    assert (long - short) / 64 <= CLIPPED * layers + 30
 
 
 @pytest.mark.parametrize("rule", FEEDBACK_NET_RULES)
