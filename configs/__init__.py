@@ -1,4 +1,7 @@
-"""The published experiments under their published names; `load` reads one, `to_argv` makes a command line of it."""
+"""Holds the published experiments under their published names.
+
+`load` reads one of them, and `to_argv` makes a command line of it.
+"""
 
 import copy
 import difflib
@@ -11,7 +14,8 @@ from core.options import UsageError, options_of_rules
 from dfc.settings.flags import Options
 from rules import FEEDBACK_NET_RULES
 
-ALIASES = {"sigma_output": "sigma_output_fb"}  # a published abbreviation
+# These abbreviations are published.
+ALIASES = {"sigma_output": "sigma_output_fb"}
 USERS = {"config": "which run_config.py runs", "config_collection": "which run_pipeline.py runs"}
 FLAGS = {field.name: field.default for field in fields(Options)}
 FLAGS |= {name: field.default for name, (field, _) in options_of_rules(Options, FEEDBACK_NET_RULES).items()}
@@ -19,10 +23,10 @@ FLAGS |= {name: field.default for name, (field, _) in options_of_rules(Options, 
 
 @dataclass(frozen=True)
 class Collection:
-    """The experiments of a pipeline.
+    """Holds the experiments of a pipeline.
 
     experiments      {name: config}, in the order in which they run
-    fixed            what is common to them, unless an experiment says otherwise; already part of each
+    fixed            what all have in common, unless an experiment says otherwise; already part of each
     result_keys      names of the results that are kept
     result_keys_DFA  the same for an experiment named DFA
     statistics_keys  names of the columns of results.csv
@@ -36,9 +40,10 @@ class Collection:
 
 
 def load(module_name, collection=False):
-    """Returns the config of a module, {flag: value}; with `collection` the Collection of a pipeline's module.  Both are copies.
+    """Returns a copy of the config of a module, {flag: value}, or of a pipeline's Collection.
 
-    Raises  UsageError where there is no such module, it lacks what is asked for, or names a flag that does not exist
+    collection  whether the module is a pipeline's
+    Raises      UsageError if there is no such module, it lacks what is asked for, or names a flag that does not exist
     """
     module = _import(module_name)
     if not collection:
@@ -55,8 +60,9 @@ def load(module_name, collection=False):
 
 
 def to_argv(config):
-    """Returns the command line of a config: [--flag=value, ...], True as a bare switch, False left out, None as the word or
-    left out.
+    """Returns the command line of a config: [--flag=value, ...].
+
+    True is a bare switch; False is left out; None is the word None, or left out if that is the default.
     """
     argv = []
     for name, value in config.items():
@@ -77,7 +83,8 @@ def _import(name):
     try:
         if importlib.util.find_spec(name) is not None:
             return importlib.import_module(name)
-    except ModuleNotFoundError as error:  # a package on the way to the module, or something that it imports
+    # A package that contains the module is missing, or a module that it imports.
+    except ModuleNotFoundError as error:
         if not error.name or not f"{name}.".startswith(f"{error.name}."):
             raise UsageError(f"--config_module={name}: imports {error.name}, which is not there") from None
     except Exception as error:

@@ -1,8 +1,9 @@
-"""What the published experiments have in common.  A module of configs names only what it changes, and why.
+"""Holds what the published experiments have in common; a module of configs names only what it changes, and why.
 
-Dictionaries are merged from left to right: in a | b, b wins.  A flag that nobody names keeps its default (dfc/settings/flags.py).
-Many values are the outcome of a random search, hence their digits.  Those marked idle have no effect there; they are kept so that
-an experiment resolves to the published flags, value by value (tests/core/test_configs.py).
+Dictionaries are merged from left to right: in a | b, b wins. A flag that is not named keeps its default
+(dfc/settings/flags.py). Many values are results of a random search, which explains their digits. Those marked
+idle have no effect there; they are kept so that an experiment resolves to the published flags, value by value
+(tests/core/test_configs.py).
 """
 
 ALL = {

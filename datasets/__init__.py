@@ -1,4 +1,4 @@
-"""Loads the image sets MNIST, Fashion-MNIST and KMNIST, each checked byte for byte before it is used."""
+"""Loads the image sets MNIST, Fashion-MNIST and KMNIST, and checks every byte before it is used."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +14,16 @@ from datasets.places import find, own_folders
 
 
 class DataError(UserError):
-    """A data set cannot be had or is not what was published; the text is one sentence that says what to do."""
+    """Says that a data set is missing or is not as it was published, in one sentence that says what to do."""
 
 
 # Compared by identity: arrays have no single truth value, so a generated == would raise.
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Holds one image set in memory: images as uint8 (count, 784), row by row; labels as int64 (count,), 0 to classes - 1."""
+    """Holds one image set in memory.
+
+    Images are uint8 (count, 784), row by row; labels are int64 (count,), 0 to classes - 1.
+    """
 
     name: str
     train_images: np.ndarray
@@ -35,14 +38,16 @@ CATALOGUE = {row.name: row.source for row in DATA_SETS if row.source}
 
 
 def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
-    """Loads an image set from its folder; files that are not found in any known place are downloaded first.
+    """Loads an image set from its folder, after downloading the files that are in none of the known places.
 
-    Arguments: name, a key of the catalogue, such as "MNIST"; data_dir, the folder that holds or will hold a folder of
-    that name (None: this package's); quiet, no progress bar; catalogue, a dict from name to Source (None: CATALOGUE);
-    download, whether files that are missing are fetched, or else told in a DataError.
-    Returns a Dataset; the checksum of every file is the published one.
-    Raises DataError: an unknown name, a file that is there but wrong (it is left alone), a failed download, a folder
-    that cannot be written.
+    name       a key of the catalogue, such as "MNIST"
+    data_dir   the folder that holds or will hold a folder of that name; None: this package's
+    quiet      whether there is no progress bar
+    catalogue  {name: Source}; None: CATALOGUE
+    download   whether missing files are fetched; else DataError names them
+    Returns    Dataset; the checksum of every file is the published one
+    Raises     DataError for an unknown name, a wrong file (which is left alone), a failed download, a folder that cannot be
+               written
     """
     catalogue = CATALOGUE if catalogue is None else catalogue
     if name not in catalogue:
@@ -65,7 +70,10 @@ def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
 
 
 def _search(name, root, source):
-    """Returns ({role: path of its file or None}, {role: the same in a folder that bears no set's name}).  Raises DataError."""
+    """Returns ({role: path of its file or None}, {role: the same in a folder without a set's name}).
+
+    Raises  DataError
+    """
     try:
         own = [*own_folders(root, (name, *source.names)), *source.folders]
         places = own, [place for place in (root, root / "raw") if place not in own]
@@ -75,9 +83,7 @@ def _search(name, root, source):
 
 
 def _read_if_right(path, file, source):
-    """Returns the content of a file; None if it belongs to another set, which is possible because all sets use the same file
-    names.
-    """
+    """Returns the content of a file; None if it belongs to another set, as all sets use the same file names."""
     try:
         return None if path is None else read(path, file, path.suffix == ".gz", source.classes)
     except IdxError:
@@ -95,7 +101,7 @@ def _read(path, file, source, catalogue):
 
 
 def _owner(sha256, catalogue):
-    """Names the file of the catalogue that a wrong content really is, if any."""
+    """Names the file of the catalogue whose content a wrong file has, if any."""
     for name, source in catalogue.items():
         for role in ROLES:
             if sha256 is not None and getattr(source, role).sha256 == sha256:
@@ -104,7 +110,7 @@ def _owner(sha256, catalogue):
 
 
 def _download(file, source, folder, missing, quiet):
-    """Downloads one file into the folder and returns its array; the error names the files still `missing`."""
+    """Downloads one file into the folder and returns its array; an error names all files still `missing`."""
     url = source.url + file.name + ".gz"
     by_hand = f"put {', '.join(missing)} into {folder} by hand or try again"
     try:

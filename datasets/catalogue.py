@@ -1,6 +1,6 @@
 """Lists the data sets: one row per set contains all that the programs need to know about it.
 
-A further image set in IDX form is one more `idx_set(...)` in DATA_SETS: both programs then offer it.
+One more `idx_set(...)` in DATA_SETS is a further image set in IDX form, which both programs then offer.
 """
 
 import math
@@ -32,13 +32,13 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Says what is known of one data set.
+    """Holds the facts about one data set.
 
     name         the folder of its files, and --dataset in run.py, which learns from sets in IDX form
     flag         --dataset in main.py; None: main.py does not offer it
     task         "classification", "autoencoder" (the targets are the inputs) or "regression"
     inputs       numbers in an input; None: as many as the network has
-    outputs      numbers in an output, which are the classes of a classification; None: as many as the network has
+    outputs      numbers in an output, the classes of a classification; None: as many as the network has
     training     training samples; None: as many as the command line asks for
     validation   number of training samples that main.py holds out, unless --no_val_set is given
     mean, spread of a pixel in [0, 1]: main.py learns from (p / 255 - mean) / spread; run.py divides by the largest pixel
@@ -64,7 +64,7 @@ class DataSet:
 
 
 def idx_set(name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, names=(), **facts):
-    """Returns the row of an image set in IDX form, whose four files bear MNIST's names.
+    """Returns the row of an image set in IDX form, whose four files have MNIST's names.
 
     checksums  four dicts in the order of ROLES: {"sha256": of the unpacked file} or {"gz_md5": of the packed file}
     folders    folders outside this project that may hold the files

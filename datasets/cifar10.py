@@ -1,4 +1,4 @@
-"""CIFAR-10 from its binary version (https://www.cs.toronto.edu/~kriz/cifar.html), put in place by hand."""
+"""Loads CIFAR-10 from its binary version (https://www.cs.toronto.edu/~kriz/cifar.html), put in place by hand."""
 
 import os
 from pathlib import Path
@@ -20,14 +20,15 @@ RECORDS = 10000
 def load(data_dir=None, records=RECORDS):
     """Loads CIFAR-10 from the folder cifar-10-batches-bin or CIFAR10 of `data_dir`; nothing is downloaded.
 
-    A file is a sequence of records: one byte with the label, then 3072 bytes of pixels, all red ones row by row, then all
-    green, then all blue.  No checksums are published, so the published properties are checked: the sizes, the labels, and
-    that each class makes up a tenth of the five training files together and of the test file.
+    A file is a sequence of records: one byte with the label, then 3072 bytes of pixels, first all red ones row by
+    row, then the green, then the blue ones. As no checksums are published, the published properties are checked:
+    the sizes, the labels, and that each class makes up a tenth of the five training files together and of the
+    test file.
 
     data_dir  folder that holds the folder (None: this package's)
     records   images in each file
     Returns   a Dataset: images uint8 (50000 and 10000, 3072), labels int64
-    Raises    DataError: a file that is missing, cannot be read, or is not what was published
+    Raises    DataError for a file that is missing, cannot be read, or is not as it was published
     """
     root = Path(__file__).parent.resolve() if data_dir is None else Path(data_dir)
     folder = _complete_folder(root)
@@ -42,7 +43,10 @@ def load(data_dir=None, records=RECORDS):
 
 
 def _complete_folder(root):
-    """Returns the folder under `root`, or `root` itself, that has all six files.  Raises DataError where none has."""
+    """Returns the folder under `root`, or `root` itself, that has all six files.
+
+    Raises  DataError if none has
+    """
     try:
         places = dict.fromkeys([*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))])
         missing = {folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places}

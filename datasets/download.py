@@ -11,18 +11,20 @@ PIECE = 1 << 16
 
 
 class DownloadError(Exception):
-    """Why a file could not be had from its server; what goes wrong with local files stays an OSError."""
+    """Says why a file could not be had from its server; errors of local files stay OSErrors."""
 
 
 def fetch(url, target, limit, check, quiet=False):
     """Downloads a file under a temporary name in the folder of its target, checks it, and then renames it.
 
-    Arguments: url; target, the pathlib.Path to create, whose folder is made where missing; limit, the most bytes
-    accepted; check, called with the temporary path, raises if the file is wrong; quiet, no progress bar (nor is there
-    one if stderr is not a terminal).
-    Returns what check returned.
-    Raises DownloadError for the server and the network, OSError where the folder cannot be written, and what check
-    raises; the temporary file is removed in every case, Ctrl-C included.
+    url      of the file
+    target   pathlib.Path to create; its folder is made if it is missing
+    limit    the most bytes accepted
+    check    function of the temporary path; it raises an error if the file is wrong
+    quiet    whether there is no progress bar, as when stderr is not a terminal
+    Returns  the result of check
+    Raises   DownloadError for the server and the network, OSError if the folder cannot be written, and the errors of check; the
+             temporary file is always removed, also after Ctrl-C
     """
     # The process and a random part in the name keep two simultaneous downloads apart.
     partial = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
@@ -35,7 +37,7 @@ def fetch(url, target, limit, check, quiet=False):
             file.flush()
             _sync(file.fileno())
         checked = check(partial)
-        # Whatever came to lie there meanwhile is not ours to replace.
+        # A file that appeared there meanwhile must not be replaced.
         if not os.path.lexists(target):
             os.rename(partial, target)
             _sync_folder(target.parent)
@@ -68,7 +70,7 @@ def _sync(handle):
 
 
 def _receive(url, limit, quiet):
-    """Yields the file in pieces; a write that fails in the caller is not mistaken for the network's fault."""
+    """Yields the file in pieces; the caller's failure to write is not mistaken for one of the network."""
     # Imported here because most runs never download, and these cost more than the rest of the package.
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError

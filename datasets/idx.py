@@ -1,7 +1,7 @@
 """Reads IDX files, packed with gzip or plain, and checks their content while reading.
 
-The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, a type byte (8: unsigned byte), the number of axes, the
-length of each axis as a big-endian 32-bit integer, then the values in C order.
+The format (http://yann.lecun.com/exdb/mnist/) is: two zero bytes, a type byte (8: unsigned byte), the number of
+axes, the length of each axis as a big-endian 32-bit integer, then the values in C order.
 """
 
 import gzip
@@ -20,7 +20,10 @@ PIECE = 1 << 20
 
 
 class IdxError(Exception):
-    """Says what is wrong with a file, as a text to put after its name; `sha256` is the content's checksum if that is wrong."""
+    """Says what is wrong with a file, as a text to put after its name.
+
+    sha256  the content's checksum if that is wrong; else None
+    """
 
     def __init__(self, clause, sha256=None):
         super().__init__(clause)
@@ -29,10 +32,10 @@ class IdxError(Exception):
 
 @dataclass(frozen=True)
 class IdxFile:
-    """What a file must be: its unpacked name, the lengths of its axes, and the checksum that proves it.
+    """Describes how a file must be: its unpacked name, the lengths of its axes, and its checksum.
 
-    `sha256` is that of the unpacked content. `gz_md5` is that of the packed file and counts only if `sha256` is None;
-    a file with neither is always refused.
+    `sha256` is that of the unpacked content. `gz_md5` is that of the packed file and counts only if `sha256` is
+    None; a file with neither is always refused.
     """
 
     name: str
@@ -42,17 +45,19 @@ class IdxFile:
 
     @property
     def size(self):
-        """The length of the unpacked file, header and values, in bytes."""
+        """Returns the length of the unpacked file, header and values, in bytes."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
 
 def read(path, expected, packed, classes=10):
     """Reads one file of images or labels, and refuses it unless every byte is as published.
 
-    Arguments: path, the file; expected, the IdxFile it must be, whose shape is (count, rows, columns) for images and
-    (count,) for labels; packed, whether it is gzip; classes, the labels lie in 0 to classes - 1.
-    Returns uint8 of shape (count, rows * columns), C-contiguous, for images, or int64 of shape (count,) for labels.
-    Raises IdxError.
+    path      the file
+    expected  the IdxFile that it must be, with the shape (count, rows, columns) for images and (count,) for labels
+    packed    whether it is packed with gzip
+    classes   number of classes; labels lie in 0 to classes - 1
+    Returns   uint8 (count, rows * columns), C-contiguous, for images, or int64 (count,) for labels
+    Raises    IdxError
     """
     if not packed and expected.sha256 is None:
         raise IdxError(f"cannot be checked, as only the packed file's checksum is published: supply {expected.name}.gz")

@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def taken(path):
-    """Returns whether something lies at a path; a broken link counts.  Raises OSError where one must not look."""
+    """Returns whether something lies at a path, even a broken link.
+
+    Raises  OSError if it cannot be looked at
+    """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -15,7 +18,7 @@ def taken(path):
 
 
 def _plain(name):
-    """Reduces the spellings Fashion-MNIST, fashion_mnist, FashionMNIST and fashion-mnist-dataset of a folder's name to one."""
+    """Returns one form for all spellings of a folder's name, such as Fashion-MNIST and fashion_mnist."""
     letters = re.sub("[^a-z0-9]", "", name.lower())
     return letters.removesuffix("dataset").removesuffix("data")
 
@@ -28,13 +31,14 @@ def _within(folder):
 
 
 def own_folders(root, names):
-    """Returns the folders that bear one of a data set's names, in the order in which they are searched.
+    """Returns the folders that have one of a data set's names, in the order in which they are searched.
 
-    They are root/NAME, other spellings of it, and `root` itself if it is called so; in each of them the folder raw/ that
-    torchvision makes, and once more all of this.  Raises OSError for a folder that one must not search.
+    They are root/NAME, other spellings of it, and `root` itself if it has such a name; in each of them the folder
+    raw/ that torchvision makes, and once more all of this.
 
-    root   pathlib.Path
-    names  the name of this project first
+    root    pathlib.Path
+    names   the name in this project first
+    Raises  OSError for a folder that must not be searched
     """
     known = {_plain(name) for name in names}
 
@@ -47,14 +51,14 @@ def own_folders(root, names):
 
 
 def spellings(name):
-    """Returns the names that a file of a data set has: packed first, and with a dot before idx, as Kaggle has it."""
+    """Returns the names that a file of a data set may have: packed first, and Kaggle's with a dot before idx."""
     return [spelling + ending for spelling in (name, name.replace("-idx", ".idx")) for ending in (".gz", "")]
 
 
 def find(name, folders):
-    """Returns the first path that bears one of a file's names, or lies in a folder that does; None if there is none.
+    """Returns the first path that has one of a file's names, or lies in such a folder; None if there is none.
 
-    Raises OSError for a folder that one must not search
+    Raises  OSError for a folder that must not be searched
     """
     for folder in map(Path, folders):
         for path in (folder / spelling for spelling in spellings(name)):

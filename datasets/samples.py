@@ -1,4 +1,4 @@
-"""Stores samples, as bytes of images or as rows of numbers, and hands out batches on the device of the run."""
+"""Stores samples, as bytes of images or as rows of numbers, and returns batches on the device of the run."""
 
 import threading
 
@@ -8,7 +8,7 @@ from utils import one_hot
 
 
 def divided_table(largest, dtype):
-    """Returns the input of run.py for each pixel value p: p / largest, rounded once to the float type of the run.
+    """Returns the input of run.py for each pixel value p: p / largest, rounded once to the float type.
 
     largest  the largest pixel of the training images
     Returns  (256,) of `dtype`, host
@@ -17,9 +17,10 @@ def divided_table(largest, dtype):
 
 
 def published_table(mean, spread):
-    """Returns the input that the published Deep Feedback Control program makes of each pixel value p: (p / 255 - mean) / spread.
+    """Returns the input of the published DFC program for each pixel value p: (p / 255 - mean) / spread.
 
-    Every step is rounded to float32, whatever the float type of the run: in float64 the same formula differs by up to 3e-7.
+    Every step is rounded to float32 for any float type of the run: in float64 the same formula differs by up to
+    3e-7.
 
     mean, spread  of a pixel in [0, 1]
     Returns       float32 (256,), host
@@ -32,9 +33,9 @@ class Images:
 
     pixels   (n, p) uint8, host
     labels   (n,) int64, host
-    table    (256,) floats, host: the input that stands for each pixel value
+    table    (256,) floats, host: the input for each pixel value
     backend  core.backend.Backend
-    targets  what a batch is to be mapped to: "labels", "one_hot" rows, or "inputs", the images themselves
+    targets  the targets of a batch: "labels", "one_hot" rows, or "inputs", the images themselves
     classes  number of classes
     """
 
@@ -52,7 +53,7 @@ class Images:
 
     @property
     def nbytes(self):
-        """The bytes of images and labels."""
+        """Returns the bytes of images and labels."""
         return self.pixels.nbytes + self.labels.nbytes
 
     def inputs(self, chosen=np.s_[:]):
@@ -69,9 +70,10 @@ class Images:
         return self.table.take(indices)
 
     def batch(self, chosen=np.s_[:]):
-        """Returns (inputs (m, p), targets: labels (m,) int64, rows (m, classes) with a one at the label, or the inputs themselves).
+        """Returns (inputs (m, p), targets) of some of the images.
 
-        chosen  a slice, or whole numbers (m,) on the host or the device, in any order
+        chosen   a slice, or whole numbers (m,) on the host or the device, in any order
+        Returns  targets are labels (m,) int64, one-hot rows (m, classes), or the inputs themselves
         """
         chosen = _on_device(chosen, self._xp)
         inputs = self.inputs(chosen)
@@ -99,11 +101,13 @@ class Arrays:
 
     @property
     def nbytes(self):
-        """The bytes of inputs and targets."""
+        """Returns the bytes of inputs and targets."""
         return self.x.nbytes + self.y.nbytes
 
     def batch(self, chosen):
-        """Returns (inputs (m, p), targets (m, q)) in the run's float type; of a slice they are views, not to be written to.
+        """Returns (inputs (m, p), targets (m, q)) in the run's float type.
+
+        For a slice they are views, which must not be written to.
 
         chosen  a slice, or whole numbers (m,) on the host or the device, in any order
         """

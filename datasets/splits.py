@@ -7,15 +7,15 @@ SEED = 67280421310721 % 2**32
 
 
 def train_validation_split(count, validation, order=None):
-    """Splits `count` training images at random, but in the same way in every run: the published program never seeds this draw.
+    """Splits `count` training images at random, but in the same way in every run.
 
-    The images are permuted by r = 0..count-1; for i = 0..count-2: swap r[i] with r[i + z_i mod (count - i)], z_i the 32-bit
-    words of MT19937 seeded with 67280421310721 mod 2^32; the last `validation` of r are held out.
+    The published program never seeds this draw. The images are permuted by r = 0..count-1; for i = 0..count-2:
+    swap r[i] with r[i + z_i mod (count - i)], z_i the 32-bit words of MT19937 seeded with 67280421310721 mod
+    2^32; the last `validation` of r are held out.
 
-    order    another order r of the images, for a split of one's choice
-
-    Returns (training indices (count - validation,), validation indices (validation,)), int64, in the order of r.
-    Raises ValueError unless 0 <= validation <= count.
+    order    another order r of the images (count,); None: the published one
+    Returns  (training indices (count - validation,), validation indices (validation,)), int64, in the order of r
+    Raises   ValueError unless 0 <= validation <= count
     """
     if not 0 <= validation <= count:
         raise ValueError(f"{validation} of {count} images cannot be held out for validation")

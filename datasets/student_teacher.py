@@ -1,4 +1,4 @@
-"""Student-teacher regression (Deep Feedback Control): inputs are uniform, targets are the outputs of a random relu network."""
+"""Draws the student-teacher regression of system 2: uniform inputs, and a random network's outputs as targets."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ FILE_PREFIXES = {"train": "train", "test": "test", "validation": "val"}
 
 
 def generate(counts, seed, teacher_weights, dtype):
-    """Draws the inputs of the three sets and has the teacher label them.
+    """Draws the inputs of the three sets and computes the teacher's targets for them.
 
-    Inputs are uniform in [-1, 1), from MT19937 seeded once with `seed`, in the order train, test, validation.  The teacher is
-    r_0 = x, r_i = max(0, r_{i-1} W_i^T) in its hidden layers, y = r_{L-1} W_L^T, without biases; the published one has
-    TEACHER_HIDDEN hidden layers and W_i ~ N(0, 18 / (n_i + n_{i-1})).
+    Inputs are uniform in [-1, 1), from MT19937 seeded once with `seed`, in the order train, test, validation. The
+    teacher is r_0 = x, r_i = max(0, r_{i-1} W_i^T) in its hidden layers, y = r_{L-1} W_L^T, without biases; the
+    published one has TEACHER_HIDDEN hidden layers and W_i ~ N(0, 18 / (n_i + n_{i-1})).
 
     counts           {"train": n, "test": n, "validation": n}
     seed             whole number in [0, 2^32 - 1]
@@ -34,11 +34,11 @@ def generate(counts, seed, teacher_weights, dtype):
 
 
 def generate_small(counts, data_seed, teachers, linear, dtype):
-    """Draws the three sets in the way of the published Strong-DFC program (strong_dfc.md 2).
+    """Draws the three sets as the published Strong-DFC program does (docs/published/strong_dfc.md 2).
 
-    The inputs of test, train and validation set, in this order, are uniform in [-1, 1), each from MT19937 with a seed of its own,
-    the next whole number below 100 from MT19937 seeded with `data_seed`.  A teacher is y = phi(… phi(x W_1^T) …) W_L^T with tanh
-    or linear phi, without biases.
+    The inputs of test, train and validation set, in this order, are uniform in [-1, 1), each from MT19937 with
+    its own seed, the next whole number below 100 from MT19937 seeded with `data_seed`. A teacher is y = phi(…
+    phi(x W_1^T) …) W_L^T with tanh or linear phi, without biases.
 
     counts     {"train": n, "test": n, "validation": n}
     data_seed  whole number in [0, 2^32 - 1]
@@ -71,12 +71,12 @@ def _teach(weights, r):
 
 
 def load_arrays(folder, names=("train", "test", "validation")):
-    """Loads sets that somebody stored as {train,test,val}_{x,y}.npy, one row per sample.
+    """Loads sets that were stored as {train,test,val}_{x,y}.npy, with one row per sample.
 
     folder   folder of the files
     names    sets to load
     Returns  {name: (x (n, n_0), y (n, n_L))}, numbers as stored, the same n_0 and n_L in every set
-    Raises   DataError: a file that is missing, cannot be read, has another shape, or holds anything but finite numbers
+    Raises   DataError for a file that is missing, cannot be read, has another shape, or holds numbers that are not finite
     """
     paths = {name: [Path(folder) / f"{FILE_PREFIXES[name]}_{part}.npy" for part in "xy"] for name in names}
     try:

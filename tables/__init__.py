@@ -1,1 +1,1 @@
-"""Runs as tables: what is published, what run folders hold in one vocabulary, how the two compare, and the page that shows it."""
+"""Puts runs into tables: published cells, run folders, their comparison, and the page of a report."""

@@ -15,12 +15,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Row:
-    """One published cell, and the runs of it that share a precision and a number of training samples.
+    """Holds one published cell with those of its runs that have one precision and number of training samples.
 
     cell         tables.published.Cell
     precision    "float64", "float32"; empty without runs
-    samples      training samples learned from; 0: all
-    records      tables.records.Record, all runs of the cell, whatever their outcome
+    samples      number of training samples; 0: all
+    records      tables.records.Record, all runs of the cell, with any outcome
     used         the runs in the mean: all that finished after the same number of epochs
     epochs       that number; 0 without any
     values       the quantity of each used run, in the published unit
@@ -38,32 +38,34 @@ class Row:
 
     @property
     def n(self):
+        """Returns the number of used runs."""
         return len(self.values)
 
     @property
     def mean(self):
+        """Returns the mean over the used runs; None without any."""
         return sum(self.values) / self.n if self.n else None
 
     @property
     def std(self):
-        """The sample standard deviation; None for fewer than two runs."""
+        """Returns the sample standard deviation over the used runs; None for fewer than two."""
         if self.n < 2:
             return None
         return math.sqrt(sum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
 
     @property
     def whole(self):
-        """Whether the runs are as long as the published ones, and learned from all samples."""
+        """Returns whether the runs are as long as the published ones, and learned from all samples."""
         return self.n > 0 and self.epochs == self.cell.epochs and not self.samples
 
     @property
     def difference(self):
-        """Ours minus published; None where the two do not compare."""
+        """Returns our mean minus the published one; None if the two cannot be compared."""
         return self.mean - self.cell.mean if self.whole and self.cell.mean is not None else None
 
     @property
     def interval(self):
-        """(low, high) of the difference by Welch; None where a spread is not known."""
+        """Returns (low, high) of the difference by Welch; None if a spread is unknown."""
         cell = self.cell
         if self.difference is None or self.std is None or cell.std is None or cell.n < 2:
             return None
@@ -71,8 +73,10 @@ class Row:
 
     @property
     def own_interval(self):
-        """(low, high) of the difference by Student from our spread alone, the published mean taken as exact; None where
-        `interval` is known or fewer than two runs are there."""
+        """Returns (low, high) of the difference by Student from our spread alone, or None.
+
+        The published mean is taken as exact. None is returned if `interval` is known, or for fewer than two runs.
+        """
         if self.difference is None or self.std is None or (self.cell.std is not None and self.cell.n >= 2):
             return None
         reach = student(self.n - 1) * self.std / math.sqrt(self.n)
@@ -80,7 +84,7 @@ class Row:
 
     @property
     def apart(self):
-        """Whether the interval excludes zero, or the difference exceeds one published standard deviation."""
+        """Returns whether the interval excludes zero, or the difference exceeds a published deviation."""
         if self.difference is None:
             return False
         outside = self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
@@ -88,17 +92,18 @@ class Row:
 
     @property
     def seconds(self):
-        """The median over the runs of the seconds that an epoch took; None if no run tells."""
+        """Returns the median over the runs of the seconds per epoch; None if no run tells them."""
         known = sorted(filter(None, map(seconds_per_epoch, self.records)))
         return known[len(known) // 2] if known else None
 
     @property
     def failed(self):
+        """Returns the records of the runs that failed."""
         return [record for record in self.records if record.failed]
 
     @property
     def state(self):
-        """One of complete, short, partial, running, failed, missing, refused, none."""
+        """Returns one of complete, short, partial, running, failed, missing, refused, none."""
         if self.problem:
             return "refused"
         if not self.cell.command:
@@ -115,7 +120,7 @@ class Row:
 
     @property
     def mixed(self):
-        """A sentence on differences between the used runs that may change last digits; empty if there are none."""
+        """Returns a sentence on differences between the used runs that may change last digits, or ""."""
         differing = [name for name, part in PROVENANCE.items() if len({str(part(record.config)) for record in self.used}) > 1]
         return f"runs of different {', '.join(differing)}" if differing else ""
 
@@ -129,9 +134,10 @@ PROVENANCE = {
 
 
 def student(freedom, confidence=CONFIDENCE):
-    """Returns t such that Student's distribution of so many degrees of freedom lies in [-t, t] with probability `confidence`.
+    """Returns t such that Student's distribution lies in [-t, t] with probability `confidence`.
 
-    Raises  UsageError if scipy is missing
+    freedom  degrees of freedom
+    Raises   UsageError if scipy is missing
     """
     try:
         from scipy.stats import t
@@ -141,7 +147,7 @@ def student(freedom, confidence=CONFIDENCE):
 
 
 def welch(ours, published, confidence=CONFIDENCE):
-    """(low, high): the interval of the difference of two means whose variances may differ.
+    """Returns (low, high), the interval of the difference of two means with different variances.
 
         d +- t(nu) sqrt(s_1^2 / n_1 + s_2^2 / n_2),   nu by Welch (1947) and Satterthwaite (1946)
 
@@ -159,9 +165,9 @@ def welch(ours, published, confidence=CONFIDENCE):
 
 
 def rows_of(cell, jobs, records, problem=""):
-    """The Rows of a cell: one for each precision and number of samples that there are runs of, the whole ones first.
+    """Returns the Rows of a cell, one per precision and number of samples of its runs; whole runs come first.
 
-    jobs  sweeps.processes.Job of the cell, one of them is enough; empty where no command makes it
+    jobs  sweeps.processes.Job of the cell (one is enough); empty if no command makes it
     """
     variants = {}
     for record in records:
@@ -174,7 +180,7 @@ def rows_of(cell, jobs, records, problem=""):
 
 
 def _belongs(record, job):
-    """Whether a run belongs to the cell of a job, by its settings; settings that only one of the two has are ignored."""
+    """Returns whether a run belongs to the cell of a job, by the settings that both have."""
     settings = record.settings
     return record.program == job.program and all(
         settings.get(name, value) == value for name, value in job.settings.items() if name not in FREE

@@ -1,4 +1,4 @@
-"""Writes the published cells and what our runs have come to as tables of Markdown, for a page of docs/."""
+"""Writes the published cells and our runs as tables of Markdown, for a page of docs/."""
 
 from tables.page import TITLES, line_of
 

@@ -1,4 +1,4 @@
-"""Archives ended runs: the small files that tables and pages need, without weights, checkpoints and names of machines."""
+"""Archives ended runs: the small files for tables and pages, without weights and names of machines."""
 
 import gzip
 import io
@@ -39,7 +39,7 @@ def pack(records, path):
 
 
 def stripped(config):
-    """The bytes of a config.json without what names a machine: absolute paths keep their last part, hosts are left out."""
+    """Returns the bytes of a config.json without hosts, and with only the last part of absolute paths."""
     kept = {name: config[name] for name in KEPT if name in config}
     kept["command"] = [_local(str(word)) for word in kept.get("command", [])]
     kept["options"] = {name: _local(value) if isinstance(value, str) else value for name, value in kept["options"].items()}

@@ -30,7 +30,7 @@ STATES = {
 MINUS = "\N{MINUS SIGN}"
 # Marks an interval of our mean alone, where the published spread is not known.
 OURS_ALONE = " †"
-# Of the table of all runs: column of the tidy table, heading, decimals.
+# Columns of the table of all runs: column of the tidy table, heading, decimals.
 RUN_COLUMNS = (
     ("run", "run", None), ("rule", "rule", None), ("dataset", "data", None), ("seed", "seed", 0), ("precision", "precision", None),
     ("outcome", "state", None), ("epochs", "epochs", 0), ("test_acc", "test accuracy", 4), ("test_loss", "test loss", 4),
@@ -39,12 +39,15 @@ RUN_COLUMNS = (
 
 
 def number(value, digits):
-    """A number with so many decimals and a true minus sign; a dash for None."""
+    """Returns a number as text with so many decimals and a true minus sign; a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def measure(value, digits, std=None):
-    """A mean with its standard deviation, where there is one; small numbers by their significant digits."""
+    """Returns a mean as text, with its standard deviation if there is one.
+
+    Small numbers are written by their significant digits.
+    """
     if value is None:
         return "–"
     if digits > 2:
@@ -53,7 +56,7 @@ def measure(value, digits, std=None):
 
 
 def render(context):
-    """The page.  Raises UsageError if jinja2 is missing."""
+    """Returns the page as text.  Raises UsageError if jinja2 is missing."""
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
@@ -96,12 +99,12 @@ def context_of(rows, records, notes, command):
 
 
 def _first(rows):
-    """One row of each cell, the one that comes first."""
+    """Returns the first row of each cell."""
     return list({id(row.cell): row for row in reversed(rows)}.values())
 
 
 def table_of(name, rows, command):
-    """One published table: a map of its cells, its rows, its curves."""
+    """Returns the values of one published table: a map of its cells, its rows and its curves."""
     tasks, methods = (list(dict.fromkeys(getattr(row.cell, part) for row in rows)) for part in ("task", "method"))
     first = {(row.cell.task, row.cell.method): row for row in reversed(rows)}
     lines = [line_of(row, f"{name}-{place}", command) for place, row in enumerate(rows)]
@@ -119,12 +122,12 @@ def table_of(name, rows, command):
 
 
 def _mark(row, anchors):
-    """Returns (id of the row, its state, text of the mark) of a place on the map; None where there is no such cell."""
+    """Returns (id of the row, its state, text of the mark) of a place on the map; None without a cell."""
     return row and (anchors[id(row)], row.state, f"{row.cell.method}, {row.cell.task}: {STATES[row.state][1]}")
 
 
 def line_of(row, anchor, command):
-    """One row of a table as text and numbers."""
+    """Returns one row of a table as text and numbers."""
     cell, digits = row.cell, QUANTITIES[row.cell.quantity].digits
     return {
         "id": anchor,
@@ -152,7 +155,7 @@ def _interval(interval, digits, mark=""):
 
 
 def remarks_of(row):
-    """Short sentences on what a reader has to know about a row in addition to its numbers."""
+    """Returns short sentences that a reader of a row needs in addition to its numbers."""
     cell, found = row.cell, []
     if row.records:
         found.append(f"{row.n} of {cell.n} runs" + (f" in {row.precision}" if row.precision else ""))
@@ -171,7 +174,10 @@ def remarks_of(row):
 
 
 def interval_plot(row):
-    """Places in [0, 100] of zero, of one published standard deviation, of the difference and its interval, for a small picture."""
+    """Returns places in [0, 100] for a small picture of the difference.
+
+    They are those of zero, of one published standard deviation, of the difference and of its interval.
+    """
     low, high = row.interval
     std = row.cell.std or 0.0
     reach = 1.1 * max(abs(low), abs(high), std) or 1.0
@@ -180,7 +186,7 @@ def interval_plot(row):
 
 
 def figure_of(task, rows, prefix):
-    """The learning curves of a task's methods; None where no run has two epochs."""
+    """Returns the learning curves of a task's methods; None if no run has two epochs."""
     bands, quantity = {}, None
     for row in rows:
         kind = QUANTITIES[row.cell.quantity]
@@ -207,7 +213,7 @@ def _named(row, taken):
 
 
 def picture(title, bands, xlabel, ylabel, prefix):
-    """A picture with its caption and the sentence that says what it shows."""
+    """Returns a picture with its caption and the sentence that describes it."""
     digits = 2 if "%" in ylabel or "degree" in ylabel else 6
     ends = "; ".join(
         f"{name} {measure(float(mean[-1]), digits)} at {xlabel} {x[-1]:g}" for name, (x, mean, _, _) in bands.items()
@@ -217,7 +223,7 @@ def picture(title, bands, xlabel, ylabel, prefix):
 
 
 def angles_of(records):
-    """Pictures of the angles between updates, by data set and quantity, where runs have measured them."""
+    """Returns pictures of the angles between updates, by data set and quantity, if runs have measured them."""
     found = {}
     for record in records:
         if "bp_angle" in record.series:
@@ -237,12 +243,13 @@ def angles_of(records):
 
 
 def _gave_up(record):
-    """Whether an unfinished run's log ends with the sentence of an error."""
+    """Returns whether an unfinished run's log ends with the sentence of an error."""
     last = record.tail.rpartition("\n")[2]
     return record.state == "unfinished" and last.startswith(f"{record.program}: ") and f"{record.program}: note: " not in last
 
 
 def failure_of(record):
+    """Returns the values of a run that failed: when, why, and the end of its log."""
     outcome = record.outcome or {}
     when = f"{record.state} in epoch {outcome['epoch']}" if "epoch" in outcome else f"stopped after epoch {record.epochs}"
     return {"name": record.name, "rule": record.rule, "dataset": record.dataset, "seed": record.seed, "when": when,
@@ -269,7 +276,7 @@ def costs_of(records):
 
 
 def provenance_of(records):
-    """{(versions, processor, …): number of runs}, as lines."""
+    """Returns [((versions, processor, …), number of runs)], the most frequent first."""
     found = Counter()
     for record in records:
         config = record.config
@@ -279,5 +286,6 @@ def provenance_of(records):
 
 
 def run_of(record):
+    """Returns [(value, text)] of a run, one pair per column of RUN_COLUMNS."""
     row = row_of(record)
     return [(row[name], number(row[name], digits) if digits is not None else row[name]) for name, _, digits in RUN_COLUMNS]

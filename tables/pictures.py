@@ -18,9 +18,10 @@ MARKS = 6
 
 
 def band(series):
-    """(x, mean, std, count) of several curves over the epochs that all have reached; std is None for one, None if there is none.
+    """Returns (x, mean, std, count) of several curves over the epochs that all have reached, or None.
 
-    series  list of (epochs, values), NaN where there is no number
+    series   list of (epochs, values), NaN where there is no number
+    Returns  arrays x, mean, std (number of epochs,), and the number of curves; std is None for a single curve
     """
     known = [{x: y for x, y in zip(epochs, values, strict=False) if y == y} for epochs, values in series]
     known = [curve for curve in known if curve]
@@ -33,11 +34,11 @@ def band(series):
 
 @default_style()
 def curves(bands, xlabel, ylabel, prefix):
-    """The SVG of curves with bands of one standard deviation.
+    """Returns the SVG of curves with bands of one standard deviation.
 
     bands   {name: result of `band`}
     prefix  of the ids in it
-    Raises UsageError if matplotlib is missing
+    Raises  UsageError if matplotlib is missing
     """
     figure = new_figure(SIZE[0], SIZE[1] + LEGEND_ROW * max(0, (len(bands) + 1) // 2 - 2))
     axes = figure.subplots()
@@ -69,7 +70,7 @@ def curves(bands, xlabel, ylabel, prefix):
 
 
 def _scale(axes, means):
-    """Chooses the range of the axis by the later epochs; the first ones, which lie far off, may leave the picture."""
+    """Chooses the range of the axis by the later epochs; the first ones may lie outside the picture."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -80,7 +81,7 @@ def _scale(axes, means):
 
 
 def svg(figure, prefix):
-    """The SVG element of a figure, without dates or random ids, with text as text; its ids begin with `prefix`."""
+    """Returns the SVG element of a figure, without dates and random ids; its ids begin with `prefix`."""
     import matplotlib
 
     content = io.StringIO()

@@ -1,16 +1,16 @@
-"""The cells of the published tables, read from docs/published/tables.csv, one row per cell.
+"""Reads the cells of the published tables from docs/published/tables.csv, which has one row per cell.
 
 table    the paper, in short: dfc, gait, strong_dfc
-task     the data, and where it is part of the table the network
+task     the data, and the network if the table names it
 method   the learning rule
 quantity one of QUANTITIES
-mean     the published number; empty where no page at hand gives it
-std      its sample standard deviation over seeds; empty where it is not known
-n        number of seeds, published and to be run; 5 where it is not known
+mean     the published number; empty if no page at hand gives it
+std      its sample standard deviation over seeds; empty if it is unknown
+n        number of seeds, published and to be run; 5 if it is unknown
 epochs   passes over the training samples
-seconds  what an epoch takes on one core in float32, reckoned, for the order of the runs and the time they need
-command  what makes the cell: run_seed_robustness.py or run.py with options; empty where no program here makes it
-source   where the number stands
+seconds  estimated seconds per epoch on one core in float32, for the order of the runs and the time they need
+command  makes the cell: run_seed_robustness.py or run.py with options; empty if no program here makes it
+source   place of the number in the publication
 """
 
 import csv
@@ -27,12 +27,12 @@ USUAL_SEEDS = 5
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that is tabulated.
+    """Describes a number that is tabulated.
 
-    column   of the tidy table of runs that it follows from
+    column   column of the tidy table of runs from which it follows
     curve    column of metrics.csv, in the common vocabulary, that is drawn over the epochs
     convert  function of a number or array in that column
-    digits   decimals that are shown
+    digits   decimals that are printed
     """
 
     column: str
@@ -51,7 +51,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One published number and the command that makes it; the fields are the columns, None where a number is empty.
+    """Holds one published number and the command that makes it; the fields are the columns, None if empty.
 
     line  of the file, for messages
     """
@@ -71,11 +71,12 @@ class Cell:
 
     @property
     def name(self):
+        """Returns the name of the cell: table, task and method."""
         return f"{self.table}, {self.task}, {self.method}"
 
 
 def read_cells(path=PATH):
-    """The Cells of a file in its order.  Raises FileError, which names the line, if it cannot be read as such."""
+    """Returns the Cells of a file in its order.  Raises FileError, which names the line, if it is damaged."""
     try:
         header, *rows = csv.reader(io.StringIO(Path(path).read_text()))
     except OSError as error:

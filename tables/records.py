@@ -1,6 +1,7 @@
-"""Run folders of both systems, or archives of them, read into one vocabulary.  Nothing is written.
+"""Reads run folders of both systems, or archives of them, into one vocabulary; nothing is written.
 
-A column acc_train of main.py and training_acc of run.py is train_acc here, and so on for train, val, test and acc, loss.
+Columns acc_train of main.py and training_acc of run.py are train_acc here, and so on for train, val, test and
+acc, loss.
 """
 
 import contextlib
@@ -22,23 +23,23 @@ from datasets.catalogue import DATA_SETS
 from sweeps.listing import in_use
 
 ENDING = ".tar.gz"
-# Files of a run, in a folder or in an archive.
+# These files of a run are read, in a folder or in an archive.
 FILES = ("config.json", "DONE", "metrics.csv", "results.json")
 # Tables of main.py.
 ANGLES = re.compile(r"\w+_angles(_network)?\.csv")
-# Last lines of a log that are kept.
+# Number of last lines of a log that are kept.
 TAIL = 12
 DATASETS = {row.flag: row.name for row in DATA_SETS} | {row.autoencoder: f"{row.name} autoencoder" for row in DATA_SETS}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run, as its folder tells.
+    """Holds one run, as its folder describes it.
 
     name      its folder, as it was given or found
     config    the content of config.json, a dict
     outcome   the content of DONE in the common vocabulary, a dict; None while the run is unfinished
-    series    {column in the common vocabulary: list of floats}, NaN where there is no number; empty before the first evaluation
+    series    {column in the common vocabulary: list of floats}, NaN where there is no number; {} before the first evaluation
     frames    {name: (layers, steps, rows of floats)} of tables of angles
     tail      last lines of the log, a str
     running   whether a process has the folder open
@@ -56,21 +57,24 @@ class Record:
 
     @property
     def options(self):
+        """Returns {option: value} of the command line."""
         return self.config["options"]
 
     @property
     def settings(self):
+        """Returns {option: value} of everything that the numbers depend on."""
         return self.config["settings"]
 
     @property
     def program(self):
+        """Returns the script that made the run, such as run.py."""
         words = self.config.get("command") or [""]
         name = Path(str(words[0])).name
         return name if name.endswith(".py") else "run.py" if "algorithm" in self.options else "main.py"
 
     @property
     def rule(self):
-        """The name of the learning rule, as README calls it."""
+        """Returns the name of the learning rule, as the README has it."""
         options = self.options
         if "algorithm" in options:
             return str(options["algorithm"])
@@ -80,51 +84,57 @@ class Record:
 
     @property
     def dataset(self):
+        """Returns the name of the data set, as the catalogue has it."""
         name = str(self.options.get("dataset", ""))
         return DATASETS.get(name, name)
 
     @property
     def seed(self):
+        """Returns the seed of the run."""
         return self.options.get("seed", self.options.get("random_seed"))
 
     @property
     def precision(self):
+        """Returns "float64" or "float32"."""
         return str(self.options.get("precision", "float32" if self.options.get("single_precision") else "float64"))
 
     @property
     def epochs_asked(self):
+        """Returns the number of epochs that the command line asked for."""
         return self.options.get("nb_epochs", self.options.get("epochs"))
 
     @property
     def epochs(self):
-        """Whole epochs that have been measured."""
+        """Returns the number of whole epochs that have been measured."""
         if self.finished and isinstance(self.outcome.get("epochs"), int):
             return self.outcome["epochs"]
         return int(max((epoch for epoch in self.series.get("epoch", ()) if epoch == epoch), default=0))
 
     @property
     def finished(self):
+        """Returns whether the run finished all its epochs."""
         return self.outcome is not None and self.outcome["outcome"] == "finished"
 
     @property
     def state(self):
-        """One of finished, running, unfinished, or the outcome of a run that ended otherwise: diverged, stopped, singular."""
+        """Returns finished, running, unfinished, or how the run ended otherwise: diverged, stopped, singular."""
         return self.outcome["outcome"] if self.outcome else "running" if self.running else "unfinished"
 
     @property
     def failed(self):
+        """Returns whether the run ended without finishing."""
         return self.state not in ("finished", "running", "unfinished")
 
     @property
     def identity(self):
-        """A text that identifies the run by its settings and seed, not by the name of its folder."""
+        """Returns a text that identifies the run by its settings and seed, not by the name of its folder."""
         return json.dumps(self.settings | {"seed": self.seed}, sort_keys=True)
 
 
 def find(paths):
     """Returns the Records below several paths, and one sentence for each run or path that is left out.
 
-    paths   run folders, folders of run folders however deep or of archives, archives of `tables.packing`
+    paths   run folders, folders that hold run folders at any depth or archives, archives of `tables.packing`
     Raises  FileError for a path that is not there, or an archive that cannot be read
     """
     records, notes = {}, []
@@ -148,9 +158,10 @@ def find(paths):
 
 
 def _runs(path, notes):
-    """(name, {file: bytes}, whether in use) of every run in an archive, or below a folder and in the archives in it.
+    """Yields (name, {file: bytes}, whether in use) of every run in an archive, or in a folder with archives.
 
-    A file that cannot be read is a FileError in place of its bytes; a folder that cannot be read is one more of the notes.
+    A file that cannot be read is a FileError in place of its bytes; for a folder that cannot be read a note is
+    added.
     """
     if path.name.endswith(ENDING):
         yield from _archived(path)
@@ -163,7 +174,7 @@ def _runs(path, notes):
 
 
 def _folders(top, notes):
-    """The same of every run folder below `top`."""
+    """Yields the same for every run folder below `top`."""
     for place, inner, files in os.walk(top, onerror=lambda error: notes.append(f"cannot read {error.filename}: {error.strerror}")):
         inner.sort()
         if "config.json" in files:
@@ -183,7 +194,7 @@ def _bytes(path):
 
 
 def _archived(path):
-    """The same of every run in an archive."""
+    """Yields the same for every run in an archive."""
     folders = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -224,7 +235,7 @@ def _json(name, file, files, **expected):
 
 
 def common(column):
-    """The name of a column of either system in the common vocabulary."""
+    """Returns the name of a column of either system in the common vocabulary."""
     if match := re.fullmatch(r"(acc|loss)_(train|val|test)", column):
         return f"{match[2]}_{match[1]}"
     return re.sub(r"^training_(acc|loss)$", r"train_\1", column)
@@ -249,7 +260,7 @@ def _number(text):
 
 
 def _frames(files):
-    """{name: (layers, steps, rows)} of the tables of angles; what is damaged is left out."""
+    """Returns {name: (layers, steps, rows)} of the tables of angles; damaged ones are left out."""
     found = {}
     for file in filter(ANGLES.fullmatch, files):
         with contextlib.suppress(ValueError, csv.Error):

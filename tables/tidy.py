@@ -1,4 +1,4 @@
-"""Tidy tables of runs: one row per run, and one row per number of the series; strict numbers, empty where there is none."""
+"""Makes tidy tables of runs as CSV: one with one row per run, one with one row per number of the series."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ NOT_MEASURED = ("epoch", "batch")
 
 
 def row_of(record):
-    """{column of COLUMNS: text, number or None} of a tables.records.Record, and its options as option_<name>."""
+    """Returns {column of COLUMNS: text, number or None} of a Record, and its options as option_<name>."""
     config, versions = record.config, record.config.get("versions") or {}
     row = {
         "run": record.name,
@@ -43,14 +43,14 @@ def row_of(record):
 
 
 def final(record, name):
-    """The last number of a column, or that of the saved weights if the outcome has it; None if there is none."""
+    """Returns the last number of a column, or that of the saved weights if the outcome has it; else None."""
     told = (record.outcome or {}).get(name)
     values = record.series.get(name) or [None]
     return told if isinstance(told, (int, float)) else values[-1]
 
 
 def best(record):
-    """{column: number}: what was measured in the epoch of the best validation accuracy, and in that of the lowest loss."""
+    """Returns {column: number} at the epochs of the best validation accuracy and of the lowest loss."""
     found = {}
     for measure, pick in (("acc", max), ("loss", min)):
         values = [value for value in record.series.get(f"val_{measure}", ()) if value == value]
@@ -65,13 +65,13 @@ def best(record):
 
 
 def seconds(record):
-    """Seconds of training so far; None if nothing has been measured."""
+    """Returns the seconds of training so far; None if nothing has been measured."""
     told = (record.outcome or {}).get("seconds")
     return told if isinstance(told, (int, float)) else (record.series.get("seconds") or [None])[-1]
 
 
 def seconds_per_epoch(record):
-    """Seconds from one evaluation to the next over the epochs between them, the time before the first one not counted."""
+    """Returns the mean seconds per epoch, from the first evaluation to the last; None if unknown."""
     epochs, times = record.series.get("epoch", ()), record.series.get("seconds", ())
     if len(times) != len(epochs) or not times:
         return None
@@ -81,14 +81,17 @@ def seconds_per_epoch(record):
 
 
 def runs_text(records):
-    """The table of runs as CSV: COLUMNS, then all options that any of them has."""
+    """Returns the table of runs as CSV: COLUMNS, then all options that any of them has."""
     rows = [row_of(record) for record in records]
     options = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
     return csv_text([*COLUMNS, *options], rows)
 
 
 def series_text(records):
-    """The long table of what was measured as CSV, SERIES_COLUMNS; angles of main.py by logged batch, one quantity per layer."""
+    """Returns the long table of measurements as CSV, with the columns SERIES_COLUMNS.
+
+    The angles of main.py have one row per logged batch and layer.
+    """
     return csv_text(SERIES_COLUMNS, (row for record in records for row in _measured(record)))
 
 
@@ -104,7 +107,7 @@ def _measured(record):
 
 
 def csv_text(columns, rows):
-    """Returns rows, {column: text, number, …}, as CSV: strict numbers, empty for None, NaN and infinities."""
+    """Returns rows, {column: text, number, …}, as CSV: empty for None, NaN and infinities."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(columns)

@@ -1,4 +1,7 @@
-"""Table 1, Fashion-MNIST: 784-256-256-256-10.  One search a column: the DFC rules share its outcome."""
+"""Configures the column Fashion-MNIST of Table 1: networks 784-256-256-256-10.
+
+One search was made per column: the DFC rules have its result in common.
+"""
 
 from configs import _shared
 

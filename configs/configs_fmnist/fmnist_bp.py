@@ -1,4 +1,4 @@
-"""Backpropagation: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by backpropagation."""
 
 from configs._shared import FMNIST
 from configs.configs_fmnist import BP

@@ -1,4 +1,4 @@
-"""DFC, learnt feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC with learnt feedback weights."""
 
 from configs._shared import DFC, FMNIST
 from configs.configs_fmnist import LEARNT

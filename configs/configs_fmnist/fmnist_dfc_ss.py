@@ -1,4 +1,4 @@
-"""DFC-SS, learnt feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC-SS with learnt feedback weights."""
 
 from configs._shared import DFC_SS, FMNIST
 from configs.configs_fmnist import LEARNT

@@ -1,4 +1,4 @@
-"""DFC-SSA, learnt feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC-SSA with learnt feedback weights."""
 
 from configs._shared import DFC_SSA, FMNIST
 from configs.configs_fmnist import LEARNT

@@ -1,4 +1,4 @@
-"""DFC, fixed feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC with fixed feedback weights."""
 
 from configs._shared import ALL_SAMPLES, DFC, FMNIST
 from configs.configs_fmnist import FIXED

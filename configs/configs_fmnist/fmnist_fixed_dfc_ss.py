@@ -1,4 +1,4 @@
-"""DFC-SS, fixed feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC-SS with fixed feedback weights."""
 
 from configs._shared import ALL_SAMPLES, DFC_SS, FMNIST
 from configs.configs_fmnist import FIXED

@@ -1,4 +1,4 @@
-"""DFC-SSA, fixed feedback weights: Fashion-MNIST."""
+"""Trains a network on Fashion-MNIST by DFC-SSA with fixed feedback weights."""
 
 from configs._shared import DFC_SSA, FMNIST
 from configs.configs_fmnist import FIXED

@@ -1,4 +1,4 @@
-"""Backpropagation: MNIST."""
+"""Trains a network on MNIST by backpropagation."""
 
 from configs._shared import MNIST
 from configs.configs_mnist import BP

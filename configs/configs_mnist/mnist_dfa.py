@@ -1,4 +1,4 @@
-"""Direct feedback alignment: MNIST."""
+"""Trains a network on MNIST by direct feedback alignment."""
 
 from configs._shared import MNIST
 from configs.configs_mnist import DFA

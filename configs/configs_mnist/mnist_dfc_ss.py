@@ -1,4 +1,4 @@
-"""DFC-SS, learnt feedback weights: MNIST."""
+"""Trains a network on MNIST by DFC-SS with learnt feedback weights."""
 
 from configs._shared import DFC_SS, MNIST
 from configs.configs_mnist import LEARNT

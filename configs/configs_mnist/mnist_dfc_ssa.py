@@ -1,6 +1,7 @@
-"""DFC-SSA, learnt feedback weights: MNIST.
+"""Trains a network on MNIST by DFC-SSA with learnt feedback weights.
 
-The published module also searched for gn_damping, which ended its training after three epochs; that is left out here.
+The published module also searched for gn_damping, which ended its training after three epochs; that is left out
+here.
 """
 
 from configs._shared import DFC_SSA, MNIST

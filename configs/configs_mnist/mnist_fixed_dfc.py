@@ -1,4 +1,4 @@
-"""DFC, fixed feedback weights: MNIST."""
+"""Trains a network on MNIST by DFC with fixed feedback weights."""
 
 from configs._shared import DFC, MNIST
 from configs.configs_mnist import FIXED

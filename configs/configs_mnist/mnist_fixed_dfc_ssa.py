@@ -1,4 +1,4 @@
-"""DFC-SSA, fixed feedback weights: MNIST."""
+"""Trains a network on MNIST by DFC-SSA with fixed feedback weights."""
 
 from configs._shared import DFC_SSA, MNIST
 from configs.configs_mnist import FIXED

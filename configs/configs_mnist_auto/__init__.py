@@ -1,6 +1,7 @@
-"""Table 1, MNIST autoencoder: 784-256-32-256-784, tuned for the test loss.  One search a column: the DFC rules share its outcome.
+"""Configures the column MNIST autoencoder of Table 1: networks 784-256-32-256-784, tuned for the test loss.
 
-Differently from the published modules, none names an out_dir: three of them shared one folder.
+One search was made per column: the DFC rules have its result in common. Unlike in the published modules, none
+names an out_dir, because three of those shared one folder.
 """
 
 from configs import _shared

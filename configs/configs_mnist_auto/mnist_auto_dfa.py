@@ -1,4 +1,4 @@
-"""Direct feedback alignment: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by direct feedback alignment."""
 
 from configs._shared import AUTOENCODER
 from configs.configs_mnist_auto import DFA

@@ -1,4 +1,4 @@
-"""DFC, learnt feedback weights: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by DFC with learnt feedback weights."""
 
 from configs._shared import AUTOENCODER, DFC
 from configs.configs_mnist_auto import LEARNT

@@ -1,4 +1,4 @@
-"""DFC-SS, learnt feedback weights: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by DFC-SS with learnt feedback weights."""
 
 from configs._shared import AUTOENCODER, DFC_SS
 from configs.configs_mnist_auto import LEARNT

@@ -1,4 +1,4 @@
-"""DFC, fixed feedback weights: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by DFC with fixed feedback weights."""
 
 from configs._shared import ALL_SAMPLES, AUTOENCODER, DFC
 from configs.configs_mnist_auto import FIXED

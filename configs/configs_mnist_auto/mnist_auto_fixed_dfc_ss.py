@@ -1,4 +1,4 @@
-"""DFC-SS, fixed feedback weights: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by DFC-SS with fixed feedback weights."""
 
 from configs._shared import AUTOENCODER, DFC_SS
 from configs.configs_mnist_auto import FIXED

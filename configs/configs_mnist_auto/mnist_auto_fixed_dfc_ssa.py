@@ -1,4 +1,4 @@
-"""DFC-SSA, fixed feedback weights: MNIST autoencoder."""
+"""Trains a network on the MNIST autoencoder by DFC-SSA with fixed feedback weights."""
 
 from configs._shared import AUTOENCODER, DFC_SSA
 from configs.configs_mnist_auto import FIXED

@@ -1,4 +1,4 @@
-"""Direct feedback alignment: MNIST, tuned for the training loss."""
+"""Trains a network on MNIST by direct feedback alignment, tuned for the training loss."""
 
 from configs._shared import MNIST
 from configs.configs_mnist_train import DFA

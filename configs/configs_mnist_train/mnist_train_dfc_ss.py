@@ -1,4 +1,4 @@
-"""DFC-SS, learnt feedback weights: MNIST, tuned for the training loss."""
+"""Trains a network on MNIST by DFC-SS with learnt feedback weights, tuned for the training loss."""
 
 from configs._shared import ALL_SAMPLES, DFC_SS, MNIST
 from configs.configs_mnist_train import LEARNT

@@ -1,4 +1,4 @@
-"""DFC-SSA, learnt feedback weights: MNIST, tuned for the training loss."""
+"""Trains a network on MNIST by DFC-SSA with learnt feedback weights, tuned for the training loss."""
 
 from configs._shared import DFC_SSA, MNIST
 from configs.configs_mnist_train import LEARNT

@@ -1,4 +1,4 @@
-"""DFC-SSA, fixed feedback weights: MNIST, tuned for the training loss.
+"""Trains a network on MNIST by DFC-SSA with fixed feedback weights, tuned for the training loss.
 
 The published module misspelt `config` and could not be run.
 """

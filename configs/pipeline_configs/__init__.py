@@ -1,7 +1,7 @@
-"""Alignment of the updates with those of other rules (figures S5 to S12), the four rules in one pipeline.
+"""Configures pipelines that compare the updates of four rules with those of other rules (figures S5 to S12).
 
-DFC and DFC-SS are simulated with smaller steps than for Table 1 and learn from all samples, so that their angles are
-those of the rule and not of its fall-back.
+DFC and DFC-SS are simulated with smaller steps than for Table 1 and learn from all samples, so that their angles
+are those of the rule and not of its fall-back.
 """
 
 from configs import _shared

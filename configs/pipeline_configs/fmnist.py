@@ -1,4 +1,4 @@
-"""Alignment on Fashion-MNIST, feedback weights learnt."""
+"""Compares the updates of four rules on Fashion-MNIST, with learnt feedback weights."""
 
 from configs._shared import FMNIST
 from configs.configs_fmnist import DFA, LEARNT

@@ -1,4 +1,7 @@
-"""Alignment on Fashion-MNIST, feedback weights fixed to the product of the initial forward weights."""
+"""Compares the updates of four rules on Fashion-MNIST, with fixed feedback weights.
+
+These are the product of the initial forward weights.
+"""
 
 from configs._shared import FMNIST
 from configs.configs_fmnist import DFA, FIXED

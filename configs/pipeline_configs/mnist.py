@@ -1,4 +1,4 @@
-"""Alignment on MNIST, feedback weights learnt."""
+"""Compares the updates of four rules on MNIST, with learnt feedback weights."""
 
 from configs._shared import MNIST
 from configs.configs_mnist import DFA, LEARNT

@@ -1,4 +1,4 @@
-"""Alignment on the MNIST autoencoder, feedback weights learnt."""
+"""Compares the updates of four rules on the MNIST autoencoder, with learnt feedback weights."""
 
 from configs._shared import AUTOENCODER
 from configs.configs_mnist_auto import DFA, LEARNT

@@ -1,4 +1,7 @@
-"""Alignment on the MNIST autoencoder, feedback weights fixed to the product of the initial forward weights."""
+"""Compares the updates of four rules on the MNIST autoencoder, with fixed feedback weights.
+
+These are the product of the initial forward weights.
+"""
 
 from configs._shared import AUTOENCODER
 from configs.configs_mnist_auto import DFA, FIXED

@@ -1,4 +1,7 @@
-"""Alignment on MNIST, feedback weights fixed to the product of the initial forward weights."""
+"""Compares the updates of four rules on MNIST, with fixed feedback weights.
+
+These are the product of the initial forward weights.
+"""
 
 from configs._shared import MNIST
 from configs.configs_mnist import DFA, FIXED

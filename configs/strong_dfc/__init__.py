@@ -1,6 +1,6 @@
-"""The eight published command lines of Strong-DFC, under module names of this suite.
+"""Holds the eight published command lines of Strong-DFC, under module names of this suite.
 
-Flags are named as published; `translate` makes those of main.py of them.  What all have in common stands here.
+Flags have their published names; `translate` turns them into those of main.py. Common parts are defined here.
 """
 
 NET = {  # all eight

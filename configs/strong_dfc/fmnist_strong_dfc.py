@@ -1,6 +1,8 @@
-"""Strong-DFC: Fashion-MNIST.  Published test accuracy 87.26 % ("around", after 40 epochs).
+"""Trains a network on Fashion-MNIST by Strong-DFC.
 
-Without effect in this program, as published: apical_time_constant, error_as_loss_grad, noisy_dynamics.
+The published test accuracy is 87.26 % ("around", after 40 epochs).
+
+These flags have no effect in this program, as published: apical_time_constant, error_as_loss_grad, noisy_dynamics.
 """
 
 from configs.strong_dfc import SINGLE_PHASE

@@ -1,6 +1,9 @@
-"""Strong-DFC (2-phase): Fashion-MNIST.  Published test accuracy 87.22 % ("around", after 40 epochs).
+"""Trains a network on Fashion-MNIST by Strong-DFC (2-phase).
 
-Without effect in this program, as published: target_stepsize, error_as_loss_grad, tau_noise, tau_f, apical_time_constant.
+The published test accuracy is 87.22 % ("around", after 40 epochs).
+
+These flags have no effect in this program, as published: target_stepsize, error_as_loss_grad, tau_noise, tau_f,
+apical_time_constant.
 """
 
 from configs.strong_dfc import TWO_PHASES

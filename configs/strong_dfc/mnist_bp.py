@@ -1,4 +1,7 @@
-"""BP: MNIST.  Published test accuracy 98.17 % ("around", after 40 epochs)."""
+"""Trains a network on MNIST by BP.
+
+The published test accuracy is 98.17 % ("around", after 40 epochs).
+"""
 
 from configs.strong_dfc import NET
 from dfc.settings.strong_flags import translate

@@ -1,6 +1,8 @@
-"""DFC (weak feedback, two phases): MNIST.  Published test accuracy 97.8 % ("around", after 40 epochs).
+"""Trains a network on MNIST by DFC (weak feedback, two phases).
 
-Without effect in this program, as published: apical_time_constant.
+The published test accuracy is 97.8 % ("around", after 40 epochs).
+
+These flags have no effect in this program, as published: apical_time_constant.
 """
 
 from configs.strong_dfc import CONTROL

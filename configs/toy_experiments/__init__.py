@@ -1,4 +1,7 @@
-"""Student-teacher experiments of figures 1D and 3: a small tanh network learns from a wide ReLU one."""
+"""Configures the student-teacher experiments of figures 1D and 3.
+
+A small tanh network learns from a wide ReLU one.
+"""
 
 from configs import _shared
 

@@ -1,4 +1,7 @@
-"""Figure 3 and S1: alignment and stability of a 15-10-10-5 network over 300 epochs, feedback weights fixed or learnt."""
+"""Configures figures 3 and S1: alignment and stability of a 15-10-10-5 network over 300 epochs.
+
+Its feedback weights are fixed or learnt.
+"""
 
 from configs import toy_experiments
 

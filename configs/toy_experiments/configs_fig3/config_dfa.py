@@ -1,4 +1,4 @@
-"""Figure 3, DFA with random feedback weights."""
+"""Configures figure 3: DFA with random feedback weights."""
 
 from configs.toy_experiments.configs_fig3 import RESULT_KEYS_DFA, STATISTICS_KEYS, TOY
 

@@ -1,4 +1,4 @@
-"""Figure 3, DFC-SS."""
+"""Configures figure 3: DFC-SS."""
 
 from configs.toy_experiments.configs_fig3 import CONTROLLED, FEEDBACK, RESULT_KEYS, STATISTICS_KEYS
 

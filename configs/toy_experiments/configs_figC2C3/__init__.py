@@ -1,4 +1,4 @@
-"""Figures S2 to S4: what the feedback weights of a 20-10-5 network converge to, over 25 passes before one short epoch."""
+"""Configures figures S2 to S4: where the feedback weights of a 20-10-5 network converge in 25 passes."""
 
 from configs import _shared
 

@@ -1,4 +1,4 @@
-"""Figure S2, tanh hidden units: the pseudo-inverse with which Q is compared is damped more and more."""
+"""Configures figure S2 for tanh hidden units: the damping of the pseudo-inverse of J grows."""
 
 from configs.toy_experiments.configs_figC2C3 import DAMPINGS, LEARN_FEEDBACK, RESULT_KEYS, STATISTICS_KEYS
 

@@ -1,4 +1,4 @@
-"""Figure S3, tanh hidden units: the leak of the controller grows."""
+"""Configures figure S3 for tanh hidden units: the leak of the controller grows."""
 
 from configs.toy_experiments.configs_figC2C3 import LEAKS, LEARN_FEEDBACK, RESULT_KEYS, STATISTICS_KEYS
 

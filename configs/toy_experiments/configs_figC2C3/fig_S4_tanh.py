@@ -1,4 +1,4 @@
-"""Figure S4, tanh hidden units: the proportional gain grows."""
+"""Configures figure S4 for tanh hidden units: the proportional gain grows."""
 
 from configs.toy_experiments.configs_figC2C3 import GAINS, LEARN_FEEDBACK, RESULT_KEYS, STATISTICS_KEYS
 
