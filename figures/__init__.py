@@ -1,1 +1,1 @@
-"""One file per figure: each reads run folders or measured numbers and draws them; none trains."""
+"""Draws figures, one file per figure: each reads run folders or measured numbers; none trains."""

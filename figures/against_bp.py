@@ -1,7 +1,8 @@
-"""Draw how far GAIT-prop ends from backpropagation with the same regulariser, and other rules of run.py as well.
+"""Draws how far GAIT-prop, and other rules of run.py, end from backpropagation with the same regulariser.
 
-Runs of one seed see the same batches and, where the rule asks for the same kind of weights, start from the same ones, so
-that test accuracies are compared in pairs.  Each mark is the mean difference over the seeds, with its 95 % interval.
+Runs of one seed see the same batches and, if the rule asks for the same kind of weights, start from the same
+ones. So test accuracies are compared in pairs. Each mark is the mean difference over the seeds, with its 95 %
+interval.
 """
 
 import sys
@@ -37,14 +38,14 @@ WIDTH, ROW, FRAME = 8.0, 0.42, 1.9
 
 @dataclass(frozen=True)
 class Options:
-    """The options of against_bp.py."""
+    """Holds the options of against_bp.py."""
 
     table: str = option("", "write the numbers to this file, too, as CSV", kind=as_output, metavar="FILE")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A rule against BP with the regulariser, on one data set and network.
+    """Compares a rule with BP with the regulariser, on one data set and network.
 
     task       data set and network, as "MNIST, tower"
     method     the rule, as "GAIT, regularised"
@@ -73,7 +74,10 @@ def method_of(record):
 
 
 def task_of(record):
-    """Data set and network of a run, as "MNIST, 4 hidden layers", with what else sets it apart: fewer samples, another lambda."""
+    """Returns data set and network of a run, as "MNIST, 4 hidden layers".
+
+    Fewer samples and another lambda are added, as they distinguish tasks too.
+    """
     settings = record.settings
     layers = settings["nb_layers"]
     network = "tower" if settings.get("tower") else f"{layers} hidden layer" + "s" * (layers != 1)
@@ -85,8 +89,9 @@ def task_of(record):
 
 
 def differences(records):
-    """Returns ([Difference], notes) of tables.records.Record; runs of main.py, without a measurement, or that failed are
-    left out.
+    """Returns ([Difference], notes) of tables.records.Record.
+
+    Runs of main.py, without a measurement, or that failed are left out.
     """
     tasks, notes = _by_task(records)
     found = []
@@ -134,8 +139,9 @@ def _accuracy(record, epoch):
 
 
 def draw(found):
-    """Returns a figure of two panels: GAIT-prop alone, close to zero, and every rule.  Raises UsageError if matplotlib is
-    missing.
+    """Returns a figure of two panels: GAIT-prop alone, close to zero, and every rule.
+
+    Raises  UsageError if matplotlib is missing
     """
     tasks = list(dict.fromkeys((row.task, row.precision) for row in found))
     methods = sorted({row.method for row in found}, key=lambda method: (method != CLAIM, method))
@@ -163,7 +169,7 @@ def draw(found):
 
 
 def _draw_method(axes, rows, places, index, count):
-    """Marks with their intervals, those of the methods one below the other."""
+    """Draws marks with their intervals, those of different methods at different heights."""
     colour = COLOURS[index % len(COLOURS)]
     y = [place + 0.6 * ((index + 0.5) / count - 0.5) for place in places]
     x, reach = [row.mean for row in rows], [0.0 if math.isnan(row.high) else row.high - row.mean for row in rows]
@@ -172,7 +178,7 @@ def _draw_method(axes, rows, places, index, count):
 
 
 def picture(read, options):
-    """Returns (Figure, notes) of (records, notes)."""
+    """Returns (Figure, notes); `read` is (records, notes)."""
     records, left_out = read
     if not records and left_out:
         raise UsageError(left_out[0])
@@ -183,7 +189,7 @@ def picture(read, options):
 
 
 def main(argv=None):
-    """Draws; returns the exit status."""
+    """Draws one picture; returns the exit status: 0, or 2 for a mistake on the command line or in a file."""
     description = first_paragraph(__doc__)
     return draw_runs(__file__, description, FOLDERS, DEFAULT_OUTPUT, Options, picture, argv, read=find)
 

@@ -1,7 +1,7 @@
-"""Draw how far each layer's update points away from backpropagation's in the course of training, from runs with --alignment.
+"""Draws the angle between each layer's update and backpropagation's during training, from runs with --alignment.
 
-There is one panel per setting and one line per layer; folders that differ only in the seed become their mean and a band of one
-standard deviation.
+There is one panel per setting and one line per layer. Folders that differ only in the seed become their mean and
+a band of one standard deviation.
 """
 
 import sys
@@ -38,13 +38,13 @@ TITLE = 34
 
 @dataclass(frozen=True)
 class Options:
-    """The options of alignment.py that are numbers."""
+    """Holds the options of alignment.py that are numbers."""
 
     from_epoch: float = option(0.0, "draw from this epoch on", bounds="[0, inf)")
 
 
 def load(runs, start=0.0):
-    """Returns (list of figures.runs.Curve, one per setting, with the columns of all its layers; list of notes).
+    """Returns (curves, notes): one figures.runs.Curve per setting, with the columns of all its layers.
 
     runs    list of figures.runs.Run
     start   epoch at which the curves begin
@@ -63,12 +63,12 @@ def load(runs, start=0.0):
 
 
 def layer_columns(columns):
-    """Returns the columns of the layers, the first layer's first."""
+    """Returns the columns of the layers, from the first layer."""
     return sorted((name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1]))
 
 
 def draw(curves, title=""):
-    """Draws a Figure with one panel per curve, on one scale of degrees: linear up to 1, logarithmic beyond.
+    """Returns a Figure with one panel per curve, on one scale of degrees: linear up to 1, logarithmic beyond.
 
     Raises  UsageError if matplotlib is missing
     """
@@ -132,7 +132,7 @@ def _scale(panels):
 
 
 def picture(runs, options):
-    """Returns (Figure, notes) of runs: list of figures.runs.Run."""
+    """Returns (Figure, notes) of a list of figures.runs.Run."""
     curves, notes = load(runs, options.from_epoch)
     return draw(curves, common_setting(runs, "dataset")), notes
 

@@ -1,6 +1,6 @@
-"""Draw how far GAIT-prop and target propagation point away from backpropagation before training, by depth and initial weights.
+"""Draws the angle of GAIT-prop and TP to backpropagation before training, by depth and initial weights.
 
-MNIST images, square networks as run.py starts them; the numbers are measured, saved and drawn.
+Square networks start as in run.py and see MNIST images; the numbers are measured, saved and drawn.
 """
 
 import sys
@@ -42,7 +42,7 @@ VISIBLE = 1.0
 
 
 def measure(options):
-    """Returns the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and angles in degrees (s, d), in float64."""
+    """Returns the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and angles in degrees (s, d)."""
     images, labels = first_images(options, BATCH)
     inputs, target = images.reshape(len(images), -1), one_hot(labels, 10, images.dtype)
     depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.seeds + 1)
@@ -60,14 +60,17 @@ def measure(options):
 
 
 def _nets(seed, init, size, depths):
-    """Draws networks of each depth as run.py does: a deeper one has the layers of the others and more."""
+    """Yields networks of each depth as run.py draws them: a deeper one has the layers of the others and more."""
     weights = [INITIALISERS[init](stream(seed, "init", l), size, size) for l in range(int(depths[-1]) + 1)]
     biases = [np.zeros(size) for _ in weights]
     return [SquareInvNet(weights[: depth + 1], biases[: depth + 1], LEAKY_RELU, 10) for depth in depths.tolist()]
 
 
 def draw(arrays):
-    """Returns a Figure of two panels, the first layer and the whole network.  Raises UsageError if matplotlib is missing."""
+    """Returns a Figure of two panels, the first layer and the whole network.
+
+    Raises  UsageError if matplotlib is missing
+    """
     figure = new_figure(8.0, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (part, title) in zip(panels, PARTS.items(), strict=True):

@@ -1,4 +1,4 @@
-"""The common part of the figures: styles of curves, an empty figure, files of pictures, the command line for run folders."""
+"""Holds what the figures have in common: styles of curves, empty figures, files, and the command line."""
 
 import io
 from pathlib import Path
@@ -21,25 +21,29 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def new_figure(width, height):
-    """As core.drawing.new_figure, with a margin."""
+    """Returns the figure of core.drawing.new_figure, with a margin."""
     figure = drawing.new_figure(width, height)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure
 
 
 def save(figure, path):
-    """Writes a figure, as PNG or PDF by the ending of `path`.  Raises UsageError for another ending, FileError."""
+    """Writes a figure as PNG or PDF, as the ending of `path` says.
+
+    Raises  UsageError for another ending, FileError
+    """
     kind = ending(path)
     content = io.BytesIO()
-    # without the date, the same numbers make the same file
+    # Without the date, the same numbers make the same file.
     figure.savefig(content, format=kind[1:], dpi=DPI, metadata={"CreationDate": None} if kind == ".pdf" else None)
     with replacing(path) as file:
         file.write(content.getvalue())
 
 
 def ending(path):
-    """Returns the ending of a picture's name, in lower case; .png for a device or pipe.  Raises UsageError if it is not one
-    of ENDINGS.
+    """Returns the ending of a picture's name, in lower case; .png for a device or pipe.
+
+    Raises  UsageError if it is not one of ENDINGS
     """
     kind = Path(path).suffix.lower()
     if kind not in ENDINGS and is_stream(path):
@@ -50,21 +54,23 @@ def ending(path):
 
 
 def tell(paths):
-    """Prints the paths that were written, one per line, except devices and pipes: the picture itself may go to this output."""
+    """Prints the paths that were written, one per line.
+
+    Devices and pipes are left out, because the picture itself may go to this output.
+    """
     for path in paths:
         if not is_stream(path):
             print(path)
 
 
 def draw_runs(script, description, folders, default, record, picture, argv, read=read_runs):
-    """Runs the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status, 0 or 2 for a
-    mistake.
+    """Runs the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status.
 
     script   path of the figure's module
     folders  (what they must be, an example of several)
     default  picture to write
     record   dataclass of further options
-    picture  function (what `read` returns, record) -> (Figure, notes for stderr)
+    picture  function (result of `read`, record) -> (Figure, notes for stderr)
     read     function of the paths that were given
     """
     name = Path(script).name

@@ -1,4 +1,4 @@
-"""Draw figure 1D: a controlled output that approaches its target, and the control signal that moves it."""
+"""Draws figure 1D: a controlled output that approaches its target, and the control signal that moves it."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ TITLE = "Proportional + Integral control"
 
 
 def draw_output(data, column):
-    """Returns a Figure of the output of one sample over all time points, the feedforward output being the first."""
+    """Returns a Figure of the output of one sample over all time points, from the feedforward output on."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     axes.plot(data["output"][:, column], color="tab:blue", linewidth=2, label="Network output")
@@ -30,7 +30,7 @@ def draw_output(data, column):
 
 
 def draw_signal(data, column):
-    """Returns a Figure of output and control signal of one sample from the first step on, each with an axis of its own."""
+    """Returns a Figure of output and control signal of one sample from the first step on, on two axes."""
     figure, axes = _axes(data)
     steps, target = len(data["output"]), data["target"][column]
     t = range(1, steps)
@@ -63,7 +63,7 @@ def _narrow_ticks(axes):
 def write(data, outputs):
     """Draws a data file of run_toy_exp_fig1D.py; returns the paths.
 
-    outputs  names like PI_control.png, which becomes PI_control<n>.png and PI_control_signal<n>.png for each sample n
+    outputs  names like PI_control.png, from which PI_control<n>.png and PI_control_signal<n>.png follow for each sample n
     Raises   UsageError if matplotlib is missing, FileError
     """
     arrays, figures = read_data(data, SHAPES), {}

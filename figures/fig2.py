@@ -1,4 +1,7 @@
-"""Draw figure 2: stable random feedback weights and damped pseudo-inverses of the Jacobian, in their principal components."""
+"""Draws figure 2: stable random feedback weights and damped pseudo-inverses of the Jacobian.
+
+They are drawn in their principal components.
+"""
 
 import sys
 from pathlib import Path
@@ -34,7 +37,7 @@ CHUNK = 1 << 22
 
 
 def density(points, at):
-    """Returns the probability density at some places, estimated from points by a Gaussian kernel with Scott's bandwidth.
+    """Returns the probability density at some places, estimated from points by a Gaussian kernel.
 
         p(y) = (1 / n) sum_i N(y; x_i, n^(-2 / (d + 4)) C),   C the sample covariance of the points x_i
 
@@ -64,7 +67,7 @@ def grid(points):
 
 
 def draw(data):
-    """Draws the arrays of run_toy_exp_fig2.py: one panel with all matrices, and one with the pseudo-inverses enlarged."""
+    """Draws the data of run_toy_exp_fig2.py: a panel with all matrices, one with enlarged pseudo-inverses."""
     figure = new_figure(11, 5.2)
     axes, enlarged = figure.subplots(1, 2, width_ratios=(1.75, 1))
     places = data["feedback_places"].astype(float)
@@ -97,7 +100,10 @@ def _draw_places(axes, data):
 
 
 def _zoom(axes, enlarged, places):
-    """Shows a square around some places (n, 2), marks it in the other panel, and names its ends for those who see no colours."""
+    """Shows a square around some places (n, 2), marks it in the other panel, and names its ends.
+
+    The names help readers who see no colours.
+    """
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
@@ -113,7 +119,7 @@ def _zoom(axes, enlarged, places):
 
 
 def _shades():
-    """Returns the colour map Blues, darker."""
+    """Returns a darker version of the colour map Blues."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
@@ -131,7 +137,10 @@ def _draw_density(figure, axes, places, colours):
 
 @default_style()
 def write(data, outputs):
-    """Draws a data file of run_toy_exp_fig2.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
+    """Draws a data file of run_toy_exp_fig2.py; returns the paths.
+
+    Raises  UsageError if matplotlib is missing, FileError
+    """
     arrays = read_data(data, SHAPES)
     return save_all({output: draw(arrays) for output in outputs})
 

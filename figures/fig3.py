@@ -1,4 +1,4 @@
-"""Draw figure 3: stability and alignment of DFC, DFC-SS, DFC-SSA and DFA over training, smoothed over 30 epochs."""
+"""Draws figure 3: stability and alignment of DFC, DFC-SS, DFC-SSA and DFA, smoothed over 30 epochs."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ from figures.pipeline import rolling
 from figures.toy import run, save_all
 
 NAME = "fig3"
-# {column: (label, range that is shown at least)}
+# {column: (label, least range of the axis)}
 PANELS = {
     "condition_2": ("condition 2", (0.7, 1.0)),
     "condition_1": ("condition 1", (0.0, 0.45)),
@@ -51,7 +51,7 @@ WIDTH, HEIGHT = 15, 6.6
 
 
 def read(path):
-    """Returns {(method, feedback): {column: float array, one entry per event}} of a data file; NaN where nothing was measured.
+    """Returns {(method, feedback): {column: float array (events,)}} of a data file, with NaN for no number.
 
     Raises  FileError if the file is missing or damaged
     """
@@ -81,7 +81,7 @@ def _number(text, path, line):
 
 
 def draw(runs):
-    """Draws what `read` returned: one panel per quantity, the rolling mean with a band of one standard deviation."""
+    """Draws the result of `read`: a panel per quantity with rolling means and standard deviations."""
     figure = new_figure(WIDTH, HEIGHT)
     panels = figure.subplots(2, 3, sharex=True)
     order = sorted(runs, key=lambda key: (key[1] == "fixed", list(STYLES).index(key[0])))
@@ -109,7 +109,10 @@ def draw(runs):
 
 
 def _draw_curve(axes, key, x, mean, std, first):
-    """Returns the line of one run; `first`, where its first marker stands, as a share of the distance from one to the next."""
+    """Returns the line of one run.
+
+    first  place of its first marker, as a share of the distance between markers
+    """
     method, feedback = key
     colour, marker = STYLES[method]
     step = max(1, len(x) // MARKS)
@@ -130,14 +133,17 @@ def _draw_curve(axes, key, x, mean, std, first):
 
 
 def _wider(span, limits):
-    """Returns the limits themselves if the curves keep to them, else a little more than what the curves span."""
+    """Returns the limits if the curves lie within them, else limits a little wider than the curves' span."""
     margin = 0.03 * (span[1] - span[0])
     return span[0] - margin * (span[0] < limits[0]), span[1] + margin * (span[1] > limits[1])
 
 
 @default_style()
 def write(data, outputs):
-    """Draws a data file of run_toy_exp_fig3.py; returns the paths.  Raises UsageError if matplotlib is missing, FileError."""
+    """Draws a data file of run_toy_exp_fig3.py; returns the paths.
+
+    Raises  UsageError if matplotlib is missing, FileError
+    """
     runs = read(data)
     return save_all({output: draw(runs) for output in outputs})
 

@@ -1,4 +1,4 @@
-"""Draw figure S1 from a pipeline of figure 3: how stable the controlled network is, and how far its two conditions hold."""
+"""Draws figure S1 of a pipeline of figure 3: stability of the controlled network, and its two conditions."""
 
 import sys
 from pathlib import Path
@@ -25,13 +25,13 @@ FOLDER = "figS1"
 
 @dataclass(frozen=True)
 class Options:
-    """The options of fig_s1.py that are numbers."""
+    """Holds the options of fig_s1.py that are numbers."""
 
     smooth: int = option(SMOOTH, "logged batches in a rolling mean: each of them and those after it", bounds="[1, inf)")
 
 
 def draw(results, smooth=SMOOTH):
-    """Yields (name of a file without its ending, function that draws its Figure) of all that was measured."""
+    """Yields (name of a file without its ending, function that draws its Figure) for every measurement."""
     for name in VECTORS:
         if results.vector(name)[1]:
             yield name, lambda name=name: draw_vector(results, name)
@@ -42,7 +42,10 @@ def draw(results, smooth=SMOOTH):
 
 
 def draw_all(folder, output, smooth=SMOOTH, quiet=False):
-    """Draws figure S1 of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
+    """Draws figure S1 of a pipeline's folder into the folder `output`; returns the paths.
+
+    Raises  UsageError, FileError
+    """
     return save_all(draw(Results.read(folder), smooth), output, quiet)
 
 

@@ -1,4 +1,4 @@
-"""Draw accuracy and loss over the epochs, on training and test images, of any run folders.
+"""Draws accuracy and loss over the epochs, on training and test images, for any run folders.
 
 Folders that differ only in the seed become one curve: their mean, with a band of one standard deviation.
 """
@@ -39,17 +39,17 @@ NAME = 80
 
 @dataclass(frozen=True)
 class Options:
-    """The options of learning_curves.py that are numbers."""
+    """Holds the options of learning_curves.py that are numbers."""
 
     from_epoch: float = option(0.0, "draw from this epoch on, to see small differences late in training", bounds="[0, inf)")
 
 
 def draw(curves, title=""):
-    """Returns a figure of four panels: accuracy and loss, on training and test images; without accuracies, of two.
+    """Returns a figure of four panels, accuracy and loss on training and test images, or only the losses.
 
     curves   list of figures.runs.Curve with COLUMNS, or with LOSSES alone
     title    text above the panels
-    Returns  matplotlib.figure.Figure; matplotlib's global state is left alone
+    Returns  matplotlib.figure.Figure; matplotlib's global state is unchanged
     Raises   UsageError if matplotlib is missing
     """
     figure = new_figure(WIDTH, HEIGHT)
@@ -69,7 +69,7 @@ def draw(curves, title=""):
         figure.suptitle(legible(title, NAME))
     _add_legend(figure, panels[0, 0], any(curve.std for curve in curves))
     figure.draw_without_rendering()
-    # The engine would move everything slightly at each drawing; a picture shall be the same in all formats.
+    # The layout engine would move everything slightly at each drawing, but a picture must be the same in all formats.
     figure.set_layout_engine("none")
     return figure
 
@@ -97,7 +97,7 @@ def _draw_curve(axes, curve, column, factor, index, count):
 
 
 def _scale(panels):
-    """Whole epochs along x, powers of ten for the loss with as many labels as its range needs."""
+    """Scales the axes: whole epochs along x, powers of ten for the loss, with enough labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     for axes in panels[-1]:
@@ -106,7 +106,7 @@ def _scale(panels):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     low, high = panels[-1, 0].get_ylim()
     decades = np.log10(high / low)
-    # a logarithmic locator finds too few places for labels where the range is less than a factor of three
+    # A logarithmic locator finds too few places for labels if the range is less than a factor of three.
     digits = (1, 1.5, 2, 3, 4, 6, 8) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
     locator = MaxNLocator(5) if decades < 0.5 else LogLocator(subs=digits)
     for axes in panels[-1]:
@@ -116,7 +116,7 @@ def _scale(panels):
 
 
 def _add_legend(figure, axes, bands):
-    """Adds a legend below the panels, in as many columns as the width holds; the figure grows by its height."""
+    """Adds a legend below the panels, in as many columns as the width allows; the figure grows by its height."""
     handles, labels = axes.get_legend_handles_labels()
     title = "mean over the seeds and one standard deviation" if bands else None
     for columns in range(min(4, len(labels)), 0, -1):
@@ -130,7 +130,7 @@ def _add_legend(figure, axes, bands):
 
 
 def picture(runs, options):
-    """Returns (Figure, notes) of runs: list of figures.runs.Run."""
+    """Returns (Figure, notes) of a list of figures.runs.Run."""
     runs, left_out = drawable(runs, lambda run: COLUMNS if run.program == "run.py" else LOSSES, options.from_epoch)
     with_accuracy = [run for run in runs if "test_acc" in read_series(run, LOSSES)]
     notes = [f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy]

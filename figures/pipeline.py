@@ -1,6 +1,6 @@
-"""Draw the results of a pipeline: each over the epochs or logged batches, one curve per experiment.
+"""Draws the results of a pipeline over the epochs or logged batches, with one curve per experiment.
 
-Angles and the like are drawn layer by layer, as their rolling mean with a band of one rolling standard deviation.
+Angles and the like are drawn layer by layer, as rolling means with bands of one rolling standard deviation.
 """
 
 import sys
@@ -45,14 +45,14 @@ LEGEND_ROWS, NAME = 18, 32
 
 @dataclass(frozen=True)
 class Options:
-    """The options of pipeline.py that are numbers."""
+    """Holds the options of pipeline.py that are numbers."""
 
     smooth: int = option(SMOOTH, "logged batches in a rolling mean: each of them and those after it", bounds="[1, inf)")
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a pipeline.
+    """Holds the results of a pipeline.
 
     of     {key: {name of an experiment: array or Frame}}
     flags  {name: its flags, log_interval at least} of all experiments, in their order
@@ -63,15 +63,14 @@ class Results:
 
     @classmethod
     def read(cls, folder):
-        """Those in a folder of run_pipeline.py.  Raises FileError."""
+        """Returns the Results in a folder of run_pipeline.py.  Raises FileError."""
         flags = read_record(folder)
         return cls(read_results(folder), flags)
 
     def iterations(self, name, events):
-        """Returns how many batches came before each logged one; `events` are the numbers of the logged batches, from 0.
+        """Returns how many batches preceded each logged one; `events` are the numbers of those, from 0.
 
-        One batch in log_interval is logged, and the first of every pass; in the published program the count did not restart per
-        pass.
+        One batch in log_interval is logged, and the first of every pass (unlike in the published program).
         """
         interval, batches = self.flags[name]["log_interval"], batches_in_a_pass(self.flags[name])
         if batches is None:
@@ -80,19 +79,19 @@ class Results:
         return passes * batches + place * interval
 
     def frames(self, key):
-        """Returns {name: Frame} of those with anything to draw; angles with updates that are all zero are NaN."""
+        """Returns {name: Frame} of the Frames with numbers; angles with updates that are all zero are NaN."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, Frame)}
         return {name: frame for name, frame in found.items() if np.isfinite(frame.values).any()}
 
     def arrays(self, key):
-        """Returns {name: array} of the arrays that have one number per entry and at least one number to draw."""
+        """Returns {name: array} of the arrays with one number per entry and at least one finite number."""
         found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
         return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
     def vector(self, name):
-        """Returns (names of its k keys, {experiment: means (n, k)}, {experiment: standard deviations (n, k)}) of one of VECTORS.
+        """Returns (names of the k keys, {experiment: means (n, k)}, {experiment: deviations (n, k)}).
 
-        The published vectors are flat, the key the faster index, and a single 0 where nothing was measured.
+        The published vectors are flat, with the key as the faster index, and 0 if nothing was measured.
         """
         keys = self.of.get(VECTORS[name], {})
         keys = next(iter(keys.values())).tolist() if keys else [name]
@@ -104,7 +103,7 @@ class Results:
         return keys, *found
 
     def style(self, name, points):
-        """Returns the name of an experiment and how its curves look in every picture; the first 12 differ even without colour."""
+        """Returns the name and style of an experiment's curves; the first 12 differ even without colour."""
         index = list(self.flags).index(name)
         step = -(-points // MARKS)
         # Markers of different curves stand at different places.
@@ -127,8 +126,8 @@ def rolling(values, window, forward=True):
 
     values   (rows, columns)
     window   number of rows, fewer at the end
-    forward  whether a window begins with its row, or else ends with it
-    Returns  two arrays like values; the deviation of one number is 0, all is NaN where there is none
+    forward  whether a window begins with its row; else it ends with it
+    Returns  arrays like values; the deviation of one number is 0, and both are NaN where there is none
     """
     window = max(1, min(window, len(values)))
     nothing = np.full((window - 1, values.shape[1]), np.nan)
@@ -176,7 +175,7 @@ def draw_frames(results, key, smooth=SMOOTH, ylabel=None, xlabel="iteration"):
 
 
 def draw_vector(results, name):
-    """Draws one of VECTORS, one panel per key: mean over a batch and one standard deviation; a thick line at 0."""
+    """Draws one of VECTORS, one panel per key: mean over a batch, one standard deviation, a thick line at 0."""
     keys, means, stds = results.vector(name)
     rows, columns = (2, 2) if len(keys) == 4 else (len(keys), 1)
     figure = new_figure(*((13, 10) if len(keys) == 4 else (9, 1 + 4 * rows)))
@@ -193,6 +192,7 @@ def draw_vector(results, name):
 
 
 def draw_band(axes, results, name, x, mean, std):
+    """Draws the curve of one experiment with its band."""
     style = results.style(name, len(x))
     axes.plot(x, mean, **style)
     axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.3, linewidth=0)
@@ -231,7 +231,7 @@ def _vector_label(name, column):
 
 
 def draw(results, smooth=SMOOTH):
-    """Yields (name of a file without its ending, function that draws its Figure) of all results that can be drawn."""
+    """Yields (name of a file without its ending, function that draws its Figure) of all drawable results."""
     for key in results.of:
         if "keys" in key:
             continue
@@ -247,10 +247,7 @@ def draw(results, smooth=SMOOTH):
 
 @default_style()
 def save_all(pictures, output, quiet):
-    """Draws what `draw` yields, and writes each as PNG and PDF into the folder `output`; returns the paths.
-
-    Raises  UsageError if matplotlib is missing, FileError
-    """
+    """Writes pictures as PNG and PDF into `output`; returns the paths, raises UsageError or FileError."""
     pictures, output, paths = list(pictures), Path(output), []
     if pictures:
         make_folder(output)
@@ -263,12 +260,12 @@ def save_all(pictures, output, quiet):
 
 
 def draw_all(folder, output, smooth=SMOOTH, quiet=False):
-    """Draws all results of a pipeline's folder into the folder `output`; returns the paths.  Raises UsageError, FileError."""
+    """Draws a pipeline's folder into the folder `output`; returns the paths, raises UsageError or FileError."""
     return save_all(draw(Results.read(folder), smooth), output, quiet)
 
 
 def run(name, description, place, record, argv, draw_all):
-    """Runs the command line of a script that draws a pipeline's folder; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of a script that draws a pipeline's folder; returns the exit status.
 
     place     folder in the pipeline's folder for the pictures
     record    dataclass of further options

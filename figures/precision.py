@@ -1,8 +1,9 @@
-"""Draw how many digits GAIT-prop keeps, by depth, number format, and form: as published, or carrying scaled differences.
+"""Draws how many digits GAIT-prop keeps, by depth, number format, and form of the rule.
 
-The first layer's update is compared with the published formula, computed with so many decimal digits that rounding plays no part.
-Square networks of 196 units, orthogonal weights, MNIST images averaged over 2 x 2 pixels; the numbers are measured, saved and
-drawn.
+The forms are the published one and that of scaled differences. The first layer's update is compared with the
+published formula, computed with so many decimal digits that rounding is negligible. The networks are square, with
+196 units and orthogonal weights; the images are those of MNIST, averaged over 2 x 2 pixels. The numbers are
+measured, saved and drawn.
 """
 
 import sys
@@ -43,19 +44,22 @@ FLOAT_DIGITS = 13
 
 
 def decimals(numbers):
-    """Converts an array of floats to decimals without rounding."""
+    """Returns an array of floats as decimals, without rounding."""
     return np.vectorize(lambda number: decimal.Decimal(float(number)), otypes=[object])(numbers)
 
 
 def exact_update(weights, inputs, target, gamma, slope):
-    """GAIT-prop's update of the first layer, by the formula as published in decimals (gait.md 2; biases zero).
+    """Returns GAIT-prop's update of the first layer by the published formula, in decimals (biases are zero).
 
         e_l = gamma f'_l^2,   t_{l-1} = inverse_l((1 - e_l) h_l + e_l t_l),   delta_0 = gamma^-(L-1) f'_1 (h_1 - t_1)
 
-    The subtraction loses (L - 1) |log10 gamma| digits; the context has enough.
+    (docs/published/gait.md 2.) The subtraction loses (L - 1) |log10 gamma| digits; the context has enough.
 
     weights  [W_0 … W_{L-1}], floats (n, n), orthogonal to a few digits
-    inputs   floats (m, n); target (m, classes); gamma and slope (f' below zero) floats: all are taken as the numbers they are
+    inputs   floats (m, n)
+    target   floats (m, classes)
+    gamma    float, taken as the number that it is exactly, as are all floats here
+    slope    float, f' below zero
     Returns  [dW_0 (n, n), db_0 (n,)], float64
     """
     hidden = len(weights) - 1
@@ -76,7 +80,9 @@ def exact_update(weights, inputs, target, gamma, slope):
 
 
 def exact_solve(w, rows):
-    """rows W^-1 to the digits of the context: a solve in float64 is repeated for the residual (iterative refinement).
+    """Returns rows W^-1 (m, n) to the digits of the context.
+
+    A solve in float64 is repeated for the residual (iterative refinement).
 
     w     floats (n, n), well conditioned
     rows  decimals (m, n)
@@ -90,9 +96,9 @@ def exact_solve(w, rows):
 
 
 def measure(options):
-    """Returns the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and relative deviations from the truth (s, d).
+    """Returns the arrays of SHAPES: hidden layers (d,), seeds (s,), and relative deviations (s, d).
 
-    |g - g*|_F / |g*|_F,   g = (dW_0, db_0), g* the truth
+    |g - g*|_F / |g*|_F,   g = (dW_0, db_0), g* the exact update
     """
     images, labels = first_images(options, IMAGES)
     images = images.reshape(len(images), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(images), -1).astype("float32")
@@ -100,7 +106,7 @@ def measure(options):
     found = {case: np.zeros((len(seeds), len(depths))) for case in CASES}
     with tqdm(total=len(seeds) * len(depths), unit="network", disable=options.quiet or None) as bar:
         for s, seed in enumerate(seeds.tolist()):
-            # single floats, so that both formats hold the same network
+            # The weights are single floats, so that both formats hold the same network.
             draw = [haar_orthogonal(stream(seed, "init", l), *2 * images.shape[-1:]).astype("float32") for l in depths.tolist()]
             for d, depth in enumerate(depths.tolist()):
                 for case, deviation in deviations(draw[: depth + 1], images, labels).items():
@@ -110,7 +116,10 @@ def measure(options):
 
 
 def deviations(weights, inputs, labels):
-    """Returns {case: relative deviation of the first layer's update from the truth} of one network; float32 weights and inputs."""
+    """Returns {case: relative deviation of the first layer's update from the exact one} of one network.
+
+    weights, inputs  float32
+    """
     gamma, found = RULES["GAIT"].Options().gamma, {}
     truth = _flat(exact_update(weights, inputs, one_hot(labels, 10, "float64"), gamma, LEAKY_RELU.negative_slope))
     for case in CASES:
@@ -129,7 +138,10 @@ def _flat(arrays):
 
 
 def draw(arrays):
-    """Returns a Figure of the deviations on a logarithmic axis.  Raises UsageError if matplotlib is missing."""
+    """Returns a Figure of the deviations on a logarithmic axis.
+
+    Raises  UsageError if matplotlib is missing
+    """
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
     for index, case in enumerate(CASES):

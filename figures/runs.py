@@ -1,4 +1,4 @@
-"""Reads run folders of both systems: settings, series, outcomes, groups over seeds.  Nothing is drawn here."""
+"""Reads run folders of both systems: settings, series, outcomes, groups over seeds; nothing is drawn here."""
 
 import csv
 import functools
@@ -28,16 +28,16 @@ SWITCHES = ("network_type", "ndi", "grad_deltav_cont")
 
 
 class NothingMeasured(FileError):
-    """A run has not reached the epoch that was asked for; its folder is undamaged."""
+    """Says that a run has not reached the epoch that was asked for; its folder is undamaged."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder.
+    """Holds one run folder.
 
     path      the folder
-    settings  {option: value} of all that the numbers depend on; of a run of main.py with the rule's name as its "algorithm"
-    options   {option: value} of all, those that the numbers do not depend on included
+    settings  {option: value} of everything that the numbers depend on; main.py's with the rule's name as "algorithm"
+    options   {option: value} of all options
     outcome   the content of DONE, a dict; None while the run is unfinished
     program   "run.py" or "main.py", whose names are replaced by those of run.py (COMPARABLE)
     """
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def state(self):
-        """The state of the run in words: "finished", "unfinished", "diverged in epoch 3", …"""
+        """Returns the state of the run in words, such as "finished" or "diverged in epoch 3"."""
         if self.outcome is None:
             return "unfinished"
         kind = self.outcome["outcome"]
@@ -58,16 +58,17 @@ class Run:
 
     @property
     def failed(self):
+        """Returns whether the run ended without finishing."""
         return self.state not in ("finished", "unfinished")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean over the seeds of one setting.
+    """Holds the mean over the seeds of one setting.
 
     name   a name that distinguishes it from the other curves
     seeds  number of runs in the mean
-    x      epochs that all of them have reached, increasing
+    x      epochs (n,) that all of them have reached, increasing
     mean   {column: array like x}
     std    {column: array like x}, the sample standard deviation; None for one seed
     """
@@ -86,7 +87,10 @@ def read_runs(folders):
 
 
 def read_run(folder):
-    """Returns the Run in a folder, its series not yet read.  Raises FileError if it is none or a file of it is damaged."""
+    """Returns the Run in a folder, without its series.
+
+    Raises  FileError if it is no run folder or a file of it is damaged
+    """
     path = Path(folder)
     if not is_folder(path):
         raise FileError(f"{folder} is not a run folder: it is " + ("a file" if exists(path) else "not there"))
@@ -114,8 +118,8 @@ def _rule(settings):
 def read_series(run, columns):
     """Returns the numbers of metrics.csv.
 
-    columns  names that must be there, besides epoch and batch
-    Returns  {column: float array, one entry per row} of all columns, and "x": epochs, fractions of one included
+    columns  names that must be there, in addition to epoch and batch
+    Returns  {column: float array (rows,)} of all columns, and "x": epochs, fractions of one included
     Raises   NothingMeasured if the run has not measured them, FileError if the file is missing, empty or damaged
     """
     path = run.path / "metrics.csv"
@@ -134,7 +138,10 @@ def read_series(run, columns):
 
 
 def _read_table(run, path):
-    """Returns (header, rows) of a run's metrics.csv, lists of text, with the names of run.py and at least one row."""
+    """Returns (header, rows) of a run's metrics.csv, lists of text, with the names of run.py.
+
+    There is at least one row.
+    """
     never = run.outcome is None or run.state != "finished" or not run.outcome["epochs"]
     try:
         header, *rows = csv.reader(io.StringIO(path.read_text()))
@@ -154,7 +161,7 @@ def _read_table(run, path):
 
 
 def drawable(runs, columns, start=0.0):
-    """Returns (the runs that have measured these columns, sentences about the others); there is at least one.
+    """Returns (the runs that have measured these columns, at least one, and sentences about the others).
 
     columns  function of a Run -> names of columns in metrics.csv
     start    epoch that they must have reached
@@ -184,7 +191,7 @@ def _numbers(path, line, row, width):
 
 
 def _batches(run):
-    """Returns the number of batches of an epoch."""
+    """Returns the number of batches per epoch."""
     try:
         count = run.options["train_samples"] or CATALOGUE[run.settings["dataset"]].train_images.shape[0]
         return -(-count // run.options["batch_size"])
@@ -193,9 +200,10 @@ def _batches(run):
 
 
 def group_by_setting(runs):
-    """Lists of runs that differ only in the seed, in the order of their first runs; seeds increase within a list.
+    """Returns lists of runs that differ only in the seed, in the order of their first runs.
 
-    Raises UsageError if two folders are the same setting and the same seed: such a pair says nothing about the spread
+    Seeds increase within a list.
+    Raises  UsageError if two folders are of the same setting and seed: such a pair says nothing about the spread
     """
     groups = {}
     for run in runs:
@@ -207,10 +215,10 @@ def group_by_setting(runs):
 
 
 def names(groups):
-    """Returns one name for each group, built only from the settings in which they differ; one group alone bears the rule's."""
+    """Returns one name per group, made of the settings in which they differ; a single group has the rule's."""
     settings = [_without_seed(group[0]) for group in groups]
     keys = dict.fromkeys(key for each in settings for key in each)
-    # a setting that only some have, as an option of their rule, tells them apart only where its values differ
+    # A setting that only some have, as an option of their rule, distinguishes them only if its values differ.
     differing = [key for key in keys if len({json.dumps(each[key]) for each in settings if key in each}) > 1]
     found = [", ".join(_phrase(key, each[key]) for key in differing if key in each) for each in settings]
     found = [name or str(each.get("algorithm", "run")) for name, each in zip(found, settings, strict=True)]
@@ -238,12 +246,12 @@ def _phrase(key, value):
 
 
 def load_curves(runs, columns, start=0.0):
-    """Returns the curves of any set of runs, those that differ only in the seed averaged.
+    """Returns the curves of any set of runs; those that differ only in the seed are averaged.
 
     runs     list of Run
     columns  names of columns in metrics.csv
     start    epoch at which the curves begin
-    Returns  (list of Curve, list of sentences that tell what is not in them)
+    Returns  (list of Curve, list of sentences on runs that are left out)
     Raises   FileError, UsageError
     """
     curves, notes = [], []
@@ -266,7 +274,7 @@ def load_curves(runs, columns, start=0.0):
 
 
 def _with_count(name, used, left_out):
-    """Returns the name of a curve with the number of seeds and the fate of those that failed."""
+    """Returns the name of a curve with the number of seeds, and how many failed."""
     remarks = []
     if len(used) > 1 or left_out:
         remarks.append(f"{len(used)} seed{'s' * (len(used) > 1)}")
@@ -278,7 +286,7 @@ def _with_count(name, used, left_out):
 
 
 def _while_finite(run, series):
-    """Cuts the series off where the numbers blew up: later numbers would flatten everything else in a picture."""
+    """Returns the series up to where the numbers blew up; later ones would flatten the rest of a picture."""
     good = np.ones(len(series["x"]), dtype=bool)
     for name, values in series.items():
         good &= np.isfinite(values) & (values < LARGEST_LOSS if name.endswith("_loss") else True)

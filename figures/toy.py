@@ -1,4 +1,4 @@
-"""The common part of the figures of the toy experiments: reading a data file, drawing it to files, the command line."""
+"""Holds what the figures of the toy experiments have in common: data files, drawing, and the command line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from figures.drawing import ENDINGS, ending, save, tell
 
 
 def read_data(path, shapes):
-    """Returns {name: array} of a data file, as core.files.write_arrays made it.
+    """Returns {name: array} of a data file that core.files.write_arrays made.
 
     shapes  {name: letters, one per dimension}; the same letter stands for the same length
     Raises  FileError if the file is damaged or holds something else
@@ -39,7 +39,7 @@ def save_all(figures):
 
 
 def draw_or_note(write, data, outputs):
-    """Draws the saved data of an experiment and prints the paths; without matplotlib prints a note on stderr instead.
+    """Draws the saved data of an experiment and prints the paths, or prints a note if matplotlib is missing.
 
     write    function (data, outputs) -> paths
     Returns  whether it was drawn
@@ -55,7 +55,7 @@ def draw_or_note(write, data, outputs):
 
 
 def run(script, description, write, default, argv=None):
-    """Runs the command line of a figure of its own, DATA --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of a figure of one data file, DATA --output FILE; returns the exit status.
 
     script   path of the figure's module
     write    function (data, outputs) -> paths

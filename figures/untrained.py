@@ -1,4 +1,4 @@
-"""The common part of the figures of untrained networks: their options, their images, and the steps from numbers to picture."""
+"""Holds what the figures of untrained networks have in common: options, images, and the steps to a picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from figures.toy import read_data
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured."""
+    """Holds what is measured."""
 
     seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
     hidden_layers: int = option(12, "hidden layers of the deepest network", bounds="[1, 30]")
@@ -26,7 +26,10 @@ class Options:
 
 
 def first_images(options, count):
-    """Returns the first `count` training images of MNIST, float64 (count, 28, 28) in [0, 1], and their labels.  Raises DataError.
+    """Returns the first `count` training images of MNIST, float64 (count, 28, 28), and their labels (count,).
+
+    Pixels lie in [0, 1].
+    Raises  DataError
     """
     data = datasets.load("MNIST", options.data_dir or None, options.quiet)
     side = round(data.train_images.shape[1] ** 0.5)
@@ -34,14 +37,17 @@ def first_images(options, count):
 
 
 def draw_seeds(axes, x, values, index, label):
-    """Draws a line of the median over the seeds, with a band from the least to the greatest: values (seeds, points)."""
+    """Draws a line of the median over the seeds, with a band from the least to the greatest.
+
+    values  (seeds, points)
+    """
     style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": MARKERS[index % len(MARKERS)]}
     axes.plot(x, np.median(values, axis=0), **style, markersize=4.5, linewidth=1.4, label=label)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[index], alpha=0.18, linewidth=0)
 
 
 def finish(axes):
-    """Axes of a figure over depth: whole numbers of layers along x, a light grid."""
+    """Sets the axes of a figure over depth: whole numbers of layers along x, and a light grid."""
     axes.set_xlabel("hidden layers")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color="0.9", linewidth=0.6)
@@ -50,7 +56,7 @@ def finish(axes):
 
 
 def run(script, description, shapes, measure, draw, argv=None):
-    """Runs the command line of such a figure, [DATA] --output FILE; returns the exit status, 0 or 2 for a mistake.
+    """Runs the command line of such a figure, [DATA] --output FILE; returns the exit status.
 
     script   path of the figure's module
     shapes   of the arrays in the data file, see figures.toy.read_data
