@@ -57,7 +57,7 @@ from utils import LEAKY_RELU, LINEAR
 
 @dataclass(frozen=True)
 class Options:
-    """The options of run.py; those of a rule stand with the rule."""
+    """Holds the options of run.py; those of a rule are defined with the rule."""
 
     algorithm: str = option("BP", "learning rule", choices=tuple(RULES), group="experiment")
     dataset: str = option("MNIST", "images to learn", choices=tuple(datasets.CATALOGUE), group="experiment")
@@ -93,18 +93,18 @@ class Options:
     )
     precision: str = option("float64", "float type of all arithmetic", choices=backends.PRECISIONS, group="machine")
     backend: str = option("auto", "array library; auto: cupy if a GPU works", choices=backends.BACKENDS, group="machine")
-    device: int = option(0, "number of the GPU; one other than 0 must exist", bounds="[0, inf)", group="machine")
-    threads: int = option(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]", group="machine")
+    device: int = option(0, "number of the GPU; a number other than 0 must exist", bounds="[0, inf)", group="machine")
+    threads: int = option(0, "threads on the CPU; 0: one per core, at most 4", bounds="[0, 64]", group="machine")
     solver: str = option(
         "auto",
-        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix where that converges, with "
-        "one look at the device a product; auto: gram on the CPU, direct on a GPU",
+        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix if that converges, with "
+        "one synchronisation with the device per product; auto: gram on the CPU, direct on a GPU",
         choices=("auto", "gram", "direct"),
         group="machine",
     )
     eval_interval: int = option(
         0,
-        "measure after every N batches, the last of an epoch excepted (10 gives the published series); 0: after every epoch",
+        "measure after every N batches, except the last of an epoch (10 gives the published series); 0: after every epoch",
         bounds="[0, inf)",
         group="files",
     )
@@ -121,11 +121,11 @@ class Options:
     overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
     quiet: bool = option(False, "no progress bar and no advice, one line per epoch only", group="files")
     dry_run: bool = option(
-        False, "tell options, folder, size and expected time, the latter from a few batches; write nothing", group="files"
+        False, "print options, folder, size and the time expected from a few batches; write nothing", group="files"
     )
 
 
-EPILOG = "One run folder per setting; see README.md.  @FILE among the options stands for the options in that file."
+EPILOG = "Each setting has its own run folder; see README.md.  @FILE among the options is replaced by the options in that file."
 
 
 def parse(argv=None):

@@ -1,4 +1,4 @@
-"""Computes the updates that a learning rule is compared with (dfc.md G.4, G.6).
+"""Computes the updates that a learning rule is compared with (docs/published/dfc.md G.4, G.6).
 
 Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a gradient: to be descended.
 """
@@ -14,22 +14,27 @@ DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no l
 
 
 def loss_gradient(net, activities, target):
-    """E = dLoss/dr_L (n, n_L); the loss is a mean over the batch."""
+    """Returns E = dLoss/dr_L (n, n_L); the loss is a mean over the batch."""
     return net.output_error(activities, target) * (1.0 / activities.count)
 
 
 def bp_update(net, activities, target):
-    """Returns the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l (dfc.md F.1)."""
+    """Returns the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l.
+
+    The source is docs/published/dfc.md F.1.
+    """
     slopes = slopes_at(net, activities.v, automatic=True)
     errors = pull_back(net, slopes, slopes[-1] * loss_gradient(net, activities, target))
     return _outer_products(net, activities, errors, 1.0)
 
 
 def gn_update(net, activities, target, gamma):
-    """Returns the damped Gauss-Newton update (1/n) sum_b M(Jt_b, E_b, gamma), Jt_b the Jacobian of r_L by all W and b (dfc.md G.4).
+    """Returns the damped Gauss-Newton update (1/n) sum_b M(Jt_b, E_b, gamma).
 
-    It is backpropagation of other output errors, y_b = D (Jt_b Jt_b^T + gamma I)^-1 E_b.  Where there are no biases, gamma = 0 and
-    Jt_b has not full row rank, singular values below 1e-8 of the largest count as zero; pinv stops at 1e-15.
+    Jt_b is the Jacobian of r_L by all W and b, and M that of dfc.measures.least_squares (docs/published/dfc.md
+    G.4). The update is backpropagation of other output errors, y_b = D (Jt_b Jt_b^T + gamma I)^-1 E_b. If there
+    are no biases, gamma = 0 and Jt_b does not have full row rank, singular values below 1e-8 of the largest count
+    as zero (pinv: below 1e-15).
 
     net         FeedbackNetwork
     activities  its feedforward pass of n samples
@@ -42,17 +47,22 @@ def gn_update(net, activities, target, gamma):
 
 
 def gnt_voltages(net, activities, target, gamma):
-    """Returns [g_0 … g_{L-1}], g = M(Jbar, E, gamma): the smallest change of the pre-activations that changes the output by E."""
+    """Returns [g_0 … g_{L-1}], (n, n_l): the smallest change of pre-activations that changes the output by E.
+
+        g = M(Jbar, E, gamma), M as in dfc.measures.least_squares
+    """
     y = minimum_norm_error(net, activities, loss_gradient(net, activities, target), gamma)
     return pull_back(net, slopes_at(net, activities.v), y)
 
 
 def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
-    """Returns the minimum-norm update (MN in the paper): dW_l = a_l^T r_{l-1} / n, db_l the mean of a_l (dfc.md G.4).
+    """Returns the minimum-norm update (MN in the paper): dW_l = a_l^T r_{l-1} / n, db_l the mean of a_l.
 
         a_l = g_l,   or with `nonlinear`   a_l = phi_l(v_l + g_l) - phi_l(v_l)
 
-    rates  presynaptic rates r_0 … of a steady state (use_ss_gnt); None: those of the feedforward pass
+    (docs/published/dfc.md G.4)
+
+    rates  presynaptic rates r_0 …, L arrays (n, n_l), of a steady state (use_ss_gnt); None: those of the feedforward pass
     """
     changes = gnt_voltages(net, activities, target, gamma)
     if nonlinear:
@@ -62,10 +72,12 @@ def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
 
 
 def ssa_update(net, activities, target, options, rates):
-    """Returns the gradient of DFC-SSA with the presynaptic rates of the rule under study (dfc.md G.4, NDI); never clipped.
+    """Returns the gradient of DFC-SSA with the presynaptic rates of another rule; it is never clipped.
 
-    options  rules.dfc_ssa.Options, or whatever has these; with use_initial_activations the rates are those of the feedforward pass
-    rates    r_0 … r_{L-1} of the rule under study at rest
+    It is called NDI in docs/published/dfc.md G.4.
+
+    options  has the fields of rules.dfc_ssa.Options; use_initial_activations means the rates of the feedforward pass
+    rates    r_0 … r_{L-1} of the other rule at rest, L arrays (n, n_l)
     """
     difference = initial_error(net, activities, target, options)
     steady = analytical_steady_state(net, activities, difference, options.alpha_di)
@@ -83,11 +95,12 @@ def _outer_products(net, activities, errors, scale, rates=None):
 
 
 def nullspace_ratios(net, activities, update):
-    """Returns the share of each weight update that changes no output of the batch to first order (dfc.md G.6).
+    """Returns for each layer the share of its weight update that changes no output to first order.
 
         ratio_l = |dW_l - A^+ A dW_l|_F / |dW_l|_F
 
-    A is the Jacobian of all n n_L outputs by vec(W_l) at the feedforward pass, with the slopes of automatic differentiation.
+    They are 0-d arrays (docs/published/dfc.md G.6). A is the Jacobian of all n n_L outputs of the batch by
+    vec(W_l) at the feedforward pass, with the slopes of automatic differentiation.
     """
     blocks = jacobian_blocks(net, activities.v, automatic=True)
     weights = enumerate(zip(blocks, net.weights_of(update), strict=True))
@@ -95,10 +108,11 @@ def nullspace_ratios(net, activities, update):
 
 
 def nullspace_ratio(jacobian, rates, matrix):
-    """|part of `matrix` in the null space of A|_F / |matrix|_F, a 0-d array; A has the rows vec(J_b[o, :]^T r_b^T).
+    """Returns |part of `matrix` in the null space of A|_F / |matrix|_F, a 0-d array.
 
-    Singular values of A below 1e-12 count as zero.  A itself is only formed where it has more rows than columns, or where its
-    Gram matrix has eigenvalues too small to tell whether the singular value is zero.
+    A has the rows vec(J_b[o, :]^T r_b^T). Singular values of A below 1e-12 count as zero. A itself is only formed
+    if it has more rows than columns, or if its Gram matrix has eigenvalues that are too small to tell whether the
+    singular value is zero.
 
     jacobian  J (n, n_L, units)
     rates     r (n, inputs)
@@ -113,8 +127,9 @@ def nullspace_ratio(jacobian, rates, matrix):
 
 
 def _projection_by_gram(jacobian, rates):
-    """Returns the projection on the row space of A, by (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c); None where rank is
-    delicate.
+    """Returns the projection on the row space of A by its Gram matrix, or None if the rank is unclear.
+
+        (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c)
     """
     xp = array_module(jacobian)
     n, k, units = jacobian.shape
@@ -137,7 +152,7 @@ def _projection_by_gram(jacobian, rates):
 
 
 def _projection_by_svd(jacobian, rates):
-    """The same by the singular vectors of A."""
+    """Returns the projection on the row space of A by its singular vectors."""
     xp = array_module(jacobian)
     rows = (jacobian[..., None] * rates[:, None, None, :]).reshape(jacobian.shape[0] * jacobian.shape[1], -1)
     if not bool(xp.isfinite(rows).all()):

@@ -1,4 +1,4 @@
-"""Searches the damping of the minimum-norm updates, as --gn_damping_hpsearch asks (dfc.md G.10)."""
+"""Searches the damping of the minimum-norm updates, for --gn_damping_hpsearch (docs/published/dfc.md G.10)."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ SEARCH_AFTER = 3  # epochs
 class SearchThenStop(Watcher):
     """Searches gn_damping after the third epoch, in one pass in file order without updates, and ends the run.
 
-    Writes optimal_gnt_damping_constant.txt and the summary entry gn_damping_values.
+    It writes optimal_gnt_damping_constant.txt and the summary entry gn_damping_values.
     """
 
     def __init__(self, settings, system, samples, folder):
@@ -26,6 +26,7 @@ class SearchThenStop(Watcher):
         self._found = {}
 
     def stop(self, series):
+        """Searches after the third epoch; returns why the run ends, or None before."""
         if len(series["epoch"]) != SEARCH_AFTER:
             return None
         found = search_damping(self.learner.net, self._logged_batches())
@@ -34,6 +35,7 @@ class SearchThenStop(Watcher):
         return f"as --gn_damping_hpsearch asks: {found.best:g} is best, see optimal_gnt_damping_constant.txt"
 
     def summary(self):
+        """Returns {"gn_damping_values": best damping} after the search, else {}."""
         return self._found
 
     def _logged_batches(self):
@@ -45,11 +47,12 @@ class SearchThenStop(Watcher):
 
 @dataclass(frozen=True)
 class DampingSearch:
-    """Holds what `search_damping` found.
+    """Holds the result of `search_damping`.
 
     dampings  the values tried
     angles    mean angles in degrees, (dampings, layers)
-    best      the damping of the smallest mean over the layers; by_layer, that of each layer alone
+    best      the damping of the smallest mean over the layers
+    by_layer  the best damping of each layer
     """
 
     dampings: tuple
@@ -59,7 +62,7 @@ class DampingSearch:
 
     @property
     def text(self):
-        """The table, the best damping and those of the layers, for optimal_gnt_damping_constant.txt."""
+        """Returns the text of optimal_gnt_damping_constant.txt: the table and the best dampings."""
         layers = range(len(self.by_layer))
         lines = ["damping " + " ".join(f"layer_{l}" for l in layers)]
         lines += [f"{gamma:g} " + " ".join(f"{a:.6f}" for a in row) for gamma, row in zip(self.dampings, self.angles, strict=True)]
@@ -67,12 +70,13 @@ class DampingSearch:
 
 
 def search_damping(net, batches, dampings=DAMPINGS):
-    """Returns the damping whose minimum-norm updates lie closest to those of the rule (dfc.md G.10).
+    """Returns the damping whose minimum-norm updates are closest to those of the rule.
 
-    Angles are those of the linear update with feedforward rates, each layer's mean over the batches; an angle that is not a
-    number, as of an update that is zero, counts in no mean.
+    Angles are those of the linear update with feedforward rates, and each layer's mean is over the batches
+    (docs/published/dfc.md G.10). An angle that is not a number, such as that of a zero update, is left out of all
+    means.
 
-    net       FeedbackNetwork, which stays as it is
+    net       FeedbackNetwork, which is not changed
     batches   iterable of dfc.learners.BatchReport, at least one: the logged batches of one pass without updates
     dampings  values to try, each >= 0
     Returns   DampingSearch

@@ -1,4 +1,4 @@
-"""Writes event files for TensorBoard: at once, and each value once, however often a run is interrupted and continued."""
+"""Writes event files for TensorBoard, each value at once and only once, even in a continued run."""
 
 import contextlib
 import re
@@ -14,7 +14,10 @@ HEAD, TAIL = 12, 4  # bytes around a record: its length and a checksum before it
 
 
 def require_tensorboard():
-    """Returns the parts of tensorboardX (EventsWriter, Event, Summary).  Raises UsageError where it is not installed."""
+    """Returns the parts of tensorboardX (EventsWriter, Event, Summary).
+
+    Raises  UsageError where it is not installed
+    """
     try:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
@@ -25,7 +28,9 @@ def require_tensorboard():
 
 
 class EventFile:
-    """The event file of a process, in the folder of its run; what earlier processes wrote there is not written again.
+    """Holds the event file of a process, in the folder of its run.
+
+    Values that earlier processes wrote there are not written again.
 
     folder  the run folder; the file is made with the first value
     """
@@ -44,7 +49,7 @@ class EventFile:
         self._known.add((tag, step))
         try:
             if self._file is None:
-                # the names of files made within one second would be the same
+                # The names of files made within one second would be the same.
                 earlier = len(list(self.folder.glob(PATTERN)))
                 self._file = self._open(str(self.folder / "events"), f".{earlier}" if earlier else "")
             number = self._summary.Value(tag=tag, simple_value=value)
@@ -53,7 +58,9 @@ class EventFile:
             raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
 
     def _read(self):
-        """Yields (tag, step) of every value in the folder; a file that a killed process left unfinished counts as far as it goes.
+        """Yields (tag, step) of every value in the folder, including those of incomplete files.
+
+        A killed process may leave an incomplete file.
         """
         for path in sorted(self.folder.glob(PATTERN)):
             try:
@@ -77,7 +84,7 @@ class EventFile:
             yield from ((value.tag, event.step) for value in event.summary.value)
 
     def flush(self):
-        """Hands over to the disk what was written.  Raises FileError."""
+        """Flushes the file to the disk.  Raises FileError."""
         try:
             if self._file is not None:
                 self._file.flush()
@@ -85,7 +92,7 @@ class EventFile:
             raise FileError(f"cannot write the logs in {self.folder}: {error.strerror or error}") from error
 
     def close(self):
-        """Writes what is left and closes the file; on a full disk that is lost."""
+        """Writes what is left and closes the file; errors, such as those of a full disk, are ignored."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
@@ -93,11 +100,12 @@ class EventFile:
 
 
 class Steps:
-    """Numbers the logged batches from 1, those that learn W and those that learn Q apart.
+    """Numbers the logged batches from 1, separately for passes that train W and passes that train Q.
 
-    The number follows from the place of a batch alone, so that a run that was continued counts like one that was not.
+    The number follows only from the place of a batch, so that a continued run counts like one that was not
+    interrupted.
 
-    learns_w  function of the number of passes before -> whether this pass learns W
+    learns_w  function of the number of passes before -> whether this pass trains W
     batches   number of batches in a pass
     every     --log_interval
     """
@@ -106,7 +114,7 @@ class Steps:
         self.learns_w, self.every, self.logged = learns_w, every, -(-batches // every)
 
     def of(self, place):
-        """Returns the number of the batch at (passes before, batches before in this pass); 0 for one that is not logged."""
+        """Returns the number of the batch at (passes before, batches before in this pass), or 0 if it has none."""
         passed, number = place
         if number % self.every:
             return 0

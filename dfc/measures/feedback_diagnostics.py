@@ -1,4 +1,4 @@
-"""Measures how well the feedback weights fit the Jacobian of the output (dfc.md G.7)."""
+"""Measures how well the feedback weights fit the Jacobian of the output (docs/published/dfc.md G.7)."""
 
 import math
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ MEASURES = ("condition_gn", "jac_transpose", "jac_pinv")
 
 @dataclass
 class Beyond:
-    """What the output directions that no hidden layer reaches add, in which J is the identity (see dfc.measures.least_squares).
+    """Holds what the output directions contribute that no hidden layer reaches, in which J is the identity.
 
-    count    number of them
-    squared  |X|_F^2 of X, the part of Q_{L-1} that lies there
+    See dfc.measures.least_squares.
+
+    count    number of these directions
+    squared  |X|_F^2 of X, the part of Q_{L-1} in them
     trace    trace of X
     """
 
@@ -28,19 +30,21 @@ class Beyond:
 
 
 def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
-    """Returns {measure: mean over the samples, a 0-d array} of how Qbar lies to Jbar, the Jacobian of r_L by all pre-activations.
+    """Returns {measure: mean over the samples, a 0-d array} of how Qbar fits Jbar.
 
         condition_gn   |P Qbar|_F / |Qbar|_F,   P = J^T (J J^T)^-1 J   ("condition 2" of the paper)
         jac_transpose  angle(J^T, Qbar) in degrees
         jac_pinv       angle(J^+, Qbar) in degrees,   J^+ = pinv(J), or with damping J^T (J J^T + gamma I)^-1
 
-    All three follow from n_L x n_L matrices, J' Qbar and J' J'^T, which are sums over layers (dfc.measures.least_squares).
-    The angles are arccosines: near 0 and 180 degrees they are rounded by 1e-6 degrees in float64, 0.03 in float32.
-    An output of slope zero takes its row out of J.
+    Jbar is the Jacobian of r_L by all pre-activations. All three measures follow from n_L x n_L matrices, J' Qbar
+    and J' J'^T, which are sums over layers (dfc.measures.least_squares). The angles are arccosines: near 0 and
+    180 degrees they are rounded by 1e-6 degrees in float64 and by 0.03 in float32. An output of slope zero
+    removes its row from J.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass of n samples
     gamma       damping, >= 0
+    measures    names of the measures
     Raises      UsageError for a negative gamma
     """
     check_damping(gamma)
@@ -61,9 +65,11 @@ def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
 
 
 def moved_by_feedback(net, activities):
-    """J' Qbar (n, n_L, n_L), [sample, output, control]: how control moves the output, the slopes of that layer left out.
+    """Returns J' Qbar (n, n_L, n_L), [sample, output, control]: how control moves the output.
 
         J' Qbar = Q_{L-1} + sum_{l < L-1} J'_l Q_l
+
+    The slopes of the output layer are left out.
     """
     slopes, q = slopes_at(net, activities.v), net.feedback[-1]
     total = array_module(q).zeros((len(activities.x), *q.shape), dtype=q.dtype)
@@ -74,14 +80,17 @@ def moved_by_feedback(net, activities):
 
 
 def _share_in_row_space(gram, moved, inside, beyond, size, gamma):
-    """|P Q|^2 = trace((J' Q)^T (J' J'^T)^-1 J' Q), rows without a slope left out."""
+    """Returns |P Q| / |Q| (n,), with |P Q|^2 = trace((J' Q)^T (J' J'^T)^-1 J' Q).
+
+    Rows without a slope are left out.
+    """
     xp = array_module(moved)
     squared = (xp.where(gram.kept[..., None], moved, 0.0) * gram.solve_in_row_space(moved)).sum(axis=(-2, -1))
     return xp.sqrt(xp.maximum(squared + beyond.squared, 0.0)) / size
 
 
 def _angle_with_transpose(gram, moved, inside, beyond, size, gamma):
-    """<J^T, Q> = trace(J Q), |J|^2 = trace(J J^T)."""
+    """Returns the angle (n,) of <J^T, Q> = trace(J Q), |J|^2 = trace(J J^T)."""
     xp = array_module(moved)
     diagonal = xp.arange(inside.shape[-1])
     product = (gram.slope * inside[..., diagonal, diagonal]).sum(axis=-1) + beyond.trace
@@ -90,7 +99,10 @@ def _angle_with_transpose(gram, moved, inside, beyond, size, gamma):
 
 
 def _angle_with_pseudo_inverse(gram, moved, inside, beyond, size, gamma):
-    """J^+ = J'^T C, hence <J^+, Q> = trace(C^T J' Q), |J^+|^2 = trace(C^T J' J'^T C)."""
+    """Returns the angle (n,) of J^+ = J'^T C to Q.
+
+        <J^+, Q> = trace(C^T J' Q),   |J^+|^2 = trace(C^T J' J'^T C)
+    """
     identity = add_to_diagonal(array_module(inside).zeros_like(inside), 1.0)
     c = gram.solve(identity, gamma)
     product = (c * inside).sum(axis=(-2, -1)) + beyond.trace * (1.0 / (1.0 + gamma))

@@ -1,9 +1,9 @@
-"""Solves damped minimum-norm problems of the Jacobian of the output (dfc.md G.3, G.4), without forming that of the parameters.
+"""Solves damped minimum-norm problems of the Jacobian of the output without forming that of the parameters.
 
     M(J, e, gamma) = J^T (J J^T + gamma I)^-1 e,   for gamma = 0 pinv(J) e
 
-Per sample J has as many rows as there are outputs, a few, and as many columns as units or parameters, often many; J J^T is small
-and a sum over layers.
+(docs/published/dfc.md G.3, G.4.) Per sample J has as many rows as there are outputs, usually few, and as many
+columns as there are units or parameters, often many; J J^T is small and a sum over layers.
 """
 
 from dataclasses import dataclass
@@ -46,13 +46,14 @@ def check_damping(gamma):
 
 @dataclass
 class OutputGram:
-    """Holds what a damped minimum-norm solution needs of the Jacobian of the output: slopes, and a small Gram matrix per sample.
+    """Holds what a damped minimum-norm solution needs of the Jacobian of the output, per sample.
 
         J = D J',   D = diag(slope),   J' J'^T = gram,   J J^T = D gram D
 
-    The slopes of the output layer are kept apart, because J' has full row rank whatever they are.  A slope that is zero, or at most
-    RCOND times the largest, removes its row from the pseudo-inverse; the others cancel.  So no rank is read off `gram`, whose
-    eigenvalues are squares of singular values: those below 1e-8 of the largest drown in rounding.
+    The slopes of the output layer are kept separately, because J' has full row rank for any slopes. A slope that
+    is zero, or at most RCOND times the largest, removes its row from the pseudo-inverse; the others cancel. So no
+    rank is derived from `gram`, whose eigenvalues are squares of singular values: those below 1e-8 of the largest
+    vanish in its rounding.
 
     slope     phi'_{L-1}, (n, k)
     gram      (n, k, k)
@@ -88,14 +89,18 @@ class OutputGram:
 
     @property
     def kept(self):
-        """Outputs whose slope the pseudo-inverse does not take for zero, (n, k) bool; NaN is kept, so that it shows."""
+        """Returns which outputs have a slope that the pseudo-inverse does not count as zero, (n, k) bool.
+
+        NaN is kept, so that it stays visible.
+        """
         size = abs(self.slope)
         return ~(size <= RCOND * size.max(axis=-1, keepdims=True))
 
 
 def _solve_where_definite(system, right):
-    """Returns the pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c); NaN where a matrix is
-    not finite.
+    """Returns the pseudo-inverse of positive semidefinite matrices (n, k, k), times `right` (n, k, c).
+
+    It is NaN where a matrix is not finite.
     """
     xp = array_module(system)
     finite = xp.isfinite(system).all(axis=(-2, -1))[..., None, None]
@@ -115,13 +120,13 @@ def add_to_diagonal(matrices, number):
 
 
 def output_gram(net, activities, parameters=False):
-    """Returns the OutputGram of a feedforward pass (dfc.md G.4).
+    """Returns the OutputGram of a feedforward pass (docs/published/dfc.md G.4).
 
         gram = s_{L-1} I + sum_{l < L-1} s_l J'_l J'_l^T
 
-    With s_l = 1 it is that of all pre-activations.  With `parameters` it is that of weights and biases, whose Jacobian has the
-    columns J_l[o, k] r_{l-1}[j] and J_l[o, k]:  s_l = |r_{l-1}|^2 + 1, without biases |r_{l-1}|^2, and the slopes at a kink are
-    those of automatic differentiation.
+    With s_l = 1 it is that of all pre-activations. With `parameters` it is that of weights and biases, whose
+    Jacobian has the columns J_l[o, k] r_{l-1}[j] and J_l[o, k]: s_l = |r_{l-1}|^2 + 1, without biases
+    |r_{l-1}|^2, and the slopes at a kink are those of automatic differentiation.
 
     net         FeedbackNetwork
     activities  its feedforward pass of n samples
@@ -141,9 +146,9 @@ def _column_weights(net, activities, l):
 
 
 def minimum_norm_error(net, activities, error, gamma, parameters=False):
-    """Returns the error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), sample by sample.
+    """Returns the error y (n, n_L) whose backpropagation J'^T y is M(J, error, gamma), for every sample.
 
-    Samples are worked on a block at a time: the Jacobians of no more of them ever exist together.
+    Samples are computed in blocks: only the Jacobians of one block exist together.
 
     net         FeedbackNetwork
     activities  its feedforward pass of n samples
@@ -163,7 +168,7 @@ def minimum_norm_error(net, activities, error, gamma, parameters=False):
 
 
 def _within_and_beyond(net, activities, error, gamma, parameters, basis):
-    """The same where J' J'^T = s_{L-1} I in all directions but those of `basis`."""
+    """Returns the same (n, n_L) where J' J'^T = s_{L-1} I in all directions but those of `basis`."""
     xp, within = array_module(error), error @ basis
     y = minimum_norm_error(*seen_from(basis, net, activities), within, gamma, parameters)
     scale = gamma + (_column_weights(net, activities, len(net.weights) - 1)[..., 0] if parameters else xp.ones_like(error[:, :1]))
@@ -172,9 +177,9 @@ def _within_and_beyond(net, activities, error, gamma, parameters, basis):
 
 
 def reachable_outputs(net):
-    """Returns an orthonormal basis (n_L, p) of the output directions that the layers below a linear output layer can reach.
+    """Returns an orthonormal basis (n_L, p) of the output directions that the layers below can reach.
 
-    None where its p units below are not fewer than the n_L outputs, or where the output is not linear.
+    It is None unless the output layer is linear and has fewer units below it than outputs, p < n_L.
     """
     outputs, inputs = net.weights[-1].shape
     if len(net.weights) == 1 or inputs >= outputs or net.activations[-1].name != "linear":
@@ -183,7 +188,7 @@ def reachable_outputs(net):
 
 
 def seen_from(basis, net, activities):
-    """Returns (network, activities) with the p outputs basis^T r_L in place of r_L: each sample then has a p x p system."""
+    """Returns (network, activities) with the p outputs basis^T r_L, which gives each sample a p x p system."""
     transposed = basis.swapaxes(-1, -2)
     weights = [*net.weights[:-1], transposed @ net.weights[-1]]
     feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
@@ -193,5 +198,5 @@ def seen_from(basis, net, activities):
 
 
 def jacobian_rows(net, count):
-    """Returns slices of `count` samples whose Jacobians are worked on together."""
+    """Returns slices of `count` samples whose Jacobians are computed together."""
     return net.blocks(count, net.sizes[-1] * (sum(net.sizes[:-1]) + net.sizes[-1]))

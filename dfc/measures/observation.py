@@ -1,4 +1,4 @@
-"""Holds one batch as the measurements of dfc.measures.table see it, and the functions of it that the table names.
+"""Holds one batch as the measurements of dfc.measures.table see it, and the functions that the table names.
 
 Layers count from 0 in the code; the published names and tags count from 1.
 """
@@ -16,7 +16,7 @@ from dfc.teaching import output_target
 
 
 class Observation:
-    """Holds a batch and what several measurements need of it, each computed once and on first use.
+    """Holds a batch and what several measurements need of it, each computed once and at its first use.
 
     settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, whose network is measured
@@ -29,32 +29,32 @@ class Observation:
 
     @cached_property
     def rates(self):
-        """The rates at rest, L arrays (n, n_l)."""
+        """Returns the rates at rest, L arrays (n, n_l)."""
         return joined(self.report.results, lambda steady: steady.r)
 
     @property
     def own(self):
-        """The update of the rule: its gradients, clipped."""
+        """Returns the update of the rule: its gradients, clipped."""
         return self.report.gradients
 
     @cached_property
     def bp(self):
-        """The update of backpropagation."""
+        """Returns the update of backpropagation."""
         return bp_update(self.net, self.activities, self.target)
 
     @cached_property
     def gn(self):
-        """The damped Gauss-Newton update."""
+        """Returns the damped Gauss-Newton update."""
         return gn_update(self.net, self.activities, self.target, self.settings.gn_damping)
 
     @cached_property
     def gnt_at_rest(self):
-        """The minimum-norm update with presynaptic rates at rest."""
+        """Returns the minimum-norm update with presynaptic rates at rest."""
         return self._minimum_norm(self.rates)
 
     @cached_property
     def gnt_feedforward(self):
-        """The minimum-norm update with presynaptic rates of the feedforward pass."""
+        """Returns the minimum-norm update with presynaptic rates of the feedforward pass."""
         return self._minimum_norm(None)
 
     def _minimum_norm(self, rates):
@@ -63,18 +63,18 @@ class Observation:
 
     @property
     def gnt(self):
-        """The minimum-norm update that --use_ss_gnt chooses; rules without control have no rates at rest."""
+        """Returns the minimum-norm update that --use_ss_gnt chooses, at rest only for controlled rules."""
         at_rest = "use_ss_gnt" in self.settings.switches and self.settings.rule.controlled
         return self.gnt_at_rest if at_rest else self.gnt_feedforward
 
     @cached_property
     def ndi(self):
-        """The update of DFC-SSA with the presynaptic rates of the rule under study."""
+        """Returns the update of DFC-SSA with the presynaptic rates of the rule that is trained."""
         return ssa_update(self.net, self.activities, self.target, self.settings, self.rates)
 
     @cached_property
     def fit(self):
-        """{measure: how well the feedback weights fit the Jacobian} of what the flags ask for, see feedback_fit."""
+        """Returns {measure: how well the feedback weights fit the Jacobian} for the flags, see feedback_fit."""
         flags = {
             "condition_gn": {"save_condition_gn", "compute_gn_condition_init"},
             "jac_transpose": {"save_jac_t_angle"},
@@ -85,12 +85,18 @@ class Observation:
 
     @cached_property
     def eigenvalues(self):
-        """The largest real parts (n,) per stability matrix, at rest, after samples that did not converge were put back."""
+        """Returns the largest real parts (n,) per stability matrix, at rest.
+
+        Samples that did not converge have the values of the feedforward pass.
+        """
         return self._eigenvalues(joined(self.report.results, lambda steady: steady.v))
 
     @cached_property
     def eigenvalues_before_correction(self):
-        """The largest real parts (n,) per stability matrix, before samples that did not converge were put back."""
+        """Returns the largest real parts (n,) per stability matrix, at the last time point.
+
+        Samples that did not converge keep their own values.
+        """
         return self._eigenvalues(before_correction(self.net, self.report, self.options, self.noise))
 
     def _eigenvalues(self, voltages):
@@ -100,17 +106,20 @@ class Observation:
 
     @cached_property
     def norms(self):
-        """The norms of the activities (n,), see activity_norms."""
+        """Returns the norms of the activities, arrays (n,), see activity_norms."""
         return list(activity_norms(self.activities).values())
 
     @cached_property
     def deviations(self):
-        """One array (n,): how much the norms of a sample differ between layers."""
+        """Returns a list with one array (n,): how much the norms of a sample differ between layers."""
         return [deviation_of_norms(self.activities)]
 
 
 def weight_angles(one, other):
-    """Returns the function that measures the angle per layer between the weights of two updates, named as in Observation."""
+    """Returns the function that measures the angle per layer between the weights of two updates.
+
+    one, other  names of updates of Observation
+    """
     return lambda seen: _angles(seen.net.weights_of, getattr(seen, one), getattr(seen, other))
 
 
@@ -129,12 +138,18 @@ def network_angle(one, other):
 
 
 def means(name):
-    """Returns the function that takes the mean over the batch of each array in a list of an Observation."""
+    """Returns the function that takes the mean over the batch of each array in a list.
+
+    name  of that list in an Observation
+    """
     return lambda seen: [each.mean() for each in getattr(seen, name)]
 
 
 def spreads(name):
-    """Returns the function that takes the standard deviation over the batch of each array in a list of an Observation."""
+    """Returns the function that takes the standard deviation over the batch of each array in a list.
+
+    name  of that list in an Observation
+    """
     return lambda seen: [each.std() for each in getattr(seen, name)]
 
 
@@ -156,15 +171,18 @@ def distance(seen):
 
 
 def joined(results, layers):
-    """Concatenates what the parts of a batch have: `layers(steady state)` is a list of arrays per part."""
+    """Returns the arrays of all samples, from the steady states of the parts of a batch.
+
+    layers  function of a steady state -> list of arrays (rows, n_l)
+    """
     arrays = zip(*(layers(result.steady) for result in results), strict=True)
     return [array_module(*each).concatenate(each) for each in arrays]
 
 
 def parts_as_taught(net, report, options, noise):
-    """Yields (activities, output target, noise) of each part of the batch that the rule worked on by itself.
+    """Yields (activities, output target, noise) of each part of the batch that the rule computed separately.
 
-    Noise belongs to a part: that of other parts would be another noise.
+    Noise belongs to a part: other parts would have other noise.
     """
     for number, rows in enumerate(shares(report.activities.count, len(report.results))):
         part = report.activities.part(rows)
@@ -173,9 +191,10 @@ def parts_as_taught(net, report, options, noise):
 
 
 def before_correction(net, report, options, noise):
-    """Returns v^S at the last time point, L arrays (n, n_l), before samples that did not converge fall back.
+    """Returns v^S at the last time point, L arrays (n, n_l), also of samples that did not converge.
 
-    The rule does not keep them: where any may have fallen back, the batch is simulated once more, with the same noise.
+    The rule does not keep them: if any sample may have been replaced, the batch is simulated again, with the same
+    noise.
     """
     if options.include_non_converged_samples:
         return joined(report.results, lambda steady: steady.v)
@@ -185,7 +204,7 @@ def before_correction(net, report, options, noise):
 
 
 def to_floats(named):
-    """Turns {name: 0-d arrays} into {name: Python floats}, with one transfer from the device."""
+    """Returns {name: Python floats} of {name: 0-d arrays}, with one transfer from the device."""
     arrays = [array for each in named.values() for array in each]
     numbers = iter(to_host(array_module(*arrays).stack(arrays)).tolist())
     return {name: [next(numbers) for _ in each] for name, each in named.items()}

@@ -1,4 +1,7 @@
-"""Measures Strong-DFC at the end of each pass that teaches W, with the weights that its last batch left (strong_dfc.md 8)."""
+"""Measures Strong-DFC at the end of each pass that trains W, with the weights after its last batch.
+
+The measurements are those of docs/published/strong_dfc.md 8.
+"""
 
 import numpy as np
 
@@ -14,7 +17,7 @@ BY_PROTOCOL = {"dfc2021": FLAGS, "strong2022": (*FLAGS, "save_condition_gn")}
 
 
 class PassEnds(Watcher):
-    """Looks at batches that teach W after their update; the last batch of a pass decides all columns but that of the loss.
+    """Measures batches that train W, after their update; all columns but the loss are of the last batch.
 
         loss_lu_train                the surrogate loss H, mean over the samples
         lu_angle_<l>                 angle in degrees between the gradient of W_l and that of H;  lu_angle_network, of all W_l

@@ -1,6 +1,6 @@
-"""Draws pictures while main.py trains: the dynamics of the controlled network, and what an autoencoder makes of images.
+"""Draws pictures while main.py trains: the controlled dynamics, and an autoencoder's reconstructions.
 
-They need matplotlib, which is imported on first use.
+They need matplotlib, which is imported at its first use.
 """
 
 import datetime
@@ -30,11 +30,12 @@ def _figure(rows, columns, size):
 
 
 class DynamicsPlot(Watcher):
-    """Draws the simulation of the first batch of every so many epochs (dfc.md G.12).
+    """Draws the simulation of the first batch of every so many epochs (docs/published/dfc.md G.12).
 
-    For each layer it draws the distance of the rates from the feedforward pass, and that of the somatic voltage from the sum of
-    its two drives (in the output layer: of the rates from the target); with --compare_with_ndi also that of the apical voltage
-    from the analytical steady state.  Every sample is a thin line, the mean over the batch a thick one.
+    For each layer it draws the distance of the rates from the feedforward pass, and that of the somatic voltage
+    from the sum of its two drives (in the output layer: of the rates from the target); with --compare_with_ndi
+    also that of the apical voltage from the analytical steady state. Every sample is a thin line, the mean over
+    the batch a thick one.
 
     settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, with the options of DFC or DFC-SS
@@ -69,7 +70,7 @@ class DynamicsPlot(Watcher):
 
 
 def taught_trajectory(net, report, options, noise):
-    """Simulates a batch once more, part by part as the rule did, with the same noise; returns the Trajectory of all samples."""
+    """Returns the Trajectory of all samples of a batch, simulated again in the rule's parts with its noise."""
     parts = parts_as_taught(net, report, options, noise)
     found = [record(net, part, target, options.controller, own_noise) for part, target, own_noise in parts]
     return Trajectory(*(_side_by_side([getattr(each, field.name) for each in found]) for field in fields(Trajectory)))
@@ -115,7 +116,7 @@ def _curves(axis, distances, colour, label, log=False):
 
 
 class Reconstructions(Watcher):
-    """Draws after every epoch what an autoencoder makes of the first images of each set; it measures nothing."""
+    """Draws the reconstructions of the first images of each set after every epoch; it measures nothing."""
 
     def __init__(self, task, folder):
         self.sets = {"validation": task.validation, "test": task.test}
@@ -131,7 +132,10 @@ class Reconstructions(Watcher):
 
 @default_style()
 def save_reconstructions(folder, name, epoch, images, reconstructed):
-    """Writes <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png, each with the first of the square images (n, p)."""
+    """Writes pictures of the first of the square images (n, p), and of their reconstructions.
+
+    Their names are <name>_input_epoch_<e>.png and <name>_reconstructed_epoch_<e>.png.
+    """
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     for kind, rows in (("input", images), ("reconstructed", reconstructed)):

@@ -1,4 +1,7 @@
-"""Measures whether the controlled network is stable, and how its activities are scaled (dfc.md G.8, B.9)."""
+"""Measures whether the controlled network is stable, and how its activities are scaled.
+
+The sources are docs/published/dfc.md G.8 and B.9.
+"""
 
 import numpy as np
 
@@ -12,15 +15,14 @@ MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
 
 
 def stability_matrices(net, v, alpha, tau_v, k_p):
-    """Returns {name of MATRICES: array (n, m, m)}: the linearised dynamics of the controlled network at the voltages v,
-    sample by sample.
+    """Returns {name of MATRICES: array (n, m, m)}, the linearised dynamics at the voltages v.
 
         A_tildeI = [[-a, Qbar / tau], [-J0, -alpha I]]         a = (I - Jhat) / tau,  Jhat the blocks W_l diag(phi'_{l-1}) below
         A_I      = [[-a, a Qbar],     [-Jbar, -alpha I]]       the diagonal,  J0 = [0 … 0 J_{L-1}]
         A_instI  = -(Jbar Qbar + alpha I)
         A_PI     = [[-a, a Qbar],     [-Jbar + k_p/tau J0, -(alpha I + k_p/tau J_{L-1} Q_{L-1})]]
 
-    (dfc.md G.8; m = N + n_L, N all units, or n_L.)
+    (docs/published/dfc.md G.8; m = N + n_L, N all units, or n_L.)
 
     net         FeedbackNetwork with feedback weights of all layers
     v           list of L arrays (n, n_l)
@@ -44,7 +46,7 @@ def stability_matrices(net, v, alpha, tau_v, k_p):
 
 
 def _leak_minus_drive(net, v):
-    """I - Jhat (n, N, N)."""
+    """Returns I - Jhat (n, N, N)."""
     xp, sizes = array_module(v[-1]), net.sizes
     matrix = xp.zeros((len(v[-1]), sum(sizes), sum(sizes)), dtype=v[-1].dtype)
     diagonal = xp.arange(sum(sizes))
@@ -66,11 +68,11 @@ def _block_matrix(upper_left, upper_right, lower_left, lower_right):
 
 
 def largest_eigenvalues(net, v, alpha, tau_v, k_p):
-    """Returns {name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}; NaN where a matrix is not finite.
+    """Returns {name of MATRICES: the largest real part of its eigenvalues, (n,) on the host}.
 
-    Each sample has a matrix of N + n_L rows; they are solved one after the other on the host, as there is no such routine for a
-    GPU.  If a matrix is far from normal, as that of a deep network is, single eigenvalues may be rounded by much more than eps
-    (eps^(1/L) for a defective one).
+    It is NaN where a matrix is not finite. Each sample has a matrix of N + n_L rows; they are solved one after
+    the other on the host, as there is no such routine for a GPU. If a matrix is far from normal, as that of a
+    deep network is, single eigenvalues may be rounded by much more than eps (eps^(1/L) for a defective one).
     """
     found = []
     for rows in net.blocks(len(v[-1]), 4 * (sum(net.sizes) + net.sizes[-1]) ** 2):
@@ -86,27 +88,27 @@ def _largest_real_parts(matrices):
 
 
 def activity_norms(activities):
-    """Returns {name: (n,)} of the norms of the activities, the output's excepted (dfc.md G.8, norm_r).
+    """Returns {name: (n,)} of the norms of the activities, without the output's (docs/published/dfc.md G.8).
 
-    "mean" is m, the mean of the norms of x, r_0, …, r_{L-2}; "input", "layer 1", …, "layer L-1" are their relative deviations,
-    (|r| - m) / m.
+    "mean" is m, the mean of the norms of x, r_0, …, r_{L-2}; "input", "layer 1", …, "layer L-1" are their
+    relative deviations, (|r| - m) / m.
     """
     sizes, mean = _norms_and_mean(activities)
     return {"mean": mean} | {name: (size - mean) / mean for name, size in zip(norm_names(len(sizes))[1:], sizes, strict=True)}
 
 
 def norm_names(layers):
-    """Returns the names of `activity_norms` in a network of so many layers, in the published order."""
+    """Returns the names of `activity_norms` for a network of so many layers, in the published order."""
     return ("mean", "input", *(f"layer {l}" for l in range(1, layers)))
 
 
 def deviation_of_norms(activities, relative=False):
-    """dev_r (n,), "condition 1" of the paper: how much the norms of `activity_norms` differ.
+    """Returns dev_r (n,), "condition 1" of the paper: how much the norms of `activity_norms` differ.
 
         sqrt(mean_k (norm_k - m)^2 / m),   with `relative`   sqrt(mean_k (norm_k - m)^2) / m
 
-    The published program has m below the root, which makes the number depend on the scale of the activities; the paper means the
-    second form.
+    The published program has m below the root, which makes the number depend on the scale of the activities; the
+    paper means the second form.
     """
     sizes, mean = _norms_and_mean(activities)
     xp = array_module(mean)
@@ -120,15 +122,17 @@ def _norms_and_mean(activities):
 
 
 def distance_to_ssa(net, activities, target, output, options, alpha):
-    """Returns the mean of |output - r^_L| / |r_L - r^_L|, r^_L the output in the analytical steady state for the same target
-    (dfc.md B.9).
+    """Returns the mean of |output - r^_L| / |r_L - r^_L|, a 0-d array.
+
+    r^_L is the output in the analytical steady state for the same target (docs/published/dfc.md B.9). It is NaN
+    if a sample needs no control.
 
     net         FeedbackNetwork with feedback weights of all layers
-    activities  its feedforward pass of n samples, r_L among it
+    activities  its feedforward pass of n samples, with r_L
     target      labels (n,) or targets (n, n_L)
-    options     dfc.simulated.Options of the rule under study
-    output      rates of the output layer at rest (n, n_L), those that fell back to the feedforward pass included
-    Returns     a 0-d array; NaN if a sample needs no control at all
+    output      rates of the output layer at rest (n, n_L), including those replaced by the feedforward pass
+    options     dfc.simulated.Options of the rule that is trained
+    alpha       leak of the controller
     """
     difference = initial_error(net, activities, target, options)
     goal = analytical_steady_state(net, activities, difference, alpha).r[-1]

@@ -1,4 +1,7 @@
-"""Writes and reads the published summary of a run of system 2, in files without pickle (dfc.md I.7)."""
+"""Writes and reads the published summary of a run of system 2, in files without pickle.
+
+Its keys are those of docs/published/dfc.md I.7.
+"""
 
 import io
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ class Frame:
 
     @classmethod
     def read(cls, text):
-        """Returns the Frame of a `text`."""
+        """Returns the Frame that a `text` describes."""
         first, *lines = text.splitlines()
         columns = [int(name) for name in first.split(",")[1:]]
         rows = [[float(number) for number in line.split(",")] for line in lines]
@@ -44,12 +47,12 @@ class Frame:
 
 
 def summarise(series, finished, prelude_seconds=0.0, timed=True):
-    """Returns the summary of the epochs done: {published key: number, or array with one entry per epoch}.
+    """Returns the summary of the epochs done: {published key: number, or array (epochs,)}.
 
     series           {column: list of numbers}, one entry per epoch
     finished         RUNNING, DONE or STOPPED
     prelude_seconds  of training before the first epoch
-    timed            whether the mean time of an epoch belongs to it; as published, not for BP
+    timed            whether it contains the mean time of an epoch; as published, not for BP
     """
     summary = dict.fromkeys(INITIAL_KEYS, NOT_YET) | {"finished": finished}
     if not series["epoch"]:
@@ -69,7 +72,7 @@ def summarise(series, finished, prelude_seconds=0.0, timed=True):
 
 
 def write_summary(path, summary):
-    """Writes results.json (numbers, strings, lists), results.npz (arrays) and the published performance_overview.txt."""
+    """Writes results.json (numbers, strings, lists), results.npz (arrays) and performance_overview.txt."""
     path = Path(path)
     arrays = {name: value for name, value in summary.items() if isinstance(value, np.ndarray)}
     frames = {name: value for name, value in summary.items() if isinstance(value, Frame)}
@@ -89,10 +92,10 @@ def _shown(value):
 
 
 def read_summary(path):
-    """Returns the summary dict of a run folder: numbers, strings and lists of results.json, arrays of results.npz, a Frame
-    for each csv.
+    """Returns the summary of a run folder, a dict.
 
-    Raises FileError if a file is missing or damaged.
+    It has numbers, strings and lists of results.json, arrays of results.npz, and a Frame for each csv.
+    Raises  FileError if a file is missing or damaged
     """
     path = Path(path)
     summary = read_json(path / "results.json", finished=int)
@@ -127,7 +130,7 @@ class SummaryFolder(RunFolder):
         self._checkpoint = None
 
     def follow(self, watchers):
-        """Lets the summary hold the entries of these core.roles.Watcher too; they replace none of its own.
+        """Adds the entries of these core.watcher.Watcher to the summary; they replace none of its own.
 
         Their files are on the disk before each checkpoint, and are closed with the folder.
         """

@@ -1,4 +1,7 @@
-"""Computes the surrogate loss H of Strong-DFC, that is how much control the network needs, and its gradient (strong_dfc.md 8)."""
+"""Computes the surrogate loss H of Strong-DFC, that is how much control the network needs, and its gradient.
+
+The source is docs/published/strong_dfc.md 8.
+"""
 
 from core.angles import angle, joint_angle
 from core.backend import array_module
@@ -10,12 +13,14 @@ from dfc.teaching import empty_gradients, layer_gradients
 
 
 def surrogate_loss(net, activities, u, ideal=False):
-    """H = mean over the samples of |Qbar u|^2 / N, N the number of units of all layers; a 0-d array.
+    """Returns H = mean over the samples of |Qbar u|^2 / N, a 0-d array.
+
+    N is the number of units of all layers.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass
     u           control signal at the end of the simulation (n, n_L)
-    ideal       whether the layers feel J^T u at the feedforward voltages in place of Q u
+    ideal       whether the layers receive J^T u at the feedforward voltages instead of Q u
     """
     if ideal:
         slopes = slopes_at(net, activities.v)
@@ -48,8 +53,9 @@ def surrogate_update(net, activities, u, alpha):
 
 
 def surrogate_angles(net, gradients, update):
-    """Returns {"weights", "biases": angles per layer, "network": angle of all weights together} of gradients and update, in
-    degrees.
+    """Returns the angles between gradients and update, in degrees.
+
+    They are {"weights", "biases": angles per layer, "network": angle of all weights together}.
     """
     parts = {"weights": net.weights_of, "biases": net.biases_of}
     found = {name: [angle(a, b) for a, b in zip(of(gradients), of(update), strict=True)] for name, of in parts.items()}
@@ -57,8 +63,9 @@ def surrogate_angles(net, gradients, update):
 
 
 def feedback_shares(net, activities, u):
-    """Returns [|Q_l u| / |W_l r_{l-1}|, mean over the samples, of every layer]: how strong the feedback is, compared
-    with the forward drive.
+    """Returns per layer |Q_l u| / |W_l r_{l-1}|, the mean over the samples.
+
+    It tells how strong the feedback is, compared with the forward drive.
     """
     shares = []
     for l, q in enumerate(net.feedback):

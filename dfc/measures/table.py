@@ -1,6 +1,7 @@
-"""The table of everything that main.py can measure while it trains, one row per measurement (dfc.md G.5 to G.9, B.9).
+"""Lists everything that main.py can measure while it trains, with one row per measurement.
 
-A new measurement is a row here, a function of an Observation (dfc.measures.observation) and a flag (dfc/settings/flags.py).
+The measurements are those of docs/published/dfc.md G.5 to G.9 and B.9. A new one is a row here, a function of an
+Observation (dfc.measures.observation) and a flag (dfc/settings/flags.py).
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ FRAME = "frame"  # with --save_df a table in the summary and in <key>.csv; with 
 LOG = "log"  # TensorBoard alone, measured only with --save_logs
 VECTOR = "vector"  # a flat array in the summary, whose list of columns stands there under `listed`; TensorBoard
 MEAN = "mean"  # one number in the summary, the mean over the measured batches
-COLUMN = "column"  # a column of metrics.csv: the mean over all batches of an epoch, whatever --log_interval
+COLUMN = "column"  # a column of metrics.csv: the mean over all batches of an epoch, for any --log_interval
 
 LARGEST_MATRIX = 1 << 28  # entries, 2 GiB: what save_nullspace_norm_ratio may ask for
 
@@ -30,46 +31,47 @@ WHOLE = (0,)  # one number for the whole network
 
 
 def per_layer(layers):
-    """Names the columns of a measurement with one number per layer, counted from 0."""
+    """Returns the columns of a measurement with one number per layer, counted from 0."""
     return tuple(range(layers))
 
 
 def always(settings):
-    """Allows a measurement for every rule but backpropagation, which is never measured."""
+    """Returns True: every rule allows the measurement, except for backpropagation, which is never measured."""
     return True
 
 
 def with_biases(settings):
-    """Allows it for networks with biases."""
+    """Returns whether the network has biases."""
     return "no_bias" not in settings.switches
 
 
 def controlled(settings):
-    """Allows it for rules that control the network through Q."""
+    """Returns whether the rule controls the network through Q."""
     return settings.rule.controlled
 
 
 def controlled_with_biases(settings):
+    """Returns whether the rule controls the network through Q, and the network has biases."""
     return controlled(settings) and with_biases(settings)
 
 
 def feeds_back(settings):
-    """Allows it where every layer has feedback weights Q."""
+    """Returns whether every layer has feedback weights Q."""
     return settings.rule.feedback == "all"
 
 
 def learned_feedback(settings):
-    """Allows it where these are not frozen."""
+    """Returns whether every layer has feedback weights Q that are not frozen."""
     return feeds_back(settings) and "freeze_fb_weights" not in settings.switches
 
 
 def simulated(settings):
-    """Allows it for rules that simulate the controlled network."""
+    """Returns whether the rule simulates the controlled network."""
     return controlled(settings) and settings.rule.simulates
 
 
 def nullspace_fits(settings):
-    """Allows it everywhere; raises UsageError where a matrix of save_nullspace_norm_ratio would not fit."""
+    """Returns True; raises UsageError if a matrix of save_nullspace_norm_ratio would be too large."""
     rows = settings.batch_size * settings.sizes[-1]
     columns = max(n * m for n, m in zip(settings.sizes[1:], settings.sizes[:-1], strict=True))
     if rows * min(rows, columns) > LARGEST_MATRIX:
@@ -82,15 +84,15 @@ def nullspace_fits(settings):
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row.
+    """Describes one measurement, a row of the table.
 
     flag      the option of main.py that asks for it
-    key       its name in the summary and in file names, which contains _angles if it is a FRAME; checkpoints keep it as seen_<key>
+    key       its name in the summary and in file names, which contains _angles for a FRAME; checkpoints keep it as seen_<key>
     columns   names of its numbers, or a function of the number of layers that returns them
     measure   function of an Observation -> its numbers, one per column: 0-d arrays or floats
     when      FORWARD, FEEDBACK, PRETRAINING or LAST_PRETRAINING
     kept      FRAME, LOG, VECTOR, MEAN or COLUMN
-    tag       its TensorBoard tag; {} stands for the column, layers counted from 1; "": not logged
+    tag       its TensorBoard tag; {} stands for the column, with layers counted from 1; "": not logged
     label     the label of its axis in figures; "": the key
     needs     function of the MeasurementSettings -> whether it can be measured
     listed    VECTOR: the summary entry that lists the columns; "": there is one column

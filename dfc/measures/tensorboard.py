@@ -1,4 +1,4 @@
-"""TensorBoard files for `--save_logs` (dfc.md G.11), in the event file of dfc.measures.events."""
+"""Writes TensorBoard files for --save_logs (docs/published/dfc.md G.11), by dfc.measures.events."""
 
 from core.backend import to_host
 from core.roles import Watcher
@@ -13,7 +13,7 @@ class Log(Watcher):
 
     folder        where the files go
     system        dfc.build.System
-    measurements  dfc.measures.watchers.Measurements, which must look at a batch first: its new rows are written with it
+    measurements  dfc.measures.watchers.Measurements, which must see a batch first: its new rows are written with it
     batches       number of batches in a pass
     every         --log_interval
     """
@@ -46,7 +46,7 @@ class Log(Watcher):
             self._norm(name + ending, gradient, step)
 
     def written(self, series):
-        """Writes the last row of the series, at step epoch + 1, if it is a new one."""
+        """Writes the last row of the series, at step epoch + 1, if it is new."""
         step = series["epoch"][-1] if series["epoch"] else 0
         if step <= self._epoch:
             return
@@ -71,7 +71,7 @@ class Log(Watcher):
         self.writer.close()
 
     def _write_tables(self):
-        """Writes the rows of the measurements that are not written yet."""
+        """Writes the rows of the measurements that are not yet written."""
         for row in self.measurements.rows:
             table = self.measurements.tables[row.key]
             start = self._written.get(row.key, 0)

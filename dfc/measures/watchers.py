@@ -1,4 +1,7 @@
-"""What follows a run of system 2: its counts, its measurements, and the list of all its watchers (dfc.md G.5 to G.9, B.9)."""
+"""Holds the watchers of a run of system 2: its counts, its measurements, and the list of all watchers.
+
+The measurements are those of docs/published/dfc.md G.5 to G.9 and B.9.
+"""
 
 from dataclasses import dataclass, field
 
@@ -16,14 +19,14 @@ from dfc.measures.table import COLUMN, FEEDBACK, FORWARD, FRAME, LAST_PRETRAININ
 
 
 def build_watchers(settings, system, task, workers, folder):
-    """Lists the watchers that the settings ask for, in the order in which the loop calls them.
+    """Returns the watchers that the settings ask for, in the order in which the loop calls them.
 
     settings  dfc.settings.records.WatcherSettings
     system    dfc.build.System
     task      dfc.tasks.Task
     workers   core.workers.Workers
     folder    path of the run folder, for pictures and logs
-    Raises    UsageError where a flag cannot be honoured
+    Raises    UsageError if a flag cannot be obeyed
     """
     about, learner = settings.measurements, system.learner
     rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
@@ -35,7 +38,7 @@ def build_watchers(settings, system, task, workers, folder):
         from dfc.measures.tensorboard import Log
 
         watchers.append(Log(folder, system, measurements, batches, about.log_interval))
-    # noise, or labels as targets, keep the output from coming to rest in any case
+    # Noise, or labels as targets, keep the output from coming to rest in any case.
     if rule.simulates and not rule.joint and on.isdisjoint(("strong_feedback", "include_non_converged_samples")):
         watchers.append(ConvergenceNote(settings.who))
     if "make_dynamics_plot" in on and rule.simulates:
@@ -55,7 +58,7 @@ def build_watchers(settings, system, task, workers, folder):
 
 
 def check_packages(settings):
-    """Raises UsageError where a flag asks for what needs a package that is not installed; see MeasurementSettings."""
+    """Raises UsageError if a flag needs a package that is not installed; see MeasurementSettings."""
     if "save_logs" in settings.switches:
         from dfc.measures.events import require_tensorboard
 
@@ -67,9 +70,9 @@ def check_packages(settings):
 
 
 class ConvergenceNote(Watcher):
-    """Tells once of an epoch in which no sample converged, so that none was learned from.
+    """Prints one note about the first epoch in which no sample converged, so that nothing was learned.
 
-    who  what the sentence begins with
+    who  the beginning of the sentence
     """
 
     def __init__(self, who=""):
@@ -86,7 +89,7 @@ class ConvergenceNote(Watcher):
 
 @dataclass
 class Table:
-    """Rows of numbers, and the step that each belongs to: measured batches, counted from 1."""
+    """Holds rows of numbers, and the step of each row: measured batches, counted from 1."""
 
     columns: tuple
     steps: list = field(default_factory=list)
@@ -94,7 +97,7 @@ class Table:
 
     @property
     def array(self):
-        """The rows as one array (rows, columns)."""
+        """Returns the rows as one array (rows, columns)."""
         return np.array(self.rows, dtype=float).reshape(len(self.rows), len(self.columns))
 
 
@@ -103,7 +106,7 @@ class Measurements(Watcher):
 
     settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner
-    Raises    UsageError where save_nullspace_norm_ratio cannot be measured
+    Raises    UsageError if save_nullspace_norm_ratio cannot be measured
     """
 
     def __init__(self, settings, learner):
@@ -127,7 +130,7 @@ class Measurements(Watcher):
             return
         seen = Observation(self.settings, self.learner, report)
         for row in averaged:
-            # on the device: nobody waits for it before the epoch ends
+            # The sum stays on the device, so that nothing waits for it before the epoch ends.
             self._totals[row.key] = self._totals[row.key] + row.measure(seen)[0]
         self._batches += bool(averaged)
         if due:
@@ -147,7 +150,7 @@ class Measurements(Watcher):
         return row
 
     def summary(self):
-        """Returns the measurements' part of the published summary (dfc.md I.7): arrays, lists of columns, numbers, frames."""
+        """Returns the measurements' part of the published summary (docs/published/dfc.md I.7)."""
         settings = self.settings
         entries = {"log_interval": settings.log_interval}
         if settings.rule.controlled:
@@ -197,7 +200,7 @@ def chosen(settings):
 
 
 def is_due(when, report, settings):
-    """Returns whether rows that are measured `when` are measured in the pass of this dfc.learners.BatchReport."""
+    """Returns whether rows that are measured `when` are measured in the pass of this BatchReport."""
     passed, prelude, epoch = report.place[0], settings.epochs_fb, 2 + settings.extra_fb_epochs
     if when == LAST_PRETRAINING:
         return report.phase == PRETRAINING and passed == prelude - 1

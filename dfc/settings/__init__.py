@@ -1,4 +1,7 @@
-"""The settings of a run of system 2: the published command line, read and resolved in the published order (dfc.md J.post)."""
+"""Reads and resolves the settings of a run of system 2 from the published command line, in the published order.
+
+The order is that of docs/published/dfc.md J.post.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,25 +24,26 @@ DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a command line asks for: a record for each part of the program, and what main.py itself reads.
+    """Holds what a command line asks for: a record for each part of the program, and the rest for main.py.
 
     system, task, schedule, watchers, machine   records (dfc/settings/records.py)
-    rule             rules.Rule;  rule_flags, {flag: value} of those that it brings along
-    successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags, those of them that differ from their defaults
+    rule             rules.Rule;  rule_flags are {flag: value} of its own flags
+    successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags are those of them that differ from their defaults
     angles_wanted    whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
-    args             {flag: value} for args.txt: as given, completed, lists and lr still as text
+    args             {flag: value} for args.txt: as given, completed, with lists and lr still as text
     flags            {name: value} of all flags, see below
     notes            sentences on flags that were changed or have no effect
 
-    `flags` has every flag but network_type, with the value that a run uses.  None stands for another one any more: of -1 only
-    c_homeostatic, clip_grad_norm and fix_grad_norm keep theirs.  Rates are divided by target_stepsize with normalize_lr, and
-    feedback_wd is 0.0 with use_homeostatic_wd_fb.  It also has what follows from several flags:
+    `flags` has every flag but network_type, with the value that a run uses. No value stands for another one any
+    more: only c_homeostatic, clip_grad_norm and fix_grad_norm keep a -1. Rates are divided by target_stepsize
+    with normalize_lr, and feedback_wd is 0.0 with use_homeostatic_wd_fb. It also has what follows from several
+    flags:
 
         rule, rule_flags, successor_flags, strong_flags, angles_wanted  as above
         task         "classification", "regression" or "autoencoder"
         sizes        (n_0, …, n_L)
         activations  names of phi_1 … phi_L; that of logits is "linear"
-        aim          what the output is driven to (dfc.teaching.output_target);  error, what the controller feeds back
+        aim          what the output is driven to (dfc.teaching.output_target);  error is that of the controller
         slopes       whether the errors of DFA contain phi'
         precision    "float64" or "float32"
         steps        time points of the forward phase: tmax_di rounded half to even
@@ -71,24 +75,24 @@ class Settings:
     notes: tuple
 
     def change(self, **flags):
-        """Returns the Settings with other values of flags from which no other flag follows, as if these had been given."""
+        """Returns the Settings with other values of some flags, from which no other flag may follow."""
         return _records(self.flags | flags, self.args | flags, self.notes)
 
 
 def add_flags(parser, rules):
-    """Adds every flag of main.py to a parser, those of the rules {name: rules.Rule} included."""
+    """Adds every flag of main.py to a parser, including those of the rules {name: rules.Rule}."""
     add_arguments(parser, Options, choices={"network_type": rules})
     add_rule_arguments(parser, Options, rules, "network_type")
 
 
 def parse(argv, rules, prog="main.py"):
-    """Returns the Settings of a command line; exits with status 2 and one sentence on a mistake.  Touches no file.
+    """Returns the Settings of a command line; exits with status 2 and one sentence on a mistake.
 
-    A flag may be abbreviated where only one begins so; a whole name is never an abbreviation.
+    No file is touched. A flag may be abbreviated if only one begins so; a whole name is never an abbreviation.
 
     argv   list of words; None: those of this process
     rules  {name: rules.Rule} that --network_type may name
-    prog   what errors begin with
+    prog   the beginning of errors
     """
     parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
     add_flags(parser, rules)
@@ -99,10 +103,10 @@ def parse(argv, rules, prog="main.py"):
 
 
 def resolve(given, rules):
-    """Returns the Settings that follow from {flag: value} of the flags that were given; the others have their defaults.
+    """Returns the Settings that follow from {flag: value} of the given flags; others have their defaults.
 
     rules   {name: rules.Rule}
-    Raises  UsageError where flags contradict each other or cannot be read
+    Raises  UsageError if flags contradict each other or cannot be read
     """
     options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})
     check_options(options, rules)
@@ -136,7 +140,7 @@ def _records(flags, args, notes):
 
 
 def _find_rule(values, rules):
-    """Returns the Rule that is meant, by its published flags or by its name, which its published flags then replace."""
+    """Returns the Rule that its published flags or its name ask for; these flags then replace the name."""
     kind = values["network_type"]
     published = [each for each in rules.values() if each.published.get("network_type") == kind]
     fitting = [each for each in published if each.published.items() <= values.items()]
@@ -148,7 +152,10 @@ def _find_rule(values, rules):
 
 
 def _complete(values):
-    """Steps 2 to 9: what stands for another option becomes its value; times become whole numbers."""
+    """Replaces values that stand for another option by that option's value, and makes times whole numbers.
+
+    These are the steps 2 to 9 of the published order.
+    """
     follows = PROTOCOLS[values["protocol"]].apical_follows
     if follows == "dt_di_fb" and values["apical_time_constant_fb"] == -1:
         values["apical_time_constant_fb"] = values[follows]  # which follows dt_di in its turn, where it is -1 too
@@ -160,9 +167,10 @@ def _complete(values):
 
 
 def _complete_strong(values, task):
-    """Resolves the flags of the group "Strong-DFC" (strong_dfc.md 9), and adds what follows from them: aim, error, slopes.
+    """Resolves the flags of the group "Strong-DFC", and adds what follows from them: aim, error, slopes.
 
-    Raises  UsageError where flags contradict each other
+    The flags are those of docs/published/strong_dfc.md 9.
+    Raises  UsageError if flags contradict each other
     """
     protocol, strong = PROTOCOLS[values["protocol"]], values["strong_feedback"]
     check_strong(values, task)
@@ -180,7 +188,7 @@ def _complete_strong(values, task):
 
 
 def _fit_time_constants(values):
-    """Makes time steps and time constants compatible, as the protocol has it."""
+    """Makes time steps and time constants compatible, as the protocol prescribes."""
     if not PROTOCOLS[values["protocol"]].shorten_steps:
         for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
             values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
@@ -192,7 +200,7 @@ def _fit_time_constants(values):
 
 
 def _read_words(values):
-    """Gives lists that are words their meaning: the defects that are kept, and the teacher's sizes, None for the large one."""
+    """Reads lists of words: the defects that are kept, and the teacher's sizes, None for the large one."""
     words, groups = values["defects"], {"kept": KEPT, "none": (), "all": tuple(DEFECTS)}
     if len(words) > 1 and not groups.keys().isdisjoint(words):
         raise UsageError(f"--defects={','.join(words)}: kept, none and all stand alone")
@@ -204,7 +212,7 @@ def _read_words(values):
 
 
 def _collect_strong(values, options):
-    """Adds the flags of the group "Strong-DFC" by themselves: all, and those that the Options or the rule's name changed."""
+    """Adds the flags of the group "Strong-DFC": all of them, and those that differ from their defaults."""
     added = {f.name: f.default for f in dataclasses.fields(Options) if f.metadata["group"] == STRONG}
     values["successor_flags"] = {name: values[name] for name in added}
     given_or_meant = vars(options) | values["rule"].published
@@ -212,7 +220,10 @@ def _collect_strong(values, options):
 
 
 def _read_layers(values, text, num_hidden_given):
-    """Resolves the sizes and activations of the layers; brackets around one value mean nothing, it holds for every hidden layer."""
+    """Resolves the sizes and activations of the layers.
+
+    Brackets around one value mean nothing: it holds for every hidden layer.
+    """
     sizes, names = values["size_hidden"], values["hidden_activation"]
     count = len(sizes) if len(sizes) > 1 else values["num_hidden"]
     if num_hidden_given and count != values["num_hidden"]:
@@ -246,7 +257,10 @@ def _read_rates(values, text):
 
 
 def _derive(values):
-    """Steps 1, 11 and 16 to 19: what follows from the flags together."""
+    """Adds what follows from the flags together.
+
+    These are the steps 1, 11 and 16 to 19 of the published order.
+    """
     values["precision"] = "float32" if values["single_precision"] else "float64"
     values["task"] = BY_FLAG[values["dataset"]].task
     values["angles_wanted"] = any(values[name] for name in ANGLES)

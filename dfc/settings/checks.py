@@ -1,4 +1,7 @@
-"""What is wrong or idle in settings of system 2: contradictions are refused, the rest is told in notes (dfc.md J.post, L)."""
+"""Refuses contradictions in settings of system 2, and writes notes about flags that have no effect.
+
+The rules are those of docs/published/dfc.md J.post and L.
+"""
 
 import dataclasses
 
@@ -12,7 +15,10 @@ CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "
 
 
 def check_options(options, rules):
-    """Raises UsageError for options that contradict each other as they were given; rules, {name: rules.Rule}."""
+    """Raises UsageError for options that contradict each other as they were given.
+
+    rules  {name: rules.Rule}
+    """
     _check_rule(options, rules)
     if options.no_cuda and options.backend == "cupy":
         raise UsageError("--no_cuda: contradicts --backend=cupy")
@@ -42,7 +48,11 @@ def _check_rule(options, rules):
 
 
 def check_strong(values, task):
-    """Raises UsageError for flags of the group "Strong-DFC" that contradict others; values, {flag: value}, task as in Settings."""
+    """Raises UsageError for flags of the group "Strong-DFC" that contradict others.
+
+    values  {flag: value}
+    task    as in Settings
+    """
     rule, strong = values["rule"], values["strong_feedback"]
     if strong and not rule.simulates:
         raise UsageError(f"--strong_feedback: does not apply to {rule.name}, only to rules that simulate a controller")
@@ -94,7 +104,7 @@ def _check_data(settings):
 
 
 def _check_dynamics(settings):
-    """Refuses a simulation without steps: it divides by their number, one less than that of its time points."""
+    """Refuses a simulation without steps: later it would be divided by their number."""
     if settings.rule.simulates and settings.steps < 2:
         raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
     learns_feedback = settings.rule.learns_feedback and not settings.freeze_fb_weights
@@ -159,7 +169,10 @@ MISSING = {
 
 
 def notes_on(options, settings, given):
-    """Returns the sentences on Options that became Settings; `given` has the names of the options that were asked for."""
+    """Returns notes on Options that became Settings.
+
+    given  names of the options that were given
+    """
     return (*_idle(settings, given), *_changed(options, settings), *_surprising(settings, given))
 
 
@@ -178,7 +191,7 @@ def _idle(settings, given):
 
 
 def _changed(options, settings):
-    """Values other than those given."""
+    """Yields a sentence for each value that differs from the given one."""
     if not settings.rule.controlled:
         return
     if settings.time_constant_ratio > options.time_constant_ratio:
@@ -195,7 +208,7 @@ def _changed(options, settings):
 
 
 def _surprising(settings, given):
-    """Combinations that do less than their flags say."""
+    """Yields a sentence for each combination that does less than its flags say."""
     if not settings.rule.controlled:
         return
     if settings.ndi and settings.save_NDI_angle:

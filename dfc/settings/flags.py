@@ -1,7 +1,8 @@
-"""The command line of system 2: every published flag of Deep Feedback Control with its published default, and the suite's own.
+"""Lists the command line of system 2: every published flag with its published default, and the suite's own.
 
-A switch is off unless given.  What an option follows, and what it acts only with, stands in its row.
-Lists are text, written [a, b, c], in brackets or parentheses or without; args.txt shows them as they were given.
+A switch is off unless given. The option that another one follows, and the options without which it has no effect,
+are in its row. Lists are text, written [a, b, c], in brackets or parentheses or without; args.txt has them as
+they were given.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ _dfc = partial(option, group="dfc")
 _strong = partial(option, group=STRONG)
 _own = partial(option, group=OWN)
 
-# what a flag acts only with, as --help prints it; dfc/settings/checks.py tells whether a run has it
+# Conditions without which a flag has no effect, as --help prints them; dfc/settings/checks.py tests them.
 TEACHER, ADAM, ADAM_FB = "--dataset=student_teacher", "--optimizer=Adam", "--optimizer_fb=Adam"
 COMPARED, CLIPPING = "a rule other than BP", "a rule that clips as asked"
 FEEDBACK, LEARNED = "a rule with feedback weights", "feedback weights that learn"
@@ -51,9 +52,9 @@ POSITIVE, FROM_0, COUNT, FINITE = "(0, inf)", "[0, inf)", "[1, inf)", "(-inf, in
 
 @dataclass(frozen=True)
 class Options:
-    """The options of main.py as given, before `dfc.settings.resolve`."""
+    """Holds the options of main.py as given, before `dfc.settings.resolve`."""
 
-    # --data was the published abbreviation; --data_dir below would make it ambiguous
+    # --data was the published abbreviation; --data_dir below would make it ambiguous.
     dataset: str = _data("student_teacher", "data set", choices=tuple(BY_FLAG), names=("--data",))
     num_train: int = _data(1000, "training samples", bounds=COUNT, needs=TEACHER)
     num_test: int = _data(1000, "test samples", bounds=COUNT, needs=TEACHER)
@@ -62,7 +63,7 @@ class Options:
     no_val_set: bool = _data(False, "train on all samples; no validation set and no *_val_* result")
     load_ST_dataset: bool = _data(False, "load the arrays from the data folder instead of drawing them", needs=TEACHER)
 
-    epochs: int = _training(100, "passes over the training samples that learn W", bounds=FROM_0)
+    epochs: int = _training(100, "passes over the training samples that train W", bounds=FROM_0)
     batch_size: int = _training(128, "samples in a batch", bounds=COUNT)
     lr: str = _training(
         "0.1", "step size of W: one number, or one per layer, e.g. [0.1, 0.01]", metavar="LIST", entries=float, bounds=POSITIVE
@@ -77,25 +78,25 @@ class Options:
     momentum: float = _training(0.0, "momentum of SGD (W) and of RMSprop (W and Q)", bounds="[0, 1)")
     sigma: float = _training(0.08, "std of the noise in the forward phase, with --noisy_dynamics", bounds=FROM_0, needs=CONTROL)
     sigma_fb: float = _training(-1.0, "std of the noise while Q learns", bounds=FROM_0, follows="sigma", needs=LEARNED)
-    sigma_output_fb: float = _training(-1.0, "the same in the output layer", bounds=FROM_0, follows="sigma_fb", needs=NORMAL)
+    sigma_output_fb: float = _training(-1.0, "that noise in the output layer", bounds=FROM_0, follows="sigma_fb", needs=NORMAL)
     forward_wd: float = _training(0.0, "weight decay of W", bounds=FROM_0)
     feedback_wd: float = _training(0.01, "weight decay of Q, or the homeostatic strength", bounds=FROM_0, needs=LEARNED)
     train_parallel: bool = _training(False, "no effect")
     normalize_lr: bool = _training(False, "divide lr by target_stepsize, also for BP and DFA")
-    epochs_fb: float = _training(1.0, "passes that learn Q before the first epoch, truncated", bounds=FROM_0, needs=LEARNED)
+    epochs_fb: float = _training(1.0, "passes that train Q before the first epoch, truncated", bounds=FROM_0, needs=LEARNED)
     freeze_forward_weights: bool = _training(False, "compute the changes of W but never apply them")
-    freeze_fb_weights: bool = _training(False, "never learn Q, not before the first epoch either", needs=FEEDBACK)
+    freeze_fb_weights: bool = _training(False, "never train Q, not even before the first epoch", needs=FEEDBACK)
     freeze_fb_weights_output: bool = _training(False, "keep the Q of the output layer the identity", needs=LEARNED)
-    shallow_training: bool = _training(False, "BP only: learn the last layer only")
-    extra_fb_epochs: float = _training(0.0, "further passes that learn Q after each epoch, truncated", bounds=FROM_0, needs=LEARNED)
+    shallow_training: bool = _training(False, "BP only: train the last layer only")
+    extra_fb_epochs: float = _training(0.0, "further passes that train Q after each epoch, truncated", bounds=FROM_0, needs=LEARNED)
     extra_fb_minibatches: int = _training(0, "no effect")
-    only_train_first_layer: bool = _training(False, "learn the W of the first layer only")
+    only_train_first_layer: bool = _training(False, "train the W of the first layer only")
     train_only_feedback_parameters: bool = _training(False, "stop after the passes before the first epoch", needs=CONTROL)
     clip_grad_norm: float = _training(
         -1.0, "largest norm of each gradient of W, and of those of Q together; 0 or less: off", bounds=FINITE, needs=CLIPPING
     )
     grad_deltav_cont: bool = _training(False, "continuous updates, averaged over the simulation: the rule DFC", needs=CONTROL)
-    fix_grad_norm: float = _training(-1.0, "norm that the gradients of W together are given; 0 or less: off", bounds=FINITE)
+    fix_grad_norm: float = _training(-1.0, "joint norm to which the gradients of W are scaled; 0 or less: off", bounds=FINITE)
 
     beta1: float = _adam(0.99, "W: decay of the first moment", bounds="[0, 1)", needs=ADAM)
     beta2: float = _adam(0.99, "W: decay of the second moment", bounds="[0, 1)", needs=ADAM)
@@ -158,9 +159,9 @@ class Options:
     save_eigenvalues: bool = _log(False, "largest eigenvalues of the controlled dynamics", needs=CONTROL)
     save_jac_t_angle: bool = _log(False, "angles between Q and the transposed Jacobian", needs=CONTROL)
     save_jac_pinv_angle: bool = _log(False, "angles between Q and the damped pseudo-inverse of the Jacobian", needs=CONTROL)
-    save_eigenvalues_bcn: bool = _log(False, "the eigenvalues before samples that did not converge are put back", needs=CONTROL)
+    save_eigenvalues_bcn: bool = _log(False, "the eigenvalues, with samples that did not converge as they are", needs=CONTROL)
     save_norm_r: bool = _log(False, "norms of the activities of each layer (condition 1)", needs=CONTROL)
-    save_df: bool = _log(False, "put the tables of angles among the results", needs=COMPARED)
+    save_df: bool = _log(False, "write the tables of angles into the results", needs=COMPARED)
     gn_damping: str = _log(
         "0", "damping of the Gauss-Newton and minimum-norm updates", entries=float, one=True, bounds=FROM_0, needs=COMPARED
     )
@@ -189,10 +190,10 @@ class Options:
     noise_K: float = _control(0.0, "std of the noise added to a weight_product Q", bounds=FROM_0, needs=CONTROL)
     compare_with_ndi: bool = _control(False, "measure the distance of the steady state from that of DFC-SSA", needs=CONTROL)
 
-    learning_rule: str = _dfc("nonlinear_difference", "teaching signal of a layer", choices=LEARNING_RULES, needs=COMPARED)
+    learning_rule: str = _dfc("nonlinear_difference", "error that moves a layer", choices=LEARNING_RULES, needs=COMPARED)
     use_initial_activations: bool = _dfc(False, "presynaptic activities of the forward pass in the updates", needs=CONTROL)
     c_homeostatic: float = _dfc(
-        -1.0, "squared norm that Q is drawn to; -1: its initial one", bounds=POSITIVE, sentinel=-1, needs=HOMEOSTATIC
+        -1.0, "squared norm to which Q is pulled; -1: its initial one", bounds=POSITIVE, sentinel=-1, needs=HOMEOSTATIC
     )
     k_p: float = _dfc(0.0, "proportional gain in the forward phase", bounds=FROM_0, needs=CONTROL)
     k_p_fb: float = _dfc(None, "proportional gain while Q learns", bounds=FROM_0, kind=float, follows="k_p", needs=NORMAL)
@@ -225,8 +226,8 @@ class Options:
     output_sigma: float = _strong(-1.0, "noise of the output layer", bounds=FROM_0, follows="sigma", needs=SIMULATION)
     low_pass_filter_noise: bool = _strong(False, "coloured noise instead of white; Strong-DFC has it always", needs=CONTROL)
     tau_noise: float = _strong(0.8, "time constant of coloured noise", bounds=POSITIVE, needs=CONTROL)
-    low_pass_filter_u: bool = _strong(False, "layers feel a low-passed control signal", needs=CONTROL)
-    tau_f: float = _strong(0.9, "time constant of that filter, and of the one that teaches Q", bounds="(0, 1)", needs=CONTROL)
+    low_pass_filter_u: bool = _strong(False, "layers receive a low-passed control signal", needs=CONTROL)
+    tau_f: float = _strong(0.9, "time constant of that filter, and of the one by which Q learns", bounds="(0, 1)", needs=CONTROL)
     scaling_fb_updates: bool = _strong(
         False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below", needs=NORMAL
     )
@@ -235,7 +236,7 @@ class Options:
     use_bp_updates: bool = _strong(
         False, "W moves by the gradient of BP, not clipped; control, Q and what is measured of them stay", needs=CONTROL
     )
-    use_jacobian_as_fb: bool = _strong(False, "ideal feedback: layers feel J^T u; Q is not learned", needs=SIMULATION)
+    use_jacobian_as_fb: bool = _strong(False, "ideal feedback: layers receive J^T u; Q is not learned", needs=SIMULATION)
     min_acc: float = _strong(0.0, "stop after the fourth epoch if the training accuracy is below", bounds="[0, 1]")
     first_batches: int = _strong(0, "batches in each pass and evaluation; 0: all", bounds=FROM_0)
     start_from: str = _strong(
@@ -257,13 +258,13 @@ class Options:
     save_ratio_ff_fb: bool = _strong(False, "feedback drive over forward drive of each layer")
 
     backend: str = _own("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
-    device: int = _own(0, "number of the GPU; one other than 0 must exist", bounds=FROM_0)
+    device: int = _own(0, "number of the GPU; a number other than 0 must exist", bounds=FROM_0)
     host_noise: bool = _own(
         False, "draw noise on the host, for the numbers of a run on the CPU, instead of on the GPU, which is faster", needs=GPU
     )
-    threads: int = _own(0, "threads on the CPU; 0: the cores there are, at most 4", bounds="[0, 64]")
+    threads: int = _own(0, "threads on the CPU; 0: one per core, at most 4", bounds="[0, 64]")
     data_dir: str = _own(
-        "", "folder with the data sets; default: datasets/ beside this program, data/ with --load_ST_dataset", kind=as_path
+        "", "folder with the data sets; default: datasets/ of this program, data/ with --load_ST_dataset", kind=as_path
     )
     seeds: str = _own(
         "",
@@ -276,7 +277,7 @@ class Options:
     load_or_start: bool = _own(False, "like --load, but start the run if there is none; for sweeps")
     overwrite: bool = _own(False, "delete an earlier run in out_dir and start again")
     quiet: bool = _own(False, "no progress bar and no advice, one line per epoch only")
-    dry_run: bool = _own(False, "tell options, folder, size and expected time, the latter from a few batches; write nothing")
+    dry_run: bool = _own(False, "print options, folder, size and the time expected from a few batches; write nothing")
     sample0_error: str = _own(
         "published",
         "first error of the efficient layer-by-layer simulation; published: every sample against the output of the first",

@@ -1,4 +1,4 @@
-"""From {flag: resolved value} to the records of dfc/settings/records.py, one per part of the program."""
+"""Makes the records of dfc/settings/records.py, one per part of the program, from {flag: resolved value}."""
 
 from dataclasses import fields
 
@@ -20,7 +20,7 @@ from dfc.settings.records import (
 
 
 def take(record, flags):
-    """Makes a record whose fields are named as flags, or as what follows from them, from {name: resolved value}."""
+    """Makes a record from {name: resolved value}; its fields are flags, or values that follow from flags."""
     return record(**{field.name: flags[field.name] for field in fields(record)})
 
 
@@ -55,7 +55,7 @@ def watcher_settings(flags):
 
 
 def schedule(flags, feedback):
-    """Returns the core.training.Schedule of {flag: resolved value} and the FeedbackPhase, None without one."""
+    """Returns (core.training.Schedule, FeedbackPhase or None) of {flag: resolved value}."""
     ends_early = flags["train_only_feedback_parameters"] and feedback and feedback.before
     return Schedule(0 if ends_early else flags["epochs"], flags["batch_size"], first_batches=flags["first_batches"])
 
@@ -101,7 +101,7 @@ def forward_settings(flags):
 
 
 def feedback_phase(flags):
-    """Returns the FeedbackPhase of {flag: resolved value}; None where Q does not learn."""
+    """Returns the FeedbackPhase of {flag: resolved value}; None if Q does not learn."""
     if flags["freeze_fb_weights"] or not flags["rule"].learns_feedback:
         return None
     protocol, joint = PROTOCOLS[flags["protocol"]], flags["rule"].joint

@@ -1,4 +1,4 @@
-"""What each part of the program needs to know of a run: small records (made by dfc/settings/parts.py)."""
+"""Defines what each part of the program needs to know of a run, as small records (see dfc/settings/parts.py)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from dfc.feedback_learning import FeedbackSettings
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """What a run computes with; the fields are flags, and precision is "float64" or "float32"."""
+    """Says what a run computes with; the fields are flags, and precision is "float64" or "float32"."""
 
     backend: str
     device: int
@@ -19,7 +19,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What a run learns from (dfc.tasks.load_task); the fields are flags.
+    """Says what a run learns from (dfc.tasks.load_task); the fields are flags.
 
     sizes                (n_0, …, n_L)
     teacher_size_hidden  None for the large relu teacher
@@ -46,10 +46,10 @@ class TaskSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How the validation and the test set are measured; the fields are flags.
+    """Says how the validation and the test set are measured; the fields are flags.
 
     classification  whether there is an accuracy
-    weighted        whether a sample counts as much as any other, else a batch as any other
+    weighted        whether every sample counts equally; else every batch does
     """
 
     batch_size: int
@@ -61,7 +61,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class StoppingSettings:
-    """When a run ends before its last epoch; the fields are flags, and task and rule as in Settings."""
+    """Says when a run ends before its last epoch; the fields are flags, and task and rule as in Settings."""
 
     rule: Any
     task: str
@@ -74,10 +74,10 @@ class StoppingSettings:
 
 @dataclass(frozen=True)
 class MeasurementSettings:
-    """What is measured while a run trains; the fields are flags.
+    """Says what is measured while a run trains; the fields are flags.
 
     rule      rules.Rule
-    switches  names of the switches of main.py that are on, those that ask for measurements among them
+    switches  names of the switches of main.py that are on, among them those that ask for measurements
     sizes     (n_0, …, n_L)
     """
 
@@ -104,7 +104,10 @@ class MeasurementSettings:
 
 @dataclass(frozen=True)
 class WatcherSettings:
-    """What follows a run (dfc.measures.watchers.build_watchers); who, the words that its notes begin with."""
+    """Says which watchers accompany a run (dfc.measures.watchers.build_watchers).
+
+    who  the beginning of their notes
+    """
 
     measurements: MeasurementSettings
     evaluation: EvaluationSettings
@@ -114,15 +117,16 @@ class WatcherSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The network and its initial weights.
+    """Describes the network and its initial weights.
 
     sizes           (n_0, …, n_L), the input first
     activations     names of phi_1 … phi_L
     classification  whether its loss is the cross-entropy
-    biases          whether it has any
-    initial_w       name of the initialiser of W, and of Q where Q is drawn as W is
+    biases          whether it has biases
+    initial_w       name of the initialiser of W, and of Q if Q is drawn as W is
     feedback        layers that have feedback weights (rules.Rule)
-    initial_q       "weight_product" or the initialiser of Q;  noise_q, standard deviation of what is added to weight products
+    initial_q       "weight_product" or the initialiser of Q
+    noise_q         standard deviation of the noise that is added to weight products
     identity        whether the Q of the output layer stays the identity
     worth           of the right class in the target of a classification
     kinks           "derivative" or "slope": phi' at zero in BP (dfc.network)
@@ -143,7 +147,10 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """A name in core.optimisers.OPTIMISERS and what it may be told; learning_rate and epsilon may have one number per layer."""
+    """Names an optimiser of core.optimisers.OPTIMISERS, with its arguments.
+
+    learning_rate and epsilon may have one number per layer.
+    """
 
     kind: str
     learning_rate: float | tuple
@@ -156,9 +163,11 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class ForwardSettings:
-    """How W learns: its optimiser, the layers that learn (from 0), and the arguments of dfc.learners.ForwardLearner.
+    """Says how W learns: its optimiser, the layers that learn, and arguments of dfc.learners.ForwardLearner.
 
-    clip_layers    whether W_l and b_l are clipped by their joint norm;  clip_as_asked, whether every rule is
+    layers         numbers of these layers, from 0
+    clip_layers    whether W_l and b_l are clipped by their joint norm
+    clip_as_asked  whether every rule is clipped as --clip_grad_norm says
     by_bp          whether the gradient of BP moves W
     """
 
@@ -174,15 +183,18 @@ class ForwardSettings:
 
 @dataclass(frozen=True)
 class FeedbackPhase:
-    """How Q learns.
+    """Says how Q learns.
 
     rule                name in dfc.feedback_learning.Q_RULES
-    rule_settings       what that rule needs in the passes of each epoch;  first_settings, in the passes before the first epoch
-    optimiser           in the passes of each epoch;  first_optimiser, in the passes before the first epoch
+    rule_settings       FeedbackSettings in the passes of each epoch
+    first_settings      FeedbackSettings in the passes before the first epoch
+    optimiser           in the passes of each epoch
+    first_optimiser     in the passes before the first epoch
     before, extra       numbers of passes before the first epoch, and at the end of each epoch
     output_frozen       whether the Q of the output layer stays the identity
     clip                bound on the joint norm of the gradients, or with clip_each on every norm
-    homeostatic         strength of the homeostatic term, None without;  constant, the squared norm it draws to, -1: the initial one
+    homeostatic         strength of the homeostatic term; None: there is none
+    constant            the squared norm to which that term pulls Q; -1: the initial one
     """
 
     rule: str
@@ -201,10 +213,10 @@ class FeedbackPhase:
 
 @dataclass(frozen=True)
 class SystemSettings:
-    """What dfc.build.build_system builds.
+    """Says what dfc.build.build_system builds.
 
     rule_options  the Options of the rule
-    feedback      None where Q does not learn in passes
+    feedback      FeedbackPhase; None if Q does not learn in passes
     reset_K       whether Q is drawn anew at the start of every epoch but the first
     """
 

@@ -1,7 +1,7 @@
-"""The command line of the published Strong-DFC program, and what stands for each of its flags in main.py (strong_dfc.md 9).
+"""Lists the command line of the published Strong-DFC program, and the flags of main.py for each of its flags.
 
-A switch is off unless given; lists are written a,b,c.  A flag that is not in RENAMED, OPPOSITE or WITHOUT_EFFECT has the same name
-and meaning in main.py.
+The source is docs/published/strong_dfc.md 9. A switch is off unless given; lists are written a,b,c. A flag that
+is not in RENAMED, OPPOSITE or WITHOUT_EFFECT has the same name and meaning in main.py.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ OWNERS = {"of bp": ("bp",), "of dfc and dfc_single_phase": BY_CONTROL, "of dfc":
 
 @dataclass(frozen=True)
 class StrongOptions:
-    """The published flags with their published defaults."""
+    """Holds the published flags with their published defaults."""
 
     out_dir: str = _every(None, "folder of the results; default: ./logs/runs/run_<YYYY-mm-dd_HH-MM-SS>", kind=str)
     no_cuda: bool = _every(False, "compute on the CPU")
@@ -39,7 +39,7 @@ class StrongOptions:
     checkpoint_interval: int = _every(20, "no effect, as --save_checkpoints", bounds=COUNT)
     pretrained_net_dir: str = _every(None, "folder of a finished run whose W, b and Q this one starts with", kind=str)
     epoch_summary_interval: int = _every(-1, "no effect: the series hold every epoch", bounds=COUNT, sentinel=-1)
-    epochs: int = _every(2, "passes over the training samples that learn W", bounds=FROM_0)
+    epochs: int = _every(2, "passes over the training samples that train W", bounds=FROM_0)
     batch_size: int = _every(128, "samples in a batch", bounds=COUNT)
     clip_grad_norm: float = _every(
         -1.0, "largest norm of the gradients of W and b of each layer, and of each Q; -1: off", bounds=FROM_0, sentinel=-1
@@ -92,19 +92,21 @@ class StrongOptions:
     initialization_fb: str = _dfc("xavier_normal", "initial Q", choices=INITIAL_Q)
     sigma_init: float = _dfc(0.0, "std of the noise added to a weight_product Q", bounds=FROM_0)
     normalize_lr: bool = _dfc(False, "divide lr by target_stepsize")
-    learning_rule: str = _dfc("nonlinear_difference", "teaching signal", choices=("nonlinear_difference", "voltage_difference"))
-    init_fb_epochs: int = _dfc(1, "passes that learn Q before the first epoch", bounds=FROM_0)
+    learning_rule: str = _dfc(
+        "nonlinear_difference", "error that moves a layer", choices=("nonlinear_difference", "voltage_difference")
+    )
+    init_fb_epochs: int = _dfc(1, "passes that train Q before the first epoch", bounds=FROM_0)
     lr_fb_init: str = _dfc(None, "step size of Q before the first epoch; default: lr_fb", kind=str, metavar="FLOAT")
     pretrain_without_controller: bool = _dfc(False, "dfc_single_phase: hold the output where it is before the first epoch")
-    freeze_fb_weights: bool = _dfc(False, "never learn Q, which is then the weight_product")
+    freeze_fb_weights: bool = _dfc(False, "never train Q, which is then the weight_product")
     freeze_fb_weights_output: bool = _dfc(False, "keep the Q of the output layer the identity")
-    extra_fb_epochs: int = _dfc(0, "further passes that learn Q after each epoch", bounds=FROM_0)
+    extra_fb_epochs: int = _dfc(0, "further passes that train Q after each epoch", bounds=FROM_0)
     scaling_fb_updates: bool = _dfc(False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below")
-    include_only_converged_samples: bool = _dfc(False, "samples that did not converge do not teach W")
+    include_only_converged_samples: bool = _dfc(False, "leave samples that did not converge out of the gradients of W")
     epsilon_di: float = _dfc(0.5, "converged: last error < epsilon_di^2 times the first", bounds=POSITIVE)
     inst_system_dynamics: bool = _dfc(False, "no somatic time constant")
     proactive_controller: bool = _dfc(False, "the control of a step acts in that step, in every phase")
-    low_pass_filter_u: bool = _dfc(False, "layers feel a low-passed control signal")
+    low_pass_filter_u: bool = _dfc(False, "layers receive a low-passed control signal")
     tau_f: float = _dfc(0.9, "time constant of the filters; upper bound of tau_noise and both time_constant_ratio", bounds="(0, 1)")
     dt_di: float = _dfc(0.1, "Euler step; lowered to time_constant_ratio", bounds=POSITIVE)
     tmax_di: int = _dfc(10, "time points", bounds="[2, inf)")
@@ -115,20 +117,20 @@ class StrongOptions:
     alpha_di: float = _dfc(0.001, "leak of the controller", bounds=FROM_0)
     k_p: float = _dfc(0.0, "proportional gain", bounds=FROM_0)
     apical_time_constant: float = _dfc(-1.0, "dfc: tau_A; -1: dt_di as given", bounds=POSITIVE, sentinel=-1)
-    dt_di_fb: float = _dfc(-1.0, "the same while Q learns alone; -1: dt_di", bounds=POSITIVE, sentinel=-1)
-    tmax_di_fb: int = _dfc(-1, "the same; -1: tmax_di", bounds="[2, inf)", sentinel=-1)
-    inst_transmission_fb: bool = _dfc(False, "the same; does not follow inst_transmission")
-    time_constant_ratio_fb: float = _dfc(-1.0, "the same; -1: time_constant_ratio", bounds=POSITIVE, sentinel=-1)
-    sigma_fb: float = _dfc(-1.0, "the same; -1: sigma", bounds=FROM_0, sentinel=-1)
-    sigma_output_fb: float = _dfc(-1.0, "the same; -1: sigma_fb", bounds=FROM_0, sentinel=-1)
-    alpha_di_fb: float = _dfc(0.5, "the same", bounds=FROM_0)
-    k_p_fb: float = _dfc(-1.0, "the same; -1: k_p", bounds=FROM_0, sentinel=-1)
+    dt_di_fb: float = _dfc(-1.0, "Euler step while Q learns alone; -1: dt_di", bounds=POSITIVE, sentinel=-1)
+    tmax_di_fb: int = _dfc(-1, "time points while Q learns alone; -1: tmax_di", bounds="[2, inf)", sentinel=-1)
+    inst_transmission_fb: bool = _dfc(False, "no delay while Q learns alone; does not follow inst_transmission")
+    time_constant_ratio_fb: float = _dfc(-1.0, "tau_v while Q learns alone; -1: time_constant_ratio", bounds=POSITIVE, sentinel=-1)
+    sigma_fb: float = _dfc(-1.0, "sigma while Q learns alone; -1: sigma", bounds=FROM_0, sentinel=-1)
+    sigma_output_fb: float = _dfc(-1.0, "sigma_output while Q learns alone; -1: sigma_fb", bounds=FROM_0, sentinel=-1)
+    alpha_di_fb: float = _dfc(0.5, "leak of the controller while Q learns alone", bounds=FROM_0)
+    k_p_fb: float = _dfc(-1.0, "proportional gain while Q learns alone; -1: k_p", bounds=FROM_0, sentinel=-1)
     apical_time_constant_fb: float = _phases(-1.0, "tau_A while Q learns; -1: dt_di_fb as given", bounds=POSITIVE, sentinel=-1)
-    use_bp_updates: bool = _dfc(False, "W moves by the gradient of BP, not clipped; control and Q as without")
+    use_bp_updates: bool = _dfc(False, "W moves by the gradient of BP, not clipped; control and Q do not change")
     use_jacobian_as_fb: bool = _dfc(False, "ideal feedback J^T u; Q is not learned, and there is no noise in dfc_single_phase")
     compute_jacobian_at: str = _dfc("ss", "no effect", choices=("ss", "average_ss", "full_trajectory"))
     compare_with_ndi: bool = _dfc(False, "measure the distance of the output from the analytical steady state")
-    save_df: bool = _dfc(False, "put the tables of angles among the results; the other save_… flags imply it")
+    save_df: bool = _dfc(False, "write the tables of angles into the results; implied by other save_… flags")
     save_fb_statistics_init: bool = _dfc(False, "no effect")
     save_ndi_angle: bool = _dfc(False, "angles with the analytical updates")
     save_bp_angle: bool = _dfc(False, "angles with the updates of BP")
@@ -177,7 +179,7 @@ MEASURED = ("save_ndi_angle", "save_bp_angle", "save_H_angle", "save_ratio_ff_fb
 
 
 def translate(program, given):
-    """Returns the flags of main.py, {flag: value}, that stand for published flags of a published program.
+    """Returns the flags of main.py, {flag: value}, for the published flags of a published program.
 
     program  "bp", "dfa", "dfc" or "dfc_single_phase", of run_<program>.py
     given    {published flag: value}; the others have their published defaults
@@ -246,6 +248,6 @@ def _control(program, options):
 
 
 def _short(flags):
-    """Returns the flags of a run so short that it only shows whether everything works."""
+    """Returns the flags of a very short run, which only shows whether everything works."""
     once = {name: 1 for name in ("epochs", "epochs_fb", "extra_fb_epochs") if name in flags}
     return once | {"first_batches": 2}
