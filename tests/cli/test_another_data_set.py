@@ -4,17 +4,15 @@ The expectation is what datasets/README.md promises: one row and four files, and
 """
 
 import gzip
-import hashlib
-import shutil
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.extending_for_tests import call, copy_with
+
 SIDES, CLASSES, COUNTS = (6, 5), 3, {"training": 90, "testing": 30}
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -30,35 +28,23 @@ def made_up_files():
         yield struct.pack(">2I", 0x801, count) + labels.astype(np.uint8).tobytes()
 
 
+def write_files(root):
+    """Puts the four files of the set into a copy of the program."""
+    (root / "datasets" / "MARKS").mkdir()
+    for name, content in zip(NAMES, made_up_files(), strict=True):
+        (root / "datasets" / "MARKS" / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """A copy of the program with the row and the files."""
-    root = tmp_path_factory.mktemp("copy") / "program"
-    ignored = shutil.ignore_patterns(".*", "tests", "results", "logs", "docs", "shared", "*.gz", "__pycache__")
-    shutil.copytree(ROOT, root, ignore=ignored)
-    contents = list(made_up_files())
-    (root / "datasets" / "MARKS").mkdir()
-    for name, content in zip(NAMES, contents, strict=True):
-        (root / "datasets" / "MARKS" / f"{name}.gz").write_bytes(gzip.compress(content))
-    checksums = tuple({"sha256": hashlib.sha256(content).hexdigest()} for content in contents)
-    row = (
-        f'    idx_set("MARKS", "http://127.0.0.1:9/", {checksums}, pixels={SIDES}, **{COUNTS}, classes={CLASSES},\n'
-        '            flag="marks", autoencoder="marks_autoencoder", mean=0.4, spread=0.3, validation=15, least=0.4),\n'
-    )
-    catalogue = root / "datasets" / "catalogue.py"
-    before, head, after = catalogue.read_text().partition("DATA_SETS = (\n")
-    catalogue.write_text(before + head + row + after)
+    root = copy_with(tmp_path_factory.mktemp("copy") / "program", "An image set in IDX form")
+    write_files(root)
     return root
 
 
-def finish(program, *argv):
-    done = subprocess.run([sys.executable, *map(str, argv)], cwd=program, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_run_py_learns_from_it(program):
-    out = finish(program, "run.py", "--dataset=MARKS", "--algorithm=GAIT", "--nb_epochs=30", "--learning_rate=0.01", "--threads=1")
+    out = call(program, "run.py", "--dataset=MARKS", "--algorithm=GAIT", "--nb_epochs=30", "--learning_rate=0.01", "--threads=1")
     assert "test accuracy 100.00 %" in out
     (folder,) = (program / "results").glob("MARKS_GAIT_*")
     assert np.load(folder / "0Lweights.npy").shape == (30, 30)
@@ -67,7 +53,7 @@ def test_run_py_learns_from_it(program):
 def test_main_py_learns_from_it(program):
     flags = ("--network_type=DFC-SSA", "--lr=0.05", "--optimizer=Adam", "--target_stepsize=0.1", "--batch_size=15", "--threads=1")
     sizes = ("--size_input=30", "--size_hidden=10", "--size_output=3", "--output_activation=softmax")
-    finish(program, "main.py", "--dataset=marks", *sizes, *flags, "--epochs=20", "--out_dir=results/main")
+    call(program, "main.py", "--dataset=marks", *sizes, *flags, "--epochs=20", "--out_dir=results/main")
     header, *rows = (program / "results" / "main" / "metrics.csv").read_text().splitlines()
     last = dict(zip(header.split(","), rows[-1].split(","), strict=True))
     assert float(last["acc_test"]) == float(last["acc_val"]) == 1.0
@@ -77,7 +63,7 @@ def test_main_py_learns_from_it(program):
 def test_main_py_rebuilds_its_images(program):
     sizes = ("--size_input=30", "--size_hidden=10", "--size_output=30", "--output_activation=linear")
     flags = ("--network_type=BP", "--lr=0.01", "--batch_size=15", "--epochs=5", "--threads=1")
-    finish(program, "main.py", "--dataset=marks_autoencoder", *sizes, *flags, "--out_dir=results/rebuilt")
+    call(program, "main.py", "--dataset=marks_autoencoder", *sizes, *flags, "--out_dir=results/rebuilt")
     header, *rows = (program / "results" / "rebuilt" / "metrics.csv").read_text().splitlines()
     losses = [float(row.split(",")[header.split(",").index("loss_test")]) for row in rows]
     assert losses[-1] < losses[0]

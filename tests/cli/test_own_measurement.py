@@ -3,56 +3,22 @@
 The expectation is what docs/extending.md promises: the numbers reach the summary and its csv, the checkpoint and TensorBoard.
 """
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from dfc.measures.summary import read_summary
+from tests.extending_for_tests import call, copy_with
 from tests.faults.tiny_main import TINY
-
-ROOT = Path(__file__).resolve().parents[2]
-ADDED = (  # file, the text that something is put before, and what
-    (
-        "dfc/settings/flags.py",
-        "    save_norm_r: bool",
-        '    save_sizes: bool = _log(False, "mean size of the entries of each weight update")\n',
-    ),
-    (
-        "dfc/measures/observation.py",
-        "def distance(seen):",
-        'def sizes(seen):\n    """Measure the mean size of the entries of each weight update."""\n'
-        "    return [abs(update).mean() for update in seen.net.weights_of(seen.own)]\n\n\n",
-    ),
-    ("dfc/measures/table.py", "from dfc.measures.stability", "from dfc.measures import observation\n"),
-    (
-        "dfc/measures/table.py",
-        '    M("save_GN_angle", "gn_angles", per_layer',
-        '    M("save_sizes", "sizes_angles", per_layer, observation.sizes, FORWARD, FRAME, "layer {}/size", "size"),\n',
-    ),
-)
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """A copy of the program with the measurement."""
-    root = tmp_path_factory.mktemp("copy") / "program"
-    ignored = shutil.ignore_patterns(".*", "tests", "results", "logs", "docs", "shared", "*.gz", "__pycache__")
-    shutil.copytree(ROOT, root, ignore=ignored)
-    for name, place, text in ADDED:
-        before, found, after = (root / name).read_text().partition(place)
-        assert found
-        (root / name).write_text(before + text + found + after)
-    return root
+    return copy_with(tmp_path_factory.mktemp("copy") / "program", "A measurement of `main.py`")
 
 
 def run(program, folder, *flags):
-    argv = [sys.executable, "main.py", *TINY, "--ndi", f"--out_dir={folder}", *flags]
-    done = subprocess.run(argv, cwd=program, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    call(program, "main.py", *TINY, "--ndi", f"--out_dir={folder}", *flags)
     return read_summary(folder)
 
 

@@ -1,51 +1,22 @@
 """An optimiser of one's own is a class and a row of core/optimisers.py: in a copy of the program, both programs train by it."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dfc.measures.summary import read_summary
+from tests.extending_for_tests import call, copy_with
 from tests.faults import tiny_main, tiny_runs
-
-ROOT = Path(__file__).resolve().parents[2]
-CLASS = '''
-class Signs(Optimiser):
-    """Signs of the gradients: p <- p - lr sign(g)."""
-
-    def __init__(self, parameters, learning_rate, weight_decay=0.0):
-        super().__init__(parameters, learning_rate, weight_decay, ())
-
-    def _change(self, xp, index, g, moments, out):
-        xp.multiply(xp.sign(g), self.learning_rate[index], out=out)
-
-
-'''
-PLACES = {"# {name: (class": CLASS, '    "Adam": (Adam': '    "Signs": (Signs, (), {}),\n'}
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """A copy of the program with the optimiser."""
-    root = tmp_path_factory.mktemp("copy") / "program"
-    ignored = shutil.ignore_patterns(".*", "tests", "results", "logs", "docs", "shared", "*.gz", "__pycache__")
-    shutil.copytree(ROOT, root, ignore=ignored)
-    path = root / "core" / "optimisers.py"
-    for place, text in PLACES.items():
-        before, found, after = path.read_text().partition(place)
-        assert found
-        path.write_text(before + text + found + after)
+    root = copy_with(tmp_path_factory.mktemp("copy") / "program", "An optimiser of both programs")
     (root / "tests" / "faults").mkdir(parents=True)
     shutil.copy(tiny_runs.__file__, root / "tests" / "faults")
     return root
-
-
-def call(program, *words):
-    done = subprocess.run([sys.executable, *words], cwd=program, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
 
 
 def test_main_trains_w_and_q_by_it(program, tmp_path):
