@@ -1,6 +1,7 @@
-"""Bring the cells of the published tables (docs/published/tables.csv) to their numbers: list their runs, look at them, run them.
+"""Runs the commands that make the cells of the published tables (docs/published/tables.csv), cheapest first.
 
-The cheapest cells come first.  The same command continues a campaign that was interrupted: finished runs are left alone.
+It can also list the runs or their state. The same command continues a campaign that was interrupted; finished
+runs are not repeated.
 """
 
 import sys
@@ -37,7 +38,7 @@ EPILOG = "docs/sweeps.md shows a campaign from its first run to its page."
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells, and how their runs are made."""
+    """Says which cells are chosen, and how their runs are made."""
 
     table: str = option("", "tables, as dfc,gait; default: all", metavar="NAMES", group="cells")
     task: str = option("", "tasks, as MNIST,Fashion-MNIST; default: all", metavar="NAMES", group="cells")
@@ -50,7 +51,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Options(Selection, listing.ListOptions):
-    """The options of campaign.py."""
+    """Holds the options of campaign.py."""
 
     jobs: int = option(1, "runs at a time, each on one core", bounds="[1, 64]")
     quiet: bool = option(False, f"print only what went wrong and the cells at the end; each run writes {LOG} anyway")
@@ -58,7 +59,10 @@ class Options(Selection, listing.ListOptions):
 
 
 def chosen(cells, selection):
-    """The cells that a Selection names, the cheapest first.  Raises UsageError for a name that none of them has."""
+    """Returns the cells that a Selection names, the cheapest first.
+
+    Raises  UsageError for a name that no cell has
+    """
     for name in ("table", "task", "method"):
         wanted = [word.strip() for word in getattr(selection, name).split(",") if word.strip()]
         known = {getattr(cell, name).lower(): getattr(cell, name) for cell in cells}
@@ -70,7 +74,7 @@ def chosen(cells, selection):
 
 
 def words_of(cell, selection):
-    """The words of the command that makes a cell, with the choices of a Selection, for a shell in the suite's folder."""
+    """Returns the words of the command that makes a cell as a Selection asks, for the suite's folder."""
     script, *words = shlex.split(cell.command)
     seeds = selection.seeds or cell.n
     if script == "run.py":
@@ -86,13 +90,16 @@ def words_of(cell, selection):
 
 
 def _suffix(selection):
-    """What keeps the folders of runs of another precision or number of samples apart; run.py's own names do."""
+    """Returns a suffix that distinguishes the folders of runs of another precision or number of samples.
+
+    run.py needs none, because the names of its folders contain both.
+    """
     samples = f"_{selection.train_samples}samples" if selection.train_samples else ""
     return samples + (f"_{selection.precision}" if selection.precision != "float32" else "")
 
 
 def jobs_of(cell, selection):
-    """The Jobs of a cell, one per seed, named after it; empty if no command makes it.
+    """Returns the Jobs of a cell, one per seed, named after it; [] if no command makes it.
 
     Raises  FileError, which names the line, if its command is none of this suite
     """
@@ -115,7 +122,7 @@ def jobs_of(cell, selection):
 
 
 class Campaign:
-    """The runs of the chosen cells.
+    """Holds the runs of the chosen cells.
 
     options  Options
     runs     list of sweeps.processes.Job, in the order of cost
@@ -128,12 +135,12 @@ class Campaign:
         self.runs = [job for jobs in self.cells.values() for job in jobs]
 
     def look(self):
-        """The lines of --list or --status, None without them."""
+        """Returns the lines of --list or --status; None without them."""
         listing.check(self.options)
         return listing.listed(self.runs) if self.options.list else self.standings() if self.options.status else None
 
     def standings(self):
-        """One line for each cell, the runs of each that failed, and one of counts."""
+        """Returns one line per cell, one per run that failed, and one line of counts."""
         width = max(len(cell.name) for cell in self.cells)
         lines, states, complete = [], [], 0
         for cell, jobs in self.cells.items():
@@ -145,6 +152,7 @@ class Campaign:
         return [*lines, f"{complete} of {len(self.cells)} cells complete; runs: {listing.counts(states)}"]
 
     def run(self):
+        """Runs every job to its outcome."""
         run_all(self.runs, LOCK, self._take, self.options.jobs, self.options.quiet)
 
     def _take(self, job, error):
@@ -153,10 +161,12 @@ class Campaign:
             complain(f"{job.name} failed: {error} (see {job.folder / LOG})")
 
     def words_to_continue(self):
+        """Returns []: the same command continues."""
         return []
 
     @property
     def status(self):
+        """Returns the exit status: 1 if a run failed, 3 if one is not finished, else 0."""
         states = [listing.standing(job)[0] for job in self.runs]
         return 1 if self.failed else 0 if set(states) <= {listing.FINISHED} else 3
 

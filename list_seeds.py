@@ -1,4 +1,4 @@
-"""Print what sweep_seeds.sh has yet to do, or how its seeds stand: the part of --list and --status, for runs of run.py."""
+"""Prints the commands that sweep_seeds.sh has yet to run, or the state of its seeds (--list and --status)."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ PROG = "list_seeds.py"
 
 @dataclass(frozen=True)
 class Options(ListOptions):
-    """The options of list_seeds.py itself."""
+    """Holds the options of list_seeds.py itself."""
 
     overwrite = False
 
@@ -38,7 +38,8 @@ def plan(argv, seed, cost=1.0):
     options, rule_options = program.parse(words)
     folder = Path(options.results_dir, run_name(options, rule_options))
     settings = decisive(options, rule_options)
-    layers = 1  # which every network has
+    # Every network has at least one layer.
+    layers = 1
     return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers)
 
 

@@ -1,7 +1,7 @@
-"""Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), direct feedback alignment (DFA) or backpropagation (BP).
+"""Trains a network by Deep Feedback Control, direct feedback alignment (DFA) or backpropagation (BP).
 
-Meulemans, Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento, Grewe, "Credit Assignment in Neural Networks through Deep
-Feedback Control", NeurIPS 2021, arXiv:2106.07887.
+Meulemans, Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento, Grewe, "Credit Assignment in Neural Networks
+through Deep Feedback Control", NeurIPS 2021, arXiv:2106.07887.
 """
 
 import sys
@@ -59,7 +59,7 @@ def train(settings):
 
 
 def train_seeds(settings):
-    """The same of every seed of a command line: [(outcome, folder), …]."""
+    """Trains one run per seed of a command line; returns [(outcome, folder), …]."""
     with machine(settings) as (backend, workers):
         runs = runs_of(settings)
         draws = [Draws(each.random_seed, backend, each.machine.host_noise) for each in runs]
@@ -84,7 +84,7 @@ def train_seeds(settings):
 
 @contextlib.contextmanager
 def machine(settings):
-    """Yields what runs compute with: (Backend, Workers).  Raises UserError where something is missing."""
+    """Yields what runs compute with: (Backend, Workers).  Raises UserError if something is missing."""
     check_packages(settings.watchers.measurements)
     about = settings.machine
     backend = backends.select_backend(about.backend, about.device, about.precision)
@@ -100,16 +100,17 @@ def runs_of(settings):
 
 
 def placed(runs, folder):
-    """Returns the Settings of the runs with their run folders: those of several seeds lie side by side in `folder`."""
+    """Returns the Settings of the runs with their run folders, for several seeds subfolders of `folder`."""
     if not runs[0].seeds:
         return [dataclasses.replace(runs[0], out_dir=folder)]
     return [each.change(out_dir=str(Path(folder, folder_of(each.random_seed)))) for each in runs]
 
 
 def tasks_of(runs, backend, draws):
-    """Returns the samples of every run, shared where they do not depend on the seed, and a sentence on the memory of several.
+    """Returns the samples of every run, and a sentence on the memory of several.
 
-    Raises  UsageError if they do not fit
+    Runs share samples that do not depend on the seed.
+    Raises  UsageError if they do not fit into memory
     """
     first, about = task_of(runs[0], backend, draws[0]), runs[0].task
     own = BY_FLAG[about.dataset].task == "regression" or about.seeded_split
@@ -124,7 +125,7 @@ def tasks_of(runs, backend, draws):
 
 
 def task_of(settings, backend, draws):
-    """Returns the samples of a run.  Raises UsageError where a batch has more than there are."""
+    """Returns the samples of a run.  Raises UsageError if a batch has more than there are."""
     split, size = draws.split if settings.task.seeded_split else None, settings.schedule.batch_size
     task = load_task(settings.task, backend, draws.teacher, settings.quiet, split, not settings.dry_run)
     if size > len(task.train):
@@ -133,7 +134,10 @@ def task_of(settings, backend, draws):
 
 
 def rehearse(settings):
-    """Tells what a run would be, and writes nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    """Prints what a run would be, and writes nothing; returns the exit status.
+
+    Raises  UserError, StoppedByError
+    """
     with machine(settings) as (backend, workers):
         runs = placed(runs_of(settings), settings.out_dir or "a new one in logs/runs, named after the time")
         all_draws = [Draws(each.random_seed, backend, each.machine.host_noise) for each in runs]
@@ -151,8 +155,9 @@ def rehearse(settings):
 
 
 def give_up(loop, error):
-    """Returns the outcome of a loop whose equations cannot be solved, which a CPU reports and a GPU answers with NaN; others
-    are raised.
+    """Returns the outcome of a loop whose equations cannot be solved; other errors are raised.
+
+    A CPU reports such equations, a GPU answers with NaN.
     """
     if isinstance(error, np.linalg.LinAlgError):
         return loop.give_up("singular" if loop.learner.finite() else "diverged", reason=str(error))
@@ -160,7 +165,7 @@ def give_up(loop, error):
 
 
 def build_loop(settings, backend, task, workers, draws, folder, report=say):
-    """Returns the loop of a run: learners of W and Q on the task's training samples, evaluated after every epoch."""
+    """Returns the loop of a run: learners of W and Q, training samples, and evaluations after every epoch."""
     system = build_system(settings.system, backend, workers, draws)
     watchers = build_watchers(settings.watchers, system, task, workers, folder.path)
     folder.follow(watchers)
@@ -170,8 +175,9 @@ def build_loop(settings, backend, task, workers, draws, folder, report=say):
 
 
 def run_folder(settings):
-    """Returns the folder of a run, or of those of several; without --out_dir a new one named after the time, made at once.
+    """Returns the folder of a run, or of those of several seeds.
 
+    Without --out_dir it is a new one named after the time, made at once.
     Raises  UsageError, FileError
     """
     if settings.out_dir is not None:
@@ -182,9 +188,9 @@ def run_folder(settings):
 
 
 def result_settings(settings, backend=None):
-    """Returns {flag: value} of all that the numbers depend on, the number of epochs excepted.
+    """Returns {flag: value} of everything that the numbers depend on, except for the number of epochs.
 
-    backend  core.backend.Backend, by which it is known where a run draws its noise; None: that is left out
+    backend  core.backend.Backend, which decides where a run draws its noise; None: that entry is left out
     """
     own = own_settings(settings)
     if backend and (settings.system.feedback or settings.rule.noisy(settings.system.rule_options)):
@@ -210,7 +216,7 @@ def recorded(settings, backend, workers):
 
 
 def tell(settings, folders, backend, threads, memory):
-    """Says where the results go and what is special about the settings."""
+    """Prints where the results go, and the notes on the settings."""
     if not settings.quiet:
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
         say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
@@ -228,7 +234,7 @@ def main(argv=None):
 
 
 def carry_out(settings):
-    """Trains as the settings say and tells how it ended, or only tell what it would be; returns the exit status."""
+    """Trains as the settings say and prints how it ended, or what it would be; returns the exit status."""
     if settings.dry_run:
         return rehearse(settings)
     ended = train_seeds(settings)
@@ -238,9 +244,9 @@ def carry_out(settings):
 
 
 def conclude(outcome, path, who=""):
-    """Tells how a run ended; returns the exit status.
+    """Prints how a run ended; returns the exit status.
 
-    who  what every sentence begins with
+    who  the beginning of the sentence
     """
     kind = outcome["outcome"]
     if kind == "finished":

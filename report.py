@@ -1,7 +1,8 @@
-"""Draw one page, report.html, of what is published and what runs have come to; it opens without a network.
+"""Draws one page, report.html, of the published numbers and those of runs; it opens without a network.
 
-Per published table it shows every cell with the published number, ours, their difference with Welch's 95 % interval, and the
-command that makes or completes it; then learning curves, angles, times, versions.  It only reads.
+Per published table it shows every cell with the published number, ours, their difference with Welch's 95 %
+interval, and the command that makes or completes it; then learning curves, angles, times and versions. It only
+reads.
 """
 
 import sys
@@ -31,7 +32,7 @@ EPILOG = "All there is: make report"
 
 
 def rows(cells, records):
-    """The tables.comparison.Rows of the cells, beside the runs that are theirs."""
+    """Returns the tables.comparison.Rows of the cells, together with the runs that belong to them."""
     found = []
     for cell in cells:
         try:
@@ -43,7 +44,7 @@ def rows(cells, records):
 
 
 def command(row):
-    """The words of the command that makes or completes a Row, in the suite's folder."""
+    """Returns the words of the command that makes or completes a Row, for the suite's folder."""
     precision = row.precision or campaign.Selection.precision
     return campaign.words_of(row.cell, campaign.Selection(precision=precision))
 

@@ -1,7 +1,7 @@
-"""Train an invertible network on images by backpropagation, target propagation or GAIT-prop.
+"""Trains an invertible network on images by backpropagation, target propagation or GAIT-prop.
 
-Ahmad, van Gerven, Ambrogioni, "GAIT-prop: A biologically plausible learning rule derived from backpropagation of error",
-NeurIPS 2020, arXiv:2006.06438.
+Ahmad, van Gerven, Ambrogioni, "GAIT-prop: A biologically plausible learning rule derived from backpropagation of
+error", NeurIPS 2020, arXiv:2006.06438.
 """
 
 import sys
@@ -157,7 +157,10 @@ def check(options):
 
 
 def load_samples(options, backend):
-    """Returns (training samples, test samples).  Raises UsageError where they are fewer than the options ask for."""
+    """Returns (training samples, test samples).
+
+    Raises  UsageError if they are fewer than the options ask for
+    """
     further = {"download": False} if options.dry_run else {}
     data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
     count, wanted = len(data.train_images), options.train_samples
@@ -180,7 +183,7 @@ def load_samples(options, backend):
 
 
 def build_net(options, inputs, classes, backend):
-    """Returns the network with its initial weights, which depend on the seed and the layer alone."""
+    """Returns the network with its initial weights, which depend only on the seed and the layer."""
     sizes = layer_sizes(options.tower, inputs, options.nb_layers)
     draw = INITIALISERS[initialiser(options)]
     weights = [backend.floats(draw(stream(options.seed, "init", l), n, n)) for l, n in enumerate(sizes)]
@@ -190,6 +193,7 @@ def build_net(options, inputs, classes, backend):
 
 
 def build_learner(options, rule_options, samples, backend, workers):
+    """Returns the learner of a network with its initial weights."""
     net = build_net(options, samples.pixels.shape[-1], samples.classes, backend)
     make, *_ = OPTIMISERS[options.optimizer]
     optimiser = make(net.parameters, options.learning_rate)
@@ -198,7 +202,7 @@ def build_learner(options, rule_options, samples, backend, workers):
 
 
 def build_loop(options, rule_options, sets, backend, workers, folder, report):
-    """Returns the loop of one seed, for the samples to learn from and those to test with."""
+    """Returns the loop of one seed; `sets` are the samples to learn from and those to test with."""
     train, test = sets
     learner = build_learner(options, rule_options, train, backend, workers)
     schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
@@ -210,9 +214,10 @@ def build_loop(options, rule_options, sets, backend, workers, folder, report):
 
 
 def prepare(options):
-    """Returns (Backend, threads, (training, test samples), Options per seed, a sentence on memory) of a command line.
+    """Returns what the runs of a command line need.
 
-    Raises  UserError
+    Returns  (Backend, threads, (training, test samples), Options per seed, a sentence on memory)
+    Raises   UserError
     """
     backend = backends.select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
@@ -223,7 +228,7 @@ def prepare(options):
 
 
 def train(options, rule_options):
-    """Trains one run per seed from its data to its files; returns [(outcome, folder), …], the outcomes as in DONE.
+    """Trains one run per seed from its data to its files; returns [(outcome as in DONE, folder), …].
 
     Raises  UserError before the first batch; StoppedByError afterwards
     """
@@ -249,7 +254,10 @@ def train(options, rule_options):
 
 
 def rehearse(options, rule_options):
-    """Tells what a command line would do, and writes nothing; returns the exit status.  Raises UserError, StoppedByError."""
+    """Prints what a command line would do, and writes nothing; returns the exit status.
+
+    Raises  UserError, StoppedByError
+    """
     backend, threads, sets, runs, memory = prepare(options)
     about = [f"{backend.describe()}, threads: {threads}{memory}", *["what follows is about the first seed alone"] * bool(memory)]
     folders = [Path(options.results_dir) / run_name(each, rule_options) for each in runs]

@@ -1,4 +1,7 @@
-"""Train one experiment: main.py with the options of a module in configs/, or of any other module that has a dict `config`."""
+"""Trains one experiment: main.py with the options of a module in configs/, or of any other module.
+
+That module must have a dict `config`.
+"""
 
 import sys
 from pathlib import Path
@@ -30,17 +33,19 @@ EPILOG = (
 
 @dataclass(frozen=True)
 class Options:
-    """The options of run_config.py itself."""
+    """Holds the options of run_config.py itself."""
 
     config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
 
 
 def run(config_module=CONFIG_MODULE, overrides=None):
-    """Trains an experiment and returns its summary (dfc.md I.7): {published key: number, string, list or array}.
+    """Trains an experiment and returns its summary: {published key: number, string, list or array}.
 
-    overrides  {flag of main.py: value}, in place of the module's; out_dir names the run folder
-    Raises     UsageError for a module that is none; the errors of main.train; SystemExit for flags that main.py refuses;
-               KeyboardInterrupt if a signal stopped the run, after it has saved where it is
+    The keys are those of docs/published/dfc.md I.7.
+
+    overrides  {flag of main.py: value}, instead of the module's; out_dir names the run folder
+    Raises     UsageError for an unusable module; the errors of main.train; SystemExit for flags that main.py refuses;
+               KeyboardInterrupt if a signal stopped the run, after it has saved its state
     """
     settings = program.parse(to_argv(load(config_module) | (overrides or {})))
     if settings.dry_run:
@@ -55,7 +60,7 @@ def run(config_module=CONFIG_MODULE, overrides=None):
 
 
 def split(parser, record, argv, reserved=None):
-    """Returns the options of a script that hands the rest of its command line to main.py: (a `record`, the rest).
+    """Returns (a `record`, the rest) of the command line of a script that passes the rest to main.py.
 
     parser    of the script; a mistake ends it
     record    dataclass of the script's own options, which cannot be abbreviated
@@ -74,8 +79,9 @@ def split(parser, record, argv, reserved=None):
 
 
 def plan(name, folder, config, overrides, prog):
-    """Returns the Job and the Settings of a config {flag: value} and a command line that wins over it; a mistake ends the
-    program.
+    """Returns the Job and the Settings of a config {flag: value} and a command line, whose flags win.
+
+    A mistake ends the program.
     """
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
@@ -97,5 +103,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.path.append("")  # the current folder, for modules of one's own
+    # Modules in the current folder can be imported.
+    sys.path.append("")
     sys.exit(main())

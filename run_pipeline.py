@@ -1,7 +1,8 @@
-"""Train the experiments of a collection one after the other, tabulate their results and draw them.
+"""Trains the experiments of a collection one after the other, tabulates their results and draws them.
 
-Each pipeline gets a folder of its own, OUT_DIR/NAME__<time>, or --folder.  The same command with --folder continues one that was
-interrupted: finished runs are read, unfinished ones go on where they were.  So are runs that run_toy_exp_fig3.py made.
+Each pipeline has its own folder, OUT_DIR/NAME__<time>, or --folder. The same command with --folder continues one
+that was interrupted: finished runs are read, unfinished ones continue, and so are runs that run_toy_exp_fig3.py
+made.
 """
 
 import sys
@@ -43,7 +44,7 @@ RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in
 
 @dataclass(frozen=True)
 class Options(ListOptions):
-    """The options of run_pipeline.py itself."""
+    """Holds the options of run_pipeline.py itself."""
 
     out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path)
     experiment_name: str = option("experiment", "NAME of that folder", metavar="NAME")
@@ -55,11 +56,11 @@ class Options(ListOptions):
 
 
 class Pipeline(Sweep):
-    """The experiments of one command, and what has come out of them so far.
+    """Holds the experiments of one command, and their results so far.
 
     options    Options
     overrides  command line for main.py, which wins over the module's configs
-    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    Raises     UsageError for mistakes found before any work; SystemExit for flags that main.py refuses
     """
 
     keeps_failed = True
@@ -77,7 +78,7 @@ class Pipeline(Sweep):
         self._check_folder()
 
     def _check_names(self):
-        """Raises UsageError where names of experiments cannot be those of folders, or two results would share a file."""
+        """Raises UsageError if an experiment's name is no folder name, or two results would share a file."""
         files = set()
         for name in self.results.collection.experiments:
             where = f"{self.options.config_module}.config_collection[{name!r}]"
@@ -91,7 +92,10 @@ class Pipeline(Sweep):
             files |= own
 
     def _check_folder(self):
-        """Raises UsageError if --folder holds anything but runs, or an earlier pipeline, of the same experiments; FileError."""
+        """Raises UsageError if --folder holds anything but runs or a pipeline of these experiments.
+
+        Raises  FileError
+        """
         found = {name for name in entries(self.folder) if not name.startswith(".")}
         if RECORD not in found and not found <= set(self.record):
             raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
@@ -111,7 +115,10 @@ class Pipeline(Sweep):
                     raise UsageError(f"{self.folder / name} was made with {flag} = {before}, not {value}; {hint}")
 
     def _check_runs(self, runs, hint):
-        """Raises UsageError for earlier runs of other settings, before the folder becomes a pipeline's; FileError."""
+        """Raises UsageError for earlier runs of other settings, before the folder becomes a pipeline's.
+
+        Raises  FileError
+        """
         try:
             for run in runs:
                 is_over(run)
@@ -119,14 +126,14 @@ class Pipeline(Sweep):
             raise UsageError(f"{error}; {hint}") from None
 
     def run(self):
-        """Brings every experiment to an outcome, the results following; raises as sweeps.script.Sweep."""
+        """Runs every experiment to its outcome and writes its results; raises as sweeps.script.Sweep does."""
         self._claim()
         if not self.options.quiet:
             say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
         super().run()
 
     def _claim(self):
-        """Makes the folder and writes down what it is for; of an earlier pipeline no result stays with --overwrite."""
+        """Makes the folder and records its purpose; --overwrite deletes an earlier pipeline's results."""
         if self.options.folder:
             make_folder(self.folder)
         else:  # which another pipeline of this second may have, too
@@ -138,6 +145,7 @@ class Pipeline(Sweep):
 
     @property
     def continued(self):
+        """Returns how to continue, as part of a sentence."""
         return shlex.quote(f"--folder={self.folder}") + " goes on"
 
     def words_to_continue(self):
@@ -147,7 +155,7 @@ class Pipeline(Sweep):
         self.results.add(run.name, self.summaries)
 
     def draw(self):
-        """Draws the published figures of these results; returns the folder they are in, None where that cannot be.
+        """Draws the published figures of these results; returns their folder, None if they cannot be drawn.
 
         For the pipelines of figure 3 they are those of figure S1.
         """
@@ -169,7 +177,7 @@ class Pipeline(Sweep):
 
 
 def new_folder(options):
-    """Returns the folder OUT_DIR/NAME__<time> of a new pipeline, not yet made.  Raises UsageError."""
+    """Returns the folder OUT_DIR/NAME__<time> of a new pipeline, without making it.  Raises UsageError."""
     name = options.experiment_name
     problem = unfit_name(name)
     if problem:
@@ -189,5 +197,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.path.append("")  # the current folder, for modules of one's own
+    # Modules in the current folder can be imported.
+    sys.path.append("")
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""Train one experiment with several seeds and tabulate the results of each, their mean and their standard deviation.
+"""Trains one experiment with several seeds and tabulates the results, their mean and their standard deviation.
 
-The same command continues a sweep that was interrupted: finished runs are read, unfinished ones go on where they were.
+The same command continues a sweep that was interrupted: finished runs are read, and unfinished ones continue.
 """
 
 import sys
@@ -54,7 +54,7 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class Options(ListOptions):
-    """The options of run_seed_robustness.py itself."""
+    """Holds the options of run_seed_robustness.py itself."""
 
     out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path)
     name: str = option("default", "name of the table, NAME.csv, and of the folder of its runs", metavar="NAME")
@@ -74,22 +74,25 @@ class Options(ListOptions):
 
 
 def draw_seeds(count, base_seed):
-    """`count` different integers in [0, SEEDS); the first of them are those of a smaller count."""
+    """Returns `count` different integers in [0, SEEDS); a smaller count gives the first of them."""
     return [int(seed) for seed in np.random.default_rng(base_seed).permutation(SEEDS)[:count]]
 
 
 def spread(values):
-    """(mean, sample standard deviation) of numbers; nan for what too few have: of one the deviation, of none both."""
+    """Returns (mean, sample standard deviation) of numbers.
+
+    The deviation of a single number is nan, and without numbers both are nan.
+    """
     mean = float(np.mean(values)) if len(values) else math.nan
     return mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 class SeedSweep(Sweep):
-    """The runs of one command, and what has come out of them so far.
+    """Holds the runs of one command, and their results so far.
 
     options    Options
     overrides  command line for main.py, which wins over the module's config
-    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    Raises     UsageError for mistakes found before any work; SystemExit for flags that main.py refuses
     """
 
     def __init__(self, options, overrides):
@@ -115,7 +118,7 @@ class SeedSweep(Sweep):
         self.together = options.together
 
     def run(self):
-        """Brings every seed to an outcome, the table following; raises as sweeps.script.Sweep."""
+        """Runs every seed to its outcome and writes the table; raises as sweeps.script.Sweep does."""
         if not self.settings.system.network.classification and not self.options.regression:
             data = self.settings.task.dataset
             complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
@@ -128,9 +131,10 @@ class SeedSweep(Sweep):
         write_text(self.path, self.table())
 
     def table(self):
-        """The published table as CSV: one row per seed in the order drawn, then mean and std; numbers with all digits.
+        """Returns the published table as CSV: one row per seed in the order drawn, then mean and std.
 
-        The column "outcome" tells how each seed ended; mean and std are those of the seeds that finished.
+        Numbers have all digits. The column "outcome" tells how each seed ended; mean and std are those of the
+        seeds that finished.
         """
         columns = REGRESSION_COLUMNS if self.options.regression else CLASSIFICATION_COLUMNS
         ended = [run for run in self.runs if run.name in self.summaries]
@@ -145,18 +149,18 @@ class SeedSweep(Sweep):
         return text.getvalue()
 
     def _row(self, name, columns):
-        """The numbers of a seed: itself, and those of its summary."""
+        """Returns the numbers of a seed: the seed itself, and those of its summary."""
         return [self.seeds[name], *(self.summaries[name].get(column, NOT_YET) for column in columns)]
 
     def _outcome(self, run):
-        """How a run ended, in one word."""
+        """Returns how a run ended, in one word."""
         if self.finished(run):
             return "finished"
         outcome = RunFolder(run.folder, run.settings, measures=()).outcome
         return outcome["outcome"] if outcome else "stopped"
 
     def report(self):
-        """Lines of text: what the paper tabulates, over the seeds that finished."""
+        """Returns lines of text with the numbers that the paper tabulates, over the seeds that finished."""
         finished = [self.summaries[run.name] for run in self.runs if self.finished(run)]
         lines = [f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")]
         if not finished or "loss_test" not in finished[0]:
@@ -182,5 +186,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.path.append("")  # the current folder, for modules of one's own
+    # Modules in the current folder can be imported.
+    sys.path.append("")
     sys.exit(main())

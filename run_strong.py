@@ -1,10 +1,11 @@
-"""Train by a published command line of Strong-DFC: `run_strong.py PROGRAM`, and the flags of the published run_PROGRAM.py.
+"""Trains by a published command line of Strong-DFC: `run_strong.py PROGRAM` and its published flags.
 
-PROGRAM is bp, dfa, dfc (two phases: DFC, and with --strong_feedback --ss Strong-DFC (2-phase)) or dfc_single_phase (with
---strong_feedback Strong-DFC).  Every flag is turned into flags of main.py, which does the work (docs/strong_dfc.md).
+PROGRAM is bp, dfa, dfc (two phases: DFC, and with --strong_feedback --ss Strong-DFC (2-phase)) or
+dfc_single_phase (with --strong_feedback Strong-DFC). Every flag is translated into flags of main.py, which does
+the work (docs/strong_dfc.md).
 
-Meulemans, Tristany Farinha, Cervera, Sacramento, Grewe, "Minimizing Control for Credit Assignment with Strong Feedback", ICML 2022,
-arXiv:2204.07249.
+Meulemans, Tristany Farinha, Cervera, Sacramento, Grewe, "Minimizing Control for Credit Assignment with Strong
+Feedback", ICML 2022, arXiv:2204.07249.
 """
 
 import sys
@@ -28,11 +29,12 @@ from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
 
-EXTRA = ("protocol", "defects", "save_logs", "log_interval")  # flags of main.py that are taken beside those of its machine
+# Flags of main.py that are accepted in addition to those of its machine.
+EXTRA = ("protocol", "defects", "save_logs", "log_interval")
 
 
 def parser():
-    """The parser of PROGRAM, the published flags, and those of main.py that say how and where to compute."""
+    """Returns the parser of PROGRAM, the published flags, and the flags of main.py about the machine."""
     found = Parser(
         prog="run_strong.py", description=__doc__, allow_abbrev=True, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +45,7 @@ def parser():
 
 
 def _machine():
-    """A record of the flags of main.py that are handed on as they are."""
+    """Returns a record of the flags of main.py that are passed on unchanged."""
     published = {field.name for field in dataclasses.fields(StrongOptions)}
     chosen = [f for f in dataclasses.fields(MainOptions) if f.metadata["group"] == OWN or f.name in EXTRA]
     fields = [(f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata)) for f in chosen]
@@ -51,7 +53,7 @@ def _machine():
 
 
 def command(argv=None):
-    """The command line of main.py that stands for one of this script; a mistake ends the program."""
+    """Returns the command line of main.py that follows from one of this script; a mistake ends the program."""
     reader = parser()
     given = vars(reader.parse_args(argv))
     name, published = given.pop("program"), {field.name for field in dataclasses.fields(StrongOptions)}

@@ -1,7 +1,7 @@
-"""Toy experiment of figure 1D: the controller draws the output of a small network to its target.
+"""Runs the toy experiment of figure 1D: the controller drives the output of a small network to its target.
 
-The feedback weights learn in passes over the training samples, unless OUT_DIR/trainedFB.npz holds some already; then the first
-batch is simulated, and the first three samples of it are drawn.
+The feedback weights learn in passes over the training samples, unless OUT_DIR/trainedFB.npz already has some;
+then the first batch is simulated, and its first three samples are drawn.
 """
 
 import sys
@@ -58,7 +58,7 @@ FORWARD_PHASE = (
 
 @dataclass(frozen=True)
 class Options:
-    """The options of run_toy_exp_fig1D.py itself."""
+    """Holds the options of run_toy_exp_fig1D.py itself."""
 
     config_module: str = option("configs.toy_experiments.config_fig1D", "module whose `config` is used", metavar="MODULE")
     out_dir: str = option("", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
@@ -69,7 +69,7 @@ class Options:
 
 
 def command_line(options, overrides):
-    """Returns the command line of main.py that the experiment stands for."""
+    """Returns the command line of main.py for the experiment."""
     seed = {} if options.seed is None else {"random_seed": options.seed}
     config = load(options.config_module) | TOY | (QUICK if options.quick else {}) | seed
     return [*to_argv(config), *overrides]
@@ -85,7 +85,7 @@ def check(settings):
 
 
 def pretrain(argv, folder, options):
-    """Learns the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
+    """Trains the feedback weights, in a run folder of main.py; returns [Q_0, Q_1, …].
 
     Raises  StoppedByError, the errors of main.train
     """
@@ -103,12 +103,16 @@ def pretrain(argv, folder, options):
 
 
 def write_feedback(path, feedback):
+    """Writes [Q_0, Q_1, …] to a file."""
     with replacing(path) as file:
         np.savez(file, **{f"Q{l}": q for l, q in enumerate(feedback)})
 
 
 def read_feedback(path, sizes):
-    """Returns [Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, the input left out.  Raises FileError."""
+    """Returns [Q_0, Q_1, …] of a file, Q_l (n_l, n_L) for layers of `sizes`, without the input.
+
+    Raises  FileError
+    """
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -127,7 +131,7 @@ def read_feedback(path, sizes):
 
 
 def check_origin(folder, settings):
-    """Raises UsageError if the feedback weights in a folder were learned with other settings, as far as they say."""
+    """Raises UsageError if the feedback weights in a folder are known to come from other settings."""
     config = folder / PRETRAINING / "config.json"
     made = read_json(config, settings=dict)["settings"] if exists(config) else {}
     for name, value in program.result_settings(settings).items():
@@ -139,7 +143,7 @@ def check_origin(folder, settings):
 
 
 def learned_feedback(argv, settings, folder, options):
-    """Returns [Q_0, Q_1, …] from the folder, or learned now and saved there; None where none are to be learned."""
+    """Returns [Q_0, Q_1, …] from the folder, or trained now and saved there; None if none are to be trained."""
     path = folder / FEEDBACK
     if exists(path) and not options.overwrite:
         check_origin(folder, settings)
@@ -153,7 +157,7 @@ def learned_feedback(argv, settings, folder, options):
 
 
 def condition(net, task, settings):
-    """Condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
+    """Returns condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
     size, count = settings.schedule.batch_size, len(task.train)
     batches = (net.forward(task.train.batch(slice(start, start + size))[0]) for start in range(0, count, size))
     found = [float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"])) for activities in batches]
@@ -161,9 +165,13 @@ def condition(net, task, settings):
 
 
 def control(net, task, draws, settings):
-    """Returns the data of the figure: output and control of the first samples of the first batch, at every time point (dfc.md K.6).
+    """Returns the data of the figure: output and control of the first samples of the first batch.
 
-    The batch is that of the pass after those that learned Q, whether they were learned now or read.
+    They have all time points. The batch is that of the pass after those that trained Q, whether they were trained
+    now or read (docs/published/dfc.md K.6).
+
+    The batch is that of the pass after those that trained Q, whether they were trained now or read
+    (docs/published/dfc.md K.6).
     """
     flags = settings.flags
     order = draws.order(flags["epochs_fb"], len(task.train))
@@ -184,7 +192,7 @@ def control(net, task, draws, settings):
 
 
 def experiment(argv, settings, folder, options):
-    """Learns or reads Q, prints condition 2, simulates, writes DATA and returns its path."""
+    """Trains or reads Q, prints condition 2, simulates, writes DATA and returns its path."""
     backend = backends.select_backend(settings.machine.backend, settings.machine.device, settings.machine.precision)
     feedback = learned_feedback(argv, settings, folder, options)
     draws = Draws(settings.random_seed, backend)
@@ -199,7 +207,10 @@ def experiment(argv, settings, folder, options):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status: 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, 130, 143."""
+    """Runs one command line; returns the exit status.
+
+    It is 0, 1 after a full disk, 2 for a mistake, 3 if Q diverged, or 128 + the number of a signal.
+    """
     parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
 
@@ -215,5 +226,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.path.append("")  # the current folder, for modules of one's own
+    # Modules in the current folder can be imported.
+    sys.path.append("")
     sys.exit(main())

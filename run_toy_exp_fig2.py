@@ -1,7 +1,8 @@
-"""Toy experiment of figure 2: random feedback weights that keep a small network stable, among its damped pseudo-inverses.
+"""Runs the toy experiment of figure 2: random feedback weights that keep a small network stable.
 
-Feedback weights Q = J^T P with a random P span the row space of the Jacobian J.  Those that keep the controller stable are compared
-with J^T (J J^T + gamma I)^-1, the pseudo-inverse and the transpose, all scaled to unit norm, in their two principal components.
+They are compared with its damped pseudo-inverses. Feedback weights Q = J^T P with a random P span the row space
+of the Jacobian J. Those that keep the controller stable are compared with J^T (J J^T + gamma I)^-1, the
+pseudo-inverse and the transpose, all scaled to unit norm, in their two principal components.
 """
 
 import sys
@@ -42,7 +43,7 @@ COUNT, QUICK_COUNT = 2000, 300
 
 @dataclass(frozen=True)
 class Options:
-    """The options of run_toy_exp_fig2.py."""
+    """Holds the options of run_toy_exp_fig2.py."""
 
     out_dir: str = option("", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
     seed: int = option(42, "seed of weights, input and feedback", bounds="[0, inf)", names=("--random_seed",))
@@ -52,7 +53,10 @@ class Options:
 
 
 def small_jacobian(seed):
-    """J (2, 4), float32: how the output of a 5-2-2 network moves with its 4 pre-activations, at a random input."""
+    """Returns J (2, 4), float32: the derivative of the output of a 5-2-2 network by its 4 pre-activations.
+
+    The input is random.
+    """
     layers = enumerate(pairwise(SIZES))
     weights = [PUBLISHED_INITIALISERS["xavier_normal"](stream(seed, "init", l), n, m).astype(np.float32) for l, (m, n) in layers]
     biases = [np.zeros(len(w), dtype=np.float32) for w in weights]
@@ -62,10 +66,12 @@ def small_jacobian(seed):
 
 
 def stable_feedback(jacobian, count, random):
-    """Q = J^T P (count, N, n_L), P ~ N(0, 1), each drawn anew until no eigenvalue of J Q has a negative real part.
+    """Returns Q = J^T P (count, N, n_L), P ~ N(0, 1), without eigenvalues of J Q with a negative real part.
+
+    Each Q is drawn until that holds.
 
     jacobian  (n_L, N)
-    random    numpy.random.Generator; fewer Q are the first ones of more
+    random    numpy.random.Generator; a smaller count gives the first Q of a larger one
     """
     outputs, kept, found = len(jacobian), [], 0
     while found < count:
@@ -83,10 +89,9 @@ def unit_rows(matrices):
 
 
 def principal_components(rows, count=2):
-    """Returns (mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m), by the SVD of what
-    is centred.
+    """Returns (mean (m,), directions (count, m), their shares of the variance (count,)) of rows (n, m).
 
-    The largest entry of each direction is positive.
+    They are computed by the SVD of the centred rows. The largest entry of each direction is positive.
     """
     mean = rows.mean(axis=0)
     _, values, directions = np.linalg.svd(rows - mean, full_matrices=False)
@@ -96,7 +101,10 @@ def principal_components(rows, count=2):
 
 
 def experiment(seed, count):
-    """Returns {name: array} of the figure: the matrices, and their places in the plane of the principal components (dfc.md K.7)."""
+    """Returns {name: array} of the figure: the matrices, and their places by principal components.
+
+    The arrays are those of docs/published/dfc.md K.7.
+    """
     jacobian = small_jacobian(seed)
     gamma = np.logspace(*DAMPINGS)
     matrices = {
@@ -113,7 +121,7 @@ def experiment(seed, count):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status: 0, 2 for a mistake or a folder that cannot be written, 130."""
+    """Runs one command line; returns the exit status: 0, 2 for a mistake or an unusable folder, or 130."""
     parser = Parser(prog=PROG, description=first_paragraph(__doc__))
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))

@@ -1,7 +1,7 @@
-"""Toy experiment of figures 3 and S1: how DFC, DFC-SS, DFC-SSA and DFA keep their conditions, and how their updates align.
+"""Runs the toy experiment of figures 3 and S1: the conditions and the alignment of four methods.
 
-Trains a 15-10-10-5 network by each of them, with feedback weights that are learned or fixed; runs that are done are only read,
-those of run_pipeline.py in the same folder too.  The same command continues what was interrupted.
+Each method trains a 15-10-10-5 network, with feedback weights that are learned or fixed. Finished runs are only
+read, also those of run_pipeline.py in the same folder. The same command continues an interrupted one.
 """
 
 import sys
@@ -58,7 +58,7 @@ FRAMES = {  # column: frame of the summary
 
 @dataclass(frozen=True)
 class Options(ListOptions):
-    """The options of run_toy_exp_fig3.py itself."""
+    """Holds the options of run_toy_exp_fig3.py itself."""
 
     out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
     seed: int = option(None, "seed of all runs; default: the published 42", bounds="[0, inf)", kind=int, names=("--random_seed",))
@@ -69,7 +69,10 @@ class Options(ListOptions):
 
 
 def method_of(name):
-    """Returns the method whose runs a folder of this name holds; None for other folders (dfc.md K.8)."""
+    """Returns the method whose runs a folder of this name holds; None for other folders.
+
+    The names are those of docs/published/dfc.md K.8.
+    """
     name = name.lower()
     for part, method in (("dfc_ssa", "DFC-SSA"), ("dfc_ss", "DFC-SS"), ("dfc", "DFC"), ("dfa", "DFA")):
         if part in name:
@@ -78,17 +81,17 @@ def method_of(name):
 
 
 def home(folder, method):
-    """Returns the folder of the runs of a method: the last one there is by name, or a new one."""
+    """Returns the folder of the runs of a method: the last existing one by name, or a new one."""
     found = [folder / name for name in entries(folder) if method_of(name) == method and is_folder(folder / name)]
     return found[-1] if found else folder / MODULES[method].replace("config", "fig3")
 
 
 class Experiment(Sweep):
-    """The runs of one command.
+    """Holds the runs of one command.
 
     options    Options
     overrides  command line for main.py, which wins over the configs
-    Raises     UsageError for what is found before any work; SystemExit for flags that main.py refuses
+    Raises     UsageError for mistakes found before any work; SystemExit for flags that main.py refuses
     """
 
     of_stopped = "its curves end there"
@@ -108,7 +111,7 @@ class Experiment(Sweep):
             }
 
     def _add(self, method, entry, folder, config, overrides):
-        """Plans a run; returns what is recorded of it."""
+        """Plans a run; returns the record of it."""
         config = config | TOY | (QUICK if self.options.quick else {})
         if self.options.quick and "epochs_fb" in config:
             config |= QUICK_TRAINED
@@ -122,7 +125,7 @@ class Experiment(Sweep):
         return recorded(run, settings)
 
     def run(self):
-        """Brings every run to an outcome, the data following; raises as sweeps.script.Sweep."""
+        """Runs every job to its outcome and writes the data; raises as sweeps.script.Sweep does."""
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
                 if exists(pipeline.path / RECORD):
@@ -144,7 +147,10 @@ class Experiment(Sweep):
                 self._draw_figure_s1(method)
 
     def _draw_figure_s1(self, method):
-        """Makes the folder of a method's runs that of a pipeline and draws figure S1 in it, once all of them have ended."""
+        """Makes the folder of a method's runs that of a pipeline and draws figure S1 in it.
+
+        It waits until all of them have ended.
+        """
         pipeline = self.pipelines[method]
         summaries = {run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path}
         if not all(summaries.values()):
@@ -156,7 +162,10 @@ class Experiment(Sweep):
             print(pipeline.path / fig_s1.FOLDER)
 
     def table(self):
-        """Returns the data as CSV, in the order of the runs: one row per event, numbers with all digits, "" where there is none."""
+        """Returns the data as CSV, in the order of the runs: one row per event, numbers with all digits.
+
+        An entry without a number is "".
+        """
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(fig3.COLUMNS)
@@ -169,9 +178,10 @@ class Experiment(Sweep):
 
 
 def curves(summary):
-    """Returns {column: list of numbers, one per event} of a run's summary (dfc.md K.8); what it did not measure is left out.
+    """Returns {column: list of numbers, one per event} of a run's summary, without what it did not measure.
 
-    The eigenvalues are those before samples that did not converge fall back, where the rule has such samples.
+    The columns are those of docs/published/dfc.md K.8. The eigenvalues are those before samples that did not
+    converge are replaced, if the rule has such samples.
     """
     found = {}
     for column, name in FRAMES.items():

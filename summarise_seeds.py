@@ -1,7 +1,7 @@
-"""Summarise runs over their seeds: mean and sample standard deviation of the accuracies, one line for each setting.
+"""Summarises runs over their seeds: mean and standard deviation of the accuracies, one line per setting.
 
-The best test accuracy is the highest point of the mean curve and its epoch.  It is picked by looking at the test images and so
-promises more than it can hold; the final accuracy is the number to report.
+The best test accuracy is the highest point of the mean curve, with its epoch. It is chosen by the test images and
+therefore too optimistic; the final accuracy is the number to report.
 """
 
 import sys
@@ -44,8 +44,8 @@ def summarise(name, runs):
     """Returns the numbers of one setting.
 
     name     the setting, as text
-    runs     finished figures.runs.Run that differ in the seed only and have the same epochs; may be empty
-    Returns  {key of HEADINGS: text or number}: accuracies in percent, seeds a count; None where there is no such number
+    runs     finished figures.runs.Run that differ only in the seed and have the same epochs; may be empty
+    Returns  {key of HEADINGS: text or number}: accuracies in percent, seeds a count; None if there is no such number
     Raises   FileError if a metrics.csv is damaged
     """
     if not runs:
@@ -61,9 +61,10 @@ def summarise(name, runs):
 
 
 def _checked_series(run):
-    """Returns the series of a finished run, after a look whether it ends as the run did: a lost last line would go unnoticed.
+    """Returns the series of a finished run, after checking that it ends as the run did.
 
-    With --eval_interval the series ends some batches before the run, and there is nothing to compare.
+    Otherwise a lost last line would not be noticed. With --eval_interval the series ends some batches before the
+    run, and nothing is compared.
     """
     series = read_series(run, COLUMNS)
     for column in COLUMNS if series["batch"][-1] == 0 else ():
@@ -73,7 +74,7 @@ def _checked_series(run):
 
 
 def _final(runs, column, percent):
-    """Returns the last accuracy of each run in percent: what DONE says of the weights that were saved, else the last row's."""
+    """Returns the last accuracy of each run in percent: that of the saved weights in DONE, else of the last row."""
     return np.array([100 * run.outcome.get(column, rows[-1] / 100) for run, rows in zip(runs, percent, strict=True)])
 
 
@@ -83,9 +84,9 @@ def _spread(key, values):
 
 
 def summaries(runs):
-    """Returns one summary for each setting and number of epochs, and a sentence for each run that is left out.
+    """Returns one summary per setting and number of epochs, and a sentence for each run that is left out.
 
-    Runs of one setting that were trained for different numbers of epochs are not averaged: they are lines of their own.
+    Runs of one setting with different numbers of epochs are not averaged, but have separate lines.
     """
     found, notes = [], []
     groups = group_by_setting(runs)
@@ -124,7 +125,10 @@ def _cell(value, decimals):
 
 
 def write_csv(path, found):
-    """Writes the summaries with all digits, accuracies in percent; empty where there is no number.  Raises FileError."""
+    """Writes the summaries with all digits, accuracies in percent; "" for a missing number.
+
+    Raises  FileError
+    """
     text = io.StringIO()
     rows = csv.DictWriter(text, HEADINGS, lineterminator="\n")
     rows.writeheader()
@@ -133,7 +137,7 @@ def write_csv(path, found):
 
 
 def main(argv=None):
-    """Prints one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake in the command or a file."""
+    """Prints one table; returns the exit status: 0, 1 if no run is finished, 2 for a mistake."""
     parser = Parser(prog="summarise_seeds.py", description=__doc__, epilog="All runs: results/*/")
     told = "folder of a run, with config.json and metrics.csv"
     parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=told)

@@ -1,6 +1,7 @@
-"""Read run folders of run.py and main.py into tidy tables, or pack their small files into an archive.
+"""Reads run folders of run.py and main.py into tidy tables, or packs their small files into an archive.
 
-Both tables read in pandas, R or a spreadsheet without options: numbers are strict, what is missing is empty.
+Both tables can be read in pandas, R or a spreadsheet without options: numbers are strict, and missing ones are
+empty.
 """
 
 import sys

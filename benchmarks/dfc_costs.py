@@ -1,11 +1,11 @@
-"""Measures what a minibatch of system 2 costs: which matrix products and random numbers it needs, and their time alone."""
+"""Measures what a minibatch of system 2 costs: its matrix products and random numbers, and their time alone."""
 
 import statistics
 import time
 
 
 def median_seconds(function, repeats, warm_up):
-    """{step, cpu}: the medians of the seconds, and of the processor's seconds, that function(i) takes, i = 0, 1, …"""
+    """Returns {step, cpu}: the medians of seconds and processor seconds of function(i), i = 0, 1, …."""
     for i in range(warm_up):
         function(i)
     times = []
@@ -17,10 +17,10 @@ def median_seconds(function, repeats, warm_up):
 
 
 def products(work, phase, rows):
-    """[(times, m, k, n)]: the products (m, k) by (k, n) that one minibatch asks for, for a part of `rows` images.
+    """Returns [(times, m, k, n)]: the products (m, k) by (k, n) that one minibatch of `rows` images needs.
 
-    Constant terms are counted once: the drive of the first layer under control, and its gradient.  Solves, reductions and
-    everything elementwise are no products.
+    Constant terms are counted once: the drive of the first layer under control, and its gradient. Solves,
+    reductions and elementwise work are no products.
     """
     from dfc.time_sums import TIME_BLOCK
 
@@ -54,9 +54,11 @@ def products(work, phase, rows):
 
 
 def product_seconds(workers, precision, shape, at_least):
-    """Seconds of a worker's processor for a product (m, k) by (k, n) of random matrices, while every worker computes one.
+    """Returns a worker's processor seconds for a product (m, k) by (k, n), while every worker computes one.
 
-    at_least  seconds of products that the median is taken from
+    The matrices are random.
+
+    at_least  seconds of products from which the median is taken
     """
     import numpy as np
 
@@ -76,7 +78,7 @@ def product_seconds(workers, precision, shape, at_least):
 
 
 def noise_seconds(work, workers, parts):
-    """Processor seconds that the noise of one feedback minibatch takes, drawn as the simulation draws it."""
+    """Returns the processor seconds for the noise of one feedback minibatch, drawn as in the simulation."""
     import numpy as np
 
     from dfc.simulation import NOISE_BLOCK
@@ -93,4 +95,5 @@ def noise_seconds(work, workers, parts):
 
 
 def flops(shape):
+    """Returns the floating-point operations of a product (m, k) by (k, n)."""
     return 2 * shape[0] * shape[1] * shape[2]

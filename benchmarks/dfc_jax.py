@@ -1,9 +1,10 @@
-"""The minibatches of dfc_peers.py in JAX, as a JAX user writes them: pure functions, jit, lax.scan over the time points.
+"""Computes the minibatches of dfc_peers.py in JAX, as a JAX user writes them.
 
-Differentiated automatically for BP, by hand for the others; parameters and moments are donated, so that XLA updates them in
-place.  The controller's gradients are sums over time, so the scan carries them and stores no trajectory, except for DFC, whose
-samples may fall back after the simulation: there, as in dfc_torch.py, u, va, vb, vs and r of all time points are kept.
-The drive of the first layer, whose input is constant, is computed once.
+They are pure functions with jit, and lax.scan over the time points; differentiated automatically for BP and by
+hand for the others. Parameters and moments are donated, so that XLA updates them in place. The controller's
+gradients are sums over time, so the scan carries them and stores no trajectory, except for DFC, whose samples may
+be replaced after the simulation: there, as in dfc_torch.py, u, va, vb, vs and r of all time points are kept. The
+drive of the first layer, whose input is constant, is computed once.
 """
 
 from functools import partial
@@ -16,7 +17,7 @@ SLOPE = {"tanh": lambda r: 1.0 - r * r, "linear": jnp.ones_like}
 
 
 def adam(parameters, gradients, moments, count, rate, beta1, beta2, epsilon, decay):
-    """One bias-corrected step of Adam with coupled weight decay: (parameters, moments)."""
+    """Returns (parameters, moments) after one bias-corrected step of Adam with coupled weight decay."""
     scale1, scale2 = 1.0 / (1.0 - beta1**count), 1.0 / (1.0 - beta2**count)
 
     def move(p, g, m, v):
@@ -29,7 +30,7 @@ def adam(parameters, gradients, moments, count, rate, beta1, beta2, epsilon, dec
 
 
 def clipped(gradients, together):
-    """Gradients of norm at most 1, each alone or all together."""
+    """Returns gradients of norm at most 1, each separately or all together."""
     if together:
         factor = jnp.minimum(1.0, 1.0 / (jnp.sqrt(sum((g * g).sum() for g in gradients)) + 1e-6))
         return [g * factor for g in gradients]
@@ -37,9 +38,9 @@ def clipped(gradients, together):
 
 
 class Peer:
-    """A network of one config, with its optimisers: the counterpart of dfc_torch.Peer, and with the same arguments.
+    """Holds a network of one config, with its optimisers, as dfc_torch.Peer does and with the same arguments.
 
-    noise  (normals of all time points, L arrays (T, rows, n_l)), host; None: drawn by JAX
+    noise  normals of all time points, L arrays (T, rows, n_l) on the host; None: drawn by JAX
     """
 
     def __init__(self, settings, net, phase, noise=None):
@@ -47,14 +48,17 @@ class Peer:
         copies = [[jnp.asarray(a) for a in arrays] for arrays in (net.weights, net.biases, net.feedback)]
         self.weights, self.biases, self.feedback = copies
         self.count, self.key = 0, jax.random.key(0)
-        # buffers of their own, since donated ones may not appear twice
+        # The buffers are copies, since donated ones may not appear twice.
         trained = self.weights + self.biases if phase == "forward" else self.feedback
         self.moments = [(jnp.zeros_like(p), jnp.zeros_like(p)) for p in trained]
         step = self._feedback_step if phase == "feedback" else self._forward_step
         self._step = jax.jit(step, donate_argnums=(0, 1) if phase == "forward" else (2, 1))
 
     def step(self, pixels, target):
-        """One update by bytes (n, pixels) and labels (n,), or None where the images are their own targets; waits for the result."""
+        """Makes one update with bytes (n, pixels) and labels (n,), and waits for the result.
+
+        target  None if the images are their own targets
+        """
         self.count += 1
         self.key, key = jax.random.split(self.key)
         trained, rest = (self.weights, self.biases), self.feedback
@@ -113,7 +117,7 @@ class Peer:
         return -jnp.take_along_axis(jax.nn.log_softmax(r[-1]), target[:, None], 1).mean()
 
     def _nudge(self, output, target):
-        """r* - r_L"""
+        """Returns r* - r_L."""
         s = self.settings
         if target.ndim == 1:
             error = jax.nn.softmax(output) - jax.nn.one_hot(target, output.shape[1], dtype=output.dtype)
@@ -132,7 +136,7 @@ class Peer:
         slopes = [SLOPE[name](each) for name, each in zip(self.settings.activations, r, strict=True)]
 
         def control(slopes, nudge):
-            """u of one sample; vmap makes it that of the batch."""
+            """Returns u of one sample; vmap makes it that of the batch."""
             block = jnp.diag(slopes[-1])
             loop = block @ feedback[-1]
             for l in range(len(slopes) - 2, -1, -1):
@@ -151,7 +155,10 @@ class Peer:
         return pairs
 
     def _simulate(self, weights, biases, feedback, v, r, target, observe, kept, key=None):
-        """(last state, what `observe` made of `kept`): state = u, u_int, va, vb, vs, r; observe(kept, old state, new state)."""
+        """Returns (last state, the collected results of `observe`).
+
+        A state is (u, u_int, va, vb, vs, r); observe(kept, old state, new state) returns the new `kept`.
+        """
         s, suffix, last = self.settings, "_fb" if self.phase == "feedback" else "", len(v) - 1
         names = ("k_p", "dt_di", "time_constant_ratio", "apical_time_constant", "inst_transmission")
         k_p, dt, tau_v, tau_a, inst_transmission = (getattr(s, name + suffix) for name in names)
@@ -195,7 +202,7 @@ class Peer:
         return jax.random.normal(jax.random.fold_in(given, l), like.shape, like.dtype)
 
     def _fallen_back(self, r, u, output, target, first_error):
-        """Which samples (n,) count as not converged."""
+        """Returns which samples (n,) count as not converged."""
         s, norm = self.settings, partial(jnp.linalg.norm, axis=1)
         distance = norm(output - (target - s.alpha_di * u)) / norm(r[-1])
         return ~((distance < 1e-5) & (norm(target - output) < s.epsilon_di**2 * norm(first_error)))
@@ -205,7 +212,7 @@ class Peer:
         (u, _, _, vb, vs, rates), _ = self._simulate(
             weights, biases, feedback, v, r, target, lambda kept, old, new: kept, jnp.zeros(())
         )
-        # the memory-saving variant compares with the output of the first sample
+        # The memory-saving variant compares with the output of the first sample.
         bad = self._fallen_back(r, u, rates[-1], target, target - r[-1][:1])[:, None]
         pairs, below = [], x
         for l, name in enumerate(self.settings.activations):
@@ -228,7 +235,7 @@ class Peer:
         pairs = []
         for l, name in enumerate(self.settings.activations):
             free = r[l] if l == 0 else APPLY[name](basal[l - 1])
-            # samples that did not converge count as at rest, where the difference is zero
+            # Samples that did not converge count as at rest, where the difference is zero.
             error = jnp.where(bad, 0.0, free - rates[l]) * scale
             if l:
                 below = rates[l - 1]

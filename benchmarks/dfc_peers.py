@@ -3,10 +3,10 @@
     python benchmarks/dfc_peers.py SIDE PRECISION THREADS full|quick|tiny CASE [CASE …]
     python benchmarks/dfc_peers.py check SIDE [SIDE …]
 
-SIDE is "suite" (this program), "torch" (dfc_torch.py) or "jax" (dfc_jax.py).  All update the same network by the same minibatches
-of 128 images, from bytes to weights, with the settings of the shipped configs.  The images are random: the time does not depend
-on their content.  `check` compares the gradients and the updated weights of this program and of the sides in float64, given the
-same noise.
+SIDE is "suite" (this program), "torch" (dfc_torch.py) or "jax" (dfc_jax.py). All update the same network by the
+same minibatches of 128 images, from bytes to weights, with the settings of the shipped configs. The images are
+random: the time does not depend on their content. `check` compares the gradients and the updated weights of this
+program and of the sides in float64, with the same noise.
 """
 
 import json
@@ -29,7 +29,7 @@ TINY = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: a config, which of its minibatches, and how many of them a process repeats."""
+    """Describes what is measured: a config, which of its minibatches, and how often a process repeats it."""
 
     config: str
     phase: str
@@ -50,7 +50,7 @@ CASES = {
 
 @dataclass
 class Work:
-    """One case: its flags as attributes, System, Images, the numbers of the images of minibatch i, and the learner."""
+    """Holds one case: its flags as attributes, System, Images, image numbers per minibatch, and the learner."""
 
     settings: Any
     run: Any
@@ -59,12 +59,17 @@ class Work:
     learner: Any
 
     def step(self, i, watch=None):
+        """Makes the step with minibatch i."""
         chosen = self.order[i % len(self.order)]
         self.learner.step(*self.data.batch(chosen), (0, i), watch)
 
 
 def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **changed):
-    """The Work of a case on an array library; `seed` is that of the weights, `changed` are flags with values of their own."""
+    """Returns the Work of a case on an array library.
+
+    seed     that of the weights
+    changed  flags with other values than the case's
+    """
     import numpy as np
 
     import configs
@@ -92,10 +97,11 @@ def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **ch
 
 
 def suite(names, precision, threads, extent):
-    """What is known of each case on this program, all processor time that of all workers together.
+    """Returns the measurements of each case on this program.
 
     Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its noise alone;
-             flops: operations of the products; rates: of two products while every worker computes one, FLOP per processor second}}
+             flops: operations of the products; rates: of two products while every worker computes one}}
+             Processor times are those of all workers together, rates in FLOP per processor second
     """
     from core.workers import Workers, shares
     from dfc.learners import PART
@@ -123,20 +129,20 @@ def suite(names, precision, threads, extent):
 
 
 def sizes_of(extent):
-    """(flags with values of their own, images in a minibatch, size of the large product)"""
+    """Returns (flags with other values, images in a minibatch, size of the large product)."""
     if extent != "tiny":
         return {}, BATCH, LARGE
     return {name: value for name, value in TINY.items() if name.startswith("tmax")}, TINY["batch"], TINY["large"]
 
 
 def _repeats(case, extent):
-    """Returns (batches, warm-up batches that do not count); the first one compiles, in this program and in its peers."""
+    """Returns (batches, warm-up batches that do not count); the first batch compiles, on every side."""
     batches = {"tiny": 1, "quick": -(-case.batches // 3), "full": case.batches}[extent]
     return batches, min(2, max(1, batches - 1))
 
 
 def torch_peer(names, precision, threads, extent):
-    """{case: {step, cpu: seconds}} of PyTorch."""
+    """Returns {case: {step, cpu: seconds}} of PyTorch."""
     import torch
 
     from benchmarks.dfc_torch import Peer
@@ -153,7 +159,7 @@ def torch_peer(names, precision, threads, extent):
 
 
 def torch_step(peer, work, i):
-    """The minibatch i of a Work, by a Peer: pixels to inputs, then the update."""
+    """Computes minibatch i of a Work by a Peer: pixels to inputs, then the update."""
     import torch
 
     mean, spread = (0.1307, 0.3081)
@@ -164,7 +170,10 @@ def torch_step(peer, work, i):
 
 
 def jax_peer(names, precision, threads, extent):
-    """{case: {step, cpu: seconds}} of JAX; the processors that it may use are those of the process (see dfc_speed.child)."""
+    """Returns {case: {step, cpu: seconds}} of JAX.
+
+    Its processors are those of the process (see dfc_speed.child).
+    """
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
@@ -181,13 +190,13 @@ def jax_peer(names, precision, threads, extent):
 
 
 def jax_step(peer, work, i):
-    """The minibatch i of a Work, by a Peer."""
+    """Computes minibatch i of a Work by a Peer."""
     chosen = work.order[i % len(work.order)]
     peer.step(work.data.pixels[chosen], None if work.data.targets == "inputs" else work.data.labels[chosen])
 
 
 class GivenNoise:
-    """The same noise for both sides: for this program block by block, for PyTorch by time point and layer."""
+    """Gives the same noise to both sides: block by block to this program, by time point and layer to PyTorch."""
 
     def __init__(self, work, rows):
         import numpy as np
@@ -197,10 +206,12 @@ class GivenNoise:
         self._next = 0
 
     def fill(self, count, like):
+        """Returns the next `count` time points, one array per layer."""
         start, self._next = self._next, self._next + count
         return [layer[start : self._next] for layer in self.layers]
 
     def draw(self, t, l, like):
+        """Returns the noise of time point t and layer l."""
         import torch
 
         return torch.from_numpy(self.layers[l][t])
@@ -211,7 +222,10 @@ BOUNDS = {"torch": 1e-8, "jax": 2e-6}
 
 
 def check(side, names=tuple(CASES), batch=8):
-    """{case: largest difference of gradients, in units of their largest entry}; raises SystemExit where it is not below BOUNDS."""
+    """Returns {case: largest difference of gradients, in units of their largest entry}.
+
+    Raises  SystemExit if one is not below BOUNDS
+    """
     import numpy as np
 
     from core.workers import Workers
@@ -238,7 +252,7 @@ def check(side, names=tuple(CASES), batch=8):
 
 
 def _torch_update(work, net, phase, batch, noise):
-    """(gradients, updated arrays) of PyTorch after the first minibatch, in the order of net.parameters or net.feedback."""
+    """Returns (gradients, updated arrays) of PyTorch after the first minibatch, in the network's order."""
     from benchmarks.dfc_torch import Peer
 
     peer = Peer(work.settings, net, phase, batch, noise and noise.draw)
@@ -248,7 +262,7 @@ def _torch_update(work, net, phase, batch, noise):
 
 
 def _jax_update(work, net, phase, batch, noise):
-    """The same of JAX, whose Peer keeps all weights before all biases."""
+    """Returns the same of JAX, whose Peer keeps all weights before all biases."""
     import jax
     import numpy as np
 
@@ -266,6 +280,7 @@ def _jax_update(work, net, phase, batch, noise):
 
 
 def main(side, *arguments):
+    """Prints the result of one command line as JSON."""
     if side == "check":
         print(json.dumps({each: check(each) for each in arguments}))
         return

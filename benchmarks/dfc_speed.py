@@ -1,10 +1,11 @@
-"""Compares the speed of system 2's minibatches with PyTorch, JAX, the published program and this machine's own matmul.
+"""Compares the speed of system 2's minibatches with PyTorch, JAX, the published program and matmul.
 
-    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--markdown FILE] [--json FILE]        (or: make bench)
+    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--markdown FILE] [--json FILE]     (or: make bench)
 
-Every figure is the median over the rounds of medians over the minibatches of a process; this program and its peers take turns,
-so that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional; those
-that are installed must first agree with this program on the gradients (dfc_peers.py check).
+Every figure is the median over the rounds of medians over the minibatches of a process; this program and its
+peers take turns, so that other load on a shared machine affects all equally. All use the same number of threads.
+PyTorch and JAX are optional; those that are installed must first agree with this program on the gradients
+(dfc_peers.py check).
 """
 
 import argparse
@@ -19,7 +20,7 @@ from benchmarks.sides import Page, add_options, installed, machine, number, pars
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
-# The minibatches that one process measures, the fast ones together, and how many times at most.
+# The minibatches that one process measures (the fast ones together), and the largest number of rounds.
 PROCESSES = (
     (("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC, feedback"), 9),
     (("DFC-SS",), 2),
@@ -52,7 +53,7 @@ BUSY = 0.9
 
 
 def child(arguments, threads=1):
-    """What a process of dfc_peers.py prints."""
+    """Returns the output of a process of dfc_peers.py, read as JSON."""
     done = run_pinned([str(PEERS), *map(str, arguments)], threads)
     if done.returncode:
         raise SystemExit(f"dfc_peers.py {' '.join(map(str, arguments))} failed:\n{done.stderr}")
@@ -60,7 +61,7 @@ def child(arguments, threads=1):
 
 
 def compare(cases, precision, threads, rounds, sides, extent):
-    """{case: {side: medians, "ratio": of this program's seconds to PyTorch's, round by round}}"""
+    """Returns {case: {side: medians, "ratio": median over the rounds of our seconds by PyTorch's}}."""
     found = {side: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
@@ -74,7 +75,7 @@ def compare(cases, precision, threads, rounds, sides, extent):
 
 
 def medians(runs):
-    """Dictionaries of numbers, or of such dictionaries -> one of medians."""
+    """Returns a dictionary of medians, from a list of dictionaries of numbers, or of such dictionaries."""
     first = runs[0]
     if not isinstance(first, dict):
         return statistics.median(runs)
@@ -82,7 +83,7 @@ def medians(runs):
 
 
 def row_of(name, precision, threads, measured, comparable):
-    """A row of the table as {column: number, or None where there is none}."""
+    """Returns a row of the table as {column: number, or None}."""
     ours = measured["suite"]
     published = PUBLISHED[name] if comparable and precision == "float64" and threads == 1 else None
     return {
@@ -102,7 +103,7 @@ def row_of(name, precision, threads, measured, comparable):
 
 
 def line_of(row):
-    """The row as a line of a Markdown table."""
+    """Returns the row as a line of a Markdown table."""
 
     seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))]
     seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
@@ -111,6 +112,7 @@ def line_of(row):
 
 
 def parse(argv):
+    """Returns the options of a command line."""
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     add_options(parser, rounds=3)
     parser.add_argument("--tiny", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
@@ -118,13 +120,14 @@ def parse(argv):
 
 
 def processes_of(options):
-    """The minibatches that one process measures, and how many times."""
+    """Returns [(minibatches that one process measures, how many times)]."""
     if options.tiny:
         return ((tuple(PUBLISHED), 1),)
     return tuple((cases, min(most, options.rounds)) for cases, most in PROCESSES)
 
 
 def main(argv=None):
+    """Prints the table."""
     options = parse(argv)
     sides, page = ["suite", *(() if options.alone else installed(PEER_SIDES))], Page(options.markdown)
     for side, differences in (child(["check", *sides[1:]]) if sides[1:] else {}).items():

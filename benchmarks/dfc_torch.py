@@ -1,10 +1,11 @@
-"""The minibatches of dfc_peers.py in PyTorch, as one would write them from the equations: dfc_speed.py compares with these.
+"""Computes the minibatches of dfc_peers.py in PyTorch, as one would write them from the equations.
 
-Differentiated automatically for BP, by hand for the others; whole batches in every call, results written in place, fused Adam.
-The stored variant of the controller keeps u, va, vb, vs and r of all time points and takes its averages from them, as the
-published program does; the memory-saving one keeps two time points.  DFC-SSA forms the Jacobian (n_L, N) of every sample, its
-product with the feedback weights, and solves one n_L x n_L system per sample (torch.linalg.solve of all of them at once).
-In favour of PyTorch, the drive of the first layer, whose input is constant, is computed once, not at every time point.
+They are differentiated automatically for BP and by hand for the others, with whole batches in every call, results
+written in place, and fused Adam. The stored variant of the controller keeps u, va, vb, vs and r of all time
+points and averages them, as the published program does; the memory-saving one keeps two time points. DFC-SSA
+forms the Jacobian (n_L, N) of every sample, its product with the feedback weights, and solves one n_L x n_L
+system per sample (torch.linalg.solve of all of them at once). In favour of PyTorch, the drive of the first layer,
+whose input is constant, is computed once, not at every time point.
 """
 
 from functools import partial
@@ -23,7 +24,7 @@ def _parameters(arrays):
 
 
 class Peer:
-    """A network of one config, with its optimisers.
+    """Holds a network of one config, with its optimisers.
 
     settings  the flags of dfc.settings.Settings as attributes
     net       dfc.network.FeedbackNetwork, whose weights are copied
@@ -44,7 +45,7 @@ class Peer:
             self.adam_feedback = adam(self.feedback, s.lr_fb, (s.beta1_fb, s.beta2_fb), s.epsilon_fb, s.feedback_wd)
 
     def _reserve(self, rows):
-        """The time points of u, va, vb, vs, r that are kept: memory that one minibatch after the other uses."""
+        """Returns memory for the kept time points of u, va, vb, vs and r, which every minibatch uses again."""
         s, example = self.settings, self.weights[0].detach()
         self.steps = s.steps_fb if self.phase == "feedback" else s.steps
         self.kept = 2 if s.rule.name == "DFC-SS" and self.phase == "forward" else self.steps
@@ -54,7 +55,7 @@ class Peer:
         return example.new_zeros(self.kept, rows, s.sizes[-1]), *layers
 
     def forward_step(self, x, target):
-        """One update of the forward weights; returns loss and accuracy before it."""
+        """Makes one update of the forward weights; returns loss and accuracy before it."""
         if self.settings.rule.reference:
             return self._backprop_step(x, target)
         with torch.no_grad():
@@ -67,7 +68,7 @@ class Peer:
         return loss, (r[-1].argmax(1) == target).sum() / len(x) if target.ndim == 1 else None
 
     def feedback_step(self, x, target):
-        """One update of the feedback weights by normal_controller; labels play no part."""
+        """Makes one update of the feedback weights by normal_controller, without labels."""
         with torch.no_grad():
             v, r = self.forward(x)
             u, va, *_ = self.simulate(v, r, r[-1])
@@ -78,6 +79,7 @@ class Peer:
         self.adam_feedback.step()
 
     def forward(self, x):
+        """Returns (v, r) of a feedforward pass, lists of L tensors (n, n_l)."""
         v, r = [], []
         for w, b, name in zip(self.weights, self.biases, self.activations, strict=True):
             v.append(torch.addmm(b, r[-1] if r else x, w.T))
@@ -85,7 +87,7 @@ class Peer:
         return v, r
 
     def nudge(self, output, target):
-        """(loss, r* - r_L)"""
+        """Returns (loss, r* - r_L)."""
         if target.ndim == 1:
             error = torch.softmax(output, 1) - F.one_hot(target, output.shape[1])
             return F.cross_entropy(output, target), error * (-self.settings.target_stepsize / len(output))
@@ -101,15 +103,17 @@ class Peer:
         return loss.detach(), (r[-1].argmax(1) == target).sum() / len(x)
 
     def _set_gradient(self, l, error, below):
-        """The gradients of a layer, from rows of errors, already divided by their number, and of rates below."""
+        """Sets the gradients of a layer, from errors divided by their number, and from rates below."""
         self.weights[l].grad, self.biases[l].grad = error.T @ below, error.sum(0)
 
     def dfa(self, x, v, r, nudge):
+        """Sets the gradients of DFA."""
         for l, each in enumerate(r):
             change = nudge @ self.feedback[l].T if l < len(r) - 1 else nudge
             self._set_gradient(l, SLOPE[self.activations[l]](each) * change * (-2.0 / len(x)), r[l - 1] if l else x)
 
     def ssa(self, x, v, r, nudge):
+        """Sets the gradients of DFC-SSA."""
         slopes = [SLOPE[name](each) for name, each in zip(self.activations, r, strict=True)]
         stacked = torch.cat(list(self.feedback))
         u, rows = torch.empty_like(nudge), max(1, CHUNK // stacked.numel())
@@ -132,7 +136,7 @@ class Peer:
         return torch.cat(blocks[::-1], 2)
 
     def simulate(self, v, r, target):
-        """(u, va, vb, vs, r) along a first axis of kept time points, the last of them at index -1."""
+        """Returns (u, va, vb, vs, r) with a first axis of kept time points, the last one at index -1."""
         s, suffix, last = self.settings, "_fb" if self.phase == "feedback" else "", len(v) - 1
         names = ("k_p", "dt_di", "time_constant_ratio", "apical_time_constant", "inst_transmission")
         k_p, dt, tau_v, tau_a, inst_transmission = (getattr(s, name + suffix) for name in names)
@@ -168,17 +172,18 @@ class Peer:
         return self._memory
 
     def _fallen_back(self, r, u, rates, target, first_error):
-        """Which samples (n,) count as not converged."""
+        """Returns which samples (n,) count as not converged."""
         s = self.settings
         distance = (rates[-1][-1] - (target - s.alpha_di * u[-1])).norm(dim=1) / r[-1].norm(dim=1)
         error = (target - rates[-1][-1]).norm(dim=1)
         return ~((distance < 1e-5) & (error < s.epsilon_di**2 * first_error.norm(dim=1)))
 
     def ss(self, x, v, r, nudge):
+        """Sets the gradients of DFC-SS."""
         assert self.settings.efficient_controller
         target = r[-1] + nudge
         u, _, vb, vs, rates = self.simulate(v, r, target)
-        # the memory-saving variant compares with the output of the first sample
+        # The memory-saving variant compares with the output of the first sample.
         bad = self._fallen_back(r, u, rates, target, target - r[-1][:1])[:, None]
         below = x
         for l, name in enumerate(self.activations):
@@ -188,6 +193,7 @@ class Peer:
             below = torch.where(bad, r[l], rates[l][-1])
 
     def dfc(self, x, v, r, nudge):
+        """Sets the gradients of DFC."""
         assert not self.settings.efficient_controller
         u, va, vb, vs, rates = self.simulate(v, r, r[-1] + nudge)
         bad = self._fallen_back(r, u, rates, r[-1] + nudge, nudge)

@@ -1,10 +1,13 @@
-"""Compares time and memory of system 2's measurements, which never form the Jacobian of the parameters, with the direct way.
+"""Compares time and memory of system 2's measurements with those of the direct way.
+
+The measurements never form the Jacobian of the parameters.
 
     python benchmarks/diagnostics.py [--samples 32] [--threads 1] [--rounds 5]
 
-The direct way forms the Jacobian of one sample after the other (of the whole batch for the null space) and solves with it, by the
-definitions of the diagnostics (dfc.md G).  Both ways get the same network and batch, random ones, and take turns; shown are
-medians over the rounds, of the ratio too, and the largest relative difference of the results.
+The direct way forms the Jacobian of one sample after the other (of the whole batch for the null space) and solves
+with it, by the definitions in docs/published/dfc.md G. Both ways get the same random network and batch, and take
+turns. The table has medians over the rounds, also of the ratio, and the largest relative difference of the
+results.
 """
 
 import argparse
@@ -22,7 +25,7 @@ GAMMA = 1.0
 
 
 def make_problem(sizes, samples):
-    """(network, feedforward pass, targets): tanh, linear output, squared error."""
+    """Returns (network, feedforward pass, targets): tanh, linear output, squared error."""
     from core.initialisers import xavier_normal
     from dfc.activations import ACTIVATIONS
     from dfc.losses import SQUARED_ERROR
@@ -39,7 +42,7 @@ def make_problem(sizes, samples):
 
 
 def direct_gauss_newton(net, activities, target):
-    """The mean of M(Jt_b, E_b, gamma), the Jacobian by the parameters written out for each sample."""
+    """Returns the mean of M(Jt_b, E_b, gamma), with the Jacobian by the parameters written out per sample."""
     from dfc.jacobian import jacobian_blocks
     from dfc.measures.angles import loss_gradient
     from dfc.measures.least_squares import damped_pseudo_inverse
@@ -54,7 +57,7 @@ def direct_gauss_newton(net, activities, target):
 
 
 def direct_minimum_norm(net, activities, target):
-    """g = M(Jbar, E, gamma), Jbar written out for all samples."""
+    """Returns g = M(Jbar, E, gamma), with Jbar written out for all samples."""
     from dfc.jacobian import output_jacobian
     from dfc.measures.angles import loss_gradient
     from dfc.measures.least_squares import damped_pseudo_inverse
@@ -64,7 +67,7 @@ def direct_minimum_norm(net, activities, target):
 
 
 def direct_fit(net, activities, target):
-    """Condition 2 and the two angles with Jbar, its pseudo-inverse and Qbar written out."""
+    """Returns condition 2 and the two angles, with Jbar, its pseudo-inverse and Qbar written out."""
     from core.angles import angle
     from dfc.jacobian import output_jacobian, stacked_feedback
     from dfc.measures.least_squares import damped_pseudo_inverse
@@ -78,7 +81,7 @@ def direct_fit(net, activities, target):
 
 
 def direct_null_space(net, activities, update):
-    """Ratios by the singular vectors of the Jacobian of the whole batch."""
+    """Returns the ratios by the singular vectors of the Jacobian of the whole batch."""
     from dfc.jacobian import jacobian_blocks
 
     ratios = []
@@ -92,14 +95,17 @@ def direct_null_space(net, activities, update):
 
 
 def timed(function):
-    """(result, seconds)."""
+    """Returns (result, seconds) of a call."""
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start
 
 
 def peak(function):
-    """MiB of arrays at the most; slows the interpreter down, hence a call of its own."""
+    """Returns the largest memory of arrays during a call, in MiB.
+
+    It slows the interpreter down, so that it needs a call of its own.
+    """
     tracemalloc.start()
     function()
     found = tracemalloc.get_traced_memory()[1] / 2**20
@@ -108,7 +114,7 @@ def peak(function):
 
 
 def cases(samples):
-    """(name, ours, the direct way)."""
+    """Returns [(name, our function, function of the direct way)]."""
     from dfc.measures.angles import gn_update, gnt_voltages, nullspace_ratios
     from dfc.measures.feedback_diagnostics import feedback_fit
 
@@ -127,6 +133,7 @@ def cases(samples):
 
 
 def main():
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samples", type=int, default=32, help="samples in the batch (default 32)")
     parser.add_argument("--threads", type=int, default=1, help="threads of BLAS, needs threadpoolctl (default 1)")

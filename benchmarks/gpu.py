@@ -1,9 +1,10 @@
-"""Does what a machine with a GPU is needed for, in under eight minutes: tests, times of steps, and part of a published run.
+"""Runs what needs a machine with a GPU, in under eight minutes: tests, times of steps, and training.
 
     python benchmarks/gpu.py [--minutes 8] [--out results/gpu] [--tiny]        (or: make gpu)
 
-Each part writes its figures as it goes, to the screen and to OUT/steps.md; a part that fails is named and stops no other.  The
-time that is left trains configs_mnist.mnist_dfc_ssa, five seeds at once, in OUT/mnist_dfc_ssa; the same command goes on with it.
+Each part writes its figures at once, to the screen and to OUT/steps.md; a part that fails is named and stops no
+other one. The time that is left trains configs_mnist.mnist_dfc_ssa, five seeds at once, in OUT/mnist_dfc_ssa; the
+same command continues it.
 """
 
 import argparse
@@ -42,7 +43,11 @@ PRECISION = "float32"
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How much is measured: seconds per case, most steps of one, side of the large product, flags of small simulations."""
+    """Says how much is measured.
+
+    The fields are seconds per case, most steps of a case, side of the large product, and flags of small
+    simulations.
+    """
 
     seconds: float = 4.0
     steps: int = 50
@@ -54,7 +59,7 @@ TINY = Extent(0.0, 1, 64, dfc_peers.sizes_of("tiny")[0])
 
 
 def matmul_rate(backend, side):
-    """Operations per second of a large product on the device; the median of five, each waited for."""
+    """Returns the operations per second of a large product on the device, the median of five."""
     xp = backend.xp
     a = xp.ones((side, side), dtype=backend.dtype)
     times = []
@@ -66,7 +71,10 @@ def matmul_rate(backend, side):
 
 
 def seconds_of(learner, step, extent):
-    """Seconds of a step: the first two, which compile kernels, do not count; the device is waited for at the end alone."""
+    """Returns the seconds of a step, without the first two, which compile kernels.
+
+    The device is waited for only at the end.
+    """
     for i in range(2):
         step(i)
     learner.finite()
@@ -79,11 +87,12 @@ def seconds_of(learner, step, extent):
 
 
 def stacked(batch, seeds, xp):
+    """Returns the batch with a leading axis of seeds, if there are several."""
     return batch if seeds == 1 else [xp.stack([array] * seeds) for array in batch]
 
 
 def time_system_1(rule, strength, seeds, backend, extent):
-    """Seconds of a step of run.py for so many networks at once, and its operations."""
+    """Returns the seconds of a step of run.py for so many networks at once, and its operations."""
     import run
     from datasets.samples import Images, divided_table
 
@@ -101,7 +110,7 @@ def time_system_1(rule, strength, seeds, backend, extent):
 
 
 def time_system_2(name, _, seeds, backend, extent):
-    """The same of a minibatch of main.py."""
+    """Returns the same for a minibatch of main.py."""
     case = dfc_peers.CASES[name]
     with Workers(1) as workers:
         build = partial(dfc_peers.prepare, case, PRECISION, workers, library=backend.name, **extent.changed)
@@ -114,7 +123,7 @@ def time_system_2(name, _, seeds, backend, extent):
 
 
 def steps(page, backend, extent, end):
-    """Adds the table of times, until `end` on the clock; a case that fails has its error in place of numbers.
+    """Adds the table of times, until `end` on the clock; a case that fails has its error instead of numbers.
 
     Returns  whether none failed
     """
@@ -140,7 +149,7 @@ def steps(page, backend, extent, end):
 
 
 def tests(page, seconds):
-    """Runs the tests that need a GPU; their last line goes to the page.  Returns whether all passed."""
+    """Runs the tests that need a GPU, and adds their last line to the page; returns whether all passed."""
     words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/device"]
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, seconds))
@@ -155,7 +164,7 @@ def tests(page, seconds):
 
 
 def train(page, folder, seconds):
-    """Spends the time that is left on five seeds of mnist_dfc_ssa; they are saved when it is over."""
+    """Trains five seeds of mnist_dfc_ssa in the time that is left, and saves them."""
     words = ["run_seed_robustness.py", "--config_module=configs.configs_mnist.mnist_dfc_ssa", "--name=mnist_dfc_ssa", "--together"]
     words = [sys.executable, *words, "--single_precision", "--backend=cupy", f"--out_dir={folder.resolve()}", "--quiet"]
     process = subprocess.Popen(words, cwd=ROOT)
@@ -173,7 +182,7 @@ def train(page, folder, seconds):
 
 
 def carried_out(page, name, part):
-    """Whether a part of the script went well; an error is written down, and stops no other part."""
+    """Returns whether a part of the script went well; an error is written down, and stops no other part."""
     try:
         return part()
     except Exception as error:
@@ -183,7 +192,7 @@ def carried_out(page, name, part):
 
 
 def main(argv=None):
-    """Runs all parts; returns the exit status: 2 where no GPU works, 1 if a part failed."""
+    """Runs all parts; returns the exit status: 2 if no GPU works, 1 if a part failed."""
     from core.backend import select_backend
 
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))

@@ -2,9 +2,9 @@
 
     python benchmarks/peers.py SIDE ALGORITHM REG PRECISION THREADS BATCHES
 
-SIDE is "suite" (this program), "torch" or "jax" (the same training step as users of these write it for speed).  All
-train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; all start from bytes and build inputs and
-targets batch by batch.  The images are random: the time does not depend on their content.
+SIDE is "suite" (this program), "torch" or "jax" (the same training step as users of these write it for speed).
+All train 5 layers of 784 x 784 on the same batches of 60 images, leaky ReLU, Adam; all start from bytes and build
+inputs and targets batch by batch. The images are random: the time does not depend on their content.
 """
 
 import json
@@ -20,6 +20,7 @@ SIZE, LAYERS, BATCH, CLASSES, RATE, LARGE = 784, 5, 60, 10, 1e-4, 2000
 
 
 def images(count):
+    """Returns random images uint8 (n, 784), 80 % of them zeros, and labels (n,), for `count` batches."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -28,6 +29,7 @@ def images(count):
 
 
 def median_seconds(function, repeats, warm_up=3):
+    """Returns the median of the seconds that function(i) takes, i = 0, 1, …."""
     for _ in range(warm_up):
         function(0)
     times = []
@@ -39,7 +41,7 @@ def median_seconds(function, repeats, warm_up=3):
 
 
 def suite(algorithm, strength, precision, threads, batches):
-    """(seconds per training step, seconds of one large matmul) of this program."""
+    """Returns (seconds per training step, seconds of one large matmul) of this program."""
     import numpy as np
 
     import run
@@ -62,7 +64,7 @@ def suite(algorithm, strength, precision, threads, batches):
 
 
 def torch_peer(algorithm, strength, precision, threads, batches):
-    """The same in PyTorch: autograd for BP, closed forms for GAIT and the regulariser, LU solve for the inverse, fused Adam."""
+    """Returns the same of PyTorch: autograd for BP, closed forms for GAIT, an LU solve, fused Adam."""
     import torch
     import torch.nn.functional as F
 
@@ -94,6 +96,7 @@ def torch_peer(algorithm, strength, precision, threads, batches):
 
 
 def torch_backprop(torch, weights, biases, h, target):
+    """Sets the gradients of backpropagation."""
     for w, b in zip(weights, biases, strict=True):
         w.grad = b.grad = None
         h = torch.nn.functional.leaky_relu(torch.addmm(b, h, w), 0.1)
@@ -101,6 +104,7 @@ def torch_backprop(torch, weights, biases, h, target):
 
 
 def torch_gait(torch, weights, biases, x, target):
+    """Sets the gradients of GAIT-prop."""
     with torch.no_grad():
         trace = [x]
         for w, b in zip(weights, biases, strict=True):
@@ -116,7 +120,10 @@ def torch_gait(torch, weights, biases, x, target):
 
 
 def jax_peer(algorithm, strength, precision, threads, batches):
-    """The same in JAX: one jitted step with donated weights and moments; the processors of the process set the threads."""
+    """Returns the same of JAX: one jitted step with donated weights and moments.
+
+    The processors of the process determine the threads.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -140,7 +147,7 @@ def jax_peer(algorithm, strength, precision, threads, batches):
 
 
 def jax_step(rule, strength, state, moments, pixels, labels):
-    """(weights and biases, moments) after one step of Adam without bias correction."""
+    """Returns (weights and biases, moments) after one step of Adam without bias correction."""
     import jax
     import jax.numpy as jnp
 
@@ -159,6 +166,7 @@ def jax_step(rule, strength, state, moments, pixels, labels):
 
 
 def jax_forward(weights, biases, h):
+    """Returns [h_0 … h_L] of a forward pass."""
     import jax
 
     trace = [h]
@@ -168,6 +176,7 @@ def jax_forward(weights, biases, h):
 
 
 def jax_backprop(weights, biases, x, target):
+    """Returns the gradients of backpropagation, (weights, biases)."""
     import jax
 
     def loss(weights, biases):
@@ -177,6 +186,7 @@ def jax_backprop(weights, biases, x, target):
 
 
 def jax_gait(weights, biases, x, target):
+    """Returns the gradients of GAIT-prop, (weights, biases)."""
     import jax.numpy as jnp
 
     trace = jax_forward(weights, biases, x)
@@ -191,6 +201,7 @@ def jax_gait(weights, biases, x, target):
 
 
 def main(side, algorithm, strength, precision, threads, batches):
+    """Prints the result of one command line as JSON."""
     measure = {"suite": suite, "torch": torch_peer, "jax": jax_peer}[side]
     step, matmul = measure(algorithm, float(strength), precision, int(threads), int(batches))
     print(json.dumps({"step": step, "matmul_rate": 2 * LARGE**3 / matmul, "cores": len(os.sched_getaffinity(0))}))

@@ -1,4 +1,4 @@
-"""The common part of the benchmarks: options, processes with a number of threads, installed peers, the machine, and tables."""
+"""Holds what the benchmarks have in common: options, processes, installed peers, the machine, and tables."""
 
 import argparse
 import importlib.util
@@ -14,7 +14,7 @@ NAMES = {"torch": "PyTorch", "jax": "JAX"}
 
 
 def add_options(parser, rounds):
-    """Adds the options that both benchmarks have; `rounds` is the default of --rounds."""
+    """Adds the options of both benchmarks; `rounds` is the default of --rounds."""
     parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
     parser.add_argument("--rounds", type=_positive, help=f"processes of each side; default {rounds}, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="one process of each side and fewer batches: minutes in all")
@@ -25,7 +25,7 @@ def add_options(parser, rounds):
 
 
 def parsed(parser, argv):
-    """The options of a command line, `rounds` filled in."""
+    """Returns the options of a command line, with `rounds` filled in."""
     options = parser.parse_args(argv)
     options.rounds = options.rounds or (1 if options.quick else options.default_rounds)
     return options
@@ -38,7 +38,7 @@ def _positive(text):
 
 
 class Page:
-    """Text that is printed as it grows, and written to a file if there is one."""
+    """Prints text as it grows, and writes it to a file if there is one."""
 
     def __init__(self, file=None):
         self._file = Path(file) if file else None
@@ -46,6 +46,7 @@ class Page:
             self._file.write_text("")
 
     def add(self, text):
+        """Adds one text."""
         print(text, flush=True)
         if self._file:
             with self._file.open("a") as out:
@@ -53,23 +54,23 @@ class Page:
 
 
 def told(rounds):
-    """How many processes of each side a figure is the median of, in words."""
+    """Returns in words how many processes of each side a figure is the median of."""
     return "one process of each side" if rounds == 1 else f"medians of at most {rounds} processes of each side"
 
 
 def number(value, form):
-    """A number in a cell of a table; None is a dash."""
+    """Returns a number as text for a cell of a table; a dash for None."""
     return "-" if value is None else format(value, form)
 
 
 def run_pinned(words, threads):
-    """Runs Python on `words` with so many threads on so many processors; returns the subprocess.CompletedProcess.
+    """Runs Python on `words` with so many threads on so many processors; returns the CompletedProcess.
 
     JAX has no option for the number of its threads: it makes one for each processor that it may use.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads)) | {"JAX_PLATFORMS": "cpu"}
-    # they would make BLAS take the machine for another one
+    # These variables would make BLAS take the machine for another one.
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)
     pin = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[-threads:]))] if _has_taskset() else []
@@ -81,7 +82,7 @@ def _has_taskset():
 
 
 def installed(sides):
-    """Those of the peers that can be imported; says on stderr which cannot."""
+    """Returns the peers that can be imported, and names the others on stderr."""
     found = [side for side in sides if importlib.util.find_spec(side)]
     for side in sides:
         if side not in found:
@@ -90,7 +91,9 @@ def installed(sides):
 
 
 def ratio_to_the_fastest(runs):
-    """The median over the rounds of this program's seconds per step, divided by those of the fastest peer; None without a peer.
+    """Returns this program's seconds per step by those of the fastest peer; None without a peer.
+
+    It is the median of the ratios over the rounds.
 
     runs  {"suite" or name of a peer: one {"step": seconds, …} per round}
     """
@@ -102,7 +105,7 @@ def ratio_to_the_fastest(runs):
 
 
 def machine(threads):
-    """One sentence: the processor, the kernel that numpy's BLAS chose, the numbers of threads, the versions, the load."""
+    """Returns one sentence: processor, kernel of numpy's BLAS, numbers of threads, versions and load."""
     import numpy as np
 
     versions = [f"numpy {np.__version__}"]

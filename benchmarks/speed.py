@@ -1,9 +1,10 @@
-"""Compares the speed of a training step of system 1 with PyTorch, JAX and this machine's own matmul, as ratios in one run.
+"""Compares the speed of a training step of system 1 with PyTorch, JAX and this machine's matmul.
 
     python benchmarks/speed.py [--threads 1 2] [--rounds 5] [--quick] [--markdown FILE] [--json FILE]        (or: make bench)
 
-Every figure is the median over the rounds of medians over the batches of a process; this program and its peers take turns, so
-that other load on a shared machine affects all alike.  All use the same number of threads.  PyTorch and JAX are optional.
+Every figure is a median over the rounds of medians over the batches of a process; this program and its peers take
+turns, so that other load on a shared machine affects all equally, and the comparison is made by ratios in one
+run. All use the same number of threads. PyTorch and JAX are optional.
 """
 
 import argparse
@@ -31,17 +32,17 @@ product of 2000 x 2000 matrices."""
 
 
 def model_flops(algorithm, strength):
-    """The number of floating-point operations in the equations of one step: a product of (a, b) by (b, c) counts 2 a b c.
+    """Returns the floating-point operations in the equations of one step; (a, b) by (b, c) counts 2 a b c.
 
-    Forward, transposed (or inverse: one product with an inverse that came for free) and gradient products of every layer; the
-    Gram matrix and its product with W.  Adam and everything elementwise count as nothing.
+    They are the forward, transposed (or inverse, counted as one product) and gradient products of every layer,
+    and the Gram matrix with its product with W. Adam and all elementwise work count as nothing.
     """
     activity = 2 * BATCH * SIZE**2
     return (3 * LAYERS - 1) * activity + (2 * LAYERS * 2 * SIZE**3 if strength else 0)
 
 
 def measure(side, case, precision, threads):
-    """One process: {"step": seconds, "matmul_rate": FLOP/s}."""
+    """Returns {"step": seconds, "matmul_rate": FLOP/s} of one process."""
     words = [str(PEERS), side, case[0], str(case[1]), precision, str(threads), str(case[2])]
     done = run_pinned(words, threads)
     if done.returncode:
@@ -50,7 +51,7 @@ def measure(side, case, precision, threads):
 
 
 def compare(case, precision, threads, rounds, sides):
-    """{side: {"step", "matmul_rate"}} of medians, and "ratio" of this program's step to the fastest peer's, round by round."""
+    """Returns {side: {"step", "matmul_rate"}} of medians, and "ratio" of our step by the fastest peer's."""
     found = {side: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
@@ -61,7 +62,7 @@ def compare(case, precision, threads, rounds, sides):
 
 
 def row_of(case, precision, threads, medians):
-    """A row of the table as {column: number}."""
+    """Returns a row of the table as {column: number}."""
     algorithm, strength, _ = case
     ours = medians["suite"]
     share = model_flops(algorithm, strength) / ours["step"] / ours["matmul_rate"]
@@ -69,13 +70,14 @@ def row_of(case, precision, threads, medians):
 
 
 def line_of(row):
-    """The row as a line of a Markdown table."""
+    """Returns the row as a line of a Markdown table."""
     steps = [number(1e3 * row[side]["step"] if side in row else None, ".1f") for side in ("suite", *NAMES)]
     cells = [row["precision"], row["threads"], row["rule"], row["reg"], *steps, number(row["ratio"], ".2f")]
     return f"| {' | '.join(map(str, cells))} | {row['share_of_matmul']:.2f} |"
 
 
 def main(argv=None):
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     add_options(parser, rounds=5)
     options = parsed(parser, argv)
