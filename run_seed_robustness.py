@@ -1,4 +1,4 @@
-"""Trains one experiment with several seeds and tabulates the results, their mean and their standard deviation.
+"""Trains one experiment with several seeds and tabulates the results, their mean and their deviation.
 
 The same command continues a sweep that was interrupted: finished runs are read, and unfinished ones continue.
 """

@@ -74,7 +74,7 @@ def _checked_series(run):
 
 
 def _final(runs, column, percent):
-    """Returns the last accuracy of each run in percent: that of the saved weights in DONE, else of the last row."""
+    """Returns the last accuracy of each run in percent: that of the saved weights, else of its series."""
     return np.array([100 * run.outcome.get(column, rows[-1] / 100) for run, rows in zip(runs, percent, strict=True)])
 
 

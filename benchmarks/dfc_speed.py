@@ -104,7 +104,6 @@ def row_of(name, precision, threads, measured, comparable):
 
 def line_of(row):
     """Returns the row as a line of a Markdown table."""
-
     seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))]
     seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
     shares = [f"{row['products']:.2f}", f"{row['random']:.2f}", f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})"]

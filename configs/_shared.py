@@ -1,4 +1,4 @@
-"""Holds what the published experiments have in common; a module of configs names only what it changes, and why.
+"""Holds what the published experiments have in common; a module of configs names what it changes, and why.
 
 Dictionaries are merged from left to right: in a | b, b wins. A flag that is not named keeps its default
 (dfc/settings/flags.py). Many values are results of a random search, which explains their digits. Those marked

@@ -68,7 +68,10 @@ def stack(arrays):
 
 
 def diagonals(matrices):
-    """Returns a view (…, n) of the diagonals of matrices (…, n, n), to be read and written; a GPU is spared an index."""
+    """Returns a view (…, n) of the diagonals of matrices (…, n, n), to be read and written.
+
+    No index has to be sent to a GPU.
+    """
     return np.einsum("...ii->...i", matrices) if array_module(matrices) is np else matrices.diagonal(0, -2, -1)
 
 

@@ -101,5 +101,5 @@ def _factors(norms, bound):
 
 
 def _like(factor, array):
-    """Returns a number per seed with as many axes as an array of the seeds has."""
+    """Returns a number per seed, (S,) -> (S, 1, …), with as many axes as an array of the seeds has."""
     return factor.reshape(factor.shape + (1,) * (array.ndim - factor.ndim)) if factor.ndim else factor

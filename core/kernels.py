@@ -16,7 +16,7 @@ SMALLEST = 8_000
 
 
 def fuses(array, smallest=None):
-    """Returns whether passes over `array` are compiled: it is large, contiguous, on the host, and numba works.
+    """Returns whether passes over `array` are compiled: it is large, contiguous, on the host; numba works.
 
     smallest  number of entries from which an array is large; None: SMALLEST
     """

@@ -54,7 +54,7 @@ def unfit(path, spare=0, inside=0):
 
 
 def unfit_name(name):
-    """Return why a text cannot be the name of a file in a folder that is given elsewhere; None if it can."""
+    """Returns why a text cannot be the name of a file in a given folder; None if it can."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Runs a script to its exit status (docs/files.md), with one sentence per error and printing that cannot fail.
+"""Runs a script to its exit status (docs/files.md): errors are one sentence, and printing cannot fail.
 
 A closed pipe, a full disk or a lost terminal does not end a training.
 """

@@ -121,7 +121,8 @@ class RunFolder:
             self._changed = holds
             self._clear()
         else:
-            self.check()  # whoever had the folder meanwhile
+            # Another process may have had the folder meanwhile.
+            self.check()
 
     def check(self):
         """Raises UsageError if the folder holds a run of other settings; nothing is written.

@@ -1,4 +1,4 @@
-"""Tells what a run would be before it is started: its options, its size and the time per epoch; writes nothing."""
+"""Tells what a run would be before it is started: options, size and the time per epoch; writes nothing."""
 
 import time
 

@@ -104,7 +104,7 @@ class _Start(StopRequest):
 
 
 def start():
-    """Makes every signal that asks to stop end the program from now on, with one line and status 128 + number.
+    """Makes every signal that asks to stop end the program, with one line and status 128 + its number.
 
     Every script calls this first.
     """

@@ -1,4 +1,4 @@
-"""Draws the student-teacher regression of system 2: uniform inputs, and a random network's outputs as targets."""
+"""Draws the student-teacher regression of system 2: uniform inputs, and outputs of a random network."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Measures loss and accuracy after every epoch of system 2, and decides whether these end the run (dfc.md I.4, I.6)."""
+"""Measures loss and accuracy after every epoch of system 2, and decides whether these end the run.
+
+The sources are docs/published/dfc.md I.4 and I.6, and docs/published/strong_dfc.md 7.
+"""
 
 from tqdm import tqdm
 

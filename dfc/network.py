@@ -121,11 +121,11 @@ class FeedbackNetwork:
 
     @property
     def slices(self):
-        """Returns the slice of each layer's rows in an array with a row for every unit of all layers."""
+        """Returns the slice of each layer's rows in an array (N, k) with a row for every unit."""
         return [slice(*pair) for pair in pairwise(accumulate(self.sizes, initial=0))]
 
     def split(self, rows):
-        """Returns views of each layer's rows of an array with a row for every unit of all layers."""
+        """Returns views (n_l, k) of each layer's rows of an array (N, k) with a row for every unit."""
         return [rows[..., each, :] for each in self.slices]
 
     @property

@@ -1,4 +1,4 @@
-"""Names the differences that change numbers between the two published programs (docs/published/strong_dfc.md 1)."""
+"""Names what changes numbers between the two published programs (docs/published/strong_dfc.md 1)."""
 
 from dataclasses import dataclass
 

@@ -114,7 +114,7 @@ class StackedNetwork(ControlledNetwork):
 
 
 def _with_seeds(array):
-    """Returns the array with a leading axis of seeds, if it has none."""
+    """Returns the array with a leading axis of seeds, (n, k) -> (1, n, k), if it has none."""
     return array if array.ndim > 2 else array[None]
 
 

@@ -10,14 +10,14 @@ from dfc.simulation import simulate
 from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, voltage_errors
 from dfc.time_block import TimeBlock
 
-# Time points that a GPU takes at once.
+# Number of time points that a GPU computes at once.
 TOGETHER = 64
 
 
 class Steps:
-    """Hands the time points of a simulation to a function: one by one, or several together as if they were samples of one.
+    """Passes the time points of a simulation to a function, singly or several together as if more samples.
 
-    add         function (dfc.controller.ControlledNetwork or what stands for it, Activities)
+    add         function (dfc.controller.ControlledNetwork or its stand-in, Activities)
     activities  feedforward pass of the samples
     together    number of time points
     """
@@ -27,7 +27,7 @@ class Steps:
         self._blocks, self._filled = None, 0
 
     def observe(self, t, state):
-        """Takes time point t, but for the first."""
+        """Adds time point t, unless it is the first."""
         if t == 0:
             return
         if self._together == 1:
@@ -42,7 +42,7 @@ class Steps:
             self.end()
 
     def end(self):
-        """Hands over the time points that are left."""
+        """Passes on the time points that are left."""
         filled, self._filled = self._filled, 0
         if not filled:
             return
@@ -57,7 +57,7 @@ class Steps:
 
 
 def _repeated(array, times):
-    """(n, k) -> (times * n, k)."""
+    """Returns the rows repeated: (n, k) -> (times * n, k)."""
     *seeds, n, k = array.shape
     return array_module(array).broadcast_to(array[..., None, :, :], (*seeds, times, n, k)).reshape(*seeds, times * n, k)
 
@@ -85,7 +85,8 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
             if not options.include_non_converged_samples:
                 delta_v = xp.where(diverged[..., None], 0.0, delta_v)
             below = state.r[l - 1] if l else start.x
-            basal = net.drive(l, below) if l else vb  # of the same time point, which `vb` is not where transmission takes time
+            # The drive is that of this time point, which `vb` is not if transmission takes time.
+            basal = net.drive(l, below) if l else vb
             errors = voltage_errors(net, start, l, basal, delta_v, options.learning_rule)
             layer_gradients(below, errors, scale, *net.of_layer(step_gradients, l))
         for gradient, step in zip(gradients, step_gradients, strict=True):
@@ -93,7 +94,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
         if clipped:
             clip_each(gradients, options.clip_grad_norm, net.seeds)
 
-    # What is clipped after every step cannot be added up before.
+    # Sums that are clipped after every step cannot be added up before.
     clipped = options.clip_grad_norm > 0.0
     steps = Steps(add, activities, TOGETHER if on_device(wanted) and not clipped else 1)
     state = simulate(net, activities, wanted, options.controller, noise, steps.observe)

@@ -103,7 +103,7 @@ class TimeSum:
         self._xp, self._filled = array_module(activities.x), 0
         self._on_device = on_device(activities.x)
         self.keeps_all = self._on_device and not options.include_non_converged_samples
-        # with room for one more than there are, no block is ever full
+        # With room for one more time point than there are, no block is ever full.
         self._room = options.controller.steps if self.keeps_all else TIME_BLOCK
         self._first = self._xp.zeros_like(activities.v[0])
 
@@ -166,7 +166,10 @@ class TimeSum:
         return one
 
     def leave_out(self, converged):
-        """Lets samples that are not `converged` (n,) count as if they had stayed at the feedforward state; needs `keeps_all`."""
+        """Makes samples that are not `converged` (n,) count as if they had stayed at the feedforward state.
+
+        It needs `keeps_all`.
+        """
         kept = converged.astype(self._first.dtype)
         for _, blocks in self._blocks:
             for block in blocks:

@@ -1,4 +1,4 @@
-"""Draws the angle between each layer's update and backpropagation's during training, from runs with --alignment.
+"""Draws the angle between each layer's update and backpropagation's, from runs with --alignment.
 
 There is one panel per setting and one line per layer. Folders that differ only in the seed become their mean and
 a band of one standard deviation.

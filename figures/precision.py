@@ -44,7 +44,7 @@ FLOAT_DIGITS = 13
 
 
 def decimals(numbers):
-    """Returns an array of floats as decimals, without rounding."""
+    """Returns an array of floats, of any shape, as decimals without rounding."""
     return np.vectorize(lambda number: decimal.Decimal(float(number)), otypes=[object])(numbers)
 
 

@@ -1,4 +1,4 @@
-"""Measures the angle between the updates of a learning rule and those of a reference, such as backpropagation."""
+"""Measures the angle between the updates of a learning rule and of a reference, such as backpropagation."""
 
 import math
 

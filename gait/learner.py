@@ -142,7 +142,7 @@ def _call(job):
 
 
 def _join(parts):
-    """Joins lists of arrays, each with some of the samples, into one list of arrays with all samples."""
+    """Joins lists of arrays (n_i, k), each with some of the samples, into one list of arrays (n, k)."""
     if len(parts) == 1:
         return parts[0]
     return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

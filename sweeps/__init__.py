@@ -1,1 +1,1 @@
-"""Runs several trainings of main.py: their processes, the skeleton of the scripts, and the results of pipelines."""
+"""Runs several trainings of main.py: processes, the skeleton of the scripts, and results of pipelines."""

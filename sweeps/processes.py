@@ -1,4 +1,4 @@
-"""Runs several trainings, each in its own process and some at the same time, and skips those that are finished."""
+"""Runs several trainings, each in its own process and some at the same time; finished ones are skipped."""
 
 import ctypes
 import os

@@ -114,7 +114,7 @@ class Steps:
         self.learns_w, self.every, self.logged = learns_w, every, -(-batches // every)
 
     def of(self, place):
-        """Returns the number of the batch at (passes before, batches before in this pass), or 0 if it has none."""
+        """Returns the number of the batch at (passes before, batches before in this pass); 0 if it has none."""
         passed, number = place
         if number % self.every:
             return 0

@@ -1,4 +1,4 @@
-"""Reads and resolves the settings of a run of system 2 from the published command line, in the published order.
+"""Reads and resolves the settings of a run of system 2 from its command line, in the published order.
 
 The order is that of docs/published/dfc.md J.post.
 """

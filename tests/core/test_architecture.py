@@ -1,6 +1,7 @@
 """The order of imports: rules and networks know the shared parts, never the other way round; scripts import everything."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,40 @@ def test_functions_and_modules_stay_short():
                 if isinstance(node, ast.FunctionDef):
                     docstring = len((ast.get_docstring(node) or "").splitlines())
                     assert node.end_lineno - node.lineno + 1 - docstring <= 40, f"{file.name}: {node.name} is long"
+
+
+def definitions(place):
+    """Yields (where, class that contains it or None, node) of every module, class and function of a place."""
+    for file in files(place):
+        tree = ast.parse(file.read_text())
+        inside = {id(part): node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in node.body}
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                where = f"{file.relative_to(ROOT)}: {getattr(node, 'name', 'module')}"
+                yield where, inside.get(id(node)), node
+
+
+PRODUCT = sorted({*ALLOWED, "figures", "benchmarks", *(path.name for path in ROOT.glob("*.py"))})
+# Words of a private dialect, with plain ones: next to, in the same way, unlike; "per layer" says that each layer has one.
+DIALECT = re.compile(r"\b(beside|likewise|differently from|(one|a row|a line|a file) an? (layer|epoch|seed|run|batch|event))\b")
+
+
+@pytest.mark.parametrize("place", PRODUCT)
+def test_docstrings_begin_with_a_plain_sentence(place):
+    """The first line says, in the third person, what a module, class or function does, and ends within 110 columns."""
+    for where, _, node in definitions(place):
+        docstring = ast.get_docstring(node)
+        if docstring:
+            first = docstring.splitlines()[0]
+            assert re.match(r"[A-Z][a-z]+s\b", first), f"{where} begins {first!r}"
+            assert getattr(node, "col_offset", -4) + 7 + len(first) <= 110, f"{where} begins with a long line"
+            assert not DIALECT.search(docstring), f"{where} says {DIALECT.search(docstring)[0]!r}"
+
+
+def test_public_methods_say_what_they_do():
+    """A method that overrides another may leave the sentence to that one."""
+    methods = [found for place in PRODUCT for found in definitions(place) if found[1] and isinstance(found[2], ast.FunctionDef)]
+    known = {node.name for _, _, node in methods if ast.get_docstring(node)}
+    for where, owner, node in methods:
+        public = not node.name.startswith("_") and not owner.name.startswith("_")
+        assert not public or ast.get_docstring(node) or (owner.bases and node.name in known), where
