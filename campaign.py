@@ -55,7 +55,8 @@ class Options(Selection, listing.ListOptions):
 
     jobs: int = option(1, "runs at a time, each on one core", bounds="[1, 64]")
     quiet: bool = option(False, f"print only what went wrong and the cells at the end; each run writes {LOG} anyway")
-    overwrite = False  # there is no such option: a campaign goes on
+    # There is no such option: a campaign goes on.
+    overwrite = False
 
 
 def chosen(cells, selection):

@@ -196,7 +196,8 @@ def result_settings(settings, backend=None):
     if backend and (settings.system.feedback or settings.rule.noisy(settings.system.rule_options)):
         own["host_noise"] = not draws_on_device(backend, settings.machine.host_noise)
     if settings.task.load_ST_dataset:
-        own["data_dir"] = settings.task.data_dir  # another folder, other data
+        # Another folder has other data.
+        own["data_dir"] = settings.task.data_dir
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
 
@@ -238,7 +239,8 @@ def carry_out(settings):
     if settings.dry_run:
         return rehearse(settings)
     ended = train_seeds(settings)
-    with StopRequest():  # the runs are over: a signal changes nothing any more
+    with StopRequest():
+        # The runs are over: a signal changes nothing any more.
         who = [f"seed {seed}: " for seed in parse_seeds(settings.seeds)] if settings.seeds else [""]
         return max(conclude(outcome, folder.path, each) for each, (outcome, folder) in zip(who, ended, strict=True))
 

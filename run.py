@@ -282,7 +282,8 @@ def main(argv=None):
         if options.dry_run:
             return rehearse(options, rule_options)
         ended = train(options, rule_options)
-        with StopRequest():  # the run is over: a signal changes nothing any more
+        with StopRequest():
+            # The run is over: a signal changes nothing any more.
             return conclude_all(options, ended)
 
     return run_program("run.py", run)

@@ -36,7 +36,8 @@ from sweeps.script import Sweep, carry_out
 PROG = "run_pipeline.py"
 CONFIG_MODULE = "configs.pipeline_configs.mnist"
 OWN_NAMES = (".", "..", RESULTS, generic.FOLDER, fig_s1.FOLDER, TABLE, RECORD)
-LONGEST_NAME = 150  # bytes, so that <key>_<name>.npy is a legal file name
+# The most bytes, so that <key>_<name>.npy is a legal file name.
+LONGEST_NAME = 150
 CONTINUED = "runs in --folder are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "all runs have one seed, that of --random_seed"}
 RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
@@ -136,7 +137,8 @@ class Pipeline(Sweep):
         """Makes the folder and records its purpose; --overwrite deletes an earlier pipeline's results."""
         if self.options.folder:
             make_folder(self.folder)
-        else:  # which another pipeline of this second may have, too
+        else:
+            # Another pipeline of this second may have it, too.
             self.folder = self.results.path = make_numbered(self.folder)
             self.runs = [replace(run, folder=self.folder / run.name) for run in self.runs]
         self.results.begin(self.options.config_module, self.record)

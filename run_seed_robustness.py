@@ -33,7 +33,8 @@ from sweeps.listing import ListOptions
 from sweeps.script import Sweep, carry_out
 
 PROG = "run_seed_robustness.py"
-SEEDS = 10000  # seeds are below it
+# Seeds are below it.
+SEEDS = 10000
 CLASSIFICATION_COLUMNS = (
     "acc_test_val_best", "acc_test_last", "acc_train_val_best", "acc_val_best", "acc_test_best", "acc_train_last",
     "acc_train_best", "acc_val_last", "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best",
@@ -124,7 +125,8 @@ class SeedSweep(Sweep):
             complain(f"note: {data} has no accuracies; their columns hold -1, --regression leaves them out")
         try:
             super().run()
-        except UsageError as error:  # about an earlier run
+        except UsageError as error:
+            # The error is about an earlier run.
             raise UsageError(f"{error}; give another --name, or --overwrite to start again") from None
 
     def write(self, run):

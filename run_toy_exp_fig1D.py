@@ -41,8 +41,10 @@ from run_config import split
 PROG = "run_toy_exp_fig1D.py"
 OUT_DIR = "./logs/toy_experiments/fig1D"
 DATA, FEEDBACK, PRETRAINING = "fig1D.npz", "trainedFB.npz", "pretraining"
-SAMPLES = 3  # of the first batch
-TOY = {"backend": "numpy", "threads": 1, "save_logs": False}  # so small a network is fastest on one core
+# Number of samples of the first batch.
+SAMPLES = 3
+# So small a network is fastest on one core.
+TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help) and win over the module's."
 CONTINUED = "the feedback weights in --out_dir are used, and their training is continued, anyway"
@@ -116,7 +118,8 @@ def read_feedback(path, sizes):
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
+    except Exception as error:
+        # zipfile, zlib, struct and numpy each raise their own on damaged bytes.
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise FileError(f"{path} is damaged or unreadable ({reason}); without it the feedback weights are learned anew") from None
     names = [f"Q{l}" for l in range(len(sizes))]
@@ -150,7 +153,8 @@ def learned_feedback(argv, settings, folder, options):
         return read_feedback(path, settings.task.sizes[1:])
     if settings.flags["freeze_fb_weights"] or not settings.flags["epochs_fb"]:
         return None
-    path.unlink(missing_ok=True)  # should learning anew be cut short, the old ones must not pass for the new
+    # Should learning anew be cut short, the old ones must not pass for the new.
+    path.unlink(missing_ok=True)
     feedback = pretrain(argv, folder / PRETRAINING, options)
     write_feedback(path, feedback)
     return feedback

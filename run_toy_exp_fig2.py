@@ -37,7 +37,8 @@ PROG = "run_toy_exp_fig2.py"
 OUT_DIR = "./logs/toy_experiments/fig2"
 DATA = "fig2.npz"
 SIZES, HIDDEN = (5, 2, 2), "tanh"
-DAMPINGS = (-5, 2, 100)  # exponents of the first and the last one, and their number
+# Exponents of the first and the last one, and their number.
+DAMPINGS = (-5, 2, 100)
 COUNT, QUICK_COUNT = 2000, 300
 
 

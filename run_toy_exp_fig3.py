@@ -39,7 +39,8 @@ DATA = "fig3.csv"
 CONFIGS = "configs.toy_experiments.configs_fig3"
 MODULES = {"DFC": "config_dfc", "DFC-SS": "config_dfc_ss", "DFC-SSA": "config_dfc_ssa", "DFA": "config_dfa"}
 FEEDBACK = {"TrainFB_RandomInit_Pretrain": "trained", "FreezeFB_WeightProduct": "fixed", "DFA": "random"}
-TOY = {"backend": "numpy", "threads": 1, "save_logs": False}  # so small a network is fastest on one core
+# So small a network is fastest on one core.
+TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs": 8, "num_train": 512, "num_test": 256, "num_val": 256, "tmax_di": 500}
 QUICK_TRAINED = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help), for all runs."
@@ -47,8 +48,10 @@ CONTINUED = "interrupted runs are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
     ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
 )
-EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}  # column: place among the four matrices of an event
-FRAMES = {  # column: frame of the summary
+# {column: place among the four matrices of an event}
+EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}
+# {column: frame of the summary}
+FRAMES = {
     "condition_2": "condition_gn_angles",
     "mn_angle_deg": "gnt_angles_network",
     "gn_angle_deg": "gn_angles_network",
@@ -129,10 +132,12 @@ class Experiment(Sweep):
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
                 if exists(pipeline.path / RECORD):
-                    pipeline.write({})  # no result of an earlier run stays
+                    # No result of an earlier run stays.
+                    pipeline.write({})
         try:
             super().run()
-        except UsageError as error:  # about an earlier run
+        except UsageError as error:
+            # The error is about an earlier run.
             raise UsageError(f"{error}; give another --out_dir, or --overwrite to start again") from None
 
     def write(self, run):
@@ -143,7 +148,8 @@ class Experiment(Sweep):
         if not self.summaries or not draw_or_note(fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
             return
         for method in self.pipelines:
-            if method != "DFA":  # which has no controller
+            if method != "DFA":
+                # DFA has no controller.
                 self._draw_figure_s1(method)
 
     def _draw_figure_s1(self, method):

@@ -26,7 +26,8 @@ from core.recording import prepare_outputs
 from figures.runs import group_by_setting, names, read_runs, read_series
 
 COLUMNS = ("test_acc", "training_acc")
-HEADINGS = {  # key of a summary: (heading in the table, decimals)
+# {key of a summary: (heading in the table, decimals)}
+HEADINGS = {
     "setting": ("setting", None),
     "seeds": ("seeds", None),
     "epochs": ("epochs", None),

@@ -8,8 +8,10 @@ idle have no effect there; they are kept so that an experiment resolves to the p
 
 ALL = {
     "clip_grad_norm": 1.0,
-    "normalize_lr": True,  # lr is the step per nudge: the target is target_stepsize away from the output
-    "fb_learning_rule": "normal_controller",  # the rule of the paper; not the flag's default
+    # The step lr is per nudge: the target is target_stepsize away from the output.
+    "normalize_lr": True,
+    # The rule of the paper, which is not the flag's default.
+    "fb_learning_rule": "normal_controller",
     "inst_transmission_fb": True,
 }
 
@@ -22,15 +24,18 @@ AUTOENCODER = IMAGES | {
     "dataset": "mnist_autoencoder",
     "epochs": 25,
     "size_hidden": [256, 32, 256],
-    "hidden_activation": ["tanh", "linear", "tanh"],  # a linear code in the middle
+    # The code in the middle is linear.
+    "hidden_activation": ["tanh", "linear", "tanh"],
     "size_output": 784,
 }
 
 # DFC on images, by the three rules of the paper.
-CONTROLLED = {"inst_transmission": True, "simulate_layerwise": True, "fb_activation": "tanh"}  # the last two idle
+# The last two are idle.
+CONTROLLED = {"inst_transmission": True, "simulate_layerwise": True, "fb_activation": "tanh"}
 DFC = CONTROLLED | {"grad_deltav_cont": True, "k_p": 2.0, "time_constant_ratio": 0.2}
 DFC_SS = CONTROLLED | {"efficient_controller": True, "k_p": 2.0, "time_constant_ratio": 0.2}
-DFC_SSA = CONTROLLED | {"ndi": True, "efficient_controller": True, "time_constant_ratio": 0.005}  # the last two idle
+# The last two are idle.
+DFC_SSA = CONTROLLED | {"ndi": True, "efficient_controller": True, "time_constant_ratio": 0.005}
 ALL_SAMPLES = {"include_non_converged_samples": True}
 
 # Feedback: learnt from a random start, or the product of the forward weights at the start, for good.

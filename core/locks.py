@@ -14,7 +14,8 @@ from core.paths import exists
 
 try:
     import fcntl
-except ImportError:  # not on Windows
+except ImportError:
+    # Windows has none.
     fcntl = None
 
 NAME = ".lock"

@@ -128,7 +128,8 @@ class Dropping:
         except UnicodeError:
             encoding = getattr(self._stream, "encoding", None) or "ascii"
             return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except (OSError, ValueError):  # the latter from a stream that was closed
+        except (OSError, ValueError):
+            # A stream that was closed raises ValueError.
             return len(text)
 
     def flush(self):

@@ -28,14 +28,17 @@ RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
     "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz", "*_angles*.csv",
 )  # fmt: skip
-FURTHER_FILES = (  # which alone are no run: logs, pictures and texts of main.py
+# Files of main.py that alone are no run: logs, pictures and texts.
+FURTHER_FILES = (
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
-LOG = "log.txt"  # what a run that a sweep has started prints
+# Holds what a run that a sweep has started prints.
+LOG = "log.txt"
 ENDS = ("diverged", "singular", "stopped")
 # Settings that a config.json has only where they differ from these: a GPU draws noise by itself unless the host does.
 IMPLIED = {"host_noise": True}
-ROUNDING = ("threads", "versions", "device", "cpu", "blas")  # entries of config.json that the last digits depend on
+# Entries of config.json on which the last digits depend.
+ROUNDING = ("threads", "versions", "device", "cpu", "blas")
 PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
@@ -113,7 +116,8 @@ class RunFolder:
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
         if not overwrite:
-            self.check()  # before a file of this process is made in the folder of another run
+            # Before a file of this process is made in the folder of another run.
+            self.check()
         self._lock = FolderLock(self.path)
         self._lock.take()
         remove_leftovers(self.path)
@@ -170,7 +174,8 @@ class RunFolder:
         # metrics.csv is written before the text files: alone they are what is left of a run whose other files were deleted.
         if not measured and any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES):
             shown = epochs + 1
-        interrupted = not outcome and any(map(exists, self._weight_files(net)))  # the checkpoint is saved before the weights
+        # The checkpoint is saved before the weights.
+        interrupted = not outcome and any(map(exists, self._weight_files(net)))
         if shown <= epochs and (saved or not interrupted):
             return
         has = f"goes to epoch {epochs} only" if saved else "is missing"
@@ -233,7 +238,8 @@ class RunFolder:
             except OSError as error:
                 raise FileError(f"cannot delete {file}: {error.strerror}") from error
         for folder in {pattern.rpartition("/")[0] for pattern in FURTHER_FILES} - {""}:
-            with contextlib.suppress(OSError):  # it is not there, or holds something else
+            with contextlib.suppress(OSError):
+                # It is not there, or holds something else.
                 (self.path / folder).rmdir()
 
     def close(self):

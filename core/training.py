@@ -98,8 +98,10 @@ class Loop:
         self.batches = schedule.batches(samples)
         self.epoch = self.passed = self.batch = 0
         self.series = {"epoch": [], "batch": []}
-        self._before = None  # the network before training, until it has been measured
-        self._order = None  # of the samples in this pass
+        # The network before training, until it has been measured.
+        self._before = None
+        # The order of the samples in this pass.
+        self._order = None
         self._seconds = self._prelude_seconds = 0.0
         self._clock = time.perf_counter()
 
@@ -286,7 +288,8 @@ class Loop:
         now = {"seconds": round(self._elapsed(), 3)}
         if (peak := peak_memory()) is not None:
             now["peak_memory_mb"] = round(peak / 1e6, 1)
-        if self.schedule.eval_interval:  # the last row of the series is some batches old
+        if self.schedule.eval_interval:
+            # The last row of the series is some batches old.
             now |= self._look(self.learner.net, self.epoch)
         outcome = {"outcome": "finished", "epochs": self.epoch} | self._last() | now
         self.folder.finish(outcome)

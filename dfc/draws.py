@@ -10,7 +10,8 @@ from core.device_kernels import NORMALS
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.streams import fill_normals, noise_key, noise_stream, stream
 
-SPLIT = 1 << 20  # a place beyond all layers of a teacher
+# This place is beyond all layers of a teacher.
+SPLIT = 1 << 20
 
 
 class Draws:

@@ -12,9 +12,11 @@ from dfc.learners import forward
 from dfc.protocol import PROTOCOLS
 from utils import count_correct
 
-CHUNK = 8  # batches in one forward pass
+# Batches in one forward pass.
+CHUNK = 8
 LARGEST_WEIGHT = 1000.0
-PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10  # epochs before the first test; before the test for a plateau; its length
+# Epochs before the first test; before the test for a plateau; its length.
+PATIENCE, PLATEAU_PATIENCE, PLATEAU = 4, 10, 10
 
 
 class Evaluation(Watcher):

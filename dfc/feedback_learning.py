@@ -15,7 +15,8 @@ from dfc.steady_state import analytical_steady_state
 from dfc.teaching import output_target
 from dfc.time_block import TimeBlock
 
-SMALLEST_SIGMA = 0.01  # noise below it does not enlarge the gradient any more
+# Noise below it does not enlarge the gradient any more.
+SMALLEST_SIGMA = 0.01
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from dfc.jacobian import pull_back
 from dfc.network import Activities, of_seed
 from dfc.teaching import RuleResult, empty_gradients, layer_gradients
 
-PART = 64  # rows that share their noise, and are simulated together where there is noise
-SMALL_PART = 256  # the same in a network so small that more rows cost little
+# Rows that share their noise, and are simulated together where there is noise.
+PART = 64
+# The same number in a network so small that more rows cost little.
+SMALL_PART = 256
 
 
 @dataclass
@@ -121,7 +123,8 @@ class ForwardLearner(DfcLearner):
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
         self.by_bp, self._totals, self._batches = by_bp, None, 0
-        self._gradients = []  # of each part of a batch
+        # One list for each part of a batch.
+        self._gradients = []
 
     def _begin(self, learners):
         self.optimiser = self.optimiser.like([self.net.parameters[index] for index in self.owned])

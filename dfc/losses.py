@@ -90,4 +90,5 @@ def _squared_error_error(output, target):
 
 # labels (n,) of integers; the output is the logits
 CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error, _one_hot, logits=True)
-SQUARED_ERROR = Loss(_squared_error, _squared_error_error, lambda output, target: target)  # targets (n, n_L)
+# Its targets are (n, n_L).
+SQUARED_ERROR = Loss(_squared_error, _squared_error_error, lambda output, target: target)

@@ -17,7 +17,8 @@ from core.backend import BLOCK, array_module
 from core.files import FileError
 from core.workers import shares
 
-SMALL = 128  # units of all layers
+# Units of all layers.
+SMALL = 128
 
 
 @dataclass

@@ -79,11 +79,13 @@ PROTOCOLS = {
     ),
 }
 
-DEFECTS = {  # name: what the published Strong-DFC program does, and what is done without the defect
+# {name: what the published Strong-DFC program does, and what is done without the defect}
+DEFECTS = {
     "pretraining_error": "before the first epoch the error is r* - r_L even where it is r* - softmax(r_L) later; else the same",
     "filter_constants": "the filter of Q takes dt_di and its layer scaling tau_v in every phase; else those of the phase",
     "seeded_split": "the validation set depends on the seed of the run; else it is the same for every seed",
     "three_teachers": "training, test and validation set come from three different teachers; else from one",
     "loss_per_batch": "the surrogate loss H of an epoch is divided by the batch twice; else it is the mean over the samples",
 }
-KEPT = ("pretraining_error", "filter_constants", "seeded_split")  # what a run keeps unless --defects says otherwise
+# What a run keeps unless --defects says otherwise.
+KEPT = ("pretraining_error", "filter_constants", "seeded_split")

@@ -38,7 +38,8 @@ def simulate(net, activities, target, controller, noise=None, observe=None, sign
     return state
 
 
-NOISE_BLOCK = 16  # time steps of noise drawn at once: few enough to stay in the cache
+# Time steps of noise drawn at once: few enough to stay in the cache.
+NOISE_BLOCK = 16
 
 
 def _draws(state, noise):

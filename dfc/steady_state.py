@@ -71,7 +71,8 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
     loop = slope[..., :, None] * net.feedback[-1][..., None, :, :]
     if directions:
         moved = _rates_by_control(net, activities, directions)
-        below = rows_product(moved, net.weights[-1].swapaxes(-1, -2))  # (n, control, output)
+        # Its shape is (n, control, output).
+        below = rows_product(moved, net.weights[-1].swapaxes(-1, -2))
         below *= slope[..., None, :]
         loop += below.swapaxes(-1, -2)
     return _solve(loop, nudge, alpha)
@@ -86,7 +87,8 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
     from Q_l e.
     """
     c, hidden, weights = 1.0 + alpha, net.feedback[:-1], net.weights[-1]
-    moved = None  # A e
+    # What will be A e.
+    moved = None
     for l, q in enumerate(hidden):
         direction = nudge @ q.swapaxes(-1, -2)
         moved = direction if moved is None else moved @ net.weights[l].swapaxes(-1, -2) + direction

@@ -10,8 +10,10 @@ from datasets.catalogue import BY_FLAG
 from datasets.samples import Arrays, Images, published_table
 from datasets.splits import train_validation_split
 
-LAYERS = 1000  # beyond those of any teacher: the next teacher's begin there
-ARRAYS_FOLDER = "data"  # where the published program looks, under the current folder
+# More layers than any teacher has: the next teacher's begin there.
+LAYERS = 1000
+# The published program looks there, under the current folder.
+ARRAYS_FOLDER = "data"
 
 
 # Compared by identity, like the arrays it holds.

@@ -181,7 +181,8 @@ class TimeSum:
         for each in (self, other):
             if each._filled:
                 each._add_block()
-        self._first[rows] = 0.0  # of a TimeSum of one seed
+        # The sums are of one seed.
+        self._first[rows] = 0.0
         first = 2 if self.net.biases else 1
         for total, part in zip(self.sums[first:], other.sums[first:], strict=True):
             total -= part

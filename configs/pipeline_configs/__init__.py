@@ -18,7 +18,8 @@ _FEEDBACK = {"save_condition_gn": True, "save_jac_t_angle": True, "save_jac_pinv
 _SIMULATED = _FEEDBACK | _shared.ALL_SAMPLES | {"save_NDI_angle": True, "dt_di": 0.005, "tmax_di": 1000}
 DFC = _shared.DFC | _SIMULATED
 DFC_SS = _shared.DFC_SS | _SIMULATED
-DFC_SSA = _shared.DFC_SSA | _FEEDBACK | {"dt_di": 0.001, "simulate_layerwise": False}  # the last two idle
+# The last two are idle.
+DFC_SSA = _shared.DFC_SSA | _FEEDBACK | {"dt_di": 0.001, "simulate_layerwise": False}
 
 RESULT_KEYS = [
     "loss_test", "loss_train", "bp_angles", "gnt_angles", "ndi_angles", "condition_gn_angles", "condition_gn_angles_init",

@@ -7,8 +7,10 @@ from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEY
 config_fixed = FMNIST | ALIGNMENT
 config_collection = {
     "DFA": DFA,
-    "DFC-SSA": LEARNT | DFC_SSA | {"proactive_controller": True},  # idle
-    "DFC-SS": LEARNT | DFC_SS | {"proactive_controller": True, "simulate_layerwise": False},  # the last idle
+    # Idle.
+    "DFC-SSA": LEARNT | DFC_SSA | {"proactive_controller": True},
+    # The last one is idle.
+    "DFC-SS": LEARNT | DFC_SS | {"proactive_controller": True, "simulate_layerwise": False},
     "DFC": LEARNT | DFC,
 }
 result_keys, result_keys_DFA, statistics_keys = RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS

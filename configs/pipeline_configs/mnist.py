@@ -7,8 +7,10 @@ from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEY
 config_fixed = MNIST | ALIGNMENT
 config_collection = {
     "DFA": DFA,
-    "DFC-SSA": LEARNT | DFC_SSA | {"dt_di": 0.005},  # idle
-    "DFC-SS": LEARNT | DFC_SS | {"simulate_layerwise": False},  # idle
+    # Idle.
+    "DFC-SSA": LEARNT | DFC_SSA | {"dt_di": 0.005},
+    # Idle.
+    "DFC-SS": LEARNT | DFC_SS | {"simulate_layerwise": False},
     "DFC": LEARNT | DFC | {"proactive_controller": False},
 }
 result_keys, result_keys_DFA, statistics_keys = RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS

@@ -4,7 +4,8 @@ from configs._shared import AUTOENCODER
 from configs.configs_mnist_auto import DFA, LEARNT
 from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS
 
-OUTPUT_NOISE = {"sigma_output_fb": -1}  # unlike in Table 1, the noise of the other layers there too
+# Unlike in Table 1, the output layer has the noise of the others.
+OUTPUT_NOISE = {"sigma_output_fb": -1}
 
 config_fixed = AUTOENCODER | ALIGNMENT
 config_collection = {

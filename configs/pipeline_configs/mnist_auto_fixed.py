@@ -7,13 +7,16 @@ from configs._shared import AUTOENCODER
 from configs.configs_mnist_auto import DFA, FIXED
 from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS
 
-CONVERGED = {"include_non_converged_samples": False}  # unlike the other pipelines
+# The other pipelines learn from all samples.
+CONVERGED = {"include_non_converged_samples": False}
 
 config_fixed = AUTOENCODER | ALIGNMENT
 config_collection = {
     "DFA": DFA,
-    "DFC-SSA (fixed)": FIXED | DFC_SSA | {"simulate_layerwise": True},  # idle
+    # Idle.
+    "DFC-SSA (fixed)": FIXED | DFC_SSA | {"simulate_layerwise": True},
     "DFC-SS (fixed)": FIXED | DFC_SS | CONVERGED | {"dt_di": 0.001},
-    "DFC (fixed)": FIXED | DFC | CONVERGED | {"sigma_output_fb": -1},  # the last idle
+    # The last one is idle.
+    "DFC (fixed)": FIXED | DFC | CONVERGED | {"sigma_output_fb": -1},
 }
 result_keys, result_keys_DFA, statistics_keys = RESULT_KEYS, RESULT_KEYS_DFA, STATISTICS_KEYS

@@ -10,7 +10,8 @@ from configs.pipeline_configs import ALIGNMENT, DFC, DFC_SS, DFC_SSA, RESULT_KEY
 config_fixed = MNIST | ALIGNMENT
 config_collection = {
     "DFA": DFA,
-    "DFC-SSA (fixed)": FIXED | DFC_SSA | {"dt_di": 0.005, "simulate_layerwise": True},  # idle
+    # Idle.
+    "DFC-SSA (fixed)": FIXED | DFC_SSA | {"dt_di": 0.005, "simulate_layerwise": True},
     "DFC-SS (fixed)": FIXED | DFC_SS,
     "DFC (fixed)": FIXED | DFC,
 }

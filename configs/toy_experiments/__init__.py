@@ -6,7 +6,8 @@ A small tanh network learns from a wide ReLU one.
 from configs import _shared
 
 TOY = _shared.TOY | {
-    "evaluate": True,  # a plateau must not end the curves
+    # A plateau must not end the curves.
+    "evaluate": True,
     "size_input": 15,
     "num_hidden": 2,
     "lr": 0.05,
@@ -23,13 +24,16 @@ TOY = _shared.TOY | {
     "dt_di_fb": 0.002,
     "tmax_di_fb": 50,
     "time_constant_ratio_fb": 0.01,
-    "fb_activation": "linear",  # idle
-    "make_dynamics_plot_interval": 10,  # idle
+    # Idle.
+    "fb_activation": "linear",
+    # Idle.
+    "make_dynamics_plot_interval": 10,
     "log_interval": 100,
     "save_GN_angle": True,
     "save_nullspace_norm_ratio": True,
 }
-MEASURED = {  # what only a controlled network has
+# What only a controlled network has.
+MEASURED = {
     "compare_with_ndi": True,
     "save_NDI_angle": True,
     "save_condition_gn": True,

@@ -9,8 +9,10 @@ from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
 from dfc.teaching import empty_gradients, initial_error, layer_gradients, steady_gradients
 
-SMALLEST_SINGULAR_VALUE = 1e-12  # of the published program: directions below it belong to the null space
-DELICATE = 1e5  # times eps: ratio of eigenvalues below which a Gram matrix no longer tells small singular values from none
+# As published: directions with smaller singular values belong to the null space.
+SMALLEST_SINGULAR_VALUE = 1e-12
+# Below this ratio of eigenvalues, times eps, a Gram matrix no longer tells small singular values from none.
+DELICATE = 1e5
 
 
 def loss_gradient(net, activities, target):
@@ -122,7 +124,8 @@ def nullspace_ratio(jacobian, rates, matrix):
     project = _projection_by_gram(jacobian, rates) if jacobian.shape[0] * jacobian.shape[1] < matrix.size else None
     project = project or _projection_by_svd(jacobian, rates)
     left = matrix - project(matrix)
-    left = left - project(left)  # what rounding left in the row space the first time
+    # Once more, for what rounding left in the row space.
+    left = left - project(left)
     return xp.linalg.norm(left) / xp.linalg.norm(matrix)
 
 
@@ -144,9 +147,11 @@ def _projection_by_gram(jacobian, rates):
         return None
 
     def project(matrix):
-        outputs = jacobian @ (rates @ matrix.swapaxes(-1, -2))[..., None]  # A vec(matrix)
+        # This is A vec(matrix).
+        outputs = jacobian @ (rates @ matrix.swapaxes(-1, -2))[..., None]
         y = vectors @ ((vectors.swapaxes(-1, -2) @ outputs.reshape(n * k, 1)) / values[:, None])
-        return (y.reshape(n, 1, k) @ jacobian)[:, 0].swapaxes(-1, -2) @ rates  # A^T y
+        # This is A^T y.
+        return (y.reshape(n, 1, k) @ jacobian)[:, 0].swapaxes(-1, -2) @ rates
 
     return project
 

@@ -10,7 +10,8 @@ from core.files import FileError
 from core.options import UsageError
 
 PATTERN = "events.out.tfevents.*"
-HEAD, TAIL = 12, 4  # bytes around a record: its length and a checksum before it, a checksum behind
+# Bytes around a record: its length and a checksum before it, a checksum behind.
+HEAD, TAIL = 12, 4
 
 
 def require_tensorboard():
@@ -79,7 +80,8 @@ class EventFile:
                 return
             try:
                 event = self._event.FromString(record)
-            except Exception:  # protobuf raises its own on damaged bytes, and TensorBoard stops there too
+            except Exception:
+                # Protobuf raises its own on damaged bytes, and TensorBoard stops there too.
                 return
             yield from ((value.tag, event.step) for value in event.summary.value)
 

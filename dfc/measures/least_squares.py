@@ -14,7 +14,8 @@ from core.options import UsageError
 from dfc.jacobian import blocks_below, slopes_at
 from dfc.network import Activities, FeedbackNetwork
 
-RCOND = 1e-15  # of the published program: singular values up to so many times the largest one count as zero
+# As published: singular values up to so many times the largest one count as zero.
+RCOND = 1e-15
 
 
 def damped_pseudo_inverse(jacobian, gamma):

@@ -19,9 +19,12 @@ from dfc.simulation import Trajectory, record
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import initial_error, output_target
 
-SMALLEST = 1e-20  # added to distances, so that a logarithm exists
-SHOWN = 5  # images in a picture
-DOTS = 100  # per inch
+# Added to distances, so that a logarithm exists.
+SMALLEST = 1e-20
+# Images in a picture.
+SHOWN = 5
+# Dots per inch.
+DOTS = 100
 
 
 def _figure(rows, columns, size):

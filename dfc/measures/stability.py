@@ -11,7 +11,8 @@ from dfc.jacobian import jacobian_blocks, stacked_feedback
 from dfc.steady_state import analytical_steady_state
 from dfc.teaching import initial_error
 
-MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")  # the published order
+# The order is the published one.
+MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")
 
 
 def stability_matrices(net, v, alpha, tau_v, k_p):

@@ -19,7 +19,8 @@ INITIAL_KEYS = (
     "epoch_best_loss", "epoch_best_acc", "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
     "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch",
 )  # fmt: skip
-RUNNING, DONE, STOPPED = 0, 1, -1  # values of "finished"
+# Values of "finished".
+RUNNING, DONE, STOPPED = 0, 1, -1
 
 
 @dataclass
@@ -102,7 +103,8 @@ def read_summary(path):
     try:
         with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
             summary |= {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # zipfile, zlib, struct and numpy each raise their own on damaged bytes
+    except Exception as error:
+        # zipfile, zlib, struct and numpy each raise their own on damaged bytes.
         reason = " ".join(str(error).split())
         raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({reason})") from None
     for file in path.glob("*_angles*.csv"):
@@ -141,9 +143,11 @@ class SummaryFolder(RunFolder):
         return self._checkpoint
 
     def begin(self, record):
-        changed = super().begin(record)  # first: without config.json nobody could go on
+        # This comes first: without config.json nobody could go on.
+        changed = super().begin(record)
         write_text(self.path / "args.txt", json_text(self.args, sort_keys=True) + "\n")
-        if self._checkpoint:  # what is known of the epochs done stays in the summary
+        if self._checkpoint:
+            # What is known of the epochs done stays in the summary.
             self._series |= {name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")}
             self.prelude_seconds = float(self._checkpoint["prelude_seconds"])
         self._write(RUNNING)

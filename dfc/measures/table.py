@@ -12,22 +12,33 @@ from dfc.measures.observation import bias_angles, distance, fit, means, network_
 from dfc.measures.stability import MATRICES, norm_names
 
 # When a row is measured: in every --log_interval-th batch of these passes.
-FORWARD = "forward"  # passes that learn W
-FEEDBACK = "feedback"  # the first pass of each epoch that learns Q; the passes that learn W, if Q is frozen or learns there
-PRETRAINING = "pretraining"  # passes before the first epoch
-LAST_PRETRAINING = "last pretraining"  # the last one of these
+# Passes that learn W.
+FORWARD = "forward"
+# The first pass of each epoch that learns Q; the passes that learn W, if Q is frozen or learns there.
+FEEDBACK = "feedback"
+# Passes before the first epoch.
+PRETRAINING = "pretraining"
+# The last pass before the first epoch.
+LAST_PRETRAINING = "last pretraining"
 
 # Where its numbers go.
-FRAME = "frame"  # with --save_df a table in the summary and in <key>.csv; with --save_logs TensorBoard
-LOG = "log"  # TensorBoard alone, measured only with --save_logs
-VECTOR = "vector"  # a flat array in the summary, whose list of columns stands there under `listed`; TensorBoard
-MEAN = "mean"  # one number in the summary, the mean over the measured batches
-COLUMN = "column"  # a column of metrics.csv: the mean over all batches of an epoch, for any --log_interval
+# With --save_df a table in the summary and in <key>.csv; with --save_logs TensorBoard.
+FRAME = "frame"
+# TensorBoard alone, measured only with --save_logs.
+LOG = "log"
+# A flat array in the summary, whose list of columns stands there under `listed`; TensorBoard.
+VECTOR = "vector"
+# One number in the summary, the mean over the measured batches.
+MEAN = "mean"
+# A column of metrics.csv: the mean over all batches of an epoch, for any --log_interval.
+COLUMN = "column"
 
-LARGEST_MATRIX = 1 << 28  # entries, 2 GiB: what save_nullspace_norm_ratio may ask for
+# The most entries, 2 GiB, of a matrix for save_nullspace_norm_ratio.
+LARGEST_MATRIX = 1 << 28
 
 # Its columns, where they are not names of its own.
-WHOLE = (0,)  # one number for the whole network
+# One number for the whole network.
+WHOLE = (0,)
 
 
 def per_layer(layers):

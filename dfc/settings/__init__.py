@@ -18,7 +18,8 @@ from dfc.settings.flags import ANGLES, OWN, STRONG, Options
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
-SOFT = 0.99  # worth of the right class under strong feedback where none is given
+# The worth of the right class under strong feedback where none is given.
+SOFT = 0.99
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 
 
@@ -119,7 +120,8 @@ def resolve(given, rules):
     _fit_time_constants(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
     text = {name: values[name] for name in published}
-    del values["network_type"]  # a run has its rule
+    # A run has its rule.
+    del values["network_type"]
     values |= read_lists(Options, values)
     _read_words(values)
     _collect_strong(values, options)
@@ -158,7 +160,8 @@ def _complete(values):
     """
     follows = PROTOCOLS[values["protocol"]].apical_follows
     if follows == "dt_di_fb" and values["apical_time_constant_fb"] == -1:
-        values["apical_time_constant_fb"] = values[follows]  # which follows dt_di in its turn, where it is -1 too
+        # That flag follows dt_di in its turn, where it is -1 too.
+        values["apical_time_constant_fb"] = values[follows]
     complete(Options, values)
     values["steps"] = round(values["tmax_di"])
     for name in ("epochs_fb", "extra_fb_epochs", "tmax_di_fb"):
@@ -190,7 +193,8 @@ def _complete_strong(values, task):
 def _fit_time_constants(values):
     """Makes time steps and time constants compatible, as the protocol prescribes."""
     if not PROTOCOLS[values["protocol"]].shorten_steps:
-        for phase in ("", "_fb"):  # a soma faster than the time step cannot be simulated
+        for phase in ("", "_fb"):
+            # A soma faster than the time step cannot be simulated.
             values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
         return
     for name in ("tau_noise", "time_constant_ratio", "time_constant_ratio_fb"):
@@ -264,7 +268,8 @@ def _derive(values):
     values["precision"] = "float32" if values["single_precision"] else "float64"
     values["task"] = BY_FLAG[values["dataset"]].task
     values["angles_wanted"] = any(values[name] for name in ANGLES)
-    if values["ndi"] and values["save_eigenvalues_bcn"]:  # no correction comes after the analytical steady state
+    if values["ndi"] and values["save_eigenvalues_bcn"]:
+        # No correction comes after the analytical steady state.
         values |= {"save_eigenvalues_bcn": False, "save_eigenvalues": True}
     if values["learning_rule"] == "nonlinear_difference":
         values["use_nonlinear_gnt"] = True

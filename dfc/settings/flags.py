@@ -19,13 +19,17 @@ from dfc.teaching import LEARNING_RULES
 
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
-NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")  # as published
-ANGLES = (  # what is measured as an angle or with one, and needs --save_df or --save_logs
+# The published choices.
+NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")
+# Flags for what is measured as an angle or with one; they need --save_df or --save_logs.
+ANGLES = (
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
     "save_GNT_ss_no_ss_angle", "gn_damping_hpsearch", "save_nullspace_norm_ratio", "save_condition_gn",
 )  # fmt: skip
-STRONG = "Strong-DFC"  # the group of what the successor of the published program adds (docs/strong_dfc.md)
-OWN = "machine and files"  # the group of the flags that are not published
+# The group of what the successor of the published program adds (docs/strong_dfc.md).
+STRONG = "Strong-DFC"
+# The group of the flags that are not published.
+OWN = "machine and files"
 
 _data = partial(option, group="dataset")
 _training = partial(option, group="training")

@@ -11,7 +11,8 @@ from core.options import UsageError, option
 from dfc.activations import ACTIVATIONS
 from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE, Options
 
-PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}  # and the learning rule in main.py
+# {learning rule of the published program: that of main.py}
+PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}
 BY_CONTROL = ("dfc", "dfc_single_phase")
 DATASETS = ("mnist", "fashion_mnist", "mnist_autoencoder", "cifar10", "student_teacher")
 SIZES = {"mnist": (784, 10), "fashion_mnist": (784, 10), "mnist_autoencoder": (784, 784), "cifar10": (3072, 10)}
@@ -201,7 +202,8 @@ def translate(program, given):
         elif name not in (*WITHOUT_EFFECT, *TURNED_INTO_OTHERS) and not (images and name in OF_THE_TEACHER):
             flags[RENAMED.get(name, name)] = value
     flags |= _control(program, options) if program in BY_CONTROL else {}
-    if program == "dfa":  # the published errors are the gradient of the loss, those of main.py are -2 lambda times it
+    if program == "dfa":
+        # The published errors are the gradient of the loss, those of main.py are -2 lambda times it.
         flags |= {"target_stepsize": 0.5, "initialization_K": options.initialization}
     flags |= _short(flags) if options.test else {}
     defaults = {field.name: field.default for field in fields(Options)}

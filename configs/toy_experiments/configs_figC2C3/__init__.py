@@ -10,19 +10,22 @@ LEARN_FEEDBACK = _shared.TOY | {
     "size_output": 5,
     "learning_rule": "voltage_difference",
     "dt_di": 0.001,
-    "tmax_di": 3,  # the epoch is of no interest
+    # The epoch is of no interest.
+    "tmax_di": 3,
     "tmax_di_fb": 300,
     "time_constant_ratio": 0.005,
     "time_constant_ratio_fb": 0.005,
     "apical_time_constant": 0.5,
-    "fb_activation": "tanh",  # idle
+    # Idle.
+    "fb_activation": "tanh",
     "no_cuda": True,
     "log_interval": 5,
     "save_condition_gn": True,
     "save_jac_t_angle": True,
     "save_jac_pinv_angle": True,
     "save_eigenvalues_bcn": True,
-    "save_fb_statistics_init": True,  # idle
+    # Idle.
+    "save_fb_statistics_init": True,
 }
 
 # Each figure varies one flag; the name of an entry is the label in the legend.
