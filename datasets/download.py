@@ -1,9 +1,10 @@
 """Downloads one file, so that a file under its final name is always complete and right."""
 
-import errno
 import glob
 import os
 from contextlib import closing, suppress
+
+from core.files import sync
 
 # Seconds without a byte from the server, not for the whole file.
 TIMEOUT = 30.0
@@ -35,7 +36,7 @@ def fetch(url, target, limit, check, quiet=False):
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            _sync(file.fileno())
+            sync(file.fileno())
         checked = check(partial)
         # A file that appeared there meanwhile must not be replaced.
         if not os.path.lexists(target):
@@ -58,15 +59,6 @@ def _remove_leftovers(target):
                 partial.unlink()
             except (OSError, ValueError, OverflowError):
                 continue
-
-
-def _sync(handle):
-    """Waits until a file is on the disk; some file systems cannot tell."""
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
 
 
 def _receive(url, limit, quiet):

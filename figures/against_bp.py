@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields
 
 from core.files import write_text
 from core.options import UsageError, as_output, first_paragraph, option
-from figures.drawing import COLOURS, MARKERS, draw_runs, new_figure
+from figures.drawing import COLOURS, MARKERS, draw_runs, new_figure, plain
 from tables.comparison import student
 from tables.records import find
 from tables.tidy import csv_text
@@ -155,9 +155,7 @@ def draw(found):
     for axes, title in ((close, "GAIT-prop"), (wide, "all rules")):
         axes.axvline(0, color="0.4", linewidth=0.8)
         axes.set(title=title, xlabel="points from BP, regularised", ylim=(len(tasks) - 0.5, -0.5))
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     several = len({precision for _, precision in tasks}) > 1
     epochs = {(row.task, row.precision): row.epoch for row in found}
     names = [f"{task}{f', {precision}' * several}\nepoch {epochs[task, precision]}" for task, precision in tasks]

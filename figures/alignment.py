@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from core.drawing import legible
 from core.options import UsageError, first_paragraph, option
-from figures.drawing import MARKERS, MARKS, draw_runs, new_figure
+from figures.drawing import MARKERS, MARKS, draw_runs, new_figure, plain
 from figures.runs import common_setting, drawable, group_by_setting, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/alignment.png"
@@ -125,10 +125,8 @@ def _scale(panels):
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_ylim(-0.1, max(100, axes.dataLim.y1 * 1.05))
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
+        plain(axes)
         axes.tick_params(labelleft=True)
-        axes.spines[["top", "right"]].set_visible(False)
 
 
 def picture(runs, options):

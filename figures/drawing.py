@@ -27,6 +27,13 @@ def new_figure(width, height):
     return figure
 
 
+def plain(axes):
+    """Draws a grid behind the curves, and no frame above them or on their right."""
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def save(figure, path):
     """Writes a figure as PNG or PDF, as the ending of `path` says.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from core.drawing import default_style
 from core.files import FileError
-from figures.drawing import new_figure
+from figures.drawing import new_figure, plain
 from figures.pipeline import rolling
 from figures.toy import run, save_all
 
@@ -96,9 +96,7 @@ def draw(runs):
                 handles[key] = _draw_curve(axes, key, x[known], mean, std, (place + 0.5) / len(order))
                 low, high = min(low, mean.min()), max(high, mean.max())
         axes.set(ylabel=label, ylim=_wider((low, high), limits))
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     epochs = 1 + max(np.floor(run["epoch"].max()) for run in runs.values())
     for axes in panels[1]:
         axes.set(xlabel="Epoch", xlim=(0, epochs))

@@ -19,7 +19,7 @@ import numpy as np
 
 from core.drawing import DPI, legible
 from core.options import first_paragraph, option
-from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figure
+from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figure, plain
 from figures.runs import common_setting, drawable, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/learning_curves.png"
@@ -60,9 +60,7 @@ def draw(curves, title=""):
             _draw_curve(axes, curve, column, factor, index, len(curves))
         axes.set_ylabel(label)
         axes.tick_params(labelleft=True)
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     _scale(panels)
     figure.align_ylabels(panels)
     if title:

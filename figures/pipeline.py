@@ -24,7 +24,7 @@ from core.options import Parser, add_arguments, as_path, option
 from core.program import run_program
 from dfc.measures.summary import Frame
 from dfc.measures.table import MEASUREMENTS, VECTOR
-from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, save
+from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, plain, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
 # "Set1" with the published replacements of its yellow and its grey.
@@ -207,9 +207,7 @@ def finish(figure, panels, xlabel, every_row=None):
 
     curves = {}
     for axes in panels:
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         curves |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     for axes in panels[-(every_row or len(panels)) :]:

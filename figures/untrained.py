@@ -11,7 +11,7 @@ from core.files import is_stream, write_arrays
 from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
 from core.program import run_program
 from core.recording import prepare_outputs
-from figures.drawing import COLOURS, DASHES, MARKERS, ending, save, tell
+from figures.drawing import COLOURS, DASHES, MARKERS, ending, plain, save, tell
 from figures.toy import read_data
 
 
@@ -50,9 +50,7 @@ def finish(axes):
     """Sets the axes of a figure over depth: whole numbers of layers along x, and a light grid."""
     axes.set_xlabel("hidden layers")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
 
 
 def run(script, description, shapes, measure, draw, argv=None):

@@ -125,7 +125,7 @@ FEEDBACK_MUTANTS |= {
     "no locks, no word": ("core/together.py", "[folders[index].note for index in going]", "[]", LOCKS),
     "lost checkpoint trained anew": ("core/recording.py", "if shown <= epochs and", "if True or", LOADING),
     "weights of a finished run not looked for": ("core/together.py", 'in ("finished", "stopped")', "in ()", LOADING),
-    "broken pipe ends training": ("core/program.py", "except (OSError, ValueError):\n            # A", "except ():\n            # A", STREAMS),
+    "broken pipe ends training": ("core/program.py", "(OSError, ValueError):\n            # A", "():\n            # A", STREAMS),
     "a link is replaced": ("core/files.py", "Path(os.path.realpath(path))", "Path(path)", FILES),
     "a pipe is replaced": ("core/files.py", "not (stat.S_ISREG(kind) or", "not (kind or", FILES),
     "NaN in JSON": ("core/files.py", "not math.isfinite(content)", "False", FILES),

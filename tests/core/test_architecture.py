@@ -21,7 +21,7 @@ ALLOWED = {
     "inv_layer.py": {"utils", "core.backend"},
     "inv_net.py": {"utils", "core.backend", "inv_layer"},
     "utils.py": {"core.backend", "core.device_kernels"},
-    "datasets": {"datasets", "utils", "core.errors"},
+    "datasets": {"datasets", "utils", "core.errors", "core.files"},
 }
 
 
