@@ -72,9 +72,9 @@ class Options:
     lr: str = _training(
         "0.1", "step size of W: one number, or one per layer, e.g. [0.1, 0.01]", metavar="LIST", entries=float, bounds=POSITIVE
     )
-    lr_fb: str = _training("0.1", "step size of Q", entries=float, one=True, bounds=POSITIVE, needs=LEARNED)
+    lr_fb: str = _training("0.1", "step size of Q; 0: Q stays as it is", entries=float, one=True, bounds=FROM_0, needs=LEARNED)
     lr_fb_init: str = _training(
-        None, "step size of Q before epoch 1", kind=str, entries=float, one=True, bounds=POSITIVE, follows="lr_fb", needs=LEARNED
+        None, "step size of Q before epoch 1", kind=str, entries=float, one=True, bounds=FROM_0, follows="lr_fb", needs=LEARNED
     )
     target_stepsize: float = _training(0.001, "lambda: the output target is r_L - lambda dLoss/dr_L", bounds=POSITIVE)
     optimizer: str = _training("SGD", "optimiser of W", choices=tuple(OPTIMISERS))

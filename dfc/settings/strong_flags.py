@@ -43,7 +43,7 @@ class StrongOptions:
     epochs: int = _every(2, "passes over the training samples that train W", bounds=FROM_0)
     batch_size: int = _every(128, "samples in a batch", bounds=COUNT)
     clip_grad_norm: float = _every(
-        -1.0, "largest norm of the gradients of W and b of each layer, and of each Q; -1: off", bounds=FROM_0, sentinel=-1
+        -1.0, "largest norm of the gradients of W and b of each layer, and of each Q; -1: off", bounds=POSITIVE, sentinel=-1
     )
     min_acc: float = _every(0.0, "stop after the fourth epoch if the training accuracy is below", bounds="[0, 1]")
     freeze_fw_weights: bool = _every(False, "never update W and b")
@@ -67,7 +67,7 @@ class StrongOptions:
     teacher_size_hidden: str = _every("5", "student_teacher: units of the teacher's hidden layers", metavar="LIST")
     teacher_linear: bool = _every(False, "student_teacher: a linear teacher instead of tanh")
     data_random_seed: int = _every(42, "student_teacher: seed of the inputs", bounds="[0, 4294967296)")
-    size_hidden: str = _every("5", "units of the hidden layers", metavar="LIST")
+    size_hidden: str = _every("5", "units of each hidden layer: as many numbers as layers", metavar="LIST")
     hidden_activation: str = _every("linear", "of all hidden layers; the output is linear", choices=tuple(ACTIVATIONS))
     no_bias: bool = _every(False, "no biases")
     initialization: str = _every("xavier_normal", "initial W", choices=tuple(name for name in INITIAL_W if name != "teacher"))
@@ -75,7 +75,7 @@ class StrongOptions:
     only_train_first_layer: bool = _bp(False, "learn the W of the first layer only")
     only_train_last_layer: bool = _bp(False, "learn the W of the last layer only")
 
-    lr_fb: str = _dfc("0.1", "step size of Q", metavar="FLOAT")
+    lr_fb: str = _dfc("0.1", "step size of Q; 0: Q stays as it is", metavar="FLOAT")
     optimizer_fb: str = _dfc(None, "optimiser of Q; default: optimizer", choices=OPTIMISERS, kind=str)
     momentum_fb: float = _dfc(None, "momentum for Q; default: momentum", bounds="[0, 1)", kind=float)
     weight_decay_fb: float = _dfc(0.01, "weight decay of Q", bounds=FROM_0)
@@ -226,10 +226,12 @@ def _check(program, options, given):
 
 
 def _ends(options):
-    """Returns the sizes and activation at both ends of the network."""
+    """Returns both ends of the network, sizes and activation, and the number of hidden layers if it is 1."""
     classification = options.dataset in ("mnist", "fashion_mnist", "cifar10")
     inputs, outputs = SIZES.get(options.dataset, (options.teacher_n_in, options.teacher_n_out))
-    return {"size_input": inputs, "size_output": outputs, "output_activation": "softmax" if classification else "linear"}
+    flags = {"size_input": inputs, "size_output": outputs, "output_activation": "softmax" if classification else "linear"}
+    # main.py takes one number as the size of each of its --num_hidden layers
+    return flags if "," in options.size_hidden else flags | {"num_hidden": 1}
 
 
 def _control(program, options):

@@ -109,6 +109,23 @@ def test_what_minus_one_and_limits_become():
     assert (found.dt_di, found.dt_di_fb, found.apical_time_constant, found.apical_time_constant_fb) == (0.5, 0.5, 0.55, 0.52)
 
 
+def test_there_are_as_many_hidden_layers_as_sizes():
+    """One number is one layer, where main.py alone would make three layers of that size."""
+    for words, hidden in (("", (5,)), ("--size_hidden=6", (6,)), ("--size_hidden=6,4", (6, 4)), ("--size_hidden=7,7,7", (7, 7, 7))):
+        assert settings_of(f"bp {words}").sizes == (784, *hidden, 10)
+
+
+def test_without_a_step_size_no_feedback_weight_moves(tmp_path, monkeypatch):
+    """The order and the noise stay as they are: what differs shows what the learning of Q is worth."""
+    install(monkeypatch.setattr)
+    words = shlex.split(f"dfc_single_phase --strong_feedback {CONTROL} {STUDENT} --lr=0.01 --lr_fb=0 --extra_fb_epochs=1")
+    for epochs in (0, 1):
+        assert run_strong.main([*words, f"--epochs={epochs}", f"--out_dir={tmp_path / str(epochs)}"]) == 0
+    for l in range(3):
+        start, end = (np.load(tmp_path / str(epochs) / f"{l}Lfeedback.npy") for epochs in (0, 1))
+        assert np.array_equal(start, end)
+
+
 def test_strong_feedback_softens_labels():
     assert settings_of("dfc_single_phase --strong_feedback").target_class_value == 0.99
     assert settings_of("dfc_single_phase").target_class_value == 1.0
@@ -202,7 +219,9 @@ BAD = {
     "bp --use_bp_updates": "--use_bp_updates: does not apply to bp, only to dfc and dfc_single_phase",
     "dfc --tau_f=1": "argument --tau_f: 1 is out of range: must be in (0, 1)",
     "dfc --target_class_value=0": "argument --target_class_value: 0 is out of range: must be in (0, 1]",
-    "dfc --clip_grad_norm=-2": "argument --clip_grad_norm: -2 is out of range: must be in [0, inf) or -1",
+    "dfc --clip_grad_norm=-2": "argument --clip_grad_norm: -2 is out of range: must be in (0, inf) or -1",
+    "bp --clip_grad_norm=0": "argument --clip_grad_norm: 0 is out of range: must be in (0, inf) or -1",
+    "dfc --lr_fb=-1e-3": "--lr_fb=-1e-3: -1e-3 is out of range: must be in [0, inf)",
     "dfc --k_p_fb=-3": "argument --k_p_fb: -3 is out of range: must be in [0, inf) or -1",
     "dfc --sigma=-1": "argument --sigma: -1 is out of range: must be in [0, inf)",
     "dfc --tmax_di=1": "argument --tmax_di: 1 is out of range: must be in [2, inf)",

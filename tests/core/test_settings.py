@@ -343,7 +343,7 @@ REFUSED = {
     "--epsilon=[1e-8, 1e-8]|--lr=[1, 1, 1, 1]": ["--epsilon", "2 numbers", "4 layers"],
     "--epsilon=-1e-8": ["--epsilon", "[0, inf)"],
     "--lr_fb=[0.1, 0.2]": ["--lr_fb", "one number"],
-    "--lr_fb=0": ["--lr_fb=0", "(0, inf)"],
+    "--lr_fb=-1": ["--lr_fb=-1", "[0, inf)"],
     "--lr_fb_init=[0.1, 0.2]": ["--lr_fb_init", "one number"],
     "--epsilon_fb=[1e-8, 1e-8]": ["--epsilon_fb", "one number"],
     "--gn_damping=[0.1, 0.2]": ["--gn_damping", "one number"],

@@ -49,6 +49,19 @@ class Net:
         return v, r
 
 
+def phase(f, suffix, s, before=False):
+    """The phase of flags {published name: value}: suffix "" of the forward phase, "_fb" of the others."""
+    ce = f["strong_feedback"] and f["classification"] and not before
+    return {
+        "alpha": f["alpha_di" + suffix], "dt": f["dt_di" + suffix], "T": f["tmax_di" + suffix], "k_p": f["k_p" + suffix],
+        "tau_v": f["time_constant_ratio" + suffix], "tau_A": None if f["single"] else f["apical_time_constant" + suffix],
+        "transmission": f["inst_transmission" + suffix], "s": s, "coloured": f["single"] or f["low_pass_filter_noise"],
+        "proactive": f["proactive_controller"], "inst_system": f["inst_system_dynamics"], "tau_noise": f["tau_noise"],
+        "tau_f_of_u": f["tau_f"] if f["low_pass_filter_u"] else None, "ideal": f["use_jacobian_as_fb"],
+        "error": "ce" if ce else "mse",
+    }  # fmt: skip
+
+
 def control_signals(p, target, u, u_int, output):
     e = target - (softmax(output) if p["error"] == "ce" else output)
     if p["k_p"] == 0.0:

@@ -16,8 +16,24 @@ from tests.feedback_nets_for_tests import GivenNoise
 from tests.reference import strong_oracle as oracle
 
 SAMPLES = 5
-CASES = range(60)
-EXACT = 1e-9
+CORNERS = (
+    # -1 stands for another flag
+    dict.fromkeys(("sigma_output", "sigma_fb", "sigma_output_fb", "k_p_fb", "dt_di_fb", "tmax_di_fb", "time_constant_ratio_fb"), -1)
+    | {"apical_time_constant": -1, "apical_time_constant_fb": -1},
+    # steps longer than tau_v are shortened, tau_A keeps them as typed
+    {"dt_di": 0.4, "dt_di_fb": 0.35, "apical_time_constant": -1, "apical_time_constant_fb": -1},
+    {"tau_f": 0.1, "tau_noise": 0.7, "time_constant_ratio": 0.5, "time_constant_ratio_fb": 0.6},
+    {"time_constant_ratio": 0.04, "dt_di": 0.04, "time_constant_ratio_fb": 0.03, "dt_di_fb": 0.03},
+    {"apical_time_constant": 0.02, "dt_di": 0.02, "apical_time_constant_fb": 0.03, "dt_di_fb": 0.03},
+    {"tau_noise": 0.04, "dt_di": 0.04, "dt_di_fb": 0.04},
+    {"tau_f": 0.05, "dt_di": 0.05, "time_constant_ratio": 0.05, "low_pass_filter_u": True},
+    {"sigma": 0.0, "sigma_output": 0.0, "sigma_fb": 0.0, "sigma_output_fb": 0.0},
+    {"tmax_di": 2, "tmax_di_fb": 2},
+    {"alpha_di": 0.0, "alpha_di_fb": 0.0, "k_p": 0.0, "k_p_fb": 0.0},
+    {"alpha_di": 0.0, "alpha_di_fb": 0.0, "k_p": 1.5, "k_p_fb": 0.7, "target_class_value": 0.5},
+)
+CASES = range(60 + 4 * len(CORNERS))
+EXACT = 1e-10
 SWITCHES = (
     "strong_feedback", "proactive_controller", "inst_transmission", "inst_transmission_fb", "inst_system_dynamics",
     "low_pass_filter_u", "low_pass_filter_noise", "noisy_dynamics", "scaling_fb_updates", "no_bias", "use_jacobian_as_fb", "ss",
@@ -49,7 +65,24 @@ def drawn(number):
         flags["ss"], flags["noisy_dynamics"] = False, not flags["use_jacobian_as_fb"]
     else:
         flags["pretrain_without_controller"] = False
-    return flags
+    return flags if number < 60 else flags | CORNERS[(number - 60) % len(CORNERS)]
+
+
+def settled(flags):
+    """What the published program computes with (strong_dfc.md 9), of flags as they are typed."""
+    f = dict(flags)
+    for name in ("k_p", "dt_di", "tmax_di", "time_constant_ratio", "sigma"):
+        f[f"{name}_fb"] = f[name] if f[f"{name}_fb"] == -1 else f[f"{name}_fb"]
+    f["sigma_output"] = f["sigma"] if f["sigma_output"] == -1 else f["sigma_output"]
+    f["sigma_output_fb"] = f["sigma_fb"] if f["sigma_output_fb"] == -1 else f["sigma_output_fb"]
+    for phase in ("", "_fb"):
+        if f[f"apical_time_constant{phase}"] == -1:
+            f[f"apical_time_constant{phase}"] = f[f"dt_di{phase}"]
+    for name in ("tau_noise", "time_constant_ratio", "time_constant_ratio_fb"):
+        f[name] = min(f[name], f["tau_f"])
+    for phase in ("", "_fb"):
+        f[f"dt_di{phase}"] = min(f[f"dt_di{phase}"], f[f"time_constant_ratio{phase}"])
+    return f
 
 
 def command_of(flags):
@@ -69,8 +102,9 @@ class Both:
     """The program's network and the oracle's, and a batch."""
 
     def __init__(self, number):
-        self.flags = flags = drawn(number)
-        self.settings = main.parse(run_strong.command(command_of(flags)))
+        typed = drawn(number)
+        self.flags = flags = settled(typed)
+        self.settings = main.parse(run_strong.command(command_of(typed)))
         backend = select_backend("numpy")
         self.net = build_network(self.settings.system.network, backend, Draws(number, backend))
         self.random = np.random.default_rng(number)
@@ -93,16 +127,7 @@ class Both:
         return [self.random.standard_normal((steps - 1, SAMPLES, n)) for n in self.net.sizes]
 
     def phase(self, suffix, s, before=False):
-        f, alpha = self.flags, "alpha_di" + suffix
-        ce = f["strong_feedback"] and f["classification"] and not before
-        return {
-            "alpha": f[alpha], "dt": f["dt_di" + suffix], "T": f["tmax_di" + suffix], "k_p": f["k_p" + suffix],
-            "tau_v": f["time_constant_ratio" + suffix], "tau_A": None if f["single"] else f["apical_time_constant" + suffix],
-            "transmission": f["inst_transmission" + suffix], "s": s, "coloured": f["single"] or f["low_pass_filter_noise"],
-            "proactive": f["proactive_controller"], "inst_system": f["inst_system_dynamics"], "tau_noise": f["tau_noise"],
-            "tau_f_of_u": f["tau_f"] if f["low_pass_filter_u"] else None, "ideal": f["use_jacobian_as_fb"],
-            "error": "ce" if ce else "mse",
-        }  # fmt: skip
+        return oracle.phase(self.flags, suffix, s, before)
 
     def spread(self, hidden, output):
         return [self.flags[hidden]] * (self.other.L - 1) + [self.flags[output]]
@@ -119,6 +144,7 @@ class Both:
 
 def close(found, expected):
     for one, other in zip(found, expected, strict=True):
+        assert np.isfinite(other).all()
         np.testing.assert_allclose(one, other, rtol=0.0, atol=EXACT * max(np.abs(other).max(), 1e-3))
 
 
