@@ -1,4 +1,4 @@
-"""run.py as people use it: the published commands, the files of a run, resuming, what is printed (spec gait.md 3 to 5)."""
+"""run.py as people use it: the published commands, the files of a run, resuming, what is printed."""
 
 import csv
 import dataclasses
@@ -193,7 +193,7 @@ def test_config_is_complete_before_training(tmp_path, monkeypatch):
 
 
 def test_config_holds_no_option_that_is_still_undecided(tmp_path, monkeypatch):
-    """Every option resolved (design, section 5): `auto`, or 0 for as many as there are, would not say what the run did."""
+    """Every option resolved: `auto`, or 0 for as many as there are, would not say what the run did."""
     assert in_process(tmp_path, monkeypatch)("--nb_epochs=1") == 0
     config = json.loads((only(tmp_path / "results") / "config.json").read_text())
     options = config["options"]

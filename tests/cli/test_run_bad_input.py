@@ -1,6 +1,6 @@
 """What run.py cannot do it refuses in one line, with status 2, before it touches anything: wrong options, wrong places.
 
-Each line names the option or the file, the value and the bound where there is one (design, section 4).
+Each line names the option or the file, the value and the bound where there is one.
 """
 
 import dataclasses

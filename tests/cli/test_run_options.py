@@ -1,4 +1,4 @@
-"""Every option of run.py does something, is explained by --help, and no two settings share a folder (spec gait.md 4 and 5)."""
+"""Every option of run.py does something, is explained by --help, and no two settings share a folder."""
 
 import dataclasses
 import json

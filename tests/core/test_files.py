@@ -1,4 +1,4 @@
-"""Files are old or new, never half; damage is named; nothing is unpickled (design, section 5)."""
+"""Files are old or new, never half; damage is named; nothing is unpickled."""
 
 import errno
 import io

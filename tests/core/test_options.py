@@ -1,4 +1,4 @@
-"""Options: intervals, conversions, and what the command line and its help make of them (design, section 4)."""
+"""Options: intervals, conversions, and what the command line and its help make of them."""
 
 import dataclasses
 import math

@@ -69,17 +69,18 @@ def test_the_citation_names_both_papers():
     assert "\t" not in text
 
 
-TOPICS = ("deviations", "extending", "figures", "files", "one-batch", "results", "sweeps")
+TOPICS = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
 PAGES = ["README.md", "tests/README.md", *(f"docs/{topic}.md" for topic in TOPICS)]
 OWN = r"(?:docs|tests|rules|core|dfc|gait|sweeps|tables|datasets|configs|figures|benchmarks)/[\w./-]*|\w+\.(?:py|sh|cff|yml)"
 MADE_BY_READERS = {"rules/sign_symmetry.py"}
+PUBLISHED_SCRIPTS = {f"run_{name}.py" for name in ("PROGRAM", "bp", "dfa", "dfc", "dfc_single_phase")}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_is_there(page):
     """A page that names a file which was moved sends its reader nowhere."""
-    named = set(re.findall(rf"`({OWN})`", (ROOT / page).read_text())) - MADE_BY_READERS
-    places = (ROOT, ROOT / page.rpartition("/")[0], ROOT / "tests" / "reference")
+    named = set(re.findall(rf"`({OWN})`", (ROOT / page).read_text())) - MADE_BY_READERS - PUBLISHED_SCRIPTS
+    places = (ROOT, ROOT / page.rpartition("/")[0], ROOT / "tests" / "reference", ROOT / "tests" / "field")
     assert not [path for path in sorted(named) if not any((place / path).exists() for place in places)]
 
 
@@ -87,6 +88,11 @@ def test_every_path_that_a_page_names_is_there(page):
 def test_every_script_that_a_command_starts_is_there(page):
     started = re.findall(r"(?:python |\./)((?:[\w]+/)*[\w]+\.(?:py|sh))", (ROOT / page).read_text())
     assert not [path for path in started if not (ROOT / path).is_file()]
+
+
+def test_the_page_of_the_tests_names_every_file():
+    named = set(re.findall(r"^\| `(tests/[^`]+)` \|", (ROOT / "tests" / "README.md").read_text(), re.MULTILINE))
+    assert named == {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 def test_the_readme_is_short():

@@ -1,4 +1,4 @@
-"""The run folder: what is written, who may write, what is never lost (design, section 5)."""
+"""The run folder: what is written, who may write, what is never lost."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""The loop: what it calls, in which order, how often, and where numbers blow up (design, sections 2 and 7).
+"""The loop: what it calls, in which order, how often, and where numbers blow up.
 
 How it stops and goes on: tests/faults/test_stops.py.
 """

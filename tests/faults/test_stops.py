@@ -1,4 +1,4 @@
-"""The loop stopped after any batch and restored equals the loop that went on, bit for bit (design, section 5)."""
+"""The loop stopped after any batch and restored equals the loop that went on, bit for bit."""
 
 import os
 import signal

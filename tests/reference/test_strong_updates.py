@@ -82,7 +82,7 @@ def published_mean(u, noisy):
 
 @every(*WITH_ANALYTICAL)
 def test_analytical_update(case):
-    """The update of the analytical steady state, with the final rates; the single phase filters them (spec 4, its last lines)."""
+    """The update of the analytical steady state, with the final rates; the single phase filters them (strong_dfc.md 4)."""
     net, activities, target = start(case)
     rates = [layer[-1] for layer in case.layers("rt")]
     if case.meta["network_type"] == "DFC_single_phase":
