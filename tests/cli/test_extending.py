@@ -49,7 +49,7 @@ def of_q_rule(root):
     """SGD halves Q in each of the 3 batches of every pass that learns it (docs/published/dfc.md D)."""
     found = []
     for rate in ("1e-9", "0.5"):
-        words = commands("A rule that teaches Q")[0]
+        words = commands("A rule for the learning of Q")[0]
         call(root, *words[:-1], f"--lr_fb={rate}", "--feedback_wd=0", f"--out_dir=logs/q{rate}")
         found.append(np.linalg.norm(np.load(root / "logs" / f"q{rate}" / "0Lfeedback.npy")))
     passes = np.log2(found[0] / found[1]) / 3  # one before the first epoch, one in each of the two
@@ -93,11 +93,11 @@ TRIED = {
     "An experiment of system 2": of_experiment,
     "An image set in IDX form": of_images,
     "An optimiser of both programs": of_optimiser,
-    "A rule that teaches Q": of_q_rule,
+    "A rule for the learning of Q": of_q_rule,
     "An activation function of `main.py`": of_activation,
     "A flag of `main.py`": of_flag,
     "A measurement of `main.py`": of_measurement,
-    "Something else that follows a run": of_watcher,
+    "Anything else that accompanies a run": of_watcher,
     "An option of `run.py`": of_option_of_run,
     "A figure of run folders": of_figure,
 }
@@ -117,5 +117,5 @@ def test_every_example_is_tried_and_every_point_of_extension_has_one():
 
 
 def test_the_page_names_every_method_of_a_watcher():
-    text = sections()["Something else that follows a run"]
+    text = sections()["Anything else that accompanies a run"]
     assert [name for name in vars(Watcher) if not name.startswith("_") and f"`{name}`" not in text] == []
