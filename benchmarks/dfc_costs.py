@@ -22,7 +22,7 @@ def products(work, phase, rows):
     Constant terms are counted once: the drive of the first layer under control, and its gradient. Solves,
     reductions and elementwise work are no products.
     """
-    from dfc.time_sums import TIME_BLOCK
+    from dfc.time_block import TIME_BLOCK
 
     settings = work.settings
     below, sizes = settings.sizes[:-1], settings.sizes[1:]

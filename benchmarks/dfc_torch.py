@@ -19,8 +19,8 @@ APPLY = {"tanh": torch.tanh, "linear": lambda v, out=None: v.clone() if out is N
 SLOPE = {"tanh": lambda r: 1.0 - r * r, "linear": torch.ones_like}
 
 
-def _parameters(arrays):
-    return [torch.nn.Parameter(torch.from_numpy(array.copy())) for array in arrays]
+def _parameters(arrays, device):
+    return [torch.nn.Parameter(torch.from_numpy(array.copy()).to(device)) for array in arrays]
 
 
 class Peer:
@@ -31,15 +31,16 @@ class Peer:
     phase     "forward" or "feedback": which weights it updates
     rows      images in a minibatch
     noise     (time point, layer, array) -> standard normals like the array; None: drawn by PyTorch
+    device    "cpu" or "cuda"
     """
 
-    def __init__(self, settings, net, phase, rows, noise=None):
-        self.weights, self.biases, self.feedback = map(_parameters, (net.weights, net.biases, net.feedback))
+    def __init__(self, settings, net, phase, rows, noise=None, device="cpu"):
+        self.weights, self.biases, self.feedback = (_parameters(each, device) for each in (net.weights, net.biases, net.feedback))
         self.settings, self.activations, self.phase = settings, settings.activations, phase
         self.noise = noise or (lambda t, l, like: torch.randn_like(like))
         self._memory = self._reserve(rows)
         self.parameters = [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
-        s, adam = settings, partial(torch.optim.Adam, fused=True)
+        s, adam = settings, partial(torch.optim.Adam, fused=True, capturable=device == "cuda")
         self.adam = adam(self.parameters, s.lr, (s.beta1, s.beta2), s.epsilon, s.forward_wd)
         if s.rule.learns_feedback and not s.freeze_fb_weights:
             self.adam_feedback = adam(self.feedback, s.lr_fb, (s.beta1_fb, s.beta2_fb), s.epsilon_fb, s.feedback_wd)

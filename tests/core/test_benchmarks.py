@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks import dfc_costs, dfc_peers, dfc_speed, gpu, peers, speed
 from core.workers import Workers
-from tests.device.strict_cupy import StandIn
 
 
 def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):
@@ -69,7 +68,7 @@ def test_the_products_of_a_minibatch_are_those_that_the_program_computes(name, m
         work = dfc_peers.prepare(case, "float64", workers, rows, **changed)
         net = work.run.learner.net
         net.weights, net.feedback = ([array.view(Counted) for array in arrays] for arrays in (net.weights, net.feedback))
-        monkeypatch.setattr("dfc.time_sums.array_module", lambda *arrays: CountedEmpty())
+        monkeypatch.setattr("dfc.time_block.array_module", lambda *arrays: CountedEmpty())
         monkeypatch.setattr(Counted, "flops", 0)
         work.step(0)
     expected = sum(2 * times * m * k * n for times, m, k, n in dfc_costs.products(work, case.phase, rows))
@@ -111,38 +110,56 @@ def test_a_benchmark_refuses_numbers_that_mean_nothing(wrong, capsys):
         assert stop.value.code == 2 and "must be a whole number above 0" in capsys.readouterr().err
 
 
-def test_the_script_for_a_gpu_fills_its_table_on_a_stand_in(monkeypatch, tmp_path, capsys):
-    stand_in = StandIn()
-    stand_in.float_type = np.dtype("float32")
-    monkeypatch.setitem(sys.modules, "cupy", stand_in.cupy)
+def test_the_script_for_a_gpu_carries_out_all_parts_without_one(monkeypatch, tmp_path, capfd):
+    """A GPU is at hand for minutes: nothing may fail there that could have failed here."""
     monkeypatch.setattr(peers, "SIZE", 12)
     monkeypatch.setattr(gpu, "SEEDS_1", (1, 2))
     monkeypatch.setattr(gpu, "SEEDS_2", (2,))
-    assert gpu.main(["--tiny", f"--out={tmp_path}"]) == 0
-    printed = capsys.readouterr()
-    assert (tmp_path / "steps.md").read_text() == printed.out and printed.err == ""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.out.splitlines()[4:]]
+    monkeypatch.setattr(gpu, "torch_steps", lambda *_: {("run.py", "BP", 0.0): {"step": 0.5, "graph": 0.25}})
+    before = sys.modules.get("cupy")
+    assert gpu.main(["--dry_run", f"--out={tmp_path}", "--minutes=5"]) == 0
+    assert sys.modules.get("cupy") is before
+    page = (tmp_path / "steps.md").read_text()
+    printed = capfd.readouterr().out.splitlines()
+    assert all(line in printed for line in page.splitlines()) and "tests that need a GPU: " in page
+    lines = [line for line in page.splitlines() if line.startswith(("| run", "| main"))]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [(row[1], row[3]) for row in rows] == [
-        *((rule, seeds) for rule in ("BP", "BP", "GAIT") for seeds in "12"), *((rule, "2") for rule in gpu.SYSTEM_2),
+        *((case[1], seeds) for case in gpu.SYSTEM_1 for seeds in "12"), *((case[1], "2") for case in gpu.SYSTEM_2),
     ]  # fmt: skip
-    assert all(float(number) > 0 for row in rows for number in row[4:6])
+    assert all(float(number) > 0 for row in rows for number in row[4:7]) and rows[0][8:] == ["500", "250"]
+    told = json.loads((tmp_path / "steps.json").read_text())
+    assert [(row["program"], row["launches"]) for row in told["rows"]] == [(row[0], int(row[6])) for row in rows]
+    assert "mnist_dfc_ssa: 2 seeds at once, epochs [1, 1]" in page
 
 
 def test_a_part_of_the_script_for_a_gpu_that_fails_stops_no_other(monkeypatch, tmp_path, capsys):
-    stand_in = StandIn()
-    stand_in.float_type = np.dtype("float32")
-    monkeypatch.setitem(sys.modules, "cupy", stand_in.cupy)
-    monkeypatch.setattr(gpu, "SYSTEM_2", ("no such case",))
+    monkeypatch.setattr(gpu, "SYSTEM_2", (("main.py", "no such case", 0.0),))
     monkeypatch.setattr(gpu, "SYSTEM_1", ())
-    monkeypatch.setattr(gpu, "Extent", lambda: gpu.TINY)
-    for name, answer in (("tests", True), ("train", True)):
+    for name, answer in (("tests", True), ("train", True), ("torch_steps", {})):
         monkeypatch.setattr(gpu, name, lambda *_, answer=answer: answer)
-    assert gpu.main([f"--out={tmp_path}", "--minutes=5"]) == 1
+    words = ["--dry_run", f"--out={tmp_path}", "--minutes=5"]
+    assert gpu.main(words) == 1
     assert (tmp_path / "steps.md").read_text().count("failed: KeyError") == 2
-    monkeypatch.setattr(gpu, "tests", lambda *_: 1 / 0)
-    assert gpu.main([f"--out={tmp_path}", "--minutes=5"]) == 1
+    assert [row["failed"] for row in json.loads((tmp_path / "steps.json").read_text())["rows"]] == ["KeyError"] * 2
+    for name in ("tests", "torch_steps"):
+        monkeypatch.setattr(gpu, name, lambda *_: 1 / 0)
+    assert gpu.main(words) == 1
     page = (tmp_path / "steps.md").read_text()
-    assert "the tests failed: ZeroDivisionError" in page and page.count("failed: KeyError") == 2
+    assert page.count("failed: ZeroDivisionError") == 2 and page.count("failed: KeyError") == 2
+
+
+def test_times_of_pytorch_count_as_far_as_they_come(monkeypatch, tmp_path):
+    """Its process may die, be killed, or print something else in between."""
+    script = tmp_path / "benchmarks" / "gpu_torch.py"
+    script.parent.mkdir()
+    case = """["run.py", "BP", 0.0], "step": 2.0, "graph": """
+    lines = [f'{{"case": {case}{graph}}}' for graph in ("null", "1.0")]
+    script.write_text(f"print(*{[*lines, 'a warning']}, sep=chr(10)); raise SystemExit(3)")
+    monkeypatch.setattr(gpu, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: name)
+    page = gpu.Page()
+    assert gpu.torch_steps(page, "tiny", 60.0) == {("run.py", "BP", 0.0): {"step": 2.0, "graph": 1.0}}
 
 
 def test_the_script_for_a_gpu_says_that_there_is_none(monkeypatch, tmp_path, capsys):

@@ -10,7 +10,7 @@ from dfc.jacobian import output_jacobian
 from dfc.simulated import first_error
 from dfc.simulation import record
 from dfc.teaching import LEARNING_RULES
-from dfc.time_sums import TIME_BLOCK
+from dfc.time_block import TIME_BLOCK
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, result_of, weight_products
