@@ -14,7 +14,7 @@ from core.backend import array_module
 # the sign of h; crossed: x where h and w are on two sides of that kink, else 0; chosen: x where kept is 1, else 0, also where x is
 # NaN; normal: see NORMALS
 PREAMBLE = """
-template <typename A> __device__ A larger(A a, A b) { return a < b ? b : a; }
+template <typename A> __device__ A larger(A a, A b) { return a < b || b != b ? b : a; }
 template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }
 template <typename A> __device__ A slope(A h, A below) { return h >= A(0) ? A(1) : below; }
 template <typename A> __device__ A crossed(A h, A w, A x) { return (h >= A(0)) != (w >= A(0)) ? x : A(0); }
