@@ -20,15 +20,18 @@ def bytes_of_a_run(settings, batch_size, backend):
     """Returns an estimate of the bytes that one of several networks trained together takes.
 
     For each weight there are its value, two moments, gradients and buffers, all of it twice; for each unit and
-    each sample of a batch there are the rates and voltages of some time points.
+    each sample of a batch there are the rates and voltages of some time points, or on a GPU of all, if they teach
+    and samples may be left out at the end.
 
     settings  dfc.settings.records.SystemSettings
     """
     sizes = settings.network.sizes
     weights = sum(n * m for m, n in pairwise(sizes))
     weights += sizes[-1] * sum(sizes[1:]) if settings.rule.feedback != "none" else 0
-    units = batch_size * sum(sizes)
-    return (12 * weights + (60 if settings.rule.controlled else 6) * units) * backend.dtype.itemsize
+    units, points = batch_size * sum(sizes), 60 if settings.rule.controlled else 6
+    if backend.device is not None and settings.rule.averages and not settings.rule_options.include_non_converged_samples:
+        points += 2 * settings.rule_options.controller.steps
+    return (12 * weights + points * units) * backend.dtype.itemsize
 
 
 def build_network(settings, backend, draws):

@@ -36,6 +36,7 @@ RULE = Rule(
     learns_feedback=True,
     controlled=True,
     simulates=True,
+    averages=True,
     published={"network_type": "DFC", "ndi": False, "grad_deltav_cont": True},
     from_flags=options_from_flags,
     noisy=noisy,

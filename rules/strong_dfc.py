@@ -56,6 +56,7 @@ RULE = Rule(
     joint=True,
     controlled=True,
     simulates=True,
+    averages=True,
     from_flags=options_from_flags,
     noisy=noisy,
 )

@@ -10,7 +10,7 @@ from core.backend import select_backend, to_host
 from core.together import joined
 from core.workers import Workers
 from datasets.samples import Arrays, Images, published_table
-from dfc.build import build_system
+from dfc.build import build_system, bytes_of_a_run
 from dfc.draws import Draws
 from dfc.evaluation import CHUNK, beyond_bounds, evaluate
 from main import parse
@@ -250,6 +250,19 @@ def test_state_goes_to_the_host_and_back(gpu, precision, case):
     for mine, theirs in zip(run.learner.net.arrays, other.learner.net.arrays, strict=True):
         assert mine.get().tobytes() == theirs.get().tobytes()
     assert run.learner.end_epoch() == other.learner.end_epoch()
+
+
+def test_the_memory_of_all_time_points_is_counted(gpu):
+    """Several networks that do not fit must be refused beforehand; only a GPU keeps all time points, and only for some rules."""
+    backends = {name: backend_of(gpu, name, "float64") for name in ("cupy", "numpy")}
+
+    def needed(name, flags):
+        return bytes_of_a_run(settings_of(f"{INSTANT} {flags}").system, 8, backends[name])
+
+    kept = 2 * 28 * 8 * (INPUTS + 7 + 5 + OUTPUTS) * 8
+    assert needed("cupy", "--grad_deltav_cont") == needed("numpy", "--grad_deltav_cont") + kept
+    for flags in ("--grad_deltav_cont --include_non_converged_samples", "", "--network_type=BP"):
+        assert needed("cupy", flags) == needed("numpy", flags)
 
 
 # ---- evaluation and stopping
