@@ -70,7 +70,15 @@ class Observation:
     @cached_property
     def ndi(self):
         """Returns the update of DFC-SSA with the presynaptic rates of the rule that is trained."""
-        return ssa_update(self.net, self.activities, self.target, self.settings, self.rates)
+        return ssa_update(self.net, self.activities, self.target, self.settings, self.calm_rates)
+
+    @cached_property
+    def calm_rates(self):
+        """Returns the rates at rest; those of Strong-DFC, whose noise never rests, low-passed (strong_dfc.md 8)."""
+        if not self.settings.rule.joint or self.options.controller.sigma is None:
+            return self.rates
+        share = self.options.controller.dt / self.settings.tau_f
+        return low_passed_rates(self.net, self.report, self.options, self.noise, share)
 
     @cached_property
     def fit(self):
@@ -165,9 +173,8 @@ def nullspace_shares(seen):
 
 def distance(seen):
     """Measures the relative distance of the output at rest from that of DFC-SSA, the mean over the batch."""
-    output = joined(seen.report.results, lambda steady: steady.r[-1:])[0]
-    options = seen.options
-    return [distance_to_ssa(seen.net, seen.activities, seen.target, output, options, seen.settings.alpha_di)]
+    output, alpha = seen.calm_rates[-1], seen.settings.alpha_di
+    return [distance_to_ssa(seen.net, seen.activities, seen.target, output, seen.options, alpha)]
 
 
 def joined(results, layers):
@@ -200,6 +207,28 @@ def before_correction(net, report, options, noise):
         return joined(report.results, lambda steady: steady.v)
     parts = parts_as_taught(net, report, options, noise)
     found = [simulate(net, part, target, options.controller, own_noise).vs for part, target, own_noise in parts]
+    return [array_module(*each).concatenate(each) for each in zip(*found, strict=True)]
+
+
+def low_passed_rates(net, report, options, noise, share):
+    """Returns the low-passed rates at the last time point, L arrays (n, n_l), from another simulation with the same noise.
+
+        s[0] = r[0],   s[t] = share r[t] + (1 - share) s[t-1];   r[0] of samples that fell back to the feedforward pass
+    """
+    found = []
+    for (part, target, own_noise), result in zip(parts_as_taught(net, report, options, noise), report.results, strict=True):
+        slow = [r.copy() for r in part.r]
+
+        def observe(t, state, slow=slow):
+            if t:
+                for mean, r in zip(slow, state.r, strict=True):
+                    mean += share * (r - mean)
+
+        simulate(net, part, target, options.controller, own_noise, observe)
+        if not options.include_non_converged_samples:
+            pairs = zip(slow, part.r, strict=True)
+            slow = [array_module(mean).where(result.converged[..., None], mean, r) for mean, r in pairs]
+        found.append(slow)
     return [array_module(*each).concatenate(each) for each in zip(*found, strict=True)]
 
 

@@ -94,6 +94,7 @@ class MeasurementSettings:
     alpha_di: float
     time_constant_ratio: float
     k_p: float
+    tau_f: float
     target_stepsize: float
     learning_rule: str
     use_initial_activations: bool

@@ -1,6 +1,7 @@
 """What theory says of angles, minimum-norm updates, the fit of the feedback weights and stability."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,10 +25,13 @@ from dfc.measures.angles import (
 from dfc.measures.damping import DAMPINGS, search_damping
 from dfc.measures.feedback_diagnostics import MEASURES, feedback_fit
 from dfc.measures.least_squares import damped_pseudo_inverse, reachable_outputs
+from dfc.measures.observation import low_passed_rates
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from dfc.network import Activities, FeedbackNetwork
-from rules import FEEDBACK_NET_RULES, dfc_ssa
-from tests.feedback_nets_for_tests import gradients_from, make_batch, make_net, result_of
+from dfc.simulation import record
+from dfc.teaching import RuleResult, output_target
+from rules import FEEDBACK_NET_RULES, dfc_ssa, strong_dfc
+from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, result_of
 from tests.nets_for_tests import difference
 
 RANDOM = np.random.default_rng(7)
@@ -462,3 +466,27 @@ def test_any_rules_updates_can_be_compared():
         update = gradients_from(rule, net, activities, target, rule.Options())
         assert 0.0 <= joint_angle(update, gn_update(net, activities, target, 0.1)) < 90.0
         assert all(0.0 <= ratio <= 1.0 for ratio in nullspace_ratios(net, activities, update))
+
+
+@pytest.mark.parametrize("all_samples", (True, False))
+def test_low_passed_rates(all_samples):
+    """A weighted mean of all time points, the first one included; samples that fell back have only the first one."""
+    net, share, steps = make_net(), 0.2, 20
+    controller = replace(STABLE, steps=steps, tau_a=STABLE.dt, sigma=0.1, sigma_output=0.2, tau_noise=0.1)
+    options = strong_dfc.Options(controller, include_non_converged_samples=all_samples)
+    inputs, target = make_batch(net)
+    activities, converged = net.forward(inputs), np.array([True, False, True])
+    results = [RuleResult([], converged=converged), RuleResult([], converged=~converged)]
+    report, seeds = BatchReport("forward", (0, 0), target, activities, [], results), (11, 12)
+    found = low_passed_rates(net, report, options, lambda place, part: draw_noise(net, steps, 3, seeds[part]), share)
+    weights = share * (1.0 - share) ** np.arange(steps)[::-1]
+    weights[0] /= share
+    assert abs(weights.sum() - 1.0) < 1e-12
+    for number, rows in enumerate((slice(0, 3), slice(3, 6))):
+        part = activities.part(rows)
+        wanted = output_target(net, part, target[rows], options)
+        r = record(net, part, wanted, controller, draw_noise(net, steps, 3, seeds[number])).r
+        stays = all_samples | results[number].converged[:, None]
+        for one, series in zip(found, r, strict=True):
+            expected = np.where(stays, np.tensordot(weights, series, 1), series[0])
+            np.testing.assert_allclose(one[rows], expected, rtol=0.0, atol=1e-12)

@@ -12,15 +12,11 @@ from core.backend import select_backend
 from core.roles import Watcher
 from core.workers import Workers
 from datasets.samples import Arrays
-from dfc.measures.angles import ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
+from dfc.measures.observation import Observation
 from dfc.measures.summary import DONE, NOT_YET, summarise
-from dfc.simulation import record
 from dfc.tasks import Task
-from dfc.teaching import output_target
-from rules import dfc_ssa
-from tests.feedback_nets_for_tests import GivenNoise
-from tests.reference.strong_cases import FOLDER, low_passed
+from tests.reference.strong_cases import FOLDER
 from tests.reference.strong_draws import PublishedDraws
 from tests.reference.test_replay import Memory, close
 
@@ -107,7 +103,7 @@ class Kept(Watcher):
 
 
 class Analytical(Watcher):
-    """What is recorded of the analytical steady state during a run, with the published slips.
+    """What is recorded of the analytical steady state during a run, with a published slip.
 
     The angle compares the update of an epoch's first batch with the gradient of its last one.
     """
@@ -122,27 +118,12 @@ class Analytical(Watcher):
     def batch(self, report):
         if report.phase != "forward":
             return
-        learner, number = self.run.loop.learner, report.place[1]
-        net = learner.net
+        number = report.place[1]
         if number == 0:
-            self.first = ssa_update(net, report.activities, report.target, self.options(), self.rates(learner, report))
+            self.first = Observation(self.run.measurements, self.run.loop.learner, report).ndi
         if number == self.run.batches - 1:
             self.angles.append([angle(a, b) for a, b in zip(report.gradients[::2], self.first[::2], strict=True)])
             self.of_network.append(joint_angle(report.gradients, self.first))
-
-    def options(self):
-        options, settings = self.run.loop.learner.options, self.run.settings
-        return dfc_ssa.Options(options.target_stepsize, settings.alpha_di, options.learning_rule, aim=options.aim)
-
-    def rates(self, learner, report):
-        """Final rates; those of the single phase are low-passed."""
-        options, settings = learner.options, self.run.settings
-        if self.run.program != "dfc_single_phase":
-            return report.results[0].steady.r
-        noise = GivenNoise(self.run.draws.drawn["forward"][-1])
-        wanted = output_target(learner.net, report.activities, report.target, options)
-        found = record(learner.net, report.activities, wanted, options.controller, noise)
-        return [low_passed(layer, settings.dt_di / settings.tau_f) for layer in found.r]
 
 
 class Run(Kept):
@@ -158,7 +139,7 @@ class Run(Kept):
         inputs, outputs = self["train_x"].shape[1], self["test_y"].shape[1] if self["test_y"].ndim == 2 else 5
         hidden = settings.flags["size_hidden"]
         settings = settings.change(sizes=(inputs, *hidden, outputs))
-        self.settings = SimpleNamespace(**settings.flags)
+        self.settings, self.measurements = SimpleNamespace(**settings.flags), settings.watchers.measurements
         self.layers = len(hidden) + 1
         self.batches = -(-len(self["train_x"]) // self.settings.batch_size)
         self.analytical = Analytical(self)
