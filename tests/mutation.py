@@ -111,6 +111,49 @@ SIGNALS, LOCKS, LOADING, STREAMS, FILES, PATHS, LOGS = (
     f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files", "paths", "logs")
 )
 ROBUST = "tests/cli/test_seed_robustness.py"
+ORACLE, WHOLE = "tests/reference/test_strong_oracle.py", "tests/reference/test_strong_training.py"
+REPLAYED, MEASURED = "tests/reference/test_strong_replay.py", "tests/reference/test_strong_diagnostics.py"
+FEEDBACK_MUTANTS |= {
+    "apical voltages lag in a single phase": ("dfc/phases.py", '"dt_di"] if joint else', '"apical_time_constant"] if', ORACLE),
+    "white noise in a single phase": ("dfc/phases.py", "coloured = joint or", "coloured =", ORACLE),
+    "Q learns at its own output": ("dfc/phases.py", '"label" if flags["strong_feedback"] else', "", ORACLE),
+    "growth without tau_noise": ("dfc/phases.py", 'tau_v / flags["tau_noise"]', "tau_v", ORACLE),
+    "growth of the other phase": ("dfc/phases.py", 'growth=_growth(flags, flags["time_constant_ratio_fb"])',
+                                  'growth=_growth(flags, flags["time_constant_ratio"])', ORACLE),
+    "high-pass filter without tau_f": ("dfc/phases.py", 'rate=dt / flags["tau_f"]', "rate=dt", ORACLE),
+    "low-pass filter without tau_f": ("dfc/phases.py", '"tau_f": flags["tau_f"] if', '"tau_f": 1.0 if', ORACLE),
+    "further passes held": ("dfc/phases.py", "held = before and", "held = suffix and", ORACLE),
+    "further passes by the feedback phase": ("dfc/phases.py", 'joint=True) if before else', 'joint=True) if suffix else', ORACLE),
+    "scale of the other phase": ("dfc/phases.py", '"sigma_output_fb" if suffix else "output_sigma"', '"output_sigma"', ORACLE),
+    "gain of the other phase": ("dfc/phases.py", 'k_p=flags["k_p_fb"]', 'k_p=flags["k_p"]', ORACLE),
+    "one point less in the mean": ("dfc/time_sums.py", "(self.activities.count * self.options.controller.steps)",
+                                   "(self.activities.count * (self.options.controller.steps - 1))", ORACLE),
+    "one product more in the mean": ("dfc/feedback_learning.py", "1.0 / (steps - 1)", "1.0 / steps", ORACLE),
+    "low-passed control starts at zero": ("dfc/feedback_learning.py", "self._slow = u.copy(", "self._slow = 0.0 * u.copy(", ORACLE),
+    "coloured noise scaled as white": ("dfc/controller.py", "(c.tau_noise if self._coloured else c.tau_a)", "c.tau_a", ORACLE),
+    "filter without its rate": ("dfc/controller.py", "now += rate * self.u", "now += self.u", ORACLE),
+    "errors of one part": ("dfc/joint.py", "total += part", "pass", WHOLE),
+    "0.99 forgotten": ("dfc/settings/__init__.py", "SOFT = 0.99", "SOFT = 0.999", WHOLE),
+    "one number is three layers": ("dfc/settings/strong_flags.py", '{"num_hidden": 1}', '{"num_hidden": 3}', PUBLISHED_WORDS),
+    "DFA twice as fast": ("dfc/settings/strong_flags.py", '"target_stepsize": 0.5', '"target_stepsize": 1.0', WHOLE),
+    "gain that does not follow": ("dfc/settings/strong_flags.py", "options.k_p if options.k_p_fb == -1 else options.k_p_fb",
+                                  "0.0 if options.k_p_fb == -1 else options.k_p_fb", ORACLE),
+    "time constants above tau_f": ("dfc/settings/__init__.py", 'values[name] = min(values[name], values["tau_f"])', "pass", ORACLE),
+    "clipping of one tensor": ("dfc/protocol.py", "clip_layers=True", "clip_layers=False", WHOLE),
+    "clipping of all Q": ("dfc/protocol.py", "clip_each_feedback=True", "clip_each_feedback=False", WHOLE),
+    "BP not clipped": ("dfc/protocol.py", "clip_as_asked=True", "clip_as_asked=False", WHOLE),
+    "passive while Q learns": ("dfc/protocol.py", "proactive_feedback=True", "proactive_feedback=False", ORACLE),
+    "output scale of the hidden layers": ("dfc/protocol.py", "output_scale=True", "output_scale=False", ORACLE),
+    "momentum of W for Q": ("dfc/protocol.py", "feedback_momentum=True", "feedback_momentum=False", WHOLE),
+    "nudge by the mean": ("dfc/protocol.py", 'aim="own_loss"', 'aim="mean_loss"', ORACLE),
+    "rates of BP divided too": ("dfc/protocol.py", "normalize_all=False", "normalize_all=True", FLAGS),
+    "long steps": ("dfc/protocol.py", "shorten_steps=True", "shorten_steps=False", ORACLE),
+    "apical step of the other phase": ("dfc/protocol.py", 'apical_follows="dt_di_fb"', 'apical_follows="dt_di"', ORACLE),
+    "rates not low-passed": ("dfc/measures/observation.py", "mean += share * (r - mean)", "mean += r - mean", REPLAYED),
+    "H update uphill": ("dfc/measures/surrogate.py", "-needed[..., None]", "needed[..., None]", MEASURED),
+    "H without its leak": ("dfc/measures/surrogate.py", "diagonal] += alpha", "diagonal] += 0.0", MEASURED),
+    "H of a batch": ("dfc/measures/surrogate.py", "(1.0 / (len(u) * sum(net.sizes)))", "(1.0 / sum(net.sizes))", MEASURED),
+}  # fmt: skip
 OWN_RUNS, PROCESSES, KERNELS = "tests/cli/test_main_seeds.py", "tests/core/test_processes.py", "tests/core/test_kernels.py"
 FEEDBACK_MUTANTS |= {
     "a repeat is a second signal": ("core/signals.py", "now - self._since > SAME_WISH", "True", SIGNALS),
