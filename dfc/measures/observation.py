@@ -74,7 +74,7 @@ class Observation:
 
     @cached_property
     def calm_rates(self):
-        """Returns the rates at rest; those of Strong-DFC, whose noise never rests, low-passed (strong_dfc.md 8)."""
+        """Returns the rates at rest, low-passed for Strong-DFC, whose noise never rests (strong_dfc.md 8)."""
         if not self.settings.rule.joint or self.options.controller.sigma is None:
             return self.rates
         share = self.options.controller.dt / self.settings.tau_f
@@ -211,7 +211,9 @@ def before_correction(net, report, options, noise):
 
 
 def low_passed_rates(net, report, options, noise, share):
-    """Returns the low-passed rates at the last time point, L arrays (n, n_l), from another simulation with the same noise.
+    """Simulates a batch again, with the same noise, and returns its low-passed rates at the last time point.
+
+    Returns L arrays (n, n_l):
 
         s[0] = r[0],   s[t] = share r[t] + (1 - share) s[t-1];   r[0] of samples that fell back to the feedforward pass
     """
