@@ -46,8 +46,8 @@ from datasets.samples import Images, divided_table
 from gait.alignment import Alignment
 from gait.endings import conclude_all
 from gait.evaluation import Evaluation
+from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.regularisers import OrthogonalRegulariser
 from gait.settings import bytes_of_a_run, decisive, initialiser, resolved, run_name, runs_of, solver
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes

@@ -7,7 +7,6 @@ then the first batch is simulated, and its first three samples are drawn.
 import sys
 from pathlib import Path
 
-# Signals are caught before the imports, which take long; the folder is named because PYTHONSAFEPATH hides it.
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from core.signals import start

@@ -106,7 +106,8 @@ class _Start(StopRequest):
 def start():
     """Makes every signal that asks to stop end the program, with one line and status 128 + its number.
 
-    Every script calls this first.
+    Every script calls this before its other imports, which take long; it adds its own folder to the path of modules
+    because PYTHONSAFEPATH hides it.
     """
     _Start().__enter__()
 

@@ -70,6 +70,28 @@ def tell(paths):
             print(path)
 
 
+def picture_parser(name, description, default, **settings):
+    """Returns a Parser with the option --output, a list of files, of a script that draws."""
+    parser = Parser(prog=name, description=description, **settings)
+    told = f"picture to write, PNG or PDF, repeatable; default {default}"
+    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
+    return parser
+
+
+def check_outputs(outputs, others=(), inputs=()):
+    """Raises UsageError or FileError for pictures that cannot be written; see core.recording.prepare_outputs."""
+    for path in outputs:
+        ending(path)
+    prepare_outputs(*outputs, *others, inputs=inputs)
+
+
+def write_pictures(figure, outputs):
+    """Writes a figure to each of the outputs, and tells of it."""
+    for path in outputs:
+        save(figure, path)
+        tell([path])
+
+
 def draw_runs(script, description, folders, default, record, picture, argv, read=read_runs):
     """Runs the command line of a figure of run folders, RUN_FOLDER … --output FILE; returns the exit status.
 
@@ -81,26 +103,20 @@ def draw_runs(script, description, folders, default, record, picture, argv, read
     read     function of the paths that were given
     """
     name = Path(script).name
-    parser = Parser(prog=name, description=description, epilog=f"Several runs: {folders[1]}")
+    parser = picture_parser(name, description, default, epilog=f"Several runs: {folders[1]}")
     parser.add_argument("folders", nargs="+", type=as_path, metavar="RUN_FOLDER", help=folders[0])
-    told = f"picture to write, PNG or PDF, repeatable; default {default}"
-    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     add_arguments(parser, record)
     given = vars(parser.parse_args(argv))
     paths, outputs = given.pop("folders"), given.pop("output") or [default]
 
     def run():
-        prepare_outputs(*outputs, *(value for value in given.values() if isinstance(value, str)))
-        for path in outputs:
-            ending(path)
+        check_outputs(outputs, [value for value in given.values() if isinstance(value, str)])
         runs = read(paths)
         if outputs == [default]:
             make_folder(Path(default).parent)
         with default_style():
             figure, notes = picture(runs, record(**given))
-            for path in outputs:
-                save(figure, path)
-                tell([path])
+            write_pictures(figure, outputs)
         for note in notes:
             complain(note)
         return 0

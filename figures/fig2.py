@@ -6,7 +6,6 @@ They are drawn in their principal components.
 import sys
 from pathlib import Path
 
-# Signals are caught before the imports, which take long; the folder is named because PYTHONSAFEPATH hides it.
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from core.signals import start
@@ -16,6 +15,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from core.drawing import default_style
+from core.options import UsageError
 from figures.drawing import new_figure
 from figures.toy import read_data, run, save_all
 
@@ -32,8 +32,6 @@ DARKER = 0.9
 GRID = 100
 # Bandwidths that the grid reaches beyond the points.
 BEYOND = 3
-# Entries of the table of distances at a time.
-CHUNK = 1 << 22
 
 
 def density(points, at):
@@ -46,16 +44,13 @@ def density(points, at):
     points   (n, d), n > d
     at       (m, d)
     Returns  (m,)
+    Raises   UsageError if scipy is missing
     """
-    n, d = points.shape
-    factor = np.linalg.cholesky(np.cov(points.T) * n ** (-2.0 / (d + 4)))
-    x, y = (np.linalg.solve(factor, each.T).T for each in (points, at))
-    found = np.empty(len(at))
-    step = max(1, CHUNK // n)
-    for start in range(0, len(at), step):
-        apart = y[start : start + step, None, :] - x
-        found[start : start + step] = np.exp(-0.5 * (apart * apart).sum(axis=-1)).sum(axis=-1)
-    return found / (n * (2.0 * np.pi) ** (d / 2) * np.diag(factor).prod())
+    try:
+        from scipy.stats import gaussian_kde
+    except ImportError as error:
+        raise UsageError(f"figure 2 needs scipy: pip install scipy ({error})") from None
+    return gaussian_kde(points.T)(at.T)
 
 
 def grid(points):

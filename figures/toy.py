@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from core.files import FileError, read_arrays
-from core.options import Parser, UsageError, as_output, as_path
+from core.options import UsageError, as_path
 from core.program import complain, run_program
-from core.recording import prepare_outputs
-from figures.drawing import ENDINGS, ending, save, tell
+from figures.drawing import ENDINGS, check_outputs, picture_parser, save, tell
 
 
 def read_data(path, shapes):
@@ -62,17 +61,13 @@ def run(script, description, write, default, argv=None):
     default  name of the picture in the folder of the data, without ending
     """
     name = Path(script).name
-    parser = Parser(prog=name, description=description)
+    parser = picture_parser(name, description, f"{default}.png next to DATA")
     parser.add_argument("data", type=as_path, metavar="DATA", help="file that the experiment saved")
-    told = f"picture, PNG or PDF, repeatable; default {default}.png next to DATA"
-    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     given = parser.parse_args(argv)
 
     def draw():
         outputs = given.output or [str(Path(given.data).with_name(f"{default}.png"))]
-        prepare_outputs(*outputs, inputs=[given.data])
-        for path in outputs:
-            ending(path)
+        check_outputs(outputs, inputs=[given.data])
         tell(write(given.data, outputs))
         return 0
 

@@ -8,10 +8,9 @@ import numpy as np
 import datasets
 from core.drawing import default_style
 from core.files import is_stream, write_arrays
-from core.options import Parser, UsageError, add_arguments, as_output, as_path, option
+from core.options import UsageError, add_arguments, as_path, option
 from core.program import run_program
-from core.recording import prepare_outputs
-from figures.drawing import COLOURS, DASHES, MARKERS, ending, plain, save, tell
+from figures.drawing import COLOURS, DASHES, MARKERS, check_outputs, picture_parser, plain, tell, write_pictures
 from figures.toy import read_data
 
 
@@ -62,31 +61,25 @@ def run(script, description, shapes, measure, draw, argv=None):
     draw     function of such arrays -> matplotlib.figure.Figure
     """
     name = Path(script).stem
-    parser = Parser(prog=f"{name}.py", description=description, epilog="The measured numbers are saved next to the first picture.")
+    saved = "The measured numbers are saved next to the first picture."
+    parser = picture_parser(f"{name}.py", description, f"results/{name}.png", epilog=saved)
     told = "draw what was saved earlier; default: measure, and save it"
     parser.add_argument("data", nargs="?", type=as_path, metavar="DATA", help=told)
-    told = f"picture, PNG or PDF, repeatable; default results/{name}.png"
-    parser.add_argument("--output", action="append", type=as_output, metavar="FILE", help=told)
     add_arguments(parser, Options)
     given = vars(parser.parse_args(argv))
     data, outputs = given.pop("data"), given.pop("output") or [f"results/{name}.png"]
 
     def make():
-        for path in outputs:
-            ending(path)
         if data and given:
             raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
         source = data or Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
-        prepare_outputs(*outputs, *([] if data else [source]), inputs=[data] if data else [])
+        check_outputs(outputs, [] if data else [source], [data] if data else [])
         if not data:
             write_arrays(source, measure(Options(**given)))
             tell([source])
         arrays = read_data(source, shapes)
         with default_style():
-            figure = draw(arrays)
-            for path in outputs:
-                save(figure, path)
-                tell([path])
+            write_pictures(draw(arrays), outputs)
         return 0
 
     return run_program(parser.prog, make, "interrupted")

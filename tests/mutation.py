@@ -42,7 +42,7 @@ MUTANTS = {
     "reused seed": ("core/streams.py", "*(index or (0,))", "*(min(i, 1) for i in index or (0,))"),
     "neighbouring seeds share layers": ("core/streams.py", "SeedSequence(seed, spawn", "SeedSequence(seed + sum(index), spawn"),
     "Haar without signs": ("core/initialisers.py", "q * np.where(np.diag(r) < 0, -1.0, 1.0)", "q"),
-    "regulariser without its 4": ("gait/regularisers.py", "out *= 4.0 * self.strength", "out *= self.strength"),
+    "regulariser without its 4": ("gait/gradients.py", "out *= 4.0 * self.strength", "out *= self.strength"),
     "regulariser lost": ("gait/learner.py", "start_from_zero=not self.regulariser", "start_from_zero=True"),
     "moments swapped": ("core/optimisers.py", "v *= self.beta2", "v *= self.beta1"),
     "bias correction at the wrong step": ("core/optimisers.py", "self.beta1**self.steps", "self.beta1 ** (self.steps + 1)"),

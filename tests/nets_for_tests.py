@@ -6,8 +6,8 @@ from core.initialisers import INITIALISERS
 from core.optimisers import Adam
 from core.streams import stream
 from core.workers import Workers
+from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.regularisers import OrthogonalRegulariser
 from inv_net import TowerInvNet
 from utils import LEAKY_RELU, one_hot
 

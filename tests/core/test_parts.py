@@ -12,7 +12,7 @@ from core.streams import PURPOSES, stream
 from core.workers import Workers, default_count, shares
 from datasets.samples import Images, divided_table
 from gait.evaluation import evaluate
-from gait.regularisers import OrthogonalRegulariser
+from gait.gradients import OrthogonalRegulariser
 from run import Options, build_net
 from tests.nets_for_tests import make_net
 from utils import LEAKY_RELU, LINEAR, count_correct, one_hot, squared_error

@@ -8,8 +8,8 @@ from core.initialisers import xavier_normal
 from core.optimisers import Adam
 from core.workers import Workers
 from datasets.samples import Images, divided_table
+from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.regularisers import OrthogonalRegulariser
 from inv_net import TowerInvNet
 from rules import RULES
 from utils import LEAKY_RELU, LINEAR

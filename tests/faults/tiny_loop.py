@@ -12,8 +12,8 @@ from core.roles import Watcher
 from core.training import Loop, Schedule
 from core.workers import Workers
 from datasets.samples import Images, divided_table
+from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.regularisers import OrthogonalRegulariser
 from inv_net import SquareInvNet
 from rules import RULES
 from utils import LEAKY_RELU

@@ -8,8 +8,8 @@ import pytest
 
 from core.optimisers import Adam
 from core.workers import Workers
+from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.regularisers import OrthogonalRegulariser
 from inv_layer import InvLayer
 from inv_net import TowerInvNet
 from rules import RULES

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gait.regularisers import OrthogonalRegulariser
+from gait.gradients import OrthogonalRegulariser
 from rules.backprop import RULE
 from tests.nets_for_tests import SQUARE, TOWER, difference, make_batch, make_learner, make_net
 from utils import LEAKY_RELU, LINEAR, squared_error
