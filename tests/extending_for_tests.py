@@ -21,6 +21,11 @@ def sections():
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+def files(title):
+    """The files that the example of a section adds or changes."""
+    return {place["new"] or place["file"] for place in PLACE.finditer(sections()[title])}
+
+
 def commands(title):
     """The commands of a section, each a list of words after `python`."""
     found = re.findall(r"^```sh\n(.*?)```$", sections()[title], re.DOTALL | re.MULTILINE)
