@@ -205,7 +205,9 @@ def result_settings(settings, backend=None):
 def own_settings(settings):
     """Returns {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
     own = {name: settings.flags[name] for name in OWN_SETTINGS} | settings.rule_flags
-    return own | {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
+    own |= {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
+    # as config.json has them, with which they are compared when a run continues
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
 
 
 def recorded(settings, backend, workers):

@@ -198,6 +198,17 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, monkeypatch):
     assert call("--size_hidden=[7, 4]", f"--start_from={tmp_path / 'run'}", f"--out_dir={tmp_path / 'other'}") == 2
 
 
+@pytest.mark.parametrize("words", ("--teacher_size_hidden=4,3", "--defects=all", "--lr=1e-3,2e-3,3e-3"))
+def test_a_run_with_lists_continues(words, tmp_path, monkeypatch, capsys):
+    install(monkeypatch.setattr)
+    command = shlex.split(f"bp --lr=1e-3 {STUDENT} {words} --load_or_start --out_dir={tmp_path / 'run'}")
+    for epochs in (1, 2):
+        assert run_strong.main([*command, f"--epochs={epochs}"]) == 0, capsys.readouterr().err
+    with np.load(tmp_path / "run" / "results.npz") as results:
+        assert len(results["loss_train"]) == 2
+    assert run_strong.main([*command, "--epochs=3", "--teacher_size_hidden=2,2", "--defects=none"]) == 2
+
+
 def test_the_least_accuracy_ends_a_run(tmp_path, monkeypatch, capsys):
     call = in_process(tmp_path, monkeypatch)
     images = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10"]
