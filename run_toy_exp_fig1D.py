@@ -172,9 +172,6 @@ def control(net, task, draws, settings):
 
     They have all time points. The batch is that of the pass after those that trained Q, whether they were trained
     now or read (docs/published/dfc.md K.6).
-
-    The batch is that of the pass after those that trained Q, whether they were trained now or read
-    (docs/published/dfc.md K.6).
     """
     flags = settings.flags
     order = draws.order(flags["epochs_fb"], len(task.train))

@@ -132,7 +132,7 @@ class SummaryFolder(RunFolder):
         self._checkpoint = None
 
     def follow(self, watchers):
-        """Adds the entries of these core.watcher.Watcher to the summary; they replace none of its own.
+        """Adds the entries of these core.roles.Watcher to the summary; they replace none of its own.
 
         Their files are on the disk before each checkpoint, and are closed with the folder.
         """
