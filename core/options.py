@@ -79,7 +79,7 @@ def _add_argument(parser, groups, title, field):
 def add_rule_arguments(parser, record, rules, flag):
     """Adds the options of learning rules to a parser that has those of the dataclass `record`.
 
-    rules  {name: rules.Rule}
+    rules  {name: rules._rule.Rule}
     flag   the option that names the rule
     """
     groups = {}

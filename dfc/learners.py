@@ -103,7 +103,7 @@ class DfcLearner(BaseLearner):
 class ForwardLearner(DfcLearner):
     """Trains the forward weights by a rule.
 
-    rule     rules.Rule;  options are the rule's Options
+    rule     rules._rule.Rule;  options are the rule's Options
     owned    indices of net.parameters that the optimiser updates
     clip     bound on the norm of every gradient array, or of the groups that `clip_by` clips; <= 0: none
     clip_by  function (gradients, bound, seeds), see core.clipping

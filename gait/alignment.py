@@ -18,7 +18,7 @@ def batch_update(net, rule, options, trace, target):
     with delta_l the errors on h_{l+1} (docs/published/gait.md 2).
 
     net      InvNet
-    rule     rules.Rule with `layer_errors`
+    rule     rules._rule.Rule with `layer_errors`
     options  the rule's Options
     trace    activities of the forward pass, h_0 (n, inputs) … h_L (n, >= classes)
     target   (n, classes)
@@ -36,7 +36,7 @@ def batch_update(net, rule, options, trace, target):
 def alignment(net, first, second, inputs, target):
     """Returns the angles between the updates of two rules on one batch, in degrees.
 
-    first, second   (rules.Rule, its Options)
+    first, second   (rules._rule.Rule, its Options)
     inputs, target  (n, inputs), (n, classes)
     Returns         [angle of layer 0, …, of layer L-1, of the whole network], 0-d arrays; the angle of a layer is that of its
                     weights and biases together
@@ -54,7 +54,7 @@ class Alignment(Watcher):
     The columns are <name>_0 … <name>_{L-1} and <name>. The network is not changed. The angle is NaN for a zero
     update, and all angles are NaN if the rule needs the inverse of a singular matrix. Measuring never ends a run.
 
-    rule, reference  (rules.Rule, its Options)
+    rule, reference  (rules._rule.Rule, its Options)
     samples          datasets.samples.Images
     size             number of samples
     name             of the columns

@@ -17,7 +17,7 @@ class Learner(BaseLearner):
     same time: Gram matrices during the forward pass, and the regulariser during the rule.
 
     net          InvNet
-    rule         rules.Rule
+    rule         rules._rule.Rule
     options      the rule's Options
     regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to add
     optimiser    of net.parameters

@@ -28,7 +28,7 @@ class Settings:
     """Holds what a command line asks for: a record for each part of the program, and the rest for main.py.
 
     system, task, schedule, watchers, machine   records (dfc/settings/records.py)
-    rule             rules.Rule;  rule_flags are {flag: value} of its own flags
+    rule             rules._rule.Rule;  rule_flags are {flag: value} of its own flags
     successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags are those of them that differ from their defaults
     angles_wanted    whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
     args             {flag: value} for args.txt: as given, completed, with lists and lr still as text
@@ -81,7 +81,7 @@ class Settings:
 
 
 def add_flags(parser, rules):
-    """Adds every flag of main.py to a parser, including those of the rules {name: rules.Rule}."""
+    """Adds every flag of main.py to a parser, including those of the rules {name: rules._rule.Rule}."""
     add_arguments(parser, Options, choices={"network_type": rules})
     add_rule_arguments(parser, Options, rules, "network_type")
 
@@ -92,7 +92,7 @@ def parse(argv, rules, prog="main.py"):
     No file is touched. A flag may be abbreviated if only one begins so; a whole name is never an abbreviation.
 
     argv   list of words; None: those of this process
-    rules  {name: rules.Rule} that --network_type may name
+    rules  {name: rules._rule.Rule} that --network_type may name
     prog   the beginning of errors
     """
     parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
@@ -106,7 +106,7 @@ def parse(argv, rules, prog="main.py"):
 def resolve(given, rules):
     """Returns the Settings that follow from {flag: value} of the given flags; others have their defaults.
 
-    rules   {name: rules.Rule}
+    rules   {name: rules._rule.Rule}
     Raises  UsageError if flags contradict each other or cannot be read
     """
     options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})

@@ -17,7 +17,7 @@ CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "
 def check_options(options, rules):
     """Raises UsageError for options that contradict each other as they were given.
 
-    rules  {name: rules.Rule}
+    rules  {name: rules._rule.Rule}
     """
     _check_rule(options, rules)
     if options.no_cuda and options.backend == "cupy":

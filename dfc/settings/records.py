@@ -76,7 +76,7 @@ class StoppingSettings:
 class MeasurementSettings:
     """Says what is measured while a run trains; the fields are flags.
 
-    rule      rules.Rule
+    rule      rules._rule.Rule
     switches  names of the switches of main.py that are on, among them those that ask for measurements
     sizes     (n_0, …, n_L)
     """
@@ -125,7 +125,7 @@ class NetworkSettings:
     classification  whether its loss is the cross-entropy
     biases          whether it has biases
     initial_w       name of the initialiser of W, and of Q if Q is drawn as W is
-    feedback        layers that have feedback weights (rules.Rule)
+    feedback        layers that have feedback weights (rules._rule.Rule)
     initial_q       "weight_product" or the initialiser of Q
     noise_q         standard deviation of the noise that is added to weight products
     identity        whether the Q of the output layer stays the identity
