@@ -269,7 +269,7 @@ def conclude(outcome, path, who=""):
         "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",
         "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
     }[kind].format_map({"reason": kind} | outcome)
-    complain(f"{who}{what}. What was saved before stays in {path}")
+    complain(f"{who}{what}. Everything saved before stays in {path}")
     return EXIT_DIVERGED
 
 

@@ -153,7 +153,7 @@ def check(options):
     if options.solver != "auto" and not RULES[options.algorithm].inverts:
         raise UsageError(f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing")
     if options.solver == "gram" and not options.orthogonal_reg:
-        raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it goes through")
+        raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it uses")
 
 
 def load_samples(options, backend):

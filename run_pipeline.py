@@ -48,7 +48,7 @@ class Options(ListOptions):
 
     out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path)
     experiment_name: str = option("experiment", "NAME of that folder", metavar="NAME")
-    folder: str = option("", "the pipeline's folder itself, in place of the two; what was interrupted in it goes on", kind=as_path)
+    folder: str = option("", "the pipeline's folder itself, instead of the two; an interrupted pipeline is continued", kind=as_path)
     config_module: str = option(CONFIG_MODULE, "module whose `config_collection` is run", metavar="MODULE")
     jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
     overwrite: bool = option(False, "delete earlier runs in --folder and start again")
@@ -88,7 +88,7 @@ class Pipeline(Sweep):
                 )
             own = {f"{key}_{name}" for key in self.results.keys(name)}
             if own & files:
-                raise UsageError(f"{where}: its result {min(own & files)} would have the file of another experiment's")
+                raise UsageError(f"{where}: its result {min(own & files)} would be written to the file of another experiment")
             files |= own
 
     def _check_folder(self):
@@ -98,7 +98,7 @@ class Pipeline(Sweep):
         """
         found = {name for name in entries(self.folder) if not name.startswith(".")}
         if RECORD not in found and not found <= set(self.record):
-            raise UsageError(f"--folder={self.folder}: holds something else than a pipeline")
+            raise UsageError(f"--folder={self.folder}: is not the folder of a pipeline")
         if self.options.overwrite:
             return
         hint = "give another --folder, or --overwrite to start again"
@@ -147,7 +147,7 @@ class Pipeline(Sweep):
     @property
     def continued(self):
         """Returns how to continue, as part of a sentence."""
-        return shlex.quote(f"--folder={self.folder}") + " goes on"
+        return shlex.quote(f"--folder={self.folder}") + " continues"
 
     def words_to_continue(self):
         return [] if self.options.folder else [f"--folder={self.folder}"]

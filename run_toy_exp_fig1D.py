@@ -97,7 +97,7 @@ def pretrain(argv, folder, options):
     except UsageError as error:
         raise UsageError(f"{str(error).removeprefix('--load: ')}; give another --out_dir, or --overwrite to learn anew") from None
     if outcome["outcome"] == "interrupted":
-        raise StoppedByError("interrupted and saved; the same command goes on", 128 + outcome["signal"])
+        raise StoppedByError("interrupted and saved; the same command continues it", 128 + outcome["signal"])
     if outcome["outcome"] != "finished":
         raise StoppedByError(f"the feedback weights could not be learned: {outcome['outcome']}", EXIT_DIVERGED)
     return [np.load(run.path / f"{l}Lfeedback.npy", allow_pickle=False) for l in range(len(settings.task.sizes) - 1)]
@@ -128,7 +128,7 @@ def read_feedback(path, sizes):
         if arrays[name].shape != (size, sizes[-1]):
             raise FileError(f"{path}: {name} has shape {arrays[name].shape}, where {(size, sizes[-1])} is needed")
         if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
-            raise FileError(f"{path}: {name} holds something else than finite numbers")
+            raise FileError(f"{path}: {name} holds values that are not finite numbers")
     return [arrays[name] for name in names]
 
 
@@ -222,7 +222,7 @@ def main(argv=None):
         draw_or_note(fig1d.write, experiment(words, settings, folder, options), both(folder / fig1d.NAME))
         return 0
 
-    return run_program(PROG, run, "interrupted; the same command goes on")
+    return run_program(PROG, run, "interrupted; the same command continues")
 
 
 if __name__ == "__main__":

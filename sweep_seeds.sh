@@ -93,7 +93,7 @@ for seed in $seeds; do
   ended=$((ended + 1))
   case $status in 129 | 130 | 138 | 140 | 143 | 152) stopped=${stopped:-$status} ;; esac
   if [[ -n $stopped ]]; then
-    printf 'sweep_seeds.sh: stopped at seed %s; the same command goes on:' "$seed" >&2
+    printf 'sweep_seeds.sh: stopped at seed %s; the same command continues:' "$seed" >&2
     printf ' %q' "$0" "$@" >&2
     echo >&2
     exit "$stopped"

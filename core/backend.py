@@ -172,7 +172,7 @@ def _usable_cupy(device, dtype):
         # This needs a kernel, cuBLAS and cuSOLVER; each of these libraries may be missing.
         unit = cupy.eye(2, dtype=dtype)
         if float(cupy.linalg.solve(unit, unit @ unit).sum()) != 2.0:
-            raise BackendError("it computes wrongly")
+            raise BackendError("its results are wrong")
     except BackendError:
         raise
     except Exception as error:

@@ -233,7 +233,7 @@ def read_json(path, **expected):
         raise FileError(f"{path} is damaged or unreadable ({_first_line(error)})") from None
     for key, kind in expected.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise FileError(f"{path} is damaged: it says nothing of {key!r}")
+            raise FileError(f"{path} is damaged: it has no valid {key!r}")
     return content
 
 

@@ -56,7 +56,7 @@ class FolderLock:
             if wait is None:
                 self.close()
                 raise UsageError(f"{self.folder} is in use by another process{holder}") from None
-            wait(f"waiting for another sweep in {self.folder}, or what is left of it, to end{holder}")
+            wait(f"waiting for another sweep in {self.folder}, or its remaining runs, to end{holder}")
             self._lock(0)
         if self.descriptor is not None and not self._same():
             # The process that had it has deleted the file meanwhile: another one may have locked a new file of this name.
@@ -119,7 +119,7 @@ class FolderLock:
             with contextlib.suppress(OSError):
                 os.unlink(self.folder / NAME)
         self.close()
-        self.note = f"note: {self.folder} cannot be locked ({reason}): see to it yourself that no other process works in it"
+        self.note = f"note: {self.folder} cannot be locked ({reason}): make sure that no other process uses it"
 
     def _sign(self):
         """Writes into the file which process has the lock; on a full disk the file stays empty."""

@@ -88,7 +88,7 @@ class RunFolder:
         if outcome["outcome"] == "finished":
             return read_json(path, epochs=int, **dict.fromkeys(self.measures, float))
         if outcome["outcome"] not in ENDS:
-            raise FileError(f"{path} is damaged: {outcome['outcome']!r} is no outcome")
+            raise FileError(f"{path} is damaged: {outcome['outcome']!r} is not a valid outcome")
         return read_json(path, epoch=int)
 
     def _files(self, patterns):
@@ -178,9 +178,10 @@ class RunFolder:
         interrupted = not outcome and any(map(exists, self._weight_files(net)))
         if shown <= epochs and (saved or not interrupted):
             return
-        has = f"goes to epoch {epochs} only" if saved else "is missing"
+        has = f"ends at epoch {epochs}" if saved else "is missing"
         raise FileError(
-            f"--load: {self.path} holds more than can go on: its checkpoint.npz {has}; nothing was changed; --overwrite starts anew"
+            f"--load: {self.path} holds more than can be continued: its checkpoint.npz {has}; nothing was changed; --overwrite "
+            "starts anew"
         )
 
     def _measured(self):

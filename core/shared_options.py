@@ -20,7 +20,7 @@ def parse_seeds(text):
     for word in (word for part in text.split(",") for word in part.split() or [""]):
         match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", word, re.ASCII)
         if not match:
-            raise UsageError(f"{where}: {word!r} is no seed and no range of seeds; write 1-5, or '1 2 5'")
+            raise UsageError(f"{where}: {word!r} is neither a seed nor a range of seeds; write 1-5, or '1 2 5'")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UsageError(f"{where}: the range {word} runs backwards; write {last}-{first}")
@@ -29,7 +29,7 @@ def parse_seeds(text):
         seeds += range(first, last + 1)
     twice = next((seed for place, seed in enumerate(seeds) if seed in seeds[:place]), None)
     if twice is not None:
-        raise UsageError(f"{where}: seed {twice} stands there more than once")
+        raise UsageError(f"{where}: seed {twice} is given more than once")
     return seeds
 
 
@@ -55,7 +55,7 @@ def check_machine(options):
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
     if options.backend == "cupy" and options.threads > 1:
-        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU shares out its work itself")
+        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU divides its work itself")
     if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
         raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
 

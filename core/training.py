@@ -110,7 +110,7 @@ class Loop:
         try:
             state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
             if required_names(state) != required_names(self._state()):
-                raise ValueError("the number of layers is another")
+                raise ValueError("it has another number of layers")
             for part in (*self.plan.learners, *self.watchers):
                 part.restore(state)
             self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))

@@ -83,7 +83,7 @@ def _as_idx_error():
     except EOFError as error:
         raise IdxError("is truncated: its gzip data end too early") from error
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise IdxError(f"is not sound gzip data ({error})") from error
+        raise IdxError(f"is not valid gzip data ({error})") from error
     except OSError as error:
         raise IdxError(f"cannot be read ({error.strerror or error})") from error
 
@@ -105,7 +105,7 @@ def _content(stream, expected):
         done += count
     # Asking for one byte more also makes gzip compare its own checksum at the end of the data.
     if stream.read(1):
-        raise IdxError(f"goes on after the {expected.size} unpacked bytes it should have")
+        raise IdxError(f"is longer than the {expected.size} unpacked bytes that it should have")
     return values.reshape(expected.shape[0], -1) if len(expected.shape) > 1 else values, digest.hexdigest()
 
 

@@ -106,9 +106,9 @@ def _read(path):
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
     except Exception as error:
         # Numpy raises different errors, depending on where the file is damaged.
-        raise DataError(f"{path} is no sound npy file of numbers ({' '.join(str(error).split())})") from error
+        raise DataError(f"{path} is not a valid npy file of numbers ({' '.join(str(error).split())})") from error
     if array.ndim != 2 or not array.size:
         raise DataError(f"{path} has the shape {array.shape}, where (samples, numbers in a sample) is needed")
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        raise DataError(f"{path} holds something else than finite numbers")
+        raise DataError(f"{path} holds values that are not finite numbers")
     return array

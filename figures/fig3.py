@@ -65,7 +65,7 @@ def read(path):
     found = {}
     for line, row in enumerate(rows, 2):
         if row["method"] not in STYLES or row["feedback"] not in FEEDBACK:
-            raise FileError(f"{path} is damaged: line {line} is of no method")
+            raise FileError(f"{path} is damaged: line {line} names no method")
         run = found.setdefault((row["method"], row["feedback"]), {column: [] for column in COLUMNS[2:]})
         for column, values in run.items():
             values.append(_number(row[column], path, line))

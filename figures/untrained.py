@@ -71,7 +71,7 @@ def run(script, description, shapes, measure, draw, argv=None):
 
     def make():
         if data and given:
-            raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn as it is")
+            raise UsageError(f"--{next(iter(given))}: does not apply to DATA, which is drawn unchanged")
         source = data or Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
         check_outputs(outputs, [] if data else [source], [data] if data else [])
         if not data:

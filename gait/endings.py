@@ -41,9 +41,9 @@ def conclude(options, outcome, path, who=""):
         say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
         return 128 + outcome["signal"]
     reason = {
-        "diverged": f"diverged in epoch {outcome['epoch']}: the loss is beyond all bounds; try a smaller --learning_rate",
+        "diverged": f"diverged in epoch {outcome['epoch']}: the loss is too large or not a number; try a smaller --learning_rate",
         "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
         "targets; try --orthogonal_init or a larger --orthogonal_reg",
     }[kind]
-    complain(f"{who}{reason}. What was saved before stays in {path}")
+    complain(f"{who}{reason}. Everything saved before stays in {path}")
     return EXIT_DIVERGED

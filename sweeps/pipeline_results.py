@@ -219,5 +219,5 @@ def read_record(folder):
     experiments = read_json(path, experiments=dict)["experiments"]
     for name, flags in experiments.items():
         if not isinstance(flags, dict) or not isinstance(flags.get("log_interval"), int):
-            raise FileError(f"{path} is damaged: it says nothing of the log_interval of {name!r}")
+            raise FileError(f"{path} is damaged: it has no valid log_interval of {name!r}")
     return experiments

@@ -31,7 +31,7 @@ class Sweep:
     keeps_failed = False
     of_failed = " and is left out"
     of_stopped = "its row holds what it had reached, -1 where nothing"
-    continued = "the same command goes on"
+    continued = "the same command continues"
 
     def __init__(self, prog, folder, runs, options):
         self.prog, self.folder, self.runs, self.options = prog, folder, runs, options
@@ -116,7 +116,7 @@ def carry_out(prog, argv, make, conclude):
             words = [word for word in argv if word != "--overwrite"]
             again = shlex.join(["python", prog, *words, *sweep.words_to_continue()])
             lost = f", but without saving {', '.join(stop.lost)}" if stop.lost else " and saved"
-            raise StoppedByError(f"stopped{lost}; this goes on: {again}", 128 + stop.signal) from None
+            raise StoppedByError(f"stopped{lost}; this command continues: {again}", 128 + stop.signal) from None
         conclude(sweep)
         return sweep.status
 

@@ -230,7 +230,7 @@ def _json(name, file, files, **expected):
         raise FileError(f"{name}/{file} is damaged ({str(error).splitlines()[0]})") from None
     for key, kind in expected.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise FileError(f"{name}/{file} is damaged: it says nothing of {key!r}")
+            raise FileError(f"{name}/{file} is damaged: it has no valid {key!r}")
     return content
 
 

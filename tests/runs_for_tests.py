@@ -23,10 +23,10 @@ ENDS = {
 
 # Lists of seeds that both programs refuse: (option, the beginning of the sentence)
 BAD_SEEDS = {
-    "overlapping": (["--seeds=1-3,3"], "--seeds=1-3,3: seed 3 stands there more than once"),
+    "overlapping": (["--seeds=1-3,3"], "--seeds=1-3,3: seed 3 is given more than once"),
     "reversed": (["--seeds=5-1"], "--seeds=5-1: the range 5-1 runs backwards"),
-    "empty": (["--seeds="], "--seeds=: '' is no seed"),
-    "words": (["--seeds=one"], "--seeds=one: 'one' is no seed"),
+    "empty": (["--seeds="], "--seeds=: '' is neither a seed"),
+    "words": (["--seeds=one"], "--seeds=one: 'one' is neither a seed"),
 }
 
 

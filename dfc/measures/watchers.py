@@ -82,8 +82,8 @@ class ConvergenceNote(Watcher):
         if not self.told and series.get("converged", [1])[-1:] == [0]:
             self.told = True
             complain(
-                f"note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that none was learned from: "
-                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di decide on that)"
+                f"note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that nothing was learned: "
+                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di determine that)"
             )
 
 

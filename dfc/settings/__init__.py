@@ -207,7 +207,7 @@ def _read_words(values):
     """Reads lists of words: the defects that are kept, and the teacher's sizes, None for the large one."""
     words, groups = values["defects"], {"kept": KEPT, "none": (), "all": tuple(DEFECTS)}
     if len(words) > 1 and not groups.keys().isdisjoint(words):
-        raise UsageError(f"--defects={','.join(words)}: kept, none and all stand alone")
+        raise UsageError(f"--defects={','.join(words)}: kept, none and all must be given alone")
     values["defects"] = groups.get(words[0], words)
     sizes = values["teacher_size_hidden"]
     if 0 in sizes and len(sizes) > 1:

@@ -194,7 +194,7 @@ def test_an_interrupted_pipeline_goes_on_as_it_says(modules, whole, tmp_path):
     stopped = pipeline(modules, tmp_path, *argv, program=undrawn(tmp_path, tmp_path / "main.py"))
     assert stopped.returncode == 130
     folder = next((tmp_path / "here").iterdir())
-    told = stopped.stderr.removeprefix("run_pipeline.py: stopped and saved; this goes on: python run_pipeline.py ")
+    told = stopped.stderr.removeprefix("run_pipeline.py: stopped and saved; this command continues: python run_pipeline.py ")
     again = shlex.split(told)
     assert again == [*argv, f"--folder=here/{folder.name}"]
     assert list(read(folder / "results.csv")) == ["DFA"] and not (folder / LATEX / "DONE").exists()
@@ -281,7 +281,8 @@ def test_the_table_is_in_the_order_of_the_collection(finish):
 def test_what_has_ended_is_on_disk_when_the_pipeline_is_stopped(finish, capsys):
     assert finish([Interrupted(signal.SIGTERM), summary()], *TINY, "--quiet") == 143
     assert list(read("x/results.csv")) == [LATEX]
-    assert capsys.readouterr().err.endswith("this goes on: python run_pipeline.py " + shlex.join([*TINY, "--quiet"]) + "\n")
+    again = shlex.join(["python", "run_pipeline.py", *TINY, "--quiet"])
+    assert capsys.readouterr().err.endswith(f"this command continues: {again}\n")
 
 
 def test_a_run_that_was_stopped_has_its_own_status(finish, capsys):
@@ -306,7 +307,7 @@ def test_a_table_that_cannot_be_written_is_told(finish, capsys):
         patch.setattr(script.Pipeline, "_check_folder", lambda pipeline: None)
         assert finish([summary(), summary()], *TINY) == 1
     err = capsys.readouterr().err
-    assert err.startswith("run_pipeline.py: cannot write x/results.csv") and err.endswith("--folder=x goes on\n")
+    assert err.startswith("run_pipeline.py: cannot write x/results.csv") and err.endswith("--folder=x continues\n")
 
 
 @pytest.mark.parametrize(
@@ -402,7 +403,7 @@ def test_runs_of_other_settings_are_refused_before_the_folder_changes(modules, w
         (["--epochs=-3"], "--epochs: -3 is out of range"),
         (["--epoch_count=3"], "--epoch_count=3: there is no such option"),
         (["--output_activation=linear"], "run_pipeline.py: DFA: --output_activation=linear: must be softmax"),
-        (["--folder=."], "--folder=.: holds something else than a pipeline"),
+        (["--folder=."], "--folder=.: is not the folder of a pipeline"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_any_run(argv, text, tmp_path, monkeypatch, capsys):
@@ -427,7 +428,7 @@ def test_a_name_that_is_no_folder_is_refused(name, modules, finish, capsys):
 def test_results_that_would_share_a_file_are_refused(modules, finish, capsys):
     write_module(modules, "names_meet", {"network_x": {}, "x": {}})
     assert finish([], "--config_module=names_meet", "--folder=x") == 2
-    assert "its result gnt_angles_network_x would have the file of another experiment's" in capsys.readouterr().err
+    assert "its result gnt_angles_network_x would be written to the file of another experiment" in capsys.readouterr().err
 
 
 def test_help_tells_range_and_default_of_every_option(capsys):

@@ -201,7 +201,7 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tiny, tmp_path):
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     again = "python run_seed_robustness.py " + " ".join([*WORDS, *TWO])
-    assert err == f"run_seed_robustness.py: stopped and saved; this goes on: {again} '--name=a b'\n"
+    assert err == f"run_seed_robustness.py: stopped and saved; this command continues: {again} '--name=a b'\n"
     assert "saved in" in out.splitlines()[-1]
     assert [path.parent.name for path in tmp_path.glob("logs/seed_robustness/a b/*/config.json")] == [first]
 

@@ -83,7 +83,7 @@ def test_ctrl_c_stops_the_whole_sweep_and_tells_how_to_go_on(tmp_path, stand_in)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "saved" in out and not (tmp_path / "run1").exists()
-    assert err.rstrip().endswith(rf"the same command goes on: {SWEEP} 9\ 1 --results_dir=a\ b")
+    assert err.rstrip().endswith(rf"the same command continues: {SWEEP} 9\ 1 --results_dir=a\ b")
 
 
 @needs_bash

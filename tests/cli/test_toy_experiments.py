@@ -189,8 +189,8 @@ def good_feedback():
         ({"Q2": None}, "holds Q0, Q1, where Q0, Q1, Q2 are needed"),
         ({"Q3": np.ones((1, 1))}, "holds Q0, Q1, Q2, Q3"),
         ({"Q1": np.ones((10, 5))}, "Q1 has shape (10, 5), where (10, 1) is needed"),
-        ({"Q0": np.full((10, 1), np.nan)}, "Q0 holds something else than finite numbers"),
-        ({"Q0": np.full((10, 1), "a")}, "Q0 holds something else than finite numbers"),
+        ({"Q0": np.full((10, 1), np.nan)}, "Q0 holds values that are not finite numbers"),
+        ({"Q0": np.full((10, 1), "a")}, "Q0 holds values that are not finite numbers"),
         ({"Q0": np.full((10, 1), None)}, "is damaged or unreadable"),  # objects would have to be unpickled
     ],
 )
@@ -543,7 +543,7 @@ def test_fig3_names_its_curves_in_the_published_order():
         ("method,epoch\nDFC,1\n", "needs rows with"),
         (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1,1,1,1,1,1,1\nDFC,trained,1,x,1,1,1,1,1,1\n", "'x' in line 3 is not a number"),
         (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1\n", "None in line 2 is not a number"),
-        (",".join(fig3.COLUMNS) + "\nBP,trained,0,1,1,1,1,1,1,1\n", "line 2 is of no method"),
+        (",".join(fig3.COLUMNS) + "\nBP,trained,0,1,1,1,1,1,1,1\n", "line 2 names no method"),
     ],
 )
 def test_fig3_refuses_damaged_data(tmp_path, capsys, text, words):

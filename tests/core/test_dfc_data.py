@@ -347,7 +347,7 @@ def test_stored_arrays_that_do_not_fit_the_network(tmp_path):
 
 
 WRONG_ARRAYS = {
-    "pickled": ("train_x", np.array([[{}]]), ["no sound npy"]),
+    "pickled": ("train_x", np.array([[{}]]), ["not a valid npy"]),
     "rows": ("test_y", np.zeros((3, 2)), ["3 rows", "test_x.npy has 4"]),
     "columns of x": ("val_x", np.zeros((5, 9)), ["9 columns", "train_x.npy has 10"]),
     "columns of y": ("test_y", np.zeros((4, 1)), ["1 columns", "train_y.npy has 2"]),
@@ -375,7 +375,7 @@ def test_damaged_and_missing_stored_arrays(tmp_path):
     too_long, no_header = whole.replace(b"(6, 2)", b"(9, 2)"), whole.replace(b"(6, 2)", b"(6; (2")
     for content in (b"", b"text", whole[:40], whole[:-1], too_long, no_header):
         path.write_bytes(content)
-        refused(DataError, [path, "no sound npy"], student_teacher.load_arrays, tmp_path)
+        refused(DataError, [path, "not a valid npy"], student_teacher.load_arrays, tmp_path)
     path.unlink()
     path.mkdir()
     refused(DataError, [path, "cannot be read"], student_teacher.load_arrays, tmp_path)

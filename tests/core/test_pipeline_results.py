@@ -171,7 +171,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"it has no pipeline.json"):
         read_record(tmp_path)
     (tmp_path / "pipeline.json").write_text('{"experiments": {"DFA": {"log_interval": "x"}}}')
-    with pytest.raises(FileError, match=r"says nothing of the log_interval of 'DFA'"):
+    with pytest.raises(FileError, match=r"has no valid log_interval of 'DFA'"):
         read_record(tmp_path)
 
 
