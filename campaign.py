@@ -54,7 +54,7 @@ class Options(Selection, listing.ListOptions):
 
     jobs: int = option(1, "runs at a time, each on one core", bounds="[1, 64]")
     quiet: bool = option(False, f"print only what went wrong and the cells at the end; each run writes {LOG} anyway")
-    # There is no such option: a campaign goes on.
+    # This option does not exist, because a campaign is always continued.
     overwrite = False
 
 

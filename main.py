@@ -89,7 +89,7 @@ def machine(settings):
     about = settings.machine
     backend = backends.select_backend(about.backend, about.device, about.precision)
     threads = (about.threads or default_count()) if backend.device is None else 1
-    # also for the teacher's products, whose rounding must not depend on BLAS's own threads
+    # The workers exist before the teacher's products, whose rounding must not depend on BLAS's own threads.
     with Workers(threads) as workers:
         yield backend, workers
 
@@ -196,7 +196,7 @@ def result_settings(settings, backend=None):
     if backend and (settings.system.feedback or settings.rule.noisy(settings.system.rule_options)):
         own["host_noise"] = not draws_on_device(backend, settings.machine.host_noise)
     if settings.task.load_ST_dataset:
-        # Another folder has other data.
+        # The numbers depend on this folder, because it contains the data.
         own["data_dir"] = settings.task.data_dir
     published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
     return published | own
@@ -242,7 +242,7 @@ def carry_out(settings):
         return rehearse(settings)
     ended = train_seeds(settings)
     with StopRequest():
-        # The runs are over: a signal changes nothing any more.
+        # The runs are over, so that a signal must not change anything.
         who = [f"seed {seed}: " for seed in parse_seeds(settings.seeds)] if settings.seeds else [""]
         return max(conclude(outcome, folder.path, each) for each, (outcome, folder) in zip(who, ended, strict=True))
 

@@ -283,7 +283,7 @@ def main(argv=None):
             return rehearse(options, rule_options)
         ended = train(options, rule_options)
         with StopRequest():
-            # The run is over: a signal changes nothing any more.
+            # The run is over, so that a signal must not change anything.
             return conclude_all(options, ended)
 
     return run_program("run.py", run)

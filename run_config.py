@@ -85,7 +85,7 @@ def plan(name, folder, config, overrides, prog):
     argv = [*to_argv(config), *overrides]
     settings = program.parse(argv, prog)
     if settings.machine.backend == "cupy":
-        # More are refused there.
+        # main.py refuses more threads on a GPU.
         argv.append("--threads=1")
     layers = len(settings.task.sizes) - 1
     return Job(name, Path(folder), argv, program.result_settings(settings), settings.flags["epochs"], layers=layers), settings

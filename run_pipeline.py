@@ -137,7 +137,7 @@ class Pipeline(Sweep):
         if self.options.folder:
             make_folder(self.folder)
         else:
-            # Another pipeline of this second may have it, too.
+            # Another pipeline that starts in the same second may have the same name.
             self.folder = self.results.path = make_numbered(self.folder)
             self.runs = [replace(run, folder=self.folder / run.name) for run in self.runs]
         self.results.begin(self.options.config_module, self.record)

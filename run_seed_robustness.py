@@ -32,7 +32,7 @@ from sweeps.listing import ListOptions
 from sweeps.script import Sweep, carry_out
 
 PROG = "run_seed_robustness.py"
-# Seeds are below it.
+# Seeds are below this number.
 SEEDS = 10000
 CLASSIFICATION_COLUMNS = (
     "acc_test_val_best", "acc_test_last", "acc_train_val_best", "acc_val_best", "acc_test_best", "acc_train_last",

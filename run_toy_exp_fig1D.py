@@ -42,7 +42,7 @@ OUT_DIR = "./logs/toy_experiments/fig1D"
 DATA, FEEDBACK, PRETRAINING = "fig1D.npz", "trainedFB.npz", "pretraining"
 # Number of samples of the first batch.
 SAMPLES = 3
-# So small a network is fastest on one core.
+# Such a small network is fastest on one core.
 TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help) and win over the module's."
@@ -118,7 +118,7 @@ def read_feedback(path, sizes):
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:
-        # zipfile, zlib, struct and numpy each raise their own on damaged bytes.
+        # For damaged bytes zipfile, zlib, struct and numpy each raise errors of their own.
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise FileError(f"{path} is damaged or unreadable ({reason}); without it the feedback weights are learned anew") from None
     names = [f"Q{l}" for l in range(len(sizes))]
@@ -152,7 +152,7 @@ def learned_feedback(argv, settings, folder, options):
         return read_feedback(path, settings.task.sizes[1:])
     if settings.flags["freeze_fb_weights"] or not settings.flags["epochs_fb"]:
         return None
-    # Should learning anew be cut short, the old ones must not pass for the new.
+    # The old weights are deleted, because they must not be taken for the new ones if training is interrupted.
     path.unlink(missing_ok=True)
     feedback = pretrain(argv, folder / PRETRAINING, options)
     write_feedback(path, feedback)

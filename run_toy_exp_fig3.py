@@ -38,7 +38,7 @@ DATA = "fig3.csv"
 CONFIGS = "configs.toy_experiments.configs_fig3"
 MODULES = {"DFC": "config_dfc", "DFC-SS": "config_dfc_ss", "DFC-SSA": "config_dfc_ssa", "DFA": "config_dfa"}
 FEEDBACK = {"TrainFB_RandomInit_Pretrain": "trained", "FreezeFB_WeightProduct": "fixed", "DFA": "random"}
-# So small a network is fastest on one core.
+# Such a small network is fastest on one core.
 TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs": 8, "num_train": 512, "num_test": 256, "num_val": 256, "tmax_di": 500}
 QUICK_TRAINED = {"epochs_fb": 5}
@@ -131,7 +131,7 @@ class Experiment(Sweep):
         if self.options.overwrite:
             for pipeline in self.pipelines.values():
                 if exists(pipeline.path / RECORD):
-                    # No result of an earlier run stays.
+                    # This deletes the results of an earlier run.
                     pipeline.write({})
         try:
             super().run()

@@ -32,7 +32,7 @@ class Transfer:
         if on_device(z):
             TRANSFER(self.negative_slope, z)
             return z
-        # max(z, a z) equals f for 0 < a < 1 and needs no mask
+        # max(z, a z) equals f for 0 < a < 1 and needs no mask.
         return array_module(z).maximum(z, self.negative_slope * z, out=z)
 
     def slope(self, h):

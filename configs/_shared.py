@@ -24,7 +24,7 @@ AUTOENCODER = IMAGES | {
     "dataset": "mnist_autoencoder",
     "epochs": 25,
     "size_hidden": [256, 32, 256],
-    # The code in the middle is linear.
+    # The code in the middle layer is linear.
     "hidden_activation": ["tanh", "linear", "tanh"],
     "size_output": 784,
 }
@@ -46,7 +46,7 @@ FIXED = _IDLE_FEEDBACK | {
     "initialization_K": "weight_product",
     "target_stepsize": 0.1,
     "proactive_controller": True,
-    # idle from here on, as the feedback weights learn nothing
+    # The flags from here on are idle, as the feedback weights do not learn.
     "epochs_fb": 0,
     "extra_fb_epochs": 2,
     "sigma": 0.15,

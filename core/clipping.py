@@ -26,7 +26,7 @@ def clip_each(gradients, bound, seeds=()):
         for g in gradients:
             _shorten([g], _norm(g, seeds), bound)
         return
-    # all norms first: a small gradient costs its calls
+    # All norms are computed first, because a small gradient costs mostly the calls.
     squares = array_module(*gradients).empty((len(gradients), *seeds), dtype=gradients[0].dtype)
     for index, g in enumerate(gradients):
         squares[index] = _square(g, seeds)
@@ -80,7 +80,7 @@ def _norm(array, seeds):
 
 def _square(array, seeds):
     flat = array.reshape(*seeds, 1, -1)
-    # the product of a row and a column is a scalar product
+    # The product of a row and a column is a scalar product.
     return (flat @ flat.swapaxes(-1, -2))[..., 0, 0]
 
 

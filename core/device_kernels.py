@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 
-# larger: NaN where a or b is; fraction: k if it is below 1, else 1, also where k is NaN; slope: of a function with a kink at zero,
-# from the sign of h; crossed: x where h and w are on two sides of that kink, else 0; chosen: x where kept is 1, else 0, also where
-# x is NaN; normal: see NORMALS
+# larger(a, b) is the larger number, and NaN where a or b is NaN.  fraction(k) is k if k < 1, else 1, also where k is NaN.
+# slope(h, below) is the slope of a function with a kink at zero, told by the sign of h.  crossed(h, w, x) is x where h and w
+# lie on different sides of that kink, else 0.  chosen(kept, x) is x where kept is 1, else 0, also where x is NaN.  normal is
+# explained at NORMALS.
 PREAMBLE = """
 template <typename A> __device__ A larger(A a, A b) { return a < b || b != b ? b : a; }
 template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }

@@ -92,7 +92,7 @@ def _rename(temporary, path):
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        # a single file that was mounted into a container can be written, but not replaced
+        # A single file that was mounted into a container can be written, but not replaced.
         with open(temporary, "rb") as source, open(path, "wb") as target:
             shutil.copyfileobj(source, target)
 

@@ -147,7 +147,7 @@ def _compiled(function):
 
     The compiled code is cached on disk for later processes if a folder is writable.
     """
-    # error_model: a loop that must raise ZeroDivisionError is not vectorised
+    # The error model of numpy is set because a loop that must raise ZeroDivisionError is not vectorised.
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return _numba().njit(cache=True, **options)(function)

@@ -15,7 +15,7 @@ from core.paths import exists
 try:
     import fcntl
 except ImportError:
-    # Windows has none.
+    # Windows does not have this module.
     fcntl = None
 
 NAME = ".lock"

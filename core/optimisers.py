@@ -43,7 +43,7 @@ class Optimiser:
         if not on_device(parameters[0]):
             largest = max(p[part].size for p, parts in zip(parameters, blocks, strict=True) for part in parts)
             scratch = [xp.empty(largest, dtype=parameters[0].dtype) for _ in range(1 + bool(self.weight_decay))]
-        # for every parameter its parts, each with scratch of its shape
+        # This list has for every parameter its parts, each with scratch arrays of its shape.
         self._blocks = [
             [(part, [each[: p[part].size].reshape(p[part].shape) for each in scratch]) for part in parts]
             for p, parts in zip(parameters, blocks, strict=True)
@@ -244,7 +244,7 @@ class Adam(Optimiser):
         return rate, epsilon
 
 
-# {name: (class, the arguments that the flags of main.py set, the other arguments of main.py)}; run.py takes the defaults
+# Maps a name to (class, the arguments that flags of main.py set, the other arguments of main.py); run.py takes the defaults.
 OPTIMISERS = {
     "SGD": (SGD, ("momentum",), {}),
     "RMSprop": (RMSprop, ("momentum",), {}),

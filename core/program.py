@@ -129,7 +129,7 @@ class Dropping:
             encoding = getattr(self._stream, "encoding", None) or "ascii"
             return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError):
-            # A stream that was closed raises ValueError.
+            # A closed stream raises ValueError.
             return len(text)
 
     def flush(self):

@@ -28,11 +28,11 @@ RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
     "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz", "*_angles*.csv",
 )  # fmt: skip
-# Files of main.py that alone are no run: logs, pictures and texts.
+# Further files of main.py, which do not make a folder a run: logs, pictures and texts.
 FURTHER_FILES = (
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
-# Holds what a run that a sweep has started prints.
+# This file holds the output of a run that was started by a sweep.
 LOG = "log.txt"
 ENDS = ("diverged", "singular", "stopped")
 # Settings that a config.json has only where they differ from these: a GPU draws noise by itself unless the host does.
@@ -116,7 +116,7 @@ class RunFolder:
             state = f"a run with outcome {self.outcome['outcome']!r}" if self.outcome else "an unfinished run"
             raise UsageError(f"{self.path} holds {state}: give --load to continue it or --overwrite to start again")
         if not overwrite:
-            # Before a file of this process is made in the folder of another run.
+            # This comes before a file of this process is made in the folder of another run.
             self.check()
         self._lock = FolderLock(self.path)
         self._lock.take()
@@ -171,7 +171,7 @@ class RunFolder:
                 f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; nothing was changed"
             )
         shown = max(max(measured.get("epoch", ()), default=0) - 1, outcome["epochs"] if outcome else 0)
-        # metrics.csv is written before the text files: alone they are what is left of a run whose other files were deleted.
+        # metrics.csv is written before the text files: if only these exist, the other files of the run were deleted.
         if not measured and any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES):
             shown = epochs + 1
         # The checkpoint is saved before the weights.
@@ -240,7 +240,7 @@ class RunFolder:
                 raise FileError(f"cannot delete {file}: {error.strerror}") from error
         for folder in {pattern.rpartition("/")[0] for pattern in FURTHER_FILES} - {""}:
             with contextlib.suppress(OSError):
-                # It is not there, or holds something else.
+                # The folder is missing, or contains other files.
                 (self.path / folder).rmdir()
 
     def close(self):

@@ -76,6 +76,6 @@ def _seconds_of_a_pass(loop):
             start = time.perf_counter()
         loop.batch = count % loop.batches
         learner.step(*loop.samples.batch(loop.rows), loop.position)
-        # which waits for a GPU
+        # This call waits for a GPU.
         learner.finite()
     return (time.perf_counter() - start) / FEW * loop.batches

@@ -219,7 +219,7 @@ class Loop:
         row = self._add_row(self.learner.net, epoch, batch, self._elapsed(), seen)
         self._write_series()
         bar.set_postfix({name: f"{value:.4f}" for name, value in row.items() if "acc" in name}, refresh=True)
-        # false for nan and inf too
+        # The comparison is false for nan and inf, too.
         return all(value < LARGEST_LOSS for name, value in row.items() if "loss" in name)
 
     def _measure_start(self):

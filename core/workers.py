@@ -53,7 +53,7 @@ class Workers:
                     return
                 results[i] = function(items[i])
 
-        # in this context, so that numpy's errstate of the caller holds in every thread
+        # Threads work in a copy of this context, so that the caller's numpy errstate holds in them.
         helpers = [self._pool.submit(contextvars.copy_context().run, work) for _ in range(min(self.count, len(items)) - 1)]
         try:
             work()

@@ -117,7 +117,7 @@ DATA_SETS = (
             {"sha256": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"},
             {"sha256": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
         ),
-        # Debian's package dataset-fashion-mnist
+        # Debian's package dataset-fashion-mnist has this folder.
         ("/usr/share/datasets/fashion-mnist",),
         names=("FashionMNIST", "fashion"),
         flag="fashion_mnist",

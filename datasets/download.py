@@ -76,7 +76,7 @@ def _receive(url, limit, quiet):
             total = int(length) if length.isdecimal() else None
             received = 0
             name = url.rpartition("/")[2]
-            # disable=None is tqdm's word for: only on a terminal.
+            # With disable=None tqdm draws a bar only on a terminal.
             with tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=quiet or None) as bar:
                 while piece := response.read(PIECE):
                     received += len(piece)

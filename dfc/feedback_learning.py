@@ -15,7 +15,7 @@ from dfc.steady_state import analytical_steady_state
 from dfc.teaching import output_target
 from dfc.time_block import TimeBlock
 
-# Noise below it does not enlarge the gradient any more.
+# Smaller noise does not enlarge the gradient any further.
 SMALLEST_SIGMA = 0.01
 
 

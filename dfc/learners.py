@@ -16,7 +16,7 @@ from dfc.teaching import RuleResult, empty_gradients, layer_gradients
 
 # Rows that share their noise, and are simulated together where there is noise.
 PART = 64
-# The same number in a network so small that more rows cost little.
+# The same number for networks so small that more rows cost little.
 SMALL_PART = 256
 
 

@@ -88,7 +88,7 @@ def _squared_error_error(output, target):
     return (output - target) * (2.0 / output.shape[-1])
 
 
-# labels (n,) of integers; the output is the logits
+# Its labels are integers (n,), and the output is the logits.
 CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_error, _one_hot, logits=True)
 # Its targets are (n, n_L).
 SQUARED_ERROR = Loss(_squared_error, _squared_error_error, lambda output, target: target)

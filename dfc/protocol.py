@@ -87,5 +87,5 @@ DEFECTS = {
     "three_teachers": "training, test and validation set come from three different teachers; else from one",
     "loss_per_batch": "the surrogate loss H of an epoch is divided by the batch twice; else it is the mean over the samples",
 }
-# What a run keeps unless --defects says otherwise.
+# Defects that a run keeps unless --defects says otherwise.
 KEPT = ("pretraining_error", "filter_constants", "seeded_split")

@@ -45,7 +45,7 @@ class StackedNetwork(ControlledNetwork):
         apply = [activation.apply for activation in net.activations]
         parts = list(zip(weights, [None, *rates[:-1]], basal, drive, voltages, apply, active, strict=True))
         self._parts = [parts[l] for l in self._layers]
-        # of several seeds numpy would take the rows of each in a loop of its own, so that the compiled pass pays in any size
+        # numpy would process each seed's rows in a separate loop, so that for several seeds the compiled pass pays at any size.
         self._compiled = kernels.fuses(self._voltages, 1 if net.seeds else None)
         if self._compiled:
             slices = net.slices

@@ -87,7 +87,7 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
     from Q_l e.
     """
     c, hidden, weights = 1.0 + alpha, net.feedback[:-1], net.weights[-1]
-    # What will be A e.
+    # This becomes A e.
     moved = None
     for l, q in enumerate(hidden):
         direction = nudge @ q.swapaxes(-1, -2)

@@ -12,7 +12,7 @@ from datasets.splits import train_validation_split
 
 # More layers than any teacher has: the next teacher's begin there.
 LAYERS = 1000
-# The published program looks there, under the current folder.
+# The published program reads this folder in the current one.
 ARRAYS_FOLDER = "data"
 
 

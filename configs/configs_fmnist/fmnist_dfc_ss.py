@@ -3,5 +3,5 @@
 from configs._shared import DFC_SS, FMNIST
 from configs.configs_fmnist import LEARNT
 
-# Here the simulation is stored.
+# This simulation is the stored variant.
 config = FMNIST | LEARNT | DFC_SS | {"dt_di": 0.02, "efficient_controller": False}

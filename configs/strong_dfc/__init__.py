@@ -3,12 +3,12 @@
 Flags have their published names; `translate` turns them into those of main.py. Common parts are defined here.
 """
 
-# What all eight have.
+# Flags of all eight commands.
 NET = {
     "epochs": 40, "clip_grad_norm": 1.0, "optimizer": "Adam", "size_hidden": "256,256,256",
     "hidden_activation": "tanh", "initialization": "xavier_normal",
 }  # fmt: skip
-# What those with a controller have.
+# Flags of the commands with a controller.
 CONTROL = NET | {
     "double_precision": True, "optimizer_fb": "Adam", "initialization_fb": "xavier_normal",
     "learning_rule": "nonlinear_difference", "proactive_controller": True, "tmax_di": 500, "inst_transmission": True,

@@ -32,7 +32,7 @@ TOY = _shared.TOY | {
     "save_GN_angle": True,
     "save_nullspace_norm_ratio": True,
 }
-# What only a controlled network has.
+# Measurements that only a controlled network has.
 MEASURED = {
     "compare_with_ndi": True,
     "save_NDI_angle": True,

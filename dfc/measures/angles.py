@@ -11,7 +11,7 @@ from dfc.teaching import empty_gradients, initial_error, layer_gradients, steady
 
 # As published: directions with smaller singular values belong to the null space.
 SMALLEST_SINGULAR_VALUE = 1e-12
-# Below this ratio of eigenvalues, times eps, a Gram matrix no longer tells small singular values from none.
+# Below this ratio of eigenvalues, times eps, a Gram matrix does not distinguish small singular values from zero.
 DELICATE = 1e5
 
 
@@ -124,7 +124,7 @@ def nullspace_ratio(jacobian, rates, matrix):
     project = _projection_by_gram(jacobian, rates) if jacobian.shape[0] * jacobian.shape[1] < matrix.size else None
     project = project or _projection_by_svd(jacobian, rates)
     left = matrix - project(matrix)
-    # Once more, for what rounding left in the row space.
+    # The second projection removes the rounding errors that the first one left in the row space.
     left = left - project(left)
     return xp.linalg.norm(left) / xp.linalg.norm(matrix)
 
@@ -147,10 +147,10 @@ def _projection_by_gram(jacobian, rates):
         return None
 
     def project(matrix):
-        # This is A vec(matrix).
+        # This product is A vec(matrix).
         outputs = jacobian @ (rates @ matrix.swapaxes(-1, -2))[..., None]
         y = vectors @ ((vectors.swapaxes(-1, -2) @ outputs.reshape(n * k, 1)) / values[:, None])
-        # This is A^T y.
+        # This product is A^T y.
         return (y.reshape(n, 1, k) @ jacobian)[:, 0].swapaxes(-1, -2) @ rates
 
     return project

@@ -10,7 +10,7 @@ from core.roles import Watcher
 from dfc.measures.angles import gnt_update
 from dfc.measures.observation import to_floats
 
-# The values that are tried.
+# These values are tried.
 DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 # Number of epochs before the search.
 SEARCH_AFTER = 3

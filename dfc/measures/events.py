@@ -10,7 +10,7 @@ from core.files import FileError
 from core.options import UsageError
 
 PATTERN = "events.out.tfevents.*"
-# Bytes around a record: its length and a checksum before it, a checksum behind.
+# Bytes around a record: its length and a checksum before it, and a checksum after it.
 HEAD, TAIL = 12, 4
 
 
@@ -81,7 +81,7 @@ class EventFile:
             try:
                 event = self._event.FromString(record)
             except Exception:
-                # Protobuf raises its own on damaged bytes, and TensorBoard stops there too.
+                # For damaged bytes protobuf raises errors of its own, and TensorBoard stops there, too.
                 return
             yield from ((value.tag, event.step) for value in event.summary.value)
 

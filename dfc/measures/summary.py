@@ -104,7 +104,7 @@ def read_summary(path):
         with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
             summary |= {name: arrays[name] for name in arrays.files}
     except Exception as error:
-        # zipfile, zlib, struct and numpy each raise their own on damaged bytes.
+        # For damaged bytes zipfile, zlib, struct and numpy each raise errors of their own.
         reason = " ".join(str(error).split())
         raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({reason})") from None
     for file in path.glob("*_angles*.csv"):
@@ -143,11 +143,11 @@ class SummaryFolder(RunFolder):
         return self._checkpoint
 
     def begin(self, record):
-        # This comes first: without config.json nobody could go on.
+        # This comes first: without config.json the run could not be continued.
         changed = super().begin(record)
         write_text(self.path / "args.txt", json_text(self.args, sort_keys=True) + "\n")
         if self._checkpoint:
-            # What is known of the epochs done stays in the summary.
+            # The summary keeps the numbers of earlier epochs.
             self._series |= {name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")}
             self.prelude_seconds = float(self._checkpoint["prelude_seconds"])
         self._write(RUNNING)

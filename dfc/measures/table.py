@@ -12,9 +12,9 @@ from dfc.measures.observation import bias_angles, distance, fit, means, network_
 from dfc.measures.stability import MATRICES, norm_names
 
 # When a row is measured: in every --log_interval-th batch of these passes.
-# Passes that learn W.
+# Passes that train W.
 FORWARD = "forward"
-# The first pass of each epoch that learns Q; the passes that learn W, if Q is frozen or learns there.
+# The first pass of each epoch that trains Q; or the passes that train W, if Q is frozen or learns there.
 FEEDBACK = "feedback"
 # Passes before the first epoch.
 PRETRAINING = "pretraining"
@@ -26,7 +26,7 @@ LAST_PRETRAINING = "last pretraining"
 FRAME = "frame"
 # TensorBoard alone, measured only with --save_logs.
 LOG = "log"
-# A flat array in the summary, whose list of columns stands there under `listed`; TensorBoard.
+# A flat array in the summary, whose entry `listed` contains the columns; TensorBoard.
 VECTOR = "vector"
 # One number in the summary, the mean over the measured batches.
 MEAN = "mean"

@@ -18,7 +18,7 @@ from dfc.settings.flags import ANGLES, OWN, STRONG, Options
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
-# The worth of the right class under strong feedback where none is given.
+# Default worth of the right class under strong feedback.
 SOFT = 0.99
 DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
 
@@ -120,7 +120,7 @@ def resolve(given, rules):
     _fit_time_constants(values)
     published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
     text = {name: values[name] for name in published}
-    # A run has its rule.
+    # A run has its rule instead.
     del values["network_type"]
     values |= read_lists(Options, values)
     _read_words(values)
@@ -160,7 +160,7 @@ def _complete(values):
     """
     follows = PROTOCOLS[values["protocol"]].apical_follows
     if follows == "dt_di_fb" and values["apical_time_constant_fb"] == -1:
-        # That flag follows dt_di in its turn, where it is -1 too.
+        # If that flag is -1, too, it follows dt_di.
         values["apical_time_constant_fb"] = values[follows]
     complete(Options, values)
     values["steps"] = round(values["tmax_di"])
@@ -194,7 +194,7 @@ def _fit_time_constants(values):
     """Makes time steps and time constants compatible, as the protocol prescribes."""
     if not PROTOCOLS[values["protocol"]].shorten_steps:
         for phase in ("", "_fb"):
-            # A soma faster than the time step cannot be simulated.
+            # A soma that is faster than the time step cannot be simulated.
             values[f"time_constant_ratio{phase}"] = max(values[f"time_constant_ratio{phase}"], values[f"dt_di{phase}"])
         return
     for name in ("tau_noise", "time_constant_ratio", "time_constant_ratio_fb"):

@@ -149,7 +149,7 @@ def _noise_on_gpu(s):
     return _unless(s.backend != "numpy", "with --backend=numpy") or _unless(drawn, "in a run without noise")
 
 
-# {what is needed: function of the Settings that says why it is missing, or "" where it is there}, in the order of the notes
+# Maps a condition to a function of the Settings that says why it is not met, or ""; in the order of the notes.
 MISSING = {
     flags.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
     flags.ADAM: lambda s: _unless(s.optimizer == "Adam", f"with --optimizer={s.optimizer}"),
@@ -181,7 +181,7 @@ def _idle(settings, given):
     idle, missing, rule = {}, {need: find(settings) for need, find in MISSING.items()}, settings.rule
     used = () if rule.from_flags else rule.Options.__dataclass_fields__
     for field in dataclasses.fields(flags.Options):
-        # as every flag that is accepted because it is published; fb_activation is silent, as every published experiment gives it
+        # Flags that are accepted only as published get a note; fb_activation gets none, because every published experiment sets it.
         why = "(accepted as published)" if field.metadata["help"].startswith("no effect") else missing.get(field.metadata["needs"])
         if why and field.name in given and field.name not in used:
             idle.setdefault(why, []).append(f"--{field.name}")

@@ -21,12 +21,12 @@ INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
 # The published choices.
 NETWORK_TYPES = ("DFC", "DTP", "BP", "DFA")
-# Flags for what is measured as an angle or with one; they need --save_df or --save_logs.
+# Flags of measurements of angles, or made together with them; they need --save_df or --save_logs.
 ANGLES = (
     "save_BP_angle", "save_GN_angle", "save_GNT_angle", "save_NDI_angle", "save_GN_GNT_angle", "save_BP_GNT_angle",
     "save_GNT_ss_no_ss_angle", "gn_damping_hpsearch", "save_nullspace_norm_ratio", "save_condition_gn",
 )  # fmt: skip
-# The group of what the successor of the published program adds (docs/strong_dfc.md).
+# The group of the flags of the newer published program, Strong-DFC (docs/strong_dfc.md).
 STRONG = "Strong-DFC"
 # The group of the flags that are not published.
 OWN = "machine and files"

@@ -107,7 +107,7 @@ def feedback_phase(flags):
     protocol, joint = PROTOCOLS[flags["protocol"]], flags["rule"].joint
     momentum = flags["momentum_fb"]
     if not protocol.feedback_momentum:
-        # Of the published optimisers RMSprop alone takes the momentum.
+        # In the published program only RMSprop used the momentum.
         momentum = flags["momentum"] if flags["optimizer_fb"] == "RMSprop" else 0.0
     others = (flags["feedback_wd"], momentum, flags["beta1_fb"], flags["beta2_fb"], flags["epsilon_fb"])
     return FeedbackPhase(

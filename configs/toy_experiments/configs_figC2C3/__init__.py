@@ -10,7 +10,7 @@ LEARN_FEEDBACK = _shared.TOY | {
     "size_output": 5,
     "learning_rule": "voltage_difference",
     "dt_di": 0.001,
-    # The epoch is of no interest.
+    # The epoch itself is not used.
     "tmax_di": 3,
     "tmax_di_fb": 300,
     "time_constant_ratio": 0.005,
