@@ -89,7 +89,7 @@ class InvLayer:
         If the Gram matrix G = W W^T is known (an orthogonal regulariser has computed it) and nearly diagonal,
         rows W^-1 = (rows W^T) G^-1 takes a few products with G (`solve_gram`) and is exact to the rounding of a
         product. Otherwise an LU factorisation of W is used, which is backward stable. If `rows` has fewer columns
-        than rows, the same rows of the inverse are solved for once.
+        than rows, the first rows of W^-1 are computed once and multiplied.
 
         Raises  SingularWeights where the array module reports it (numpy does; for others see `check_solved`)
         """

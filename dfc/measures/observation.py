@@ -186,7 +186,7 @@ def joined(results, layers):
     return [array_module(*each).concatenate(each) for each in arrays]
 
 
-def parts_as_taught(net, report, options, noise):
+def parts_of_batch(net, report, options, noise):
     """Yields (activities, output target, noise) of each part of the batch that the rule computed separately.
 
     Noise belongs to a part: other parts would have other noise.
@@ -205,7 +205,7 @@ def before_correction(net, report, options, noise):
     """
     if options.include_non_converged_samples:
         return joined(report.results, lambda steady: steady.v)
-    parts = parts_as_taught(net, report, options, noise)
+    parts = parts_of_batch(net, report, options, noise)
     found = [simulate(net, part, target, options.controller, own_noise).vs for part, target, own_noise in parts]
     return [array_module(*each).concatenate(each) for each in zip(*found, strict=True)]
 

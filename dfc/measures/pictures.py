@@ -13,7 +13,7 @@ from core.backend import array_module, to_host
 from core.drawing import default_style, new_figure
 from core.roles import Watcher
 from dfc.controller import norms
-from dfc.measures.observation import parts_as_taught
+from dfc.measures.observation import parts_of_batch
 from dfc.measures.table import FORWARD
 from dfc.simulation import Trajectory, record
 from dfc.steady_state import analytical_steady_state
@@ -62,7 +62,7 @@ class DynamicsPlot(Watcher):
         if report.phase != FORWARD or not self.wants(report.place):
             return
         net, activities, options = self.learner.net, report.activities, self.learner.options
-        trajectory = taught_trajectory(net, report, options, self.learner.noise)
+        trajectory = trajectory_of_batch(net, report, options, self.learner.noise)
         move = initial_error(net, activities, report.target, options)
         rest = analytical_steady_state(net, activities, move, options.controller.alpha) if self.compare else None
         wanted = output_target(net, activities, report.target, options)
@@ -72,9 +72,9 @@ class DynamicsPlot(Watcher):
             figure.savefig(self.folder / f"_Epoch{epoch}__{time}.png")
 
 
-def taught_trajectory(net, report, options, noise):
+def trajectory_of_batch(net, report, options, noise):
     """Returns the Trajectory of all samples of a batch, simulated again in the rule's parts with its noise."""
-    parts = parts_as_taught(net, report, options, noise)
+    parts = parts_of_batch(net, report, options, noise)
     found = [record(net, part, target, options.controller, own_noise) for part, target, own_noise in parts]
     return Trajectory(*(_side_by_side([getattr(each, field.name) for each in found]) for field in fields(Trajectory)))
 

@@ -12,7 +12,7 @@ from dfc.draws import Draws
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import before_correction, joined
-from dfc.measures.pictures import taught_trajectory
+from dfc.measures.pictures import trajectory_of_batch
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.measures.summary import NOT_YET, Frame
 from dfc.measures.watchers import Measurements
@@ -288,7 +288,7 @@ def test_drawn_dynamics_are_those_that_taught(rule, flags):
     _, run = build(*rule, *flags, "--include_non_converged_samples")
     learner = run.learner
     report = learner.compute(*batch(0), (1, 0))
-    trajectory = taught_trajectory(learner.net, report, learner.options, learner.noise)
+    trajectory = trajectory_of_batch(learner.net, report, learner.options, learner.noise)
     taught = joined(report.results, lambda steady: steady.v)
     for l in range(3):
         assert trajectory.vs[l].shape[:2] == (30, 7)
