@@ -18,9 +18,9 @@ def clip_each(gradients, bound, seeds=()):
 
     (docs/published/dfc.md C.4). A gradient that contains NaN stays as it is.
 
-    gradients  list of arrays, changed in place
+    gradients  list of arrays (*seeds, …), changed in place
     bound      > 0
-    seeds      shape of the leading axes of seeds
+    seeds      shape of the leading axes of seeds: (S,) or ()
     """
     if on_device(gradients[0]):
         for g in gradients:

@@ -140,7 +140,7 @@ def special_controller(net, activities, settings, noise, target=None):
 
         dQ_l = -1 / (s^2 n) eps_l^T (h_L - r_L)
 
-    (docs/published/dfc.md D.3)
+    (docs/published/dfc.md D.3), eps_l (n, n_l) the noise, h_L (n, n_L) the noisy output.
     """
     steps, moved = _noisy_pass(net, activities, settings, noise)
     error = activities.r[-1] - moved
@@ -148,11 +148,11 @@ def special_controller(net, activities, settings, noise, target=None):
 
 
 def old_learning_rule(net, activities, settings, noise, target=None):
-    """Returns gradients from the analytical steady state whose target is the output of a noisy forward pass.
+    """Returns gradients from the analytical steady state whose target is a noisy output.
 
         dQ_l = 1 / (s^2 n) delta_v_l^T u
 
-    (docs/published/dfc.md D.4; a legacy rule)
+    (docs/published/dfc.md D.4; a legacy rule), delta_v_l (n, n_l), u (n, n_L).
     """
     _, moved = _noisy_pass(net, activities, settings, noise)
     steady = analytical_steady_state(net, activities, moved - activities.r[-1], settings.alpha_di)

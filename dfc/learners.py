@@ -152,7 +152,7 @@ class ForwardLearner(DfcLearner):
             self.optimiser.step([report.gradients[index] for index in self.owned])
 
     def compute(self, inputs, target, place):
-        """Returns the BatchReport of one batch, with its gradients but without an update."""
+        """Returns the BatchReport of one batch, with its gradients but without an update; see `step`."""
         activities = forward(self.net, inputs, self.workers)
         results = self.results(activities, target, place)
         gradients = self._sum(results)
@@ -209,10 +209,7 @@ class ForwardLearner(DfcLearner):
         self._batches += 1
 
     def end_epoch(self):
-        """Returns {column: number} of the epoch, and starts counting again.
-
-        Loss and accuracy are means over the batches, from predictions before each update.
-        """
+        """Returns {column: number}: means over the batches before each update, and numbers of samples."""
         loss, right, *counted = to_host(self._totals).tolist()
         row = {"loss_train": loss / self._batches}
         if self.correct:
@@ -270,7 +267,7 @@ class FeedbackLearner(DfcLearner):
             self.homeostatic = strength, array_module(first).asarray(constants, dtype=first.dtype)
 
     def step(self, inputs, target, place, watch=None):
-        """Makes one update with one batch; `watch`, a function of the BatchReport, is called after it."""
+        """Makes one update with one batch, see ForwardLearner.step; `watch` is called after it."""
         activities = forward(self.net, inputs, self.workers)
         gradients = self.gradients(activities, place, target)
         self.update(gradients)
@@ -278,13 +275,13 @@ class FeedbackLearner(DfcLearner):
             watch(BatchReport(self.name, place, target, activities, gradients, []))
 
     def update(self, gradients):
-        """Clips the gradients [dQ_0 …] in place and moves the weights that are owned."""
+        """Clips the gradients, arrays like net.feedback, in place and moves the weights that are owned."""
         if self.clip > 0.0:
             self.clip_by(gradients, self.clip, self.net.seeds)
         self.optimiser.step([gradients[index] for index in self.owned])
 
     def gradients(self, activities, place, target):
-        """Returns [dQ_0 …]: the mean over the batch, and the homeostatic term."""
+        """Returns [dQ_0 …], arrays like net.feedback: the batch's mean, and the homeostatic term."""
 
         def work(part):
             number, rows = part

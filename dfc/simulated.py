@@ -93,6 +93,10 @@ def settle(activities, state, converged, options):
     """Returns the SteadyState at the last time point.
 
     Samples that did not converge get the values of the feedforward pass, unless the options include them.
+
+    activities  the feedforward pass
+    state       dfc.controller.ControlledNetwork after the simulation
+    converged   (n,) bool
     """
     delta_v = [vs - vb for vs, vb in zip(state.vs, state.vb, strict=True)]
     if options.include_non_converged_samples:

@@ -70,7 +70,10 @@ class Trajectory:
 
 
 def record(net, activities, target, controller, noise=None):
-    """Returns the Trajectory of a simulation, for plots and tests: it takes much memory."""
+    """Returns the Trajectory of a simulation, for plots and tests: it takes much memory.
+
+    The arguments are those of `simulate`.
+    """
     kept = []
 
     def keep(t, state):

@@ -67,6 +67,10 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
 
     Gradients are summed while the simulation runs, and clipped after every step. Samples count as diverged step
     by step, and the divisor is T - 1.
+
+    wanted     output target (n, n_L)
+    gradients  arrays like net.parameters, overwritten
+    noise      see dfc.simulation.simulate
     """
     xp = array_module(activities.x)
     step_gradients, total = empty_gradients(net), 0

@@ -21,7 +21,7 @@ def loss_gradient(net, activities, target):
 
 
 def bp_update(net, activities, target):
-    """Returns the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l.
+    """Returns the gradient of the loss: dW_l = delta_l^T r_{l-1}, db_l the sum of delta_l (n, n_l).
 
     The source is docs/published/dfc.md F.1.
     """

@@ -53,9 +53,9 @@ def surrogate_update(net, activities, u, alpha):
 
 
 def surrogate_angles(net, gradients, update):
-    """Returns the angles between gradients and update, in degrees.
+    """Returns the angles between gradients and update, lists like net.parameters, in degrees.
 
-    They are {"weights", "biases": angles per layer, "network": angle of all weights together}.
+    They are {"weights", "biases": angles per layer, "network": angle of all weights together}, 0-d arrays.
     """
     parts = {"weights": net.weights_of, "biases": net.biases_of}
     found = {name: [angle(a, b) for a, b in zip(of(gradients), of(update), strict=True)] for name, of in parts.items()}
@@ -63,9 +63,11 @@ def surrogate_angles(net, gradients, update):
 
 
 def feedback_shares(net, activities, u):
-    """Returns per layer |Q_l u| / |W_l r_{l-1}|, the mean over the samples.
+    """Returns one 0-d array per layer: |Q_l u| / |W_l r_{l-1}|, the mean over the samples.
 
     It tells how strong the feedback is, compared with the forward drive.
+
+    u  control signal (n, n_L)
     """
     shares = []
     for l, q in enumerate(net.feedback):
