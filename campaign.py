@@ -43,7 +43,7 @@ class Selection:
     task: str = option("", "tasks, as MNIST,Fashion-MNIST; default: all", metavar="NAMES", group="cells")
     method: str = option("", "methods, as BP,GAIT or 'DFC-SSA fixed'; default: all", metavar="NAMES", group="cells")
     seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
-    epochs: int = option(0, "epochs of each run, for a look; 0: as many as published", bounds="[0, inf)", group="runs")
+    epochs: int = option(0, "epochs of each run, for a trial; 0: as many as published", bounds="[0, inf)", group="runs")
     train_samples: int = option(0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs")
     precision: str = option("float32", "float type of all arithmetic", choices=backends.PRECISIONS, group="runs")
 

@@ -266,7 +266,7 @@ def conclude(outcome, path, who=""):
         say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; {again} continues it")
         return 128 + outcome["signal"]
     what = {
-        "diverged": "diverged in epoch {epoch}: a loss or weight is not a finite number or beyond all bounds",
+        "diverged": "diverged in epoch {epoch}: a loss or weight is too large or not a finite number",
         "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
     }[kind].format_map({"reason": kind} | outcome)
     complain(f"{who}{what}. Everything saved before stays in {path}")

@@ -27,7 +27,7 @@ from tables.page import context_of, render
 from tables.records import find
 
 PROG = "report.py"
-EPILOG = "All there is: make report"
+EPILOG = "make report reads all runs in results/, logs/ and docs/results/runs."
 
 
 def rows(cells, records):
@@ -51,11 +51,11 @@ def command(row):
 def main(argv=None):
     """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
-    told = "run folders, folders of them however deep, archives of tidy.py"
+    told = "run folders, folders with run folders at any depth, archives of tidy.py"
     parser.add_argument("runs", nargs="*", type=as_path, metavar="RUNS", help=told)
     told = "page to write; default report.html"
     parser.add_argument("--output", type=as_output, default="report.html", metavar="FILE", help=told)
-    told = "file to write the cells to as tables of Markdown too"
+    told = "file for the cells as tables of Markdown"
     parser.add_argument("--markdown", type=as_output, metavar="FILE", help=told)
     where = "published cells; default docs/published/tables.csv"
     parser.add_argument("--cells", type=as_path, default=published.PATH, metavar="FILE", help=where)

@@ -25,7 +25,7 @@ from sweeps.processes import Job
 
 CONFIG_MODULE = "configs.configs_mnist.mnist_dfc_ssa"
 EPILOG = (
-    "All other options are those of main.py (python main.py --help) and win over the module's. "
+    "All other options are those of main.py (python main.py --help) and replace the module's. "
     "A switch that the module turns on cannot be turned off."
 )
 

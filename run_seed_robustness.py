@@ -59,8 +59,8 @@ class Options(ListOptions):
     out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path)
     name: str = option("default", "name of the table, NAME.csv, and of the folder of its runs", metavar="NAME")
     config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
-    nb_seeds: int = option(5, "number of seeds; the first ones are those of a smaller number", bounds=f"[1, {SEEDS}]")
-    base_seed: int = option(0, "seed that the seeds are drawn from", bounds="[0, inf)")
+    nb_seeds: int = option(5, "number of seeds; a smaller number gives the first of them", bounds=f"[1, {SEEDS}]")
+    base_seed: int = option(0, "seed from which the seeds are drawn", bounds="[0, inf)")
     regression: bool = option(False, "tabulate losses only: for autoencoders and student-teacher")
     jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
     together: int = option(

@@ -45,7 +45,7 @@ SAMPLES = 3
 # Such a small network is fastest on one core.
 TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs_fb": 5}
-EPILOG = "All other options are those of main.py (python main.py --help) and win over the module's."
+EPILOG = "All other options are those of main.py (python main.py --help) and replace the module's."
 CONTINUED = "the feedback weights in --out_dir are used, and their training is continued, anyway"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
     ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # One run of run.py for each seed, one after the other: finished ones are skipped, interrupted ones continued.
-set -uf # no file names in place of a stray * among the seeds
+# -f: a stray * among the seeds is not replaced by file names.
+set -uf
 
 usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
   SEEDS     numbers and ranges, as "1 2 5" or 1-5
   --list    print one shell command for each seed that is not over, and write nothing
-  --status  print how each seed stands, from its folder alone
+  --status  print the state of each seed, read from its folder alone
   --version in place of SEEDS: print the version and the commit of this program
-  PYTHON    environment variable: the interpreter; default .venv/bin/python beside this script, else python3
+  PYTHON    environment variable: the interpreter; default .venv/bin/python next to this script, else python3
 example: ./sweep_seeds.sh 1-5 --algorithm=GAIT --orthogonal_reg=0.1 --nb_layers=4'
-# What cannot be printed is dropped: a reader that leaves must not end the sweep.
+# Text that cannot be printed is dropped: a reader that leaves must not end the sweep.
 trap '' PIPE
 { : <&0; } 2>/dev/null || exec </dev/null
 { : >&2; } 2>/dev/null || exec 2>/dev/null
@@ -23,7 +24,7 @@ refuse() {
   exit 2
 }
 
-# Print the seeds of "1-3 7" one a line.
+# Print the seeds of "1-3 7", one per line.
 expand() {
   local number='(0|[1-9][0-9]{0,8})' word
   for word in $1; do
@@ -62,7 +63,7 @@ for option in "${@:2}"; do
   esac
 done
 stopped='' run=''
-# Hand a signal on to the run, which saves: pass_on NAME STATUS.  A terminal's Ctrl-C reaches it twice, which is the same wish.
+# Pass a signal on to the run, which saves: pass_on NAME STATUS.  A terminal's Ctrl-C reaches it twice, which changes nothing.
 pass_on() {
   stopped=${stopped:-$2}
   [[ -z $run ]] || kill -s "$1" "$run" 2>/dev/null
@@ -74,7 +75,7 @@ trap 'pass_on TERM 138' USR1
 trap 'pass_on TERM 140' USR2
 trap 'pass_on TERM 152' XCPU
 
-# Print what time is left, reckoned from the seeds that were not skipped at once.
+# Print the time that is left, estimated from the seeds that were not skipped at once.
 left() {
   [[ $ended -gt 0 && $SECONDS -gt 2 ]] || return 0
   echo ", about $(((SECONDS * (count - ended) / ended + 59) / 60)) min left"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Submit a list of runs, one shell command per line, as one Slurm job array: each task brings one run to its end.
+# Submit a list of runs, one shell command per line, as one Slurm job array: each task runs one of them to its end.
 #SBATCH --job-name=credit --cpus-per-task=1 --mem=2G --requeue --open-mode=append --signal=B:USR1@120
 set -u
 
@@ -36,13 +36,13 @@ submit() {
 threads=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads MKL_NUM_THREADS=$threads
 again=
-trap 'again=yes; kill -TERM "$run"' USR1 # the time is nearly up: save, and queue once more
-trap : TERM                              # preempted: Slurm tells the run itself, and queues this task again
-# exec, so that $! is the run itself and not a shell that would leave it behind
+trap 'again=yes; kill -TERM "$run"' USR1 # The time is nearly up: save, and queue again.
+trap : TERM                              # Preempted: Slurm signals the run itself, and queues this task again.
+# With exec, $! is the run itself, and not a shell that would leave it behind.
 eval "exec $(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")" &
 run=$!
 until wait "$run"; status=$?; ! kill -0 "$run" 2>/dev/null; do :; done
-# the task of this array, not SLURM_JOB_ID: that of its first task stands for all of them
+# This names the task; SLURM_JOB_ID of the first task would name all of them.
 if [[ -n $again && $status -eq 143 ]]; then
   scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" && sleep 60
 fi

@@ -28,7 +28,8 @@ EPILOG = "All runs: python tidy.py results logs docs/results/runs.tar.gz"
 def main(argv=None):
     """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
-    parser.add_argument("runs", nargs="+", type=as_path, metavar="RUNS", help="run folders, folders of them however deep, archives")
+    told = "run folders, folders with run folders at any depth, archives"
+    parser.add_argument("runs", nargs="+", type=as_path, metavar="RUNS", help=told)
     told = "table to write, one row per run; default runs.csv, none with --pack"
     parser.add_argument("--output", type=as_output, metavar="FILE", help=told)
     parser.add_argument("--series", type=as_output, metavar="FILE", help="table to write, one row per epoch and quantity")

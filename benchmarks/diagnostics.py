@@ -137,7 +137,7 @@ def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samples", type=int, default=32, help="samples in the batch (default 32)")
     parser.add_argument("--threads", type=int, default=1, help="threads of BLAS, needs threadpoolctl (default 1)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of turns (default 5)")
     options = parser.parse_args()
     try:
         import threadpoolctl

@@ -18,8 +18,8 @@ def add_options(parser, rounds):
     parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
     parser.add_argument("--rounds", type=_positive, help=f"processes of each side; default {rounds}, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="one process of each side and fewer batches: minutes in all")
-    parser.add_argument("--alone", action="store_true", help="without PyTorch and JAX, even if they are installed")
-    parser.add_argument("--markdown", help="write what is printed to this file, row by row")
+    parser.add_argument("--alone", action="store_true", help="leave out PyTorch and JAX, even if they are installed")
+    parser.add_argument("--markdown", help="write the printed text to this file, row by row")
     parser.add_argument("--json", help="write all medians to this file")
     parser.set_defaults(default_rounds=rounds)
 

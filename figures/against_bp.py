@@ -26,7 +26,7 @@ from tables.records import find
 from tables.tidy import csv_text
 
 DEFAULT_OUTPUT = "results/against_bp.png"
-FOLDERS = ("run folders of run.py, folders of them however deep, archives", "results docs/results/runs")
+FOLDERS = ("run folders of run.py, folders with them at any depth, archives", "results docs/results/runs")
 REFERENCE = "BP, regularised"
 # The published strength of the regulariser of BP and GAIT-prop; TP has its own.
 STRENGTH = 0.1

@@ -7,7 +7,7 @@ from gait.settings import runs_of
 
 NEXT = """files: {path}
 next:
-  go on with this run      the same command with --load --nb_epochs={more}
+  continue this run        the same command with --load --nb_epochs={more}
   draw its curves          python figures/learning_curves.py {quoted}
   load its weights         numpy.load({array!r})
   all options              python run.py --help"""

@@ -25,7 +25,7 @@ class ListOptions:
     list: bool = option(
         False, "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing"
     )
-    status: bool = option(False, "print how each run stands, from its folder alone; write nothing")
+    status: bool = option(False, "print the state of each run, read from its folder alone; write nothing")
 
 
 def check(options):
