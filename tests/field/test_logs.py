@@ -165,7 +165,7 @@ NEVER = ("--tmax_di=2", "--epsilon_di=0", "--freeze_fb_weights", "--epochs=3")
 
 def test_an_epoch_in_which_no_sample_converged_is_told_once(call, tmp_path, capfd):
     assert call(*NEVER) == 0
-    assert "note: no sample converged in epoch 1, so that none was learned" in tiny_main.complaint(capfd.readouterr().err)
+    assert "note: no sample converged in epoch 1, so that nothing was learned" in tiny_main.complaint(capfd.readouterr().err)
     assert set(tiny_main.read_metrics(tmp_path / "run")["converged"]) == {0}
 
 
