@@ -21,11 +21,11 @@ class TimeBlock:
         self._samples, self._turned = n, is_turned(like)
         if self._turned:
             self._block = block = xp.empty((*seeds, k, room, n), dtype=like.dtype)
-            self.slots = [block[..., t, :].swapaxes(-1, -2) for t in range(room)]
-            self._flat = block.reshape(*seeds, k, -1).swapaxes(-1, -2)
+            by_time, self._flat = xp.moveaxis(block, -2, 0).swapaxes(-1, -2), block.reshape(*seeds, k, -1).swapaxes(-1, -2)
         else:
             self._block = block = xp.empty((*seeds, room, n, k), dtype=like.dtype)
-            self.slots, self._flat = [block[..., t, :, :] for t in range(room)], block.reshape(*seeds, -1, k)
+            by_time, self._flat = xp.moveaxis(block, -3, 0), block.reshape(*seeds, -1, k)
+        self.slots = [by_time[t] for t in range(room)]
 
     def rows(self, filled):
         """Returns the first `filled` arrays, stacked in the order of time: (filled * n, k)."""

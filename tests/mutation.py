@@ -23,6 +23,7 @@ STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_togethe
 ALONE = "tests/cli/test_run_seeds.py"
 LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
 PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
+GPU_NOISE, GPU_STEPS = (f"tests/device/test_{part}.py" for part in ("noise", "dfc_steps"))
 
 # name: (file, the right line or part of it, the defect)
 MUTANTS = {
@@ -97,6 +98,10 @@ FEEDBACK_MUTANTS = {
     "batches count alike": ("dfc/protocol.py", "weighted_evaluation=True", "weighted_evaluation=False", *STRONG),
     "time before the first epoch": ("dfc/measures/summary.py", "[-1] - prelude_seconds)", "[-1])", SUMMARY),
     "one norm for all seeds": ("core/clipping.py", "array.reshape(*seeds, 1, -1)", "array.reshape(1, -1)", STACK),
+    "noise of a GPU without its place": ("dfc/draws.py", "NORMALS(key, self._place,", "NORMALS(key, 0,", GPU_NOISE),
+    "the first seed's noise for all on a GPU": ("dfc/draws.py", "= source._key", "= first._key", GPU_NOISE),
+    "left out samples teach on a GPU": ("dfc/time_sums.py", "block.keep(kept)", "pass", GPU_STEPS),
+    "time points lost on a GPU": ("dfc/step_sums.py", "steps.end()", "pass", GPU_STEPS),
     "the first seed's noise for all": ("dfc/draws.py", "in enumerate(self._sources)", "in enumerate(self._sources[:1] * 3)", STACK),
     "the first seed's convergence for all": ("dfc/time_sums.py", "converged[seed], wild", "converged[0], wild", STACK),
     "biases of all samples": ("dfc/network.py", "self.biases[l][..., None, :]", "self.biases[l]", STACK),

@@ -160,6 +160,14 @@ def test_an_option_without_effect_is_told(words, why):
     assert "--host_noise" in note and why in note
 
 
+def test_the_published_programs_of_strong_dfc_take_the_option_too():
+    import main
+    import run_strong
+
+    settings = main.parse(run_strong.command(["dfc_single_phase", "--host_noise"]))
+    assert settings.machine.host_noise and not main.parse(run_strong.command(["dfc_single_phase"])).machine.host_noise
+
+
 def test_a_stack_of_many_seeds_has_other_noise_for_each(gpu):
     backend = select_backend("cupy")
     noise = noise_of_seeds([Draws(seed, backend).noise((0, 0), 0) for seed in range(12)])
