@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -96,12 +97,21 @@ def test_files_of_a_run_that_are_links_stay_links(tmp_path, monkeypatch):
 # ---- devices and pipes
 
 
+def device(name, folder):
+    """Returns the path of a device; root gets one of its own, because a renamed file would take its place for everybody."""
+    path = Path("/dev", name)
+    if os.geteuid() == 0:
+        number, path = os.stat(path).st_rdev, folder / name
+        os.mknod(path, stat.S_IFCHR | 0o666, number)
+    return path
+
+
 def test_a_device_stays_a_device(tmp_path):
-    """Written as root, a renamed file would take the place of /dev/null for everybody."""
-    device = os.stat("/dev/null").st_rdev
-    write_text("/dev/null", "gone")
-    write_array("/dev/null", np.arange(3))
-    assert os.stat("/dev/null").st_rdev == device
+    path = device("null", tmp_path)
+    number = os.stat(path).st_rdev
+    write_text(path, "gone")
+    write_array(path, np.arange(3))
+    assert stat.S_ISCHR(os.stat(path).st_mode) and os.stat(path).st_rdev == number
 
 
 def test_a_named_pipe_gets_the_whole_content(tmp_path):
@@ -115,9 +125,9 @@ def test_a_named_pipe_gets_the_whole_content(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
-def test_a_device_that_takes_nothing_is_one_sentence():
+def test_a_device_that_takes_nothing_is_one_sentence(tmp_path):
     with pytest.raises(FileError, match=os.strerror(errno.ENOSPC)) as caught:
-        write_text("/dev/full", "new")
+        write_text(device("full", tmp_path), "new")
     assert "unchanged" not in str(caught.value)
 
 
