@@ -20,8 +20,8 @@ def bytes_of_a_run(settings, batch_size, backend):
     """Returns an estimate of the bytes that one of several networks trained together takes.
 
     For each weight there are its value, two moments, gradients and buffers, all of it twice; for each unit and
-    each sample of a batch there are the rates and voltages of some time points, or on a GPU of all, if they teach
-    and samples may be left out at the end.
+    each sample of a batch there are the rates and voltages of some time points, or of all time points on a GPU if they
+    contribute to gradients and samples may be left out at the end.
 
     settings  dfc.settings.records.SystemSettings
     """

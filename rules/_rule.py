@@ -32,7 +32,7 @@ class Rule:
     joint            whether the gradients of Q come with those of W, from one simulation, instead of passes of their own
     controlled       whether a controller nudges the network, so that each RuleResult has a steady state
     simulates        whether the controller is simulated in time, so that samples may fail to converge
-    averages         whether all time points of the simulation teach, not the last one alone
+    averages         whether all time points of the simulation contribute to the gradients, not only the last one
     reference        whether other rules are compared with it: its own angles are not measured, and it stops at other bounds
     outputs          names of the output activations that it can work with; empty: all
     published        {flag: value} of main.py that stand for the rule in the published program
