@@ -20,7 +20,7 @@ fuzz: $(VENV)/installed
 	FUZZ=2000 $(BIN)/python -m pytest tests/field/test_fuzz.py
 
 kill: $(VENV)/installed
-	KILLS=150 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_main_kill.py -k random
+	KILLS=100 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_main_kill.py -k random
 
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutation.py

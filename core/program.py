@@ -16,7 +16,7 @@ from tqdm import tqdm
 from core.errors import UserError
 from core.files import descriptor
 from core.paths import printable
-from core.signals import stoppable
+from core.signals import occupy_standard_files, stoppable
 
 # The script that was called: one that hands its work to another keeps its own name.
 _program = contextvars.ContextVar("program")
@@ -92,7 +92,7 @@ def say(line):
 @contextlib.contextmanager
 def lossless():
     """Drops text that cannot be printed and escapes characters that cannot be encoded, within the block."""
-    _occupy_standard_files()
+    occupy_standard_files()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = dropping = tuple(map(Dropping, before))
     try:
@@ -160,17 +160,3 @@ class _Nowhere(io.TextIOBase):
     def write(self, text):
         """Returns the number of characters taken; the text is lost."""
         return len(text)
-
-
-def _occupy_standard_files():
-    """Opens the standard files that are closed.
-
-    Otherwise a result file could get the number 1 or 2, and would receive all that libraries print.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            with contextlib.suppress(OSError):
-                # The system gives it the lowest number that is free, which is this one.
-                os.open(os.devnull, os.O_RDWR)

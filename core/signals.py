@@ -14,6 +14,8 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 STOP_SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 # Signals that end a program at once when they come a second time.
 IMPATIENT = (signal.SIGINT, signal.SIGTERM)
+# The reading and the writing end of the pipe of `_note_arrivals`, once it is open.
+_pipe = []
 # Launchers send a signal twice: within so many seconds of the first signal a second one changes nothing.
 SAME_WISH = 1.0
 
@@ -37,9 +39,9 @@ class Stopped(KeyboardInterrupt):
 class StopRequest:
     """Records a signal that asks to stop, within a block: `signal` is its number, None before.
 
-    Further signals change nothing, except that SIGINT and SIGTERM end the process at once if they come more than
-    SAME_WISH seconds later. Requests may be nested: the inner one starts with what the outer one has recorded,
-    and passes on what it records itself. Signals that were ignored when the program began stay ignored, as with
+    The first signal counts. Further ones change nothing, except that SIGINT and SIGTERM end the process at once if
+    they come more than SAME_WISH seconds later. Requests may be nested: the inner one starts with what the outer one
+    has recorded, and passes on what it records itself. Signals that were ignored when the program began stay ignored, as with
     nohup, except for SIGINT and SIGTERM, which shells ignore for programs in the background. Signals that a host
     program handles outside of Python stay with that program.
 
@@ -53,6 +55,7 @@ class StopRequest:
     def __enter__(self):
         # Outside the main thread Python allows no handlers: there signals stay with the caller.
         with contextlib.suppress(ValueError):
+            _note_arrivals()
             for number in STOP_SIGNALS:
                 before = signal.getsignal(number)
                 if before is None or (before == signal.SIG_IGN and number not in IMPATIENT):
@@ -72,14 +75,36 @@ class StopRequest:
             signal.signal(number, before)
 
     def _hear(self, number, frame):
-        now = time.monotonic()
+        now, arrived = time.monotonic(), _arrived()
         if self.signal is None:
-            self.signal, self._since = number, now
+            self.signal, self._since = next(filter(self._previous.__contains__, arrived), number), now
             if self._answer:
-                self._answer(number)
+                self._answer(self.signal)
         elif number in IMPATIENT and now - self._since > SAME_WISH:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _note_arrivals():
+    """Makes Python write the number of every signal into a pipe, in the order in which they arrive.
+
+    Of signals that arrive while a library computes, Python calls the handler of the lowest number first. A host
+    program that has such a pipe keeps its own.
+    Raises  ValueError outside the main thread
+    """
+    host = signal.set_wakeup_fd(-1)
+    if host == -1 and not _pipe:
+        _pipe.extend(os.pipe())
+        for end in _pipe:
+            os.set_blocking(end, False)
+    signal.set_wakeup_fd(_pipe[1] if host == -1 else host, warn_on_full_buffer=False)
+
+
+def _arrived():
+    """Returns the numbers of the signals that have arrived since the last call, as bytes."""
+    with contextlib.suppress(BlockingIOError, IndexError):
+        return os.read(_pipe[0], 1000)
+    return b""
 
 
 class _Start(StopRequest):
@@ -109,6 +134,7 @@ def start():
     Every script calls this before its other imports, which take long; it adds its own folder to the path of modules
     because PYTHONSAFEPATH hides it.
     """
+    occupy_standard_files()
     _Start().__enter__()
 
 
@@ -129,3 +155,17 @@ def stoppable():
     finally:
         if isinstance(request._outer, _Start):
             request._outer.let_go()
+
+
+def occupy_standard_files():
+    """Opens the standard files that are closed.
+
+    Otherwise another file could get the number 1 or 2, and would receive all that libraries print.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):
+                # The system gives it the lowest number that is free, which is this one.
+                os.open(os.devnull, os.O_RDWR)

@@ -163,6 +163,9 @@ OWN_RUNS, PROCESSES, KERNELS = "tests/cli/test_main_seeds.py", "tests/core/test_
 FEEDBACK_MUTANTS |= {
     "a repeat is a second signal": ("core/signals.py", "now - self._since > SAME_WISH", "True", SIGNALS),
     "the outer request hears nothing": ("core/signals.py", "self._outer and self._outer.signal is None", "False", SIGNALS),
+    "the last of two signals": (
+        "core/signals.py", "next(filter(self._previous.__contains__, arrived), number), now", "number, now", SIGNALS,
+    ),
     "nohup undone": ("core/signals.py", "before == signal.SIG_IGN and number not in IMPATIENT", "False", SIGNALS),
     "the first seed's batch shown to all": ("core/together.py", "report.of(seeds[loop]) if", "report.of((0,)) if", OWN_RUNS),
     "the first seed's data for all": ("main.py", "own_draws) if own else", "own_draws) if False else", OWN_RUNS),

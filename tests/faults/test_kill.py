@@ -25,7 +25,7 @@ from tests.faults.tiny_runs import (
     write_data,
 )
 
-KILLS = int(os.environ.get("KILLS", "20"))  # of `make kill` 150, and as many in test_main_kill.py
+KILLS = int(os.environ.get("KILLS", "20"))  # of `make kill` 100, and twice as many in test_main_kill.py
 SETTINGS = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=8", "--threads=2"]  # 15 batches an epoch
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -180,6 +181,46 @@ def test_a_host_program_that_turns_ctrl_c_into_an_exception(tmp_path, monkeypatc
     assert call("--nb_epochs=2", "--quiet", "--load") == 130
     out, err = capsys.readouterr()
     assert "saved" not in out + err and "--load" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("names", ["SIGXCPU SIGTERM", "SIGUSR2 SIGINT SIGUSR1", "SIGTERM SIGXCPU"])
+@pytest.mark.parametrize("stale", [(), ("SIGTERM",)])
+def test_the_first_of_several_counts_though_a_library_computes_meanwhile(names, stale):
+    """Python calls the handlers only when the library is done, that of the lowest number first."""
+    numbers, (first, *more) = np.random.default_rng(1).random(3_000_000), [getattr(signal, name) for name in names.split()]
+
+    def send():
+        time.sleep(0.02)
+        for number in (first, *more):
+            os.kill(os.getpid(), number)
+            time.sleep(0.003)
+
+    for name in stale:  # which an earlier request has heard, and heard again
+        with StopRequest() as earlier:
+            for _ in range(2):
+                os.kill(os.getpid(), getattr(signal, name))
+        assert earlier.signal == getattr(signal, name)
+    sender, told = threading.Thread(target=send), []
+    with StopRequest(told.append) as stop:
+        sender.start()
+        np.sort(numbers)
+        sender.join()
+    assert (stop.signal, told) == (first, [first])
+
+
+def test_a_host_program_keeps_its_pipe_of_signals(tmp_path):
+    """asyncio is told of signals by one."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.signal == signal.SIGUSR1 and os.read(reading, 9) == bytes([signal.SIGUSR1])
+    finally:
+        assert signal.set_wakeup_fd(before) == writing
+        os.close(reading)
+        os.close(writing)
 
 
 def test_requests_inside_one_another():
