@@ -20,6 +20,7 @@ from core.options import Parser, UsageError, add_arguments, option
 from core.program import run_program
 from dfc.measures.summary import read_summary
 from dfc.settings import add_flags
+from dfc.settings.flags import PUBLISHED
 from rules import FEEDBACK_NET_RULES
 from sweeps.processes import Job
 
@@ -67,7 +68,7 @@ def split(parser, record, argv, reserved=None):
     """
     add_arguments(parser, record, "this script")
     own, rest = parser.parse_known_args(argv)
-    others = Parser(prog=parser.prog, add_help=False, allow_abbrev=True)
+    others = Parser(prog=parser.prog, add_help=False, abbreviated=PUBLISHED)
     add_flags(others, FEEDBACK_NET_RULES)
     for name in vars(others.parse_args(rest)):
         if name == "dry_run" and reserved is not None:

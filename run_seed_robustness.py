@@ -24,7 +24,7 @@ from core.files import write_text
 from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened, unfit_name
 from core.program import complain
-from core.recording import LOG, RunFolder
+from core.recording import LOG, RunFolder, prepare_outputs
 from core.shared_options import folder_of
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
@@ -102,6 +102,7 @@ class SeedSweep(Sweep):
             raise UsageError(f"--name={shortened(options.name)}: {problem}")
         folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
         check_output(self.path)
+        prepare_outputs(self.path)
         run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)
         self.seeds = {folder_of(seed): seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
         runs = [

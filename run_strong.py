@@ -28,15 +28,15 @@ from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
 
+PUBLISHED = tuple(StrongOptions.__dataclass_fields__)
 # Flags of main.py that are accepted in addition to those of its machine.
 EXTRA = ("protocol", "defects", "save_logs", "log_interval")
 
 
 def parser():
     """Returns the parser of PROGRAM, the published flags, and the flags of main.py about the machine."""
-    found = Parser(
-        prog="run_strong.py", description=__doc__, allow_abbrev=True, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    found = Parser(prog="run_strong.py", description=__doc__, abbreviated=PUBLISHED, formatter_class=form)
     found.add_argument("program", choices=tuple(PROGRAMS), help="which published program")
     add_arguments(found, StrongOptions)
     add_arguments(found, _machine())
@@ -45,22 +45,21 @@ def parser():
 
 def _machine():
     """Returns a record of the flags of main.py that are passed on unchanged."""
-    published = {field.name for field in dataclasses.fields(StrongOptions)}
     chosen = [f for f in dataclasses.fields(MainOptions) if f.metadata["group"] == OWN or f.name in EXTRA]
     fields = [(f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata)) for f in chosen]
-    return dataclasses.make_dataclass("Machine", [each for each in fields if each[0] not in published], frozen=True)
+    return dataclasses.make_dataclass("Machine", [each for each in fields if each[0] not in PUBLISHED], frozen=True)
 
 
 def command(argv=None):
     """Returns the command line of main.py that follows from one of this script; a mistake ends the program."""
     reader = parser()
     given = vars(reader.parse_args(argv))
-    name, published = given.pop("program"), {field.name for field in dataclasses.fields(StrongOptions)}
+    name = given.pop("program")
     try:
-        flags = translate(name, {flag: value for flag, value in given.items() if flag in published})
+        flags = translate(name, {flag: value for flag, value in given.items() if flag in PUBLISHED})
     except UsageError as error:
         reader.error(str(error))
-    return to_argv(flags | {flag: value for flag, value in given.items() if flag not in published})
+    return to_argv(flags | {flag: value for flag, value in given.items() if flag not in PUBLISHED})
 
 
 def main(argv=None):

@@ -40,7 +40,8 @@ def main(argv=None):
     def run():
         # An archive may be packed anew together with further runs.
         inputs = [path for path in options.runs if path != options.pack]
-        prepare_outputs(options.output, options.series, options.pack, inputs=inputs)
+        output = options.output or (None if options.pack else "runs.csv")
+        prepare_outputs(output, options.series, options.pack, inputs=inputs)
         if options.pack and not (options.pack.endswith(ENDING) or is_stream(options.pack)):
             raise UsageError(f"--pack={options.pack}: the name must end in {ENDING}")
         records, notes = find(options.runs)
@@ -48,8 +49,8 @@ def main(argv=None):
             complain(f"note: {note}")
         if not records:
             raise UsageError(f"no run in {', '.join(options.runs)}")
-        if options.output or not options.pack:
-            write_text(options.output or "runs.csv", runs_text(records))
+        if output:
+            write_text(output, runs_text(records))
         if options.series:
             write_text(options.series, series_text(records))
         told = f", {pack(records, options.pack)} of them in {options.pack}" if options.pack else ""

@@ -128,10 +128,14 @@ class _Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command line, with errors of one sentence; `allow_abbrev` allows abbreviated options."""
+    """Parses a command line, with errors of one sentence.
 
-    def __init__(self, *, allow_abbrev=False, **settings):
-        super().__init__(allow_abbrev=allow_abbrev, **settings)
+    abbreviated  names of the options that may be abbreviated, where no other option begins so
+    """
+
+    def __init__(self, *, abbreviated=(), **settings):
+        super().__init__(allow_abbrev=bool(abbreviated), **settings)
+        self._abbreviated = abbreviated
         if self.add_help:
             self.add_argument("--version", action=_Version, help="print the version and the commit of this program and exit")
 
@@ -148,6 +152,10 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"{word}: -- is no value")
         return super().parse_known_args(args, namespace)
+
+    def _get_option_tuples(self, option_string):
+        found = super()._get_option_tuples(option_string)
+        return found if len(found) != 1 or found[0][0].dest in self._abbreviated else []
 
     def parse_args(self, args=None, namespace=None):
         """Parses as argparse does, except that its error for an unknown option names the nearest known one."""

@@ -19,6 +19,7 @@ from core.files import (
     write_json,
     write_text,
 )  # fmt: skip
+from core.locks import NAME as LOCK
 from core.locks import FolderLock
 from core.options import UsageError
 from core.paths import check_room, entries, exists, shortened
@@ -32,6 +33,8 @@ RUN_FILES = (
 FURTHER_FILES = (
     "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
+# A run folder is known by one of these files, even if it is damaged.
+MARKS = ("config.json", "checkpoint.npz", "DONE", LOCK)
 # This file holds the output of a run that was started by a sweep.
 LOG = "log.txt"
 ENDS = ("diverged", "singular", "stopped")
@@ -53,8 +56,8 @@ def prepare_outputs(*paths, inputs=()):
     taken = {os.path.realpath(path): "it is read, too" for path in inputs}
     for path in outputs:
         folder, name = os.path.split(os.path.realpath(path))
-        own = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*RUN_FILES, *FURTHER_FILES, LOG))
-        if own and exists(os.path.join(folder, "config.json")):
+        own = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*RUN_FILES, *FURTHER_FILES, LOG, LOCK))
+        if own and any(exists(os.path.join(folder, mark)) for mark in MARKS):
             raise UsageError(f"cannot write {shortened(path)}: it is a file of the run in that folder")
         if os.path.realpath(path) in taken and not is_stream(path):
             raise UsageError(f"cannot write {shortened(path)}: {taken[os.path.realpath(path)]}")
@@ -171,8 +174,8 @@ class RunFolder:
                 f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; nothing was changed"
             )
         shown = max(max(measured.get("epoch", ()), default=0) - 1, outcome["epochs"] if outcome else 0)
-        # metrics.csv is written before the text files: if only these exist, the other files of the run were deleted.
-        if not measured and any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES):
+        # metrics.csv is written before these files: if only these exist, the other files of the run were deleted.
+        if not measured and self._tells_more(series):
             shown = epochs + 1
         # The checkpoint is saved before the weights.
         interrupted = not outcome and any(map(exists, self._weight_files(net)))
@@ -192,6 +195,10 @@ class RunFolder:
             return dict(zip(header, columns, strict=False))
         except (OSError, ValueError, csv.Error):
             return {}
+
+    def _tells_more(self, series):
+        """Returns whether files that are written after metrics.csv tell of more measurements than `series`."""
+        return any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES)
 
     def _texts(self, name):
         """Returns the lines of a published text file; [] where it cannot be read."""

@@ -3,6 +3,7 @@
 Its keys are those of docs/published/dfc.md I.7.
 """
 
+import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,14 @@ class SummaryFolder(RunFolder):
     def checkpoint(self):
         self._checkpoint = super().checkpoint()
         return self._checkpoint
+
+    def _tells_more(self, series):
+        """Returns whether the summary tells of an epoch, or of an end, where there is no checkpoint."""
+        if self._checkpoint is None:
+            with contextlib.suppress(FileError):
+                summary = read_json(self.path / "results.json", finished=int)
+                return summary["finished"] != RUNNING or summary.get("loss_train_last", NOT_YET) != NOT_YET
+        return False
 
     def begin(self, record):
         # This comes first: without config.json the run could not be continued.

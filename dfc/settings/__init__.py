@@ -14,7 +14,7 @@ from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
 from dfc.settings.checks import check_options, check_settings, check_strong, notes_on
-from dfc.settings.flags import ANGLES, OWN, STRONG, Options
+from dfc.settings.flags import ANGLES, PUBLISHED, STRONG, Options
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
@@ -89,13 +89,14 @@ def add_flags(parser, rules):
 def parse(argv, rules, prog="main.py"):
     """Returns the Settings of a command line; exits with status 2 and one sentence on a mistake.
 
-    No file is touched. A flag may be abbreviated if only one begins so; a whole name is never an abbreviation.
+    No file is touched. A published flag may be abbreviated if only one begins so; a whole name is never an abbreviation.
 
     argv   list of words; None: those of this process
     rules  {name: rules._rule.Rule} that --network_type may name
     prog   the beginning of errors
     """
-    parser = Parser(prog=prog, description=DESCRIPTION, allow_abbrev=True, epilog="Flags may be abbreviated where that is clear.")
+    told = "The published flags may be abbreviated where that is clear."
+    parser = Parser(prog=prog, description=DESCRIPTION, abbreviated=PUBLISHED, epilog=told)
     add_flags(parser, rules)
     try:
         return resolve(vars(parser.parse_args(argv)), rules)
@@ -118,8 +119,7 @@ def resolve(given, rules):
     _complete(values)
     _complete_strong(values, BY_FLAG[values["dataset"]].task)
     _fit_time_constants(values)
-    published = [f.name for f in dataclasses.fields(Options) if f.metadata["group"] not in (OWN, STRONG)]
-    text = {name: values[name] for name in published}
+    text = {name: values[name] for name in PUBLISHED}
     # A run has its rule instead.
     del values["network_type"]
     values |= read_lists(Options, values)

@@ -294,3 +294,6 @@ class Options:
         choices=("published", "symmetric"),
         needs=COMPARED,
     )
+
+
+PUBLISHED = tuple(name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (OWN, STRONG))

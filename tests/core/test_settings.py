@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import main
+import run_config
+import run_seed_robustness
+import run_strong
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
 from dfc.settings.checks import MISSING
@@ -66,7 +69,7 @@ def test_resolving_touches_no_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", FIELDS)
 def test_whole_name_is_never_taken_for_an_abbreviation(name):
     """--sigma, --lr_fb, --load begin other flags too."""
-    parser = Parser(allow_abbrev=True)
+    parser = Parser(abbreviated=FIELDS)
     add_arguments(parser, Options)
     field = FIELDS[name]
     if field.default is False:
@@ -90,6 +93,24 @@ def test_whole_name_is_never_taken_for_an_abbreviation(name):
 )
 def test_clear_abbreviation_is_understood(given, name, value):
     assert getattr(parse([given]), name) == value
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["group"] == OWN])
+def test_flags_that_are_not_published_are_written_in_full(name, capsys):
+    """Whoever means another program's --seed does not get the folders of --seeds."""
+    for end in range(2, len(name)):
+        if name[:end] not in FIELDS and not any(other.startswith(name[:end]) for other in PUBLISHED):
+            with pytest.raises(SystemExit) as stop:
+                parse([f"--{name[:end]}=3"])
+            assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", [run_config, run_seed_robustness, run_strong])
+def test_a_seed_is_never_read_as_seeds(script, capsys):
+    with pytest.raises(SystemExit) as stop:
+        raise SystemExit(script.main(["bp"] * (script is run_strong) + ["--seed=3"]))
+    assert stop.value.code == 2
+    assert f"{script.__name__}.py: --seed=3: there is no such option; did you mean --seeds?" in capsys.readouterr().err
 
 
 def test_help_is_grouped_and_tells_meaning_range_and_default(capsys):

@@ -88,15 +88,29 @@ def test_an_interrupted_run_without_its_checkpoint(call, folder, capsys):
     assert_refused(call, folder(), capsys, 2, "checkpoint.npz")
 
 
-@pytest.mark.parametrize("program", ["run.py"], indirect=True)
-def test_text_series_alone_are_not_written_over(call, folder, capsys):
-    """main.py writes none."""
+@pytest.mark.parametrize("left", ["config.json *.txt *.json", "config.json *.txt results.npz results.json *.csv"])
+def test_results_alone_are_not_written_over(left, program, call, folder, capsys):
+    """Text series of run.py, the summary of main.py: what somebody kept who deleted the large files, and DONE."""
     assert call(2) == 0
     for file in folder().iterdir():
-        if file.suffix != ".txt" and file.name != "config.json":
+        if file.name == "metrics.csv" or not any(file.match(pattern) for pattern in left.split()):
             file.unlink()
     assert_refused(call, folder(), capsys, 2, "checkpoint.npz is missing")
+    assert_refused(call, folder(), capsys, 2, "--overwrite", flags=("--quiet",))
+    (folder() / "config.json").unlink()
+    assert_refused(call, folder(), capsys, 2, "config.json")
     assert call(2, "--overwrite") == 0
+
+
+def test_a_summary_without_an_epoch_is_begun_anew(program, call, folder):
+    """What a process leaves that was killed in its first epoch."""
+    assert call(1) == 0
+    for path in folder().iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    if program == "main.py":
+        (folder() / "results.json").write_text('{"finished": 0, "loss_train_last": -1}')
+    assert call(1, "--load") == 0
 
 
 def test_a_process_killed_between_the_measurement_and_the_checkpoint_goes_on(call, folder):

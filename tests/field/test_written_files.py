@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import report
+import run_seed_robustness
 import summarise_seeds
 import tidy
 from core import files
@@ -189,12 +190,18 @@ def test_a_table_goes_to_a_process_substitution(run_folder, tmp_path):
         (report, ["run", "--output=run/results.json"]),
         (report, ["run", "--output=page.html", "--markdown=run/1Lweights.npy"]),
         (precision, ["--output=run/results.png"]),
+        (tidy, ["run", "--output=run/.lock"]),
+        (summarise_seeds, ["run", "--csv=no_config/metrics.csv"]),
+        (run_seed_robustness, ["--nb_seeds=1", "--out_dir=run", "--name=metrics"]),
+        (run_seed_robustness, ["--nb_seeds=1", "--out_dir=no_config", "--name=GNT_angles", "--list"]),
     ],
 )
 def test_a_file_of_a_run_is_not_written_over(module, words, tmp_path, monkeypatch, capsys):
     """Neither one that is there, nor one that would then be taken for the run's own; precision saves results.npz."""
     monkeypatch.chdir(tmp_path)
-    make_run(Path("run"), log="epoch 1/2\n")
+    for name in ("run", "no_config"):
+        make_run(Path(name), log="epoch 1/2\n")
+    Path("no_config", "config.json").unlink()
     Path("link").symlink_to(Path("run", "metrics.csv"))
     before = tree(tmp_path)
     assert module.main(words) == 2
@@ -208,6 +215,7 @@ def test_a_file_of_a_run_is_not_written_over(module, words, tmp_path, monkeypatc
     [
         (tidy, ["run", "--output=a", "--series=a"], "two options name it"),
         (tidy, ["run", "--output=a", "--series=./a"], "two options name it"),
+        (tidy, ["run", "--series=runs.csv"], "two options name it"),
         (tidy, ["run", "runs.tar.gz", "--output=runs.tar.gz"], "it is read, too"),
         (report, ["run", "--output=a", "--markdown=b/../a"], "two options name it"),
         (report, ["run", "--cells=cells.csv", "--output=cells.csv"], "it is read, too"),
