@@ -1,4 +1,4 @@
-"""Defines the error that a user can mend: every script turns it into one sentence and the exit status 2."""
+"""Defines the errors that a user can mend: every script turns them into one sentence and the exit status 2."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The text is one sentence for the user. It names what is wrong, its value, and what would be right.
     """
+
+
+class UsageError(UserError):
+    """Says that the command line is wrong, in one sentence with the option, its value and what is legal."""

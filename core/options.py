@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from core import provenance
-from core.errors import UserError
+from core.errors import UsageError
 from core.paths import expanded, printable, shortened, unfit_output
 from core.program import Dropping
 
@@ -128,10 +128,7 @@ class _Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command line, with errors of one sentence.
-
-    abbreviated  names of the options that may be abbreviated, where no other option begins so
-    """
+    """Parses a command line, with errors of one sentence; only the options `abbreviated` may be abbreviated."""
 
     def __init__(self, *, abbreviated=(), **settings):
         super().__init__(allow_abbrev=bool(abbreviated), **settings)
@@ -168,10 +165,6 @@ class Parser(argparse.ArgumentParser):
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"{unknown[0]}: there is no such option{hint} (--help lists all)")
         return known
-
-
-class UsageError(UserError):
-    """Says that the command line is wrong, in one sentence with the option, its value and what is legal."""
 
 
 def expand(argv):
