@@ -39,7 +39,7 @@ OWN_NAMES = (".", "..", RESULTS, generic.FOLDER, fig_s1.FOLDER, TABLE, RECORD)
 LONGEST_NAME = 150
 CONTINUED = "runs in --folder are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "all runs have one seed, that of --random_seed"}
-RESERVED |= dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
+RESERVED["out_dir"] = "must be written in full"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ RESERVED = {
     "seeds": "the seeds are drawn; see --nb_seeds and --base_seed",
     "load": CONTINUED,
     "load_or_start": CONTINUED,
-} | dict.fromkeys(("out_dir", "overwrite", "quiet"), "must be written in full")
+    "out_dir": "must be written in full",
+}
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ QUICK = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help) and replace the module's."
 CONTINUED = "the feedback weights in --out_dir are used, and their training is continued, anyway"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
-    ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
+    ("out_dir", "random_seed"), "must be written in full"
 )
 # What the feedback weights do not depend on, so that another controller may be tried on the same ones.
 FORWARD_PHASE = (

@@ -45,7 +45,7 @@ QUICK_TRAINED = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help), for all runs."
 CONTINUED = "interrupted runs are continued anyway, finished ones only read"
 RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
-    ("out_dir", "overwrite", "quiet", "random_seed"), "must be written in full"
+    ("out_dir", "random_seed"), "must be written in full"
 )
 # {column: place among the four matrices of an event}
 EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}

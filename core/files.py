@@ -226,7 +226,7 @@ def read_json(path, **expected):
     Raises  FileError if the file is damaged
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(read_bytes(path))
         if isinstance(content, dict):
             _put_back(content)
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
@@ -235,6 +235,16 @@ def read_json(path, **expected):
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
             raise FileError(f"{path} is damaged: it has no valid {key!r}")
     return content
+
+
+def read_bytes(path):
+    """Returns the content of a regular file; a pipe or a device, whose content may have no end, is not read.
+
+    Raises  OSError
+    """
+    if is_stream(path):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return Path(path).read_bytes()
 
 
 def write_array(path, array):
@@ -255,7 +265,7 @@ def read_arrays(path):
     Raises  FileError if the file is truncated or altered. The archive's own CRC-32 would not notice altered headers of arrays.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
         with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as archive:
             # Damage that numpy only warns of makes the checksum differ.
             warnings.simplefilter("ignore")

@@ -12,6 +12,7 @@ from core.files import (
     FileError,
     is_stream,
     read_arrays,
+    read_bytes,
     read_json,
     remove_leftovers,
     write_array,
@@ -138,6 +139,8 @@ class RunFolder:
         """
         if not self._files(RUN_FILES):
             return
+        for file in filter(is_stream, self._files(RUN_FILES + FURTHER_FILES)):
+            raise FileError(f"{file} is a pipe or a device, where a run has a file; nothing was changed")
         config = read_json(self.path / "config.json", settings=dict)
         for name, value in self.settings.items():
             made = config["settings"].get(name, IMPLIED.get(name, value))
@@ -190,7 +193,7 @@ class RunFolder:
     def _measured(self):
         """Returns {column: numbers} of metrics.csv; {} where that cannot be read."""
         try:
-            header, *rows = csv.reader(io.StringIO((self.path / "metrics.csv").read_text()))
+            header, *rows = csv.reader(io.StringIO(read_bytes(self.path / "metrics.csv").decode()))
             columns = zip(*([float(text) for text in row] for row in rows), strict=True)
             return dict(zip(header, columns, strict=False))
         except (OSError, ValueError, csv.Error):
@@ -203,7 +206,7 @@ class RunFolder:
     def _texts(self, name):
         """Returns the lines of a published text file; [] where it cannot be read."""
         with contextlib.suppress(OSError, ValueError):
-            return (self.path / f"{name}.txt").read_text().splitlines()
+            return read_bytes(self.path / f"{name}.txt").splitlines()
         return []
 
     def _weight_files(self, net):

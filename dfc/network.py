@@ -6,6 +6,7 @@ n_{l-1}), the rates are (S, n, n_l) and labels (S, n), and each seed gets the sa
 """
 
 import copy
+import io
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.backend import BLOCK, array_module
-from core.files import FileError
+from core.files import FileError, read_bytes
 from core.workers import shares
 
 # Units of all layers.
@@ -235,7 +236,7 @@ def load_weights(net, folder):
     for name, array in net.named_arrays.items():
         path = Path(folder) / f"{name}.npy"
         try:
-            found = np.load(path, allow_pickle=False)
+            found = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise FileError(f"--start_from={folder}: {path} cannot be read ({reason})") from None

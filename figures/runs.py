@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, read_json
+from core.files import FileError, read_bytes, read_json
 from core.options import UsageError
 from core.paths import exists, is_folder
 from core.recording import RunFolder
@@ -144,7 +144,7 @@ def _read_table(run, path):
     """
     never = run.outcome is None or run.state != "finished" or not run.outcome["epochs"]
     try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
+        header, *rows = csv.reader(io.StringIO(read_bytes(path).decode()))
     except FileNotFoundError:
         kind = NothingMeasured if never else FileError
         raise kind(f"{run.path} has no metrics.csv: nothing has been measured yet") from None

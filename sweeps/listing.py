@@ -8,7 +8,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass
 
-from core.files import FileError
+from core.files import FileError, read_bytes
 from core.locks import in_use
 from core.options import UsageError, option
 from core.recording import LOG, RunFolder
@@ -91,7 +91,7 @@ def standing(job):
 def last_error(job):
     """Returns the sentence with which the program ended a job's run, from its log; None if it logged none."""
     with contextlib.suppress(OSError):
-        *_, last = (job.folder / LOG).read_text(errors="replace").splitlines() or [""]
+        *_, last = read_bytes(job.folder / LOG).decode(errors="replace").splitlines() or [""]
         prefix = f"{job.program}: "
         if last.startswith(prefix) and not last.startswith(f"{prefix}note: "):
             return last.removeprefix(prefix)

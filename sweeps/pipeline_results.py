@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, make_folder, read_json, write_array, write_json, write_text
+from core.files import FileError, make_folder, read_bytes, read_json, write_array, write_json, write_text
 from core.paths import exists
 from datasets.catalogue import BY_FLAG
 from dfc.measures.summary import Frame
@@ -179,7 +179,7 @@ def read_results(folder):
     """
     path = Path(folder, RESULTS)
     try:
-        keys, names = ((path / file).read_text().split("\n")[:-1] for file in ("keys.txt", "names.txt"))
+        keys, names = (read_bytes(path / file).decode().split("\n")[:-1] for file in ("keys.txt", "names.txt"))
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{folder} holds no results of run_pipeline.py ({_reason(error)})") from None
     found = {key: {name: _read(path / f"{key}_{name}") for name in names} for key in keys}
@@ -191,7 +191,7 @@ def _read(stem):
     for ending, read in ((".csv", lambda data: Frame.read(data.decode())), (".npy", _array)):
         path = stem.with_name(stem.name + ending)
         try:
-            return read(path.read_bytes())
+            return read(read_bytes(path))
         except FileNotFoundError:
             continue
         except Exception as error:

@@ -2,6 +2,8 @@
 
 from tqdm import tqdm
 
+from core.files import read_bytes
+
 
 class Progress:
     """Draws a progress bar over the runs of a sweep.
@@ -48,7 +50,7 @@ def _weight(job, epochs):
 def epochs_done(job):
     """Returns the last epoch in the series of a job's run; 0 if there is none yet."""
     try:
-        last = (job.folder / "metrics.csv").read_text().rstrip().rpartition("\n")[2]
+        last = read_bytes(job.folder / "metrics.csv").decode().rstrip().rpartition("\n")[2]
         return int(last.partition(",")[0])
     except (OSError, ValueError):
         return 0

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.files import FileError
+from core.files import FileError, read_bytes
 from core.paths import exists, is_folder
 from core.recording import LOG
 from datasets.catalogue import DATA_SETS
@@ -188,7 +188,7 @@ def _of_use(name):
 
 def _bytes(path):
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         return FileError(f"cannot read {path}: {error.strerror}")
 

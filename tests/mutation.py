@@ -115,6 +115,7 @@ FEEDBACK_MUTANTS = {
 SIGNALS, LOCKS, LOADING, STREAMS, FILES, PATHS, LOGS = (
     f"tests/field/test_{name}.py" for name in ("signals", "locks", "loading", "streams", "written_files", "paths", "logs")
 )
+SUMMARIES = "tests/field/test_summaries.py"
 ROBUST = "tests/cli/test_seed_robustness.py"
 ORACLE, WHOLE = "tests/reference/test_strong_oracle.py", "tests/reference/test_strong_training.py"
 REPLAYED, MEASURED = "tests/reference/test_strong_replay.py", "tests/reference/test_strong_diagnostics.py"
@@ -192,6 +193,8 @@ FEEDBACK_MUTANTS |= {
     "a run is known by its config alone": ("core/recording.py", '"checkpoint.npz", "DONE", L', "L", FILES),
     "a sweep's table over a run's file": ("run_seed_robustness.py", "prepare_outputs(self.path)", "pass", FILES),
     "a default is no output": ("tidy.py", "prepare_outputs(output,", "prepare_outputs(options.output,", FILES),
+    "waits for a pipe": ("core/files.py", 'raise OSError(errno.EINVAL, "it is no regular file")', "pass", SUMMARIES),
+    "writes into a pipe of a run": ("core/recording.py", "in filter(is_stream,", "in filter(bool, () and", LOADING),
     "one file for two ends": ("core/recording.py", "in taken and not is_stream(path)", "in () and not is_stream(path)", FILES),
     "any checkpoint will do": ("core/recording.py", "if any(_differ(", "if False and any(_differ(", LOADING),
     "a step logged twice": ("dfc/measures/events.py", "if (tag, step) in self._known:", "if False:", LOGS),

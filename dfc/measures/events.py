@@ -6,7 +6,7 @@ import struct
 import time
 from pathlib import Path
 
-from core.files import FileError
+from core.files import FileError, read_bytes
 from core.options import UsageError
 
 PATTERN = "events.out.tfevents.*"
@@ -65,7 +65,7 @@ class EventFile:
         """
         for path in sorted(self.folder.glob(PATTERN)):
             try:
-                data = path.read_bytes()
+                data = read_bytes(path)
             except OSError as error:
                 raise FileError(f"cannot read {path}: {error.strerror or error}") from error
             yield from self._values(data)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import FileError, json_text, read_json, replacing, write_json, write_text
+from core.files import FileError, json_text, read_bytes, read_json, replacing, write_json, write_text
 from core.recording import RunFolder
 
 NOT_YET = -1
@@ -102,7 +102,7 @@ def read_summary(path):
     path = Path(path)
     summary = read_json(path / "results.json", finished=int)
     try:
-        with np.load(io.BytesIO((path / "results.npz").read_bytes()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_bytes(path / "results.npz")), allow_pickle=False) as arrays:
             summary |= {name: arrays[name] for name in arrays.files}
     except Exception as error:
         # For damaged bytes zipfile, zlib, struct and numpy each raise errors of their own.
@@ -110,7 +110,7 @@ def read_summary(path):
         raise FileError(f"{path / 'results.npz'} is damaged or unreadable ({reason})") from None
     for file in path.glob("*_angles*.csv"):
         try:
-            summary[file.stem] = Frame.read(file.read_text())
+            summary[file.stem] = Frame.read(read_bytes(file).decode())
         except (OSError, ValueError) as error:
             raise FileError(f"{file} is damaged or unreadable ({error})") from None
     return summary

@@ -234,7 +234,7 @@ def test_random_command_lines_of_processes(tiny, data):
 
 # ---- damaged folders
 
-KINDS = ["truncate", "flip", "empty", "delete", "folder", "swap", "append", "foreign", "link", "text"]
+KINDS = ["truncate", "flip", "empty", "delete", "folder", "swap", "append", "foreign", "link", "text", "pipe"]
 TEXTS = ["{}", "[]", "null", "NaN", "1e999", '{"settings": 3}', '{"outcome": "finished"}', "a,b\n"]
 FOREIGN = ["x.npy", "0Lweights.npy", "DONE", ".hidden", "events.out.tfevents.1"]
 
@@ -262,8 +262,10 @@ def damage(data, folder):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
     elif kind == "empty":
         path.write_bytes(b"")
-    elif kind in ("delete", "folder", "link"):
+    elif kind in ("delete", "folder", "link", "pipe"):
         path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
         if kind == "folder":
             path.mkdir()
         if kind == "link":

@@ -1,5 +1,6 @@
 """--load of a run whose checkpoint or weights are gone: status 2, one sentence, nothing changed; in both programs and in sweeps."""
 
+import os
 import shutil
 
 import pytest
@@ -28,7 +29,7 @@ def folder(program, tmp_path):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() if path.is_file() else path.stat().st_ino for path in folder.iterdir()}
 
 
 def assert_refused(call, folder, capsys, epochs, *words, flags=("--load", "--load_or_start")):
@@ -111,6 +112,19 @@ def test_a_summary_without_an_epoch_is_begun_anew(program, call, folder):
     if program == "main.py":
         (folder() / "results.json").write_text('{"finished": 0, "loss_train_last": -1}')
     assert call(1, "--load") == 0
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_pipe_or_a_device_in_place_of_a_file(device, call, folder, capsys, tmp_path):
+    """Reading or writing one whose other end is gone would never end."""
+    assert call(1) == 0
+    for path in [path for path in folder().iterdir() if path.name != ".lock"]:
+        path.rename(tmp_path / "kept")
+        path.symlink_to("/dev/zero") if device else os.mkfifo(path)
+        assert_refused(call, folder(), capsys, 2, path.name)
+        path.unlink()
+        (tmp_path / "kept").rename(path)
+    assert call(2, "--load") == 0
 
 
 def test_a_process_killed_between_the_measurement_and_the_checkpoint_goes_on(call, folder):

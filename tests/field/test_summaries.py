@@ -1,15 +1,18 @@
 """Tables and curves of whatever lies in a results folder: runs of both programs, some in their first epoch."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 import summarise_seeds
+import tidy
 from figures import learning_curves
 from figures.runs import COMPARABLE, read_run, read_runs, read_series
 from tests.faults import tiny_main, tiny_runs
+from tests.field.test_fuzz import status_of
 
 IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--size_hidden=[12, 12]")
 
@@ -167,3 +170,15 @@ def test_what_is_damaged_is_called_damaged_in_both_programs(name, file, content,
     assert status == 2 and len(err) == 1 and str(folder) in err[0]
     status, _, err = table(capsys, folder)
     assert status == 2 and len(err) == 1 and str(folder) in err[0]
+
+
+@pytest.mark.parametrize("name", ["run 1", "main 1"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(name, runs, tmp_path):
+    for file in [path.name for path in runs[name].iterdir() if path.name != ".lock"]:
+        folder = tmp_path / file / "run"
+        shutil.copytree(runs[name], folder)
+        (folder / file).unlink()
+        os.mkfifo(folder / file)
+        status_of(summarise_seeds, [str(folder)])
+        status_of(learning_curves, [str(folder), f"--output={tmp_path / 'c.png'}"])
+        status_of(tidy, [str(folder), f"--output={tmp_path / 't.csv'}", f"--series={tmp_path / 's.csv'}"])
