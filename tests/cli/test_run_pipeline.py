@@ -400,7 +400,7 @@ def test_runs_of_other_settings_are_refused_before_the_folder_changes(modules, w
         (["--config_module=configs.configs_mnist.mnist_bp"], "run_config.py"),
         (["--load"], "--load: runs in --folder are continued anyway"),
         (["--over"], "did you mean --overwrite?"),
-        (["--out=x"], "--out_dir: must be written in full"),
+        (["--out_d=x"], "--out_dir: must be written in full"),
         (["--epochs=-3"], "--epochs: -3 is out of range"),
         (["--epoch_count=3"], "--epoch_count=3: there is no such option"),
         (["--output_activation=linear"], "run_pipeline.py: DFA: --output_activation=linear: must be softmax"),

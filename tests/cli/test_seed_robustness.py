@@ -376,7 +376,7 @@ def test_seeds_are_distinct_reproducible_and_more_of_them_go_on():
         (["--random=3"], "--random_seed: the seeds are drawn"),
         (["--load"], "--load: interrupted runs are continued anyway"),
         (["--over"], "did you mean --overwrite?"),
-        (["--out=x"], "--out_dir: must be written in full"),
+        (["--out_d=x"], "--out_dir: must be written in full"),
         (["--epochs=-3"], "--epochs: -3 is out of range"),
         (["--epoch_count=3"], "--epoch_count=3: there is no such option"),
         (["--output_activation=linear"], "--output_activation=linear: must be softmax"),
