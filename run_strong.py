@@ -22,11 +22,14 @@ import dataclasses
 
 import main as program
 from configs import to_argv
+from core.errors import UserError
 from core.options import Parser, UsageError, add_arguments
 from core.program import run_program
+from dfc import settings as command_line
 from dfc.settings.flags import OWN
 from dfc.settings.flags import Options as MainOptions
-from dfc.settings.strong_flags import PROGRAMS, StrongOptions, translate
+from dfc.settings.strong_flags import PROGRAMS, StrongOptions, in_published_words, translate
+from rules import FEEDBACK_NET_RULES
 
 PUBLISHED = tuple(StrongOptions.__dataclass_fields__)
 # Flags of main.py that are accepted in addition to those of its machine.
@@ -66,7 +69,15 @@ def main(argv=None):
     """Runs one command line; returns the exit status, which is that of main.py."""
 
     def run():
-        return program.carry_out(program.parse(command(argv), "run_strong.py"))
+        reader, words = Parser(prog="run_strong.py"), command(argv)
+        command_line.add_flags(reader, FEEDBACK_NET_RULES)
+        given = vars(reader.parse_args(words))
+        try:
+            settings = command_line.resolve(given, FEEDBACK_NET_RULES)
+            notes = tuple(map(in_published_words, settings.notes))
+            return program.carry_out(dataclasses.replace(settings, notes=notes))
+        except UserError as error:
+            raise UsageError(in_published_words(str(error))) from error
 
     return run_program("run_strong.py", run)
 

@@ -4,6 +4,7 @@ The source is docs/published/strong_dfc.md 9. A switch is off unless given; list
 is not in RENAMED, OPPOSITE or WITHOUT_EFFECT has the same name and meaning in main.py.
 """
 
+import re
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -15,6 +16,7 @@ from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, 
 PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}
 BY_CONTROL = ("dfc", "dfc_single_phase")
 DATASETS = ("mnist", "fashion_mnist", "mnist_autoencoder", "cifar10", "student_teacher")
+CLASSIFICATIONS = ("mnist", "fashion_mnist", "cifar10")
 SIZES = {"mnist": (784, 10), "fashion_mnist": (784, 10), "mnist_autoencoder": (784, 784), "cifar10": (3072, 10)}
 
 _every = partial(option, group="of all four programs")
@@ -210,6 +212,13 @@ def translate(program, given):
     return {name: value for name, value in flags.items() if value != defaults[name]}
 
 
+def in_published_words(sentence):
+    """Returns a sentence of main.py with the published names of its flags."""
+    for published, ours in RENAMED.items():
+        sentence = re.sub(rf"--{ours}\b", f"--{published}", sentence)
+    return sentence
+
+
 def _check(program, options, given):
     if program == "dfc_single_phase":
         for name in ("ss", "ssa"):
@@ -217,6 +226,10 @@ def _check(program, options, given):
                 raise UsageError(f"--{name}: does not apply to dfc_single_phase, which always learns from the average over time")
     if options.ssa and options.strong_feedback:
         raise UsageError("--ssa: does not go together with --strong_feedback")
+    if options.strong_feedback and options.include_only_converged_samples and options.dataset in CLASSIFICATIONS:
+        raise UsageError("--include_only_converged_samples: does not go together with --strong_feedback, with which none converges")
+    if "0" in options.teacher_size_hidden.replace(" ", "").split(","):
+        raise UsageError(f"--teacher_size_hidden={options.teacher_size_hidden}: a layer has at least one unit")
     if options.error_as_loss_grad and not options.strong_feedback:
         raise UsageError("--error_as_loss_grad: needs --strong_feedback, which implies it")
     if options.use_jacobian_as_fb and options.noisy_dynamics:
@@ -227,7 +240,7 @@ def _check(program, options, given):
 
 def _ends(options):
     """Returns both ends of the network, sizes and activation, and the number of hidden layers if it is 1."""
-    classification = options.dataset in ("mnist", "fashion_mnist", "cifar10")
+    classification = options.dataset in CLASSIFICATIONS
     inputs, outputs = SIZES.get(options.dataset, (options.teacher_n_in, options.teacher_n_out))
     flags = {"size_input": inputs, "size_output": outputs, "output_activation": "softmax" if classification else "linear"}
     # main.py takes one number as the size of each of its --num_hidden layers

@@ -238,7 +238,9 @@ BAD = {
     "dfc --tmax_di=1": "argument --tmax_di: 1 is out of range: must be in [2, inf)",
     "bp --colour=red": "--colour=red: there is no such option",
     "bp --defects=typo": "--defects=typo: 'typo' is not one of",
-    "dfc --strong_feedback --include_only_converged_samples": "--strong_feedback: needs --include_non_converged_samples",
+    "dfc --strong_feedback --include_only_converged_samples": "--include_only_converged_samples: does not go together with",
+    "bp --adam_epsilon=1,2": "--adam_epsilon=1,2: one number per layer needs an --lr with one number per layer",
+    "dfc --teacher_size_hidden=5,0": "--teacher_size_hidden=5,0: a layer has at least one unit",
 }
 
 
@@ -267,7 +269,7 @@ SWEPT = {  # values of flags that are neither switches nor choices; the short ne
     "apical_time_constant_fb": "0.3",
 }  # fmt: skip
 REFUSED = {  # (flag, program): the reason
-    ("pretrained_net_dir", None): "--start_from=/nowhere: /nowhere/0Lweights.npy cannot be read",
+    ("pretrained_net_dir", None): "--pretrained_net_dir=/nowhere: /nowhere/0Lweights.npy cannot be read",
     ("error_as_loss_grad", None): "needs --strong_feedback",
     ("ss", "dfc_single_phase"): "does not apply to dfc_single_phase",
     ("ssa", "dfc_single_phase"): "does not apply to dfc_single_phase",
