@@ -12,15 +12,19 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+# Handing parts to another thread takes 40 us; a pass of fewer multiplications and additions is over sooner in one thread.
+LEAST_OPERATIONS = 6_000_000
+
 
 class Workers:
     """Holds `count` threads, including the calling one; while they exist, BLAS uses one thread per call.
 
     count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without threadpoolctl
+    least  multiplications and additions of the smallest pass that is divided, see `pieces`
     """
 
-    def __init__(self, count=1):
-        self.count = count
+    def __init__(self, count=1, least=LEAST_OPERATIONS):
+        self.count, self.least = count, least
         self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
         known = count > 1 or importlib.util.find_spec("threadpoolctl")
         self._limit = _threadpoolctl().threadpool_limits(1, user_api="blas") if known else None
@@ -33,6 +37,13 @@ class Workers:
             self._pool.shutdown()
         if self._limit:
             self._limit.restore_original_limits()
+
+    def pieces(self, operations):
+        """Returns into how many parts to divide the rows of a pass of so many multiplications and additions.
+
+        Small passes stay whole. A simulation counts one time point, as its threads would wait for each other at every one.
+        """
+        return self.count if operations >= self.least else 1
 
     def map(self, function, items):
         """Returns [function(item) for item in items], computed by all threads.

@@ -52,10 +52,11 @@ class BatchReport:
 
 def forward(net, inputs, workers):
     """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves."""
-    if workers.count == 1:
-        return net.forward(inputs)
     count, join = inputs.shape[-2], array_module(inputs).concatenate
-    parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, workers.count))
+    pieces = workers.pieces(net.operations(count))
+    if pieces == 1:
+        return net.forward(inputs)
+    parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, pieces))
     v, r = ([join(arrays, axis=-2) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
     return Activities(inputs, v, r, count, r[-1][..., 0, :])
 
@@ -93,7 +94,7 @@ class DfcLearner(BaseLearner):
 
     def _parts(self, count, noisy):
         """Returns [(number, rows)] of a batch's parts; if noisy, independent of the number of threads."""
-        pieces = -(-count // (self.part or count)) if noisy else self.workers.count
+        pieces = -(-count // (self.part or count)) if noisy else self.workers.pieces(self.net.operations(count))
         return list(enumerate(shares(count, pieces)))
 
     def _noise(self, place, part):

@@ -7,6 +7,7 @@ n_{l-1}), the rates are (S, n, n_l) and labels (S, n), and each seed gets the sa
 
 import copy
 import io
+import math
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -115,6 +116,10 @@ class FeedbackNetwork:
     def sizes(self):
         """Returns [n_0 … n_{L-1}], the sizes of the layers without the input."""
         return [w.shape[-2] for w in self.weights]
+
+    def operations(self, rows):
+        """Returns how many multiplications and additions a pass of `rows` samples through one network takes."""
+        return 2 * rows * sum(math.prod(w.shape[-2:]) for w in self.weights)
 
     @property
     def small(self):

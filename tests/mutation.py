@@ -108,6 +108,7 @@ FEEDBACK_MUTANTS = {
     "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
     "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),
     "a bad end is everybody's": ("core/together.py", "if loop not in self.outcomes]", "if not self.outcomes]", ALONE),
+    "small passes divided": ("core/workers.py", "if operations >= self.least else 1", "", "tests/core/test_parts.py"),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }

@@ -121,6 +121,16 @@ def test_two_workers_work_at_the_same_time():
         assert sorted(workers.map(lambda i: meeting.wait(), range(2))) == [0, 1]
 
 
+def test_passes_that_are_too_small_stay_whole():
+    """A pass of 128 images through 784-256-256-256-10 is divided, one through the toy network 15-10-10-5 is not."""
+    networks = (784, 256, 256, 256, 10), (15, 10, 10, 5)
+    published, toy = (2 * 128 * sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in networks)
+    with Workers(2) as two, Workers(2, least=0) as always, Workers() as one:
+        assert [two.pieces(published), two.pieces(toy)] == [2, 1]
+        assert [always.pieces(published), always.pieces(toy)] == [2, 2]
+        assert [one.pieces(published), one.pieces(toy)] == [1, 1]
+
+
 def test_workers_keep_blas_in_one_thread_and_give_it_back():
     info = pytest.importorskip("threadpoolctl").threadpool_info
     blas = lambda: [pool["num_threads"] for pool in info() if pool["user_api"] == "blas"]  # noqa: E731

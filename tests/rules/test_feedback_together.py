@@ -80,7 +80,7 @@ def batches_of(run, step):
 
 def compare(flags, names, threads=1, precision="float64"):
     """Steps of these learners of a run, one after the other, by the stack and by each seed alone."""
-    with Workers(threads) as workers:
+    with Workers(threads, least=0) as workers:
         together, alone = (runs_of(flags, workers, precision) for _ in range(2))
         for passed, name in enumerate(names):
             parts, others = ([getattr(run, name) for run in runs] for runs in (together, alone))
