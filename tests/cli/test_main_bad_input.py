@@ -25,7 +25,7 @@ CHOSEN = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 SWITCHES = [name for name, field in FIELDS.items() if isinstance(field.default, bool)]
 NUMBERS = [name for name, field in FIELDS.items() if field.metadata["kind"] in (int, float) and name != "beta_homeostatic"]  # dead
 LISTS = {"lr": "(0, inf)", "epsilon": "[0, inf)"}
-TEXTS = LISTS | {"lr_fb": "(0, inf)", "lr_fb_init": "(0, inf)", "epsilon_fb": "[0, inf)", "gn_damping": "[0, inf)"}
+TEXTS = LISTS | {"lr_fb": "[0, inf)", "lr_fb_init": "[0, inf)", "epsilon_fb": "[0, inf)", "gn_damping": "[0, inf)"}
 
 
 @pytest.fixture
