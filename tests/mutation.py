@@ -153,7 +153,7 @@ FEEDBACK_MUTANTS |= {
     "output scale of the hidden layers": ("dfc/protocol.py", "output_scale=True", "output_scale=False", ORACLE),
     "momentum of W for Q": ("dfc/protocol.py", "feedback_momentum=True", "feedback_momentum=False", WHOLE),
     "nudge by the mean": ("dfc/protocol.py", 'aim="own_loss"', 'aim="mean_loss"', ORACLE),
-    "rates of BP divided too": ("dfc/protocol.py", "normalize_all=False", "normalize_all=True", FLAGS),
+    "rates of BP divided too": ("dfc/protocol.py", "normalize_all=False", "normalize_all=True", "tests/core/test_protocol.py"),
     "long steps": ("dfc/protocol.py", "shorten_steps=True", "shorten_steps=False", ORACLE),
     "apical step of the other phase": ("dfc/protocol.py", 'apical_follows="dt_di_fb"', 'apical_follows="dt_di"', ORACLE),
     "rates not low-passed": ("dfc/measures/observation.py", "mean += share * (r - mean)", "mean += r - mean", REPLAYED),
