@@ -192,7 +192,7 @@ def test_a_table_goes_to_a_process_substitution(run_folder, tmp_path):
         (precision, ["--output=run/results.png"]),
         (tidy, ["run", "--output=run/.lock"]),
         (summarise_seeds, ["run", "--csv=no_config/metrics.csv"]),
-        (run_seed_robustness, ["--nb_seeds=1", "--out_dir=run", "--name=metrics"]),
+        (run_seed_robustness, ["--nb_seeds=1", "--out_dir=run", "--name=metrics", "--list"]),
         (run_seed_robustness, ["--nb_seeds=1", "--out_dir=no_config", "--name=GNT_angles", "--list"]),
     ],
 )
