@@ -144,11 +144,14 @@ class SummaryFolder(RunFolder):
         return self._checkpoint
 
     def _tells_more(self, series):
-        """Returns whether the summary tells of an epoch, or of an end, where there is no checkpoint."""
+        """Returns whether the summary tells of an epoch, or of a bad end, where there is no checkpoint.
+
+        A run that finished no epoch has no checkpoint either.
+        """
         if self._checkpoint is None:
             with contextlib.suppress(FileError):
                 summary = read_json(self.path / "results.json", finished=int)
-                return summary["finished"] != RUNNING or summary.get("loss_train_last", NOT_YET) != NOT_YET
+                return summary["finished"] not in (RUNNING, DONE) or summary.get("loss_train_last", NOT_YET) != NOT_YET
         return False
 
     def begin(self, record):
