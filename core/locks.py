@@ -19,6 +19,8 @@ except ImportError:
     fcntl = None
 
 NAME = ".lock"
+# A pipe in place of the lock file is not waited for.
+AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 # Errors of flock that mean that another process has the lock.
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -147,7 +149,7 @@ def in_use(folder):
     if fcntl is None:
         return False
     with contextlib.suppress(OSError):
-        descriptor = os.open(Path(folder) / NAME, os.O_RDONLY)
+        descriptor = os.open(Path(folder) / NAME, os.O_RDONLY | AT_ONCE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
@@ -181,7 +183,7 @@ def _opened(path):
     """Returns the descriptor of a file opened for writing, or if not allowed for reading; None if neither is."""
     for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
-            return os.open(path, how, 0o666)
+            return os.open(path, how | AT_ONCE, 0o666)
         except OSError as error:
             if how != os.O_RDONLY and error.errno not in UNWRITABLE:
                 raise
