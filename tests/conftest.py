@@ -1,6 +1,8 @@
 """What holds for all tests, and fixtures for them."""
 
+import os
 import signal
+import sys
 
 import pytest
 
@@ -8,8 +10,14 @@ from dfc import simulation
 
 
 def pytest_configure():
-    """A shell that starts the tests in the background makes them ignore SIGINT, and all processes that they start."""
+    """Makes the tests independent of the shell that starts them.
+
+    A shell that starts them in the background makes them ignore SIGINT, and all processes that they start. Where
+    Python is told to keep no compiled files, each of these processes would compile the whole program again.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(params=("stacked", "layer by layer"))
