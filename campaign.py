@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import list_seeds
 import run_seed_robustness
 from configs import to_argv
-from core import backend as backends
+from core.backend import PRECISIONS
 from core.files import FileError
 from core.options import Parser, UsageError, add_arguments, option
 from core.program import complain
@@ -45,7 +45,7 @@ class Selection:
     seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
     epochs: int = option(0, "epochs of each run, for a trial; 0: as many as published", bounds="[0, inf)", group="runs")
     train_samples: int = option(0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs")
-    precision: str = option("float32", "float type of all arithmetic", choices=backends.PRECISIONS, group="runs")
+    precision: str = option("float32", "float type of all arithmetic", choices=PRECISIONS, group="runs")
 
 
 @dataclass(frozen=True)

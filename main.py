@@ -21,8 +21,8 @@ import shlex
 
 import numpy as np
 
-from core import backend as backends
 from core import rehearsal
+from core.backend import Workers, default_count, select_backend
 from core.options import UsageError
 from core.paths import make_numbered, remove_if_empty
 from core.program import EXIT_DIVERGED, complain, run_program, say
@@ -31,7 +31,6 @@ from core.shared_options import check_memory, folder_of, parse_seeds, say_of
 from core.signals import StopRequest
 from core.together import run_to_outcomes
 from core.training import Loop
-from core.workers import Workers, default_count
 from datasets.catalogue import BY_FLAG
 from dfc import settings as command_line
 from dfc.build import build_system, bytes_of_a_run
@@ -87,7 +86,7 @@ def machine(settings):
     """Yields what runs compute with: (Backend, Workers).  Raises UserError if something is missing."""
     check_packages(settings.watchers.measurements)
     about = settings.machine
-    backend = backends.select_backend(about.backend, about.device, about.precision)
+    backend = select_backend(about.backend, about.device, about.precision)
     threads = (about.threads or default_count()) if backend.device is None else 1
     # The workers exist before the teacher's products, whose rounding must not depend on BLAS's own threads.
     with Workers(threads) as workers:

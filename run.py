@@ -18,8 +18,8 @@ import contextlib
 from dataclasses import dataclass
 
 import datasets
-from core import backend as backends
 from core import rehearsal
+from core.backend import BACKENDS, PRECISIONS, Workers, default_count, select_backend
 from core.initialisers import INITIALISERS
 from core.optimisers import OPTIMISERS
 from core.options import (
@@ -41,7 +41,6 @@ from core.signals import StopRequest
 from core.streams import stream
 from core.together import run_to_outcomes
 from core.training import Loop, Schedule
-from core.workers import Workers, default_count
 from datasets.samples import Images, divided_table
 from gait.alignment import Alignment
 from gait.endings import conclude_all
@@ -91,8 +90,8 @@ class Options:
         choices=("auto", *INITIALISERS),
         group="network",
     )
-    precision: str = option("float64", "float type of all arithmetic", choices=backends.PRECISIONS, group="machine")
-    backend: str = option("auto", "array library; auto: cupy if a GPU works", choices=backends.BACKENDS, group="machine")
+    precision: str = option("float64", "float type of all arithmetic", choices=PRECISIONS, group="machine")
+    backend: str = option("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS, group="machine")
     device: int = option(0, "number of the GPU; a number other than 0 must exist", bounds="[0, inf)", group="machine")
     threads: int = option(0, "threads on the CPU; 0: one per core, at most 4", bounds="[0, 64]", group="machine")
     solver: str = option(
@@ -219,7 +218,7 @@ def prepare(options):
     Returns  (Backend, threads, (training, test samples), Options per seed, a sentence on memory)
     Raises   UserError
     """
-    backend = backends.select_backend(options.backend, options.device, options.precision)
+    backend = select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
     sets, runs = load_samples(options, backend), runs_of(options)
     sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)

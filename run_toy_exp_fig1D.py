@@ -20,8 +20,7 @@ import numpy as np
 
 import main as program
 from configs import load, to_argv
-from core import backend as backends
-from core.backend import to_host
+from core.backend import select_backend, to_host
 from core.files import FileError, make_folder, read_json, replacing, write_arrays
 from core.options import Parser, UsageError, as_path, first_paragraph, option
 from core.paths import exists
@@ -193,7 +192,7 @@ def control(net, task, draws, settings):
 
 def experiment(argv, settings, folder, options):
     """Trains or reads Q, prints condition 2, simulates, writes DATA and returns its path."""
-    backend = backends.select_backend(settings.machine.backend, settings.machine.device, settings.machine.precision)
+    backend = select_backend(settings.machine.backend, settings.machine.device, settings.machine.precision)
     feedback = learned_feedback(argv, settings, folder, options)
     draws = Draws(settings.random_seed, backend)
     task = load_task(settings.task, backend, draws.teacher, settings.quiet)

@@ -24,9 +24,8 @@ from core.initialisers import PUBLISHED_INITIALISERS
 from core.options import Parser, add_arguments, as_path, first_paragraph, option
 from core.program import run_program
 from core.streams import stream
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS, SQUARED_ERROR
 from dfc.jacobian import output_jacobian
-from dfc.losses import SQUARED_ERROR
 from dfc.measures.least_squares import damped_pseudo_inverse
 from dfc.network import FeedbackNetwork
 from figures import fig2

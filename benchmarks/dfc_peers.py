@@ -103,7 +103,7 @@ def suite(names, precision, threads, extent):
              flops: operations of the products; rates: of two products while every worker computes one}}
              Processor times are those of all workers together, rates in FLOP per processor second
     """
-    from core.workers import Workers, shares
+    from core.backend import Workers, shares
     from dfc.learners import PART
 
     changed, batch, large = sizes_of(extent)
@@ -146,7 +146,7 @@ def torch_peer(names, precision, threads, extent):
     import torch
 
     from benchmarks.dfc_torch import Peer
-    from core.workers import Workers
+    from core.backend import Workers
 
     torch.set_num_threads(threads)
     changed, batch, _ = sizes_of(extent)
@@ -178,7 +178,7 @@ def jax_peer(names, precision, threads, extent):
 
     jax.config.update("jax_enable_x64", precision == "float64")
     from benchmarks.dfc_jax import Peer
-    from core.workers import Workers
+    from core.backend import Workers
 
     changed, batch, _ = sizes_of(extent)
     found = {}
@@ -228,7 +228,7 @@ def check(side, names=tuple(CASES), batch=8):
     """
     import numpy as np
 
-    from core.workers import Workers
+    from core.backend import Workers
 
     found, bound = {}, BOUNDS[side]
     for name in names:

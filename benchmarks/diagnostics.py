@@ -27,8 +27,7 @@ GAMMA = 1.0
 def make_problem(sizes, samples):
     """Returns (network, feedforward pass, targets): tanh, linear output, squared error."""
     from core.initialisers import xavier_normal
-    from dfc.activations import ACTIVATIONS
-    from dfc.losses import SQUARED_ERROR
+    from dfc.functions import ACTIVATIONS, SQUARED_ERROR
     from dfc.network import FeedbackNetwork
 
     random = np.random.default_rng(0)

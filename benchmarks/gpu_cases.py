@@ -10,9 +10,8 @@ from functools import partial
 from benchmarks import dfc_peers, peers
 from benchmarks.dfc_costs import flops, products
 from benchmarks.speed import CASES, model_flops
-from core.backend import select_backend
+from core.backend import Workers, select_backend
 from core.together import joined
-from core.workers import Workers
 
 PRECISION = "float32"
 # (program, rule, strength of the regulariser)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from benchmarks import dfc_peers, peers
 from benchmarks.dfc_torch import Peer
 from benchmarks.gpu_cases import EXTENTS, PRECISION, SYSTEM_1, SYSTEM_2
-from core.workers import Workers
+from core.backend import Workers
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

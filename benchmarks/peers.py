@@ -45,8 +45,7 @@ def suite(algorithm, strength, precision, threads, batches):
     import numpy as np
 
     import run
-    from core.backend import select_backend
-    from core.workers import Workers
+    from core.backend import Workers, select_backend
     from datasets.samples import Images, divided_table
     from rules import RULES
 

@@ -6,8 +6,7 @@ import math
 import numpy as np
 
 from core import device_kernels, kernels
-from core.backend import array_module, block_size, on_device
-from core.workers import shares
+from core.backend import array_module, block_size, on_device, shares
 
 
 class Optimiser:

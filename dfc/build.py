@@ -7,11 +7,10 @@ from core.backend import to_host
 from core.clipping import clip_each, clip_together
 from core.optimisers import OPTIMISERS
 from core.training import EpochPlan
-from dfc.activations import ACTIVATIONS
 from dfc.feedback_learning import Q_RULES, squared_norm
+from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.joint import JointLearner
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
-from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
 from utils import count_correct
 
@@ -124,7 +123,7 @@ def build_system(settings, backend, workers, draws, part="by size"):
 
     settings  dfc.settings.records.SystemSettings
     backend   core.backend.Backend
-    workers   core.workers.Workers
+    workers   core.backend.Workers
     draws     dfc.draws.Draws
     part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
     """

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from core import kernels
 from core.backend import array_module
+from dfc.functions import log_softmax, softmax
 from dfc.jacobian import pull_back
-from dfc.losses import log_softmax, softmax
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Evaluation(Watcher):
 
     settings  dfc.settings.records.EvaluationSettings
     task      dfc.tasks.Task
-    workers   core.workers.Workers
+    workers   core.backend.Workers
     """
 
     def __init__(self, settings, task, workers):
@@ -53,7 +53,7 @@ def evaluate(net, samples, batch_size, workers, classification, tick=None, weigh
     net             FeedbackNetwork
     samples         datasets.samples Images or Arrays
     batch_size      samples in a batch, in file order
-    workers         core.workers.Workers
+    workers         core.backend.Workers
     classification  whether targets are labels; else the accuracy is None
     tick            function of a number of samples, called when these are done
     weighted        whether every sample counts as much as any other, so that a short last batch counts less

@@ -4,10 +4,9 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.backend import array_module, to_host
+from core.backend import array_module, shares, to_host
 from core.clipping import clip_each, clip_together, fix_norm
 from core.roles import BaseLearner
-from core.workers import shares
 from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay
 from dfc.jacobian import pull_back
@@ -66,7 +65,7 @@ class DfcLearner(BaseLearner):
 
     net        FeedbackNetwork
     optimiser  core.optimisers.Optimiser
-    workers    core.workers.Workers
+    workers    core.backend.Workers
     noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
     name       distinguishes the learners in a checkpoint and in reports
     part       rows of a batch that share one source of noise; None: all

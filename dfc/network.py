@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from core.backend import BLOCK, array_module
+from core.backend import BLOCK, array_module, shares
 from core.files import FileError, read_bytes
-from core.workers import shares
 
 # Units of all layers.
 SMALL = 128
@@ -68,8 +67,8 @@ class FeedbackNetwork:
     weights      list of L arrays (n_l, n_{l-1}), updated in place during training
     biases       list of L arrays (n_l,), or an empty list
     feedback     list of arrays Q_l (n_l, n_L): all layers (DFC), hidden ones (DFA), or none (BP)
-    activations  list of L dfc.activations.Activation
-    loss         dfc.losses.Loss
+    activations  list of L dfc.functions.Activation
+    loss         dfc.functions.Loss
     identity     whether Q_{L-1} is known to be the identity, and to stay it
     kinks        "derivative" or "slope": which of the two `derivative` returns
     block        entries that a pass over memory should handle at a time (core/backend.py)

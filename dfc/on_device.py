@@ -4,7 +4,7 @@ import functools
 
 from core.device_kernels import CONTROL, LOW_PASS, Kernel
 from dfc.controller import ControlledNetwork
-from dfc.losses import softmax
+from dfc.functions import softmax
 from dfc.stacked import StackedNetwork
 
 

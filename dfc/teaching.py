@@ -8,7 +8,7 @@ from typing import Any
 
 from core.backend import array_module
 from dfc.controller import distance, norms
-from dfc.losses import softmax
+from dfc.functions import softmax
 from dfc.network import of_seed
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")

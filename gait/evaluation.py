@@ -2,9 +2,8 @@
 
 from tqdm import tqdm
 
-from core.backend import array_module, to_host
+from core.backend import Workers, array_module, shares, to_host
 from core.roles import Watcher
-from core.workers import Workers, shares
 from utils import count_correct, one_hot, squared_error
 
 # Samples in one forward pass: few enough for the activities to stay small compared with the weights.
@@ -35,7 +34,7 @@ def evaluate(net, samples, workers=None, tick=None):
 
     net      InvNet
     samples  datasets.samples.Images
-    workers  core.workers.Workers, among which the chunks are divided
+    workers  core.backend.Workers, among which the chunks are divided
     tick     function of a number of samples, called when these are done
     Returns  two Python floats; the device is waited for once
     """

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from core.backend import BLOCK, array_module
+from core.backend import BLOCK, array_module, shares
 from core.roles import BaseLearner
-from core.workers import shares
 from gait.gradients import add_weight_gradient, bias_gradient
 
 
@@ -21,7 +20,7 @@ class Learner(BaseLearner):
     options      the rule's Options
     regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to add
     optimiser    of net.parameters
-    workers      core.workers.Workers
+    workers      core.backend.Workers
     block        entries of a matrix that one pass should handle (core/backend.py)
     """
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.backend import default_count
 from core.files import FileError
 from core.locks import alone
 from core.options import UsageError
@@ -17,7 +18,6 @@ from core.paths import exists
 from core.program import EXIT_DIVERGED, say
 from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
-from core.workers import default_count
 from sweeps.progress import Progress
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"

@@ -4,9 +4,8 @@ import numpy as np
 
 from core.initialisers import xavier_normal
 from core.streams import stream
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
-from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
+from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
 from dfc.teaching import empty_gradients, layer_gradients
 

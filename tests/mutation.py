@@ -67,7 +67,7 @@ FEEDBACK_MUTANTS = {
     "DFA forgets the logit": ("rules/direct_feedback.py", "difference = logit - activities.v[last]", "pass", RULES),
     "control of the same time": ("dfc/feedback_learning.py", "signal = state.u if", "signal = state._next_u if", RULES),
     "scale not squared": ("dfc/feedback_learning.py", "SMALLEST_SIGMA) ** 2", "SMALLEST_SIGMA)", RULES),
-    "gradients of all outputs": ("dfc/losses.py", "(2.0 / output.shape[-1])", "2.0", RULES),
+    "gradients of all outputs": ("dfc/functions.py", "(2.0 / output.shape[-1])", "2.0", RULES),
     "W before Q": ("dfc/build.py", "epoch=[feedback, learner,", "epoch=[learner, feedback,", REPLAY),
     "one step size of Q": ("dfc/settings/parts.py", 'flags["lr_fb_init"]', 'flags["lr_fb"]', FLAGS),
     "momentum for Q": ("dfc/settings/parts.py", '== "RMSprop" else 0.0', '!= "Adam" else 0.0', FLAGS),
@@ -108,7 +108,7 @@ FEEDBACK_MUTANTS = {
     "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
     "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),
     "a bad end is everybody's": ("core/together.py", "if loop not in self.outcomes]", "if not self.outcomes]", ALONE),
-    "small passes divided": ("core/workers.py", "if operations >= self.least else 1", "", "tests/core/test_parts.py"),
+    "small passes divided": ("core/backend.py", "if operations >= self.least else 1", "", "tests/core/test_parts.py"),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),
 }

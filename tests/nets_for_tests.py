@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from core.backend import Workers
 from core.initialisers import INITIALISERS
 from core.optimisers import Adam
 from core.streams import stream
-from core.workers import Workers
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
 from inv_net import TowerInvNet

@@ -6,8 +6,7 @@ Layers count from 0 in the code; the published names and tags count from 1.
 from functools import cached_property
 
 from core.angles import angle, joint_angle
-from core.backend import array_module, to_host
-from core.workers import shares
+from core.backend import array_module, shares, to_host
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.stability import activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues

@@ -24,7 +24,7 @@ def build_watchers(settings, system, task, workers, folder):
     settings  dfc.settings.records.WatcherSettings
     system    dfc.build.System
     task      dfc.tasks.Task
-    workers   core.workers.Workers
+    workers   core.backend.Workers
     folder    path of the run folder, for pictures and logs
     Raises    UsageError if a flag cannot be obeyed
     """

@@ -12,8 +12,8 @@ from core.backend import BACKENDS
 from core.optimisers import OPTIMISERS
 from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
-from dfc.activations import ACTIVATIONS
 from dfc.feedback_learning import Q_RULES
+from dfc.functions import ACTIVATIONS
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
 from dfc.teaching import LEARNING_RULES
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 
 from core.options import UsageError, option
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS
 from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE, Options
 
 # {learning rule of the published program: that of main.py}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import main
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS
 from dfc.measures import tensorboard
 from dfc.settings.flags import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES, Options
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics

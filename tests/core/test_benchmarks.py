@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import dfc_costs, dfc_peers, dfc_speed, gpu, peers, speed
-from core.workers import Workers
+from core.backend import Workers
 
 
 def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):

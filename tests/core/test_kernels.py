@@ -7,10 +7,9 @@ import pytest
 
 from core import kernels
 from core.optimisers import Adam
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
-from dfc.losses import SQUARED_ERROR, soft_cross_entropy
+from dfc.functions import ACTIVATIONS, SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
 from dfc.simulation import simulate
 from rules import strong_dfc

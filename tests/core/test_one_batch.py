@@ -10,8 +10,7 @@ import pytest
 
 import main
 import run
-from core.backend import select_backend
-from core.workers import Workers
+from core.backend import Workers, select_backend
 from datasets.samples import Images, divided_table, published_table
 from dfc.build import build_system
 from dfc.draws import Draws
@@ -70,7 +69,7 @@ def test_the_files_of_an_update_are_those_of_the_page(name, build):
     learner.step(*samples.batch(slice(BATCH)), (0, 0))
     found = files_of(lambda: learner.step(*samples.batch(slice(BATCH, 2 * BATCH)), (0, 1)))
     named = re.findall(r"^\d+\. `(.+?)`", SECTIONS[name], re.MULTILINE)
-    assert sorted(found) == sorted(named) and len(named) <= 12
+    assert sorted(found) == sorted(named) and len(named) <= 11
 
 
 def test_a_whole_run_enters_few_files(tmp_path):
@@ -79,7 +78,7 @@ def test_a_whole_run_enters_few_files(tmp_path):
     told = ["--network_type=DFC-SSA", "--dataset=student_teacher", "--epochs=1", *sizes, f"--out_dir={tmp_path}", "--threads=1"]
     found = files_of(lambda: main.main(told))
     assert (tmp_path / "DONE").exists()
-    assert len(found) == int(re.search(r"enters functions of (\d+) files", PARTS[-1])[1]) <= 39, sorted(found)
+    assert len(found) == int(re.search(r"enters functions of (\d+) files", PARTS[-1])[1]) <= 37, sorted(found)
 
 
 @pytest.mark.parametrize(("file", "text"), ITEMS, ids=[file for file, _ in ITEMS])

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from core.backend import select_backend
+from core.backend import Workers, select_backend, shares
 from core.optimisers import OPTIMISERS, SGD, Adam, Optimiser, RMSprop
-from core.workers import Workers, shares
 from dfc.build import build_system
 from dfc.draws import Draws
 from main import parse

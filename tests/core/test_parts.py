@@ -6,10 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from core.backend import select_backend, to_host
+from core.backend import Workers, default_count, select_backend, shares, to_host
 from core.initialisers import haar_orthogonal, xavier_normal
 from core.streams import PURPOSES, stream
-from core.workers import Workers, default_count, shares
 from datasets.samples import Images, divided_table
 from gait.evaluation import evaluate
 from gait.gradients import OrthogonalRegulariser

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfc import protocol
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS, Protocol
 from tests.faults.tiny_main import RULES, arrays, in_process, read_metrics
 from tests.feedback_nets_for_tests import make_net

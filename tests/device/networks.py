@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from core.backend import Workers
 from core.initialisers import xavier_normal
 from core.optimisers import Adam
-from core.workers import Workers
 from datasets.samples import Images, divided_table
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from core.backend import select_backend, to_host
+from core.backend import Workers, select_backend, to_host
 from core.together import joined
-from core.workers import Workers
 from datasets.samples import Arrays, Images, published_table
 from dfc.build import build_system, bytes_of_a_run
 from dfc.draws import Draws

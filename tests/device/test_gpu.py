@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import run
-from core.backend import select_backend, to_host
+from core.backend import Workers, select_backend, to_host
 from core.device_kernels import NORMALS
 from core.streams import noise_key
 from core.together import joined
-from core.workers import Workers
 from dfc.build import build_system
 from dfc.draws import Draws
 from tests.device import networks

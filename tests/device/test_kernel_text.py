@@ -11,7 +11,7 @@ import pytest
 from core import device_kernels
 from core.device_kernels import Kernel, rate_difference
 from dfc import on_device
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS
 
 COMPILER = shutil.which("g++")
 TYPES = {"float32": "float", "float64": "double"}

@@ -9,9 +9,9 @@ import pytest
 from core.backend import select_backend, to_host
 from core.clipping import SMALL, clip_each, clip_together
 from core.optimisers import OPTIMISERS, Adam, Optimiser
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.draws import Draws
+from dfc.functions import ACTIVATIONS
 from dfc.on_device import device_form
 from dfc.simulation import simulate
 from rules import FEEDBACK_NET_RULES

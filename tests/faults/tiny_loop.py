@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from core.backend import select_backend
+from core.backend import Workers, select_backend
 from core.files import FileError
 from core.optimisers import Adam
 from core.roles import Watcher
 from core.training import Loop, Schedule
-from core.workers import Workers
 from datasets.samples import Images, divided_table
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner

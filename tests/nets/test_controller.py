@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from dfc import simulation as module
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
-from dfc.losses import SQUARED_ERROR
+from dfc.functions import ACTIVATIONS, SQUARED_ERROR
 from dfc.network import FeedbackNetwork
 from dfc.simulation import NOISE_BLOCK, record, simulate
 from dfc.steady_state import analytical_steady_state

@@ -8,10 +8,9 @@ import pytest
 
 from core.angles import angle, joint_angle
 from core.options import UsageError
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS, SQUARED_ERROR
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
 from dfc.learners import BatchReport
-from dfc.losses import SQUARED_ERROR
 from dfc.measures.angles import (
     bp_update,
     gn_update,

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from dfc.activations import ACTIVATIONS
+from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
-from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR
 from rules import backprop
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import SIZES, central_differences, gradients_of, make_batch, make_net, weight_products

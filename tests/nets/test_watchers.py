@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from core.angles import angle, joint_angle
-from core.backend import select_backend
+from core.backend import Workers, select_backend
 from core.options import UsageError
-from core.workers import Workers
 from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update

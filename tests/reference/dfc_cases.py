@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
+from dfc.functions import ACTIVATIONS
 from dfc.network import FeedbackNetwork
 from dfc.teaching import nudge
 from rules import dfc, dfc_ss

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dfc.activations import ACTIVATIONS
 from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
-from dfc.losses import CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
+from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.network import FeedbackNetwork
 from rules import dfc_ss, dfc_ssa, strong_dfc
 from tests.reference import dfc_cases

@@ -8,9 +8,8 @@ import numpy as np
 import main
 import run_strong
 from core.angles import angle, joint_angle
-from core.backend import select_backend
+from core.backend import Workers, select_backend
 from core.roles import Watcher
-from core.workers import Workers
 from datasets.samples import Arrays
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import Observation

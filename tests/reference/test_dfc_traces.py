@@ -7,9 +7,9 @@ The traces `…_accumulated` let the gradient of a frozen last Q pile up, as pub
 import numpy as np
 import pytest
 
+from core.backend import Workers
 from core.clipping import joint_norm
 from core.optimisers import SGD, Adam
-from core.workers import Workers
 from dfc.feedback_learning import Q_RULES, FeedbackSettings
 from dfc.learners import FeedbackLearner, ForwardLearner
 from dfc.network import FeedbackNetwork

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.backend import Workers
 from core.optimisers import Adam
-from core.workers import Workers
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
 from inv_layer import InvLayer

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 import main
-from core.backend import select_backend
+from core.backend import Workers, select_backend
 from core.initialisers import PUBLISHED_INITIALISERS
 from core.roles import Watcher
-from core.workers import Workers
 from dfc.tasks import load_task
 from main import parse
 from tests.reference.published_stream import PublishedStream

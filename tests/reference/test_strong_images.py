@@ -7,7 +7,7 @@ import numpy as np
 
 import main
 import run_strong
-from core.workers import Workers
+from core.backend import Workers
 from dfc.tasks import load_task
 from tests.reference.strong_cases import FOLDER
 from tests.reference.strong_draws import PublishedDraws

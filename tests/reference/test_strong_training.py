@@ -11,8 +11,7 @@ import pytest
 import dfc.build
 import main
 import run_strong
-from core.backend import select_backend
-from core.workers import Workers
+from core.backend import Workers, select_backend
 from datasets.samples import Arrays
 from dfc.draws import Draws
 from dfc.tasks import Task

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from core.backend import select_backend
-from core.workers import Workers
+from core.backend import Workers, select_backend
 from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.feedback_learning import Q_RULES

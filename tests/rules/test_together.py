@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from core.backend import Workers
 from core.optimisers import SGD, Adam, RMSprop
-from core.workers import Workers
 from inv_layer import solve_gram
 from rules import RULES
 from tests.nets_for_tests import SQUARE, TOWER, make_batch, make_learner, make_net
