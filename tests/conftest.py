@@ -6,7 +6,22 @@ import sys
 
 import pytest
 
+# Idle threads of BLAS sleep at once. Those of the hundreds of short processes that tests start would otherwise wait busily for
+# new work for a while, on the cores that the tests share. The variable is read when numpy is imported.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 from dfc import simulation
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: tests of Slurm, signals and pipes wait most of their time."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items):
+    """Slurm comes first: its test waits for most of two minutes, in which the other processes work."""
+    items.sort(key=lambda item: "slurm" not in item.keywords)
 
 
 def pytest_configure():

@@ -1,5 +1,6 @@
 """run_strong.py: every published flag changes the numbers that it is for, and no others; every data set; the run folder."""
 
+import functools
 import shlex
 from types import SimpleNamespace
 
@@ -46,8 +47,14 @@ def run(program, words, folder):
     return numbers(folder)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A function (program, what a flag needs): the numbers of a run without the flag; run once each."""
+    return functools.cache(lambda program, context: run(program, context, tmp_path_factory.mktemp(program)))
+
+
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in ELSEWHERE | {"out_dir"}])
-def test_a_flag_changes_what_it_is_for(name, tmp_path, monkeypatch):
+def test_a_flag_changes_what_it_is_for(name, plain, tmp_path, monkeypatch):
     install(monkeypatch.setattr)
     field = FIELDS[name]
     choices = [each for each in field.metadata["choices"] or () if each not in (field.default, "linear")]
@@ -55,9 +62,8 @@ def test_a_flag_changes_what_it_is_for(name, tmp_path, monkeypatch):
     for program in OWNERS.get(field.metadata["group"], tuple(PROGRAMS)):
         if (name, program) in REFUSED:
             continue
-        first, second = (tmp_path / program / each for each in "ab")
         context = NEEDS.get(name, "")
-        same = run(program, context, first) == run(program, f"{context} --{name}{value}", second)
+        same = plain(program, context) == run(program, f"{context} --{name}{value}", tmp_path / program)
         assert same == (name in NUMBERLESS or (name, program) in IDLE), program
 
 

@@ -244,7 +244,7 @@ def test_clipping_has_the_numbers_of_numpy(gpu, clip, scale):
 def test_nothing_is_copied_to_the_device_per_batch(gpu, rule, seeds, feedback, tmp_path, monkeypatch):
     """A copy from the host is one more thing to start per batch: twice as many batches must not need one more."""
     call, uploads = in_process(tmp_path, monkeypatch), []
-    more = ["--seeds=1-10"] * (seeds == "together")
+    more = ["--seeds=1-3"] * (seeds == "together")
     more += ["--freeze_fb_weights"] if feedback == "frozen" else [f"--fb_learning_rule={feedback}"]
     for size in (5, 10):
         before = gpu.uploads

@@ -1,7 +1,7 @@
 """Random command lines and damaged run folders: one sentence or a run, never a traceback, and nothing outside touched.
 
 The command lines draw from the declared rows of the options, values within and outside their ranges, on tiny made-up data.  `make
-test` tries 200 of each kind, `make fuzz` 2,000 (environment variable FUZZ).
+test` tries 100 of each kind, `make fuzz` 2,000 (environment variable FUZZ).
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from rules import RULES
 from sweeps.processes import is_over
 from tests.faults import tiny_main, tiny_runs
 
-COUNT = int(os.environ.get("FUZZ", "200"))
+COUNT = int(os.environ.get("FUZZ", "100"))
 SECONDS = 30  # that one case may take; a tiny run takes a tenth of one
 FUZZ = settings(
     max_examples=COUNT,
@@ -218,7 +218,7 @@ PROCESSES = {  # script: words before the random ones, record that these are dra
 
 
 @seed(5)
-@settings(FUZZ, max_examples=max(COUNT // 33, 1))
+@settings(FUZZ, max_examples=max(COUNT // 16, 1))
 @given(data=st.data())
 def test_random_command_lines_of_processes(tiny, data):
     """From the shell: what the tests within this process cannot see, such as handlers of signals and the interpreter's end."""
