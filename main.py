@@ -23,11 +23,11 @@ import numpy as np
 
 from core import rehearsal
 from core.backend import Workers, default_count, select_backend
+from core.machine import check_memory, provenance
 from core.options import UsageError
 from core.paths import make_numbered, remove_if_empty
 from core.program import EXIT_DIVERGED, complain, run_program, say
-from core.provenance import provenance
-from core.shared_options import check_memory, folder_of, parse_seeds, say_of
+from core.seeds import folder_of, parse_seeds, say_of
 from core.signals import StopRequest
 from core.together import run_to_outcomes
 from core.training import Loop

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import datasets
 from core import rehearsal
 from core.backend import BACKENDS, PRECISIONS, Workers, default_count, select_backend
-from core.initialisers import INITIALISERS
+from core.machine import check_machine, check_memory, provenance
 from core.optimisers import OPTIMISERS
 from core.options import (
     Parser,
@@ -34,11 +34,10 @@ from core.options import (
     split_rule_arguments,
 )
 from core.program import run_program, say
-from core.provenance import provenance
 from core.recording import RunFolder
-from core.shared_options import check_alone, check_machine, check_memory, say_of
+from core.seeds import check_alone, say_of
 from core.signals import StopRequest
-from core.streams import stream
+from core.streams import INITIALISERS, stream
 from core.together import run_to_outcomes
 from core.training import Loop, Schedule
 from datasets.samples import Images, divided_table
@@ -137,7 +136,8 @@ def parse(argv=None):
         rule = RULES[given.get("algorithm", Options.algorithm)]
         given, own = split_rule_arguments(given, Options, RULES, "algorithm", rule)
         options = Options(**given)
-        check_alone(options, given, "seed")
+        if "seeds" in given:
+            check_alone(options, given, "seed")
         check(options)
     except UsageError as error:
         parser.error(str(error))

@@ -25,7 +25,7 @@ from core.options import Parser, UsageError, as_path, option
 from core.paths import check_output, shortened, unfit_name
 from core.program import complain
 from core.recording import LOG, RunFolder, prepare_outputs
-from core.shared_options import folder_of
+from core.seeds import folder_of
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.listing import ListOptions

@@ -28,7 +28,7 @@ from core.program import EXIT_DIVERGED, StoppedByError, run_program
 from dfc.build import build_network
 from dfc.draws import Draws
 from dfc.measures.feedback_diagnostics import feedback_fit
-from dfc.phases import forward_controller
+from dfc.settings.parts import forward_controller
 from dfc.simulation import record
 from dfc.tasks import load_task
 from dfc.teaching import nudge

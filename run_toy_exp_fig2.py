@@ -20,10 +20,9 @@ from itertools import pairwise
 import numpy as np
 
 from core.files import make_folder, write_arrays
-from core.initialisers import PUBLISHED_INITIALISERS
 from core.options import Parser, add_arguments, as_path, first_paragraph, option
 from core.program import run_program
-from core.streams import stream
+from core.streams import PUBLISHED_INITIALISERS, stream
 from dfc.functions import ACTIVATIONS, SQUARED_ERROR
 from dfc.jacobian import output_jacobian
 from dfc.measures.least_squares import damped_pseudo_inverse

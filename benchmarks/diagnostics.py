@@ -26,7 +26,7 @@ GAMMA = 1.0
 
 def make_problem(sizes, samples):
     """Returns (network, feedforward pass, targets): tanh, linear output, squared error."""
-    from core.initialisers import xavier_normal
+    from core.streams import xavier_normal
     from dfc.functions import ACTIVATIONS, SQUARED_ERROR
     from dfc.network import FeedbackNetwork
 

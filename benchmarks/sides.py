@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.provenance import blas, processor
+from core.machine import blas, processor
 
 NAMES = {"torch": "PyTorch", "jax": "JAX"}
 

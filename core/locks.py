@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from core import provenance
+from core import machine
 from core.errors import UserError
 from core.files import FileError
 from core.options import UsageError
@@ -125,8 +125,8 @@ class FolderLock:
 
     def _sign(self):
         """Writes into the file which process has the lock; on a full disk the file stays empty."""
-        job = provenance.job()
-        text = f"host {provenance.host()}, process {os.getpid()}" + (f", job {job}" if job else "")
+        job = machine.job()
+        text = f"host {machine.host()}, process {os.getpid()}" + (f", job {job}" if job else "")
         with contextlib.suppress(OSError):
             os.ftruncate(self.descriptor, 0)
             self._signed = True

@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from core import provenance
+from core import machine
 from core.errors import UsageError
 from core.paths import expanded, printable, shortened, unfit_output
 from core.program import Dropping
@@ -123,7 +123,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        print(parser.prog, provenance.version_and_commit())
+        print(parser.prog, machine.version_and_commit())
         parser.exit()
 
 

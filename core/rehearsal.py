@@ -5,9 +5,8 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from core import provenance
+from core.machine import amount, peak_memory
 from core.program import EXIT_DIVERGED, StoppedByError, say
-from core.shared_options import amount
 from core.together import UNSOLVABLE
 
 # Batches of a pass that are timed, after one that is not.
@@ -28,7 +27,7 @@ def tell(folders, options, loop, about):
     lines = ["options:", *(f"  {name} = {value}" for name, value in options.items())]
     lines += [*(f"folder: {folder}" for folder in folders), *about]
     lines.append(f"parameters: {sum(array.size for array in arrays)}, {amount(sum(array.nbytes for array in arrays))}")
-    peak = provenance.peak_memory()
+    peak = peak_memory()
     lines += [f"memory of this process: {amount(peak)} at its peak"] * (peak is not None)
     counts = f"{loop.batches} batches of {loop.schedule.batch_size} of {len(loop.samples)} samples"
     lines.append(f"expected: {epoch:.3g} seconds per epoch ({counts}, and measuring)")

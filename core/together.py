@@ -25,7 +25,7 @@ def run_to_outcomes(loops, folders, records, fail=None):
 
     loops    list of core.training.Loop with the same settings and different seeds, which are trained together
     folders  their core.recording.RunFolder, opened
-    records  one core.provenance.provenance per loop
+    records  one core.machine.provenance per loop
     fail     see run_together
     Raises   FileError before the first batch, StoppedByError afterwards
     """

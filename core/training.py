@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.files import FileError
+from core.machine import peak_memory
 from core.program import say
-from core.provenance import peak_memory
 from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")

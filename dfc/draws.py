@@ -7,8 +7,7 @@ import numpy as np
 
 from core.backend import array_module, is_turned
 from core.device_kernels import NORMALS
-from core.initialisers import PUBLISHED_INITIALISERS
-from core.streams import fill_normals, noise_key, noise_stream, stream
+from core.streams import PUBLISHED_INITIALISERS, fill_normals, noise_key, noise_stream, stream
 
 # This place is beyond all layers of a teacher.
 SPLIT = 1 << 20

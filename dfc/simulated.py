@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 from dfc.controller import Controller, distance
-from dfc.phases import forward_controller
 from dfc.simulation import simulate
 from dfc.steady_state import SteadyState
 from dfc.teaching import RuleResult, convergence, counts, steady_gradients
@@ -41,10 +40,10 @@ class Options:
 
 
 def options_from_flags(flags):
-    """Returns the Options from {flag: value} of main.py."""
+    """Returns the Options from {flag: value} of main.py, and the forward phase's "controller"."""
     layerwise = flags["inst_transmission"] or flags["inst_system_dynamics"] or flags["simulate_layerwise"]
     return Options(
-        controller=forward_controller(flags),
+        controller=flags["controller"],
         target_stepsize=flags["target_stepsize"],
         learning_rule=flags["learning_rule"],
         epsilon=flags["epsilon_di"],

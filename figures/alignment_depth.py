@@ -15,9 +15,8 @@ if __name__ == "__main__":
 import numpy as np
 from tqdm import tqdm
 
-from core.initialisers import INITIALISERS
 from core.options import first_paragraph
-from core.streams import stream
+from core.streams import INITIALISERS, stream
 from figures.drawing import new_figure
 from figures.untrained import draw_seeds, finish, first_images, run
 from gait.alignment import alignment

@@ -21,9 +21,8 @@ import math
 import numpy as np
 from tqdm import tqdm
 
-from core.initialisers import haar_orthogonal
 from core.options import first_paragraph
-from core.streams import stream
+from core.streams import haar_orthogonal, stream
 from figures.drawing import new_figure
 from figures.untrained import draw_seeds, finish, first_images, run
 from gait.alignment import batch_update

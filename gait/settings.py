@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from core.shared_options import parse_seeds
+from core.seeds import parse_seeds
 
 # Options that the numbers do not depend on, or that may change when a run goes on.
 NOT_SETTINGS = (

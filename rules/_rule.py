@@ -1,7 +1,7 @@
 """Says what a learning rule is: pure functions, their options, and traits that tell what kind of rule it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Rule:
     reference        whether other rules are compared with it: its own angles are not measured, and it stops at other bounds
     outputs          names of the output activations that it can work with; empty: all
     published        {flag: value} of main.py that stand for the rule in the published program
-    from_flags       {flag: value} -> Options, if these are not the values of the flags of the same names
+    from_flags       {flag: value} -> Options, if these are not the values of the flags of the same names; for a rule that simulates
+                     or is joint there are further entries (dfc.settings.parts.rule_options)
     noisy            options -> whether it draws noise
     whole_batch      options -> whether the rule must see a whole batch, and not parts that threads compute at the same time
     clips            whether the rule obeys `--clip_grad_norm`: "asked", "never", or "always", which clips to norm 1
@@ -60,9 +61,3 @@ class Rule:
     noisy: Callable = lambda options: False
     whole_batch: Callable = lambda options: False
     clips: str = "asked"
-
-    def options_from(self, flags):
-        """Returns the rule's Options from {flag: value} of a command line, its own flags included."""
-        if self.from_flags:
-            return self.from_flags(flags)
-        return self.Options(**{option.name: flags[option.name] for option in fields(self.Options) if option.name in flags})

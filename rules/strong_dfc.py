@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from dfc import simulated
 from dfc.feedback_learning import FeedbackSettings
-from dfc.phases import forward_controller, joint_settings
 from dfc.simulated import noisy
 from dfc.teaching import output_target
 from dfc.time_sums import JointSum, gradients_along
@@ -38,13 +37,8 @@ def gradients(net, activities, target, options, out, noise=None):
 
 
 def options_from_flags(flags):
-    """Returns the Options from {flag: value} of main.py.
-
-    Apical compartments follow at once, and the noise is coloured.
-    """
-    shared = vars(simulated.options_from_flags(flags)) | {"controller": forward_controller(flags, joint=True), "efficient": False}
-    learns = not flags["freeze_fb_weights"]
-    return Options(**shared, feedback=joint_settings(flags, "forward") if learns else None)
+    """Returns the Options from {flag: value} of main.py, the "controller" of the simulation and "feedback"."""
+    return Options(**vars(simulated.options_from_flags(flags)) | {"efficient": False}, feedback=flags["feedback"])
 
 
 RULE = Rule(

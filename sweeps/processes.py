@@ -54,7 +54,7 @@ class Job:
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
     seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ only in it; their
-              folders lie next to each other, named by core.shared_options.folder_of
+              folders lie next to each other, named by core.seeds.folder_of
     """
 
     name: str

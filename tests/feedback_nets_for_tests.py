@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from core.initialisers import xavier_normal
-from core.streams import stream
+from core.streams import stream, xavier_normal
 from dfc.controller import Controller
 from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR
 from dfc.network import FeedbackNetwork

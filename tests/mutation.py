@@ -17,6 +17,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/rules", "tests/nets", "tests/core/test_parts.py", "tests/core/test_optimisers.py", "tests/reference")
 RULES, REPLAY = "tests/reference", "tests/reference/test_replay.py"
+PARTS = "dfc/settings/parts.py"
 PUBLISHED_WORDS, TWO_PHASES = "tests/cli/test_run_strong.py", "rules/strong_dfc_2phase.py"
 STRONG = tuple(f"tests/reference/test_strong_{part}.py" for part in ("updates", "replay"))
 STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_together.py"
@@ -42,7 +43,7 @@ MUTANTS = {
     "absolute form keeps its scale": ("rules/gait.py", "scale *= gamma", "pass"),
     "reused seed": ("core/streams.py", "*(index or (0,))", "*(min(i, 1) for i in index or (0,))"),
     "neighbouring seeds share layers": ("core/streams.py", "SeedSequence(seed, spawn", "SeedSequence(seed + sum(index), spawn"),
-    "Haar without signs": ("core/initialisers.py", "q * np.where(np.diag(r) < 0, -1.0, 1.0)", "q"),
+    "Haar without signs": ("core/streams.py", "q * np.where(np.diag(r) < 0, -1.0, 1.0)", "q"),
     "regulariser without its 4": ("gait/gradients.py", "out *= 4.0 * self.strength", "out *= self.strength"),
     "regulariser lost": ("gait/learner.py", "start_from_zero=not self.regulariser", "start_from_zero=True"),
     "moments swapped": ("core/optimisers.py", "v *= self.beta2", "v *= self.beta1"),
@@ -69,8 +70,8 @@ FEEDBACK_MUTANTS = {
     "scale not squared": ("dfc/feedback_learning.py", "SMALLEST_SIGMA) ** 2", "SMALLEST_SIGMA)", RULES),
     "gradients of all outputs": ("dfc/functions.py", "(2.0 / output.shape[-1])", "2.0", RULES),
     "W before Q": ("dfc/build.py", "epoch=[feedback, learner,", "epoch=[learner, feedback,", REPLAY),
-    "one step size of Q": ("dfc/settings/parts.py", 'flags["lr_fb_init"]', 'flags["lr_fb"]', FLAGS),
-    "momentum for Q": ("dfc/settings/parts.py", '== "RMSprop" else 0.0', '!= "Adam" else 0.0', FLAGS),
+    "one step size of Q": (PARTS, 'flags["lr_fb_init"]', 'flags["lr_fb"]', FLAGS),
+    "momentum for Q": (PARTS, '== "RMSprop" else 0.0', '!= "Adam" else 0.0', FLAGS),
     "noise by threads": ("dfc/learners.py", "(self.part or count)) if noisy else", "(self.part or count)) if 0 else", PROGRAM),
     "totals of all epochs": ("dfc/learners.py", "self._totals, self._batches = None, 0\n        return", "return", PROGRAM),
     "one order for all passes": ("dfc/draws.py", '"shuffle", passed', '"shuffle"', PROGRAM),
@@ -89,8 +90,8 @@ FEEDBACK_MUTANTS = {
     "ideal feedback a step late": ("dfc/controller.py", "signal * slopes[-1]", "self._next_u * slopes[-1]", *STRONG),
     "Q before W": ("dfc/joint.py", "self.feedback.update(gradients)", "pass", *STRONG),
     "pairs clipped apart": ("dfc/build.py", "clip_by=clip_layers if", "clip_by=clip_each if", *STRONG),
-    "error of the later phase": ("dfc/phases.py", 'error="mse" if early else', "error=", *STRONG),
-    "filter of the own phase": ("dfc/phases.py", "name if published else", "name if not published else", *STRONG),
+    "error of the later phase": (PARTS, 'error="mse" if early else', "error=", *STRONG),
+    "filter of the own phase": (PARTS, "name if published else", "name if not published else", *STRONG),
     "DFA with slopes": ("dfc/protocol.py", "direct_slopes=False", "direct_slopes=True", *STRONG),
     "updates of BP forgotten": ("dfc/learners.py", "if self.by_bp:", "if False:", PUBLISHED_WORDS),
     "2-phase without a target": (TWO_PHASES, "activities, wanted, options", "activities, activities.r[-1], options", *STRONG),
@@ -121,18 +122,18 @@ ROBUST = "tests/cli/test_seed_robustness.py"
 ORACLE, WHOLE = "tests/reference/test_strong_oracle.py", "tests/reference/test_strong_training.py"
 REPLAYED, MEASURED = "tests/reference/test_strong_replay.py", "tests/reference/test_strong_diagnostics.py"
 FEEDBACK_MUTANTS |= {
-    "apical voltages lag in a single phase": ("dfc/phases.py", '"dt_di"] if joint else', '"apical_time_constant"] if', ORACLE),
-    "white noise in a single phase": ("dfc/phases.py", "coloured = joint or", "coloured =", ORACLE),
-    "Q learns at its own output": ("dfc/phases.py", '"label" if flags["strong_feedback"] else', "", ORACLE),
-    "growth without tau_noise": ("dfc/phases.py", 'tau_v / flags["tau_noise"]', "tau_v", ORACLE),
-    "growth of the other phase": ("dfc/phases.py", 'growth=_growth(flags, flags["time_constant_ratio_fb"])',
+    "apical voltages lag in a single phase": (PARTS, '"dt_di"] if joint else', '"apical_time_constant"] if', ORACLE),
+    "white noise in a single phase": (PARTS, "coloured = joint or", "coloured =", ORACLE),
+    "Q learns at its own output": (PARTS, '"label" if flags["strong_feedback"] else', "", ORACLE),
+    "growth without tau_noise": (PARTS, 'tau_v / flags["tau_noise"]', "tau_v", ORACLE),
+    "growth of the other phase": (PARTS, 'growth=_growth(flags, flags["time_constant_ratio_fb"])',
                                   'growth=_growth(flags, flags["time_constant_ratio"])', ORACLE),
-    "high-pass filter without tau_f": ("dfc/phases.py", 'rate=dt / flags["tau_f"]', "rate=dt", ORACLE),
-    "low-pass filter without tau_f": ("dfc/phases.py", '"tau_f": flags["tau_f"] if', '"tau_f": 1.0 if', ORACLE),
-    "further passes held": ("dfc/phases.py", "held = before and", "held = suffix and", ORACLE),
-    "further passes by the feedback phase": ("dfc/phases.py", 'joint=True) if before else', 'joint=True) if suffix else', ORACLE),
-    "scale of the other phase": ("dfc/phases.py", '"sigma_output_fb" if suffix else "output_sigma"', '"output_sigma"', ORACLE),
-    "gain of the other phase": ("dfc/phases.py", 'k_p=flags["k_p_fb"]', 'k_p=flags["k_p"]', ORACLE),
+    "high-pass filter without tau_f": (PARTS, 'rate=dt / flags["tau_f"]', "rate=dt", ORACLE),
+    "low-pass filter without tau_f": (PARTS, '"tau_f": flags["tau_f"] if', '"tau_f": 1.0 if', ORACLE),
+    "further passes held": (PARTS, "held = before and", "held = suffix and", ORACLE),
+    "further passes by the feedback phase": (PARTS, 'joint=True) if before else', 'joint=True) if suffix else', ORACLE),
+    "scale of the other phase": (PARTS, '"sigma_output_fb" if suffix else "output_sigma"', '"output_sigma"', ORACLE),
+    "gain of the other phase": (PARTS, 'k_p=flags["k_p_fb"]', 'k_p=flags["k_p"]', ORACLE),
     "one point less in the mean": ("dfc/time_sums.py", "(self.activities.count * self.options.controller.steps)",
                                    "(self.activities.count * (self.options.controller.steps - 1))", ORACLE),
     "one product more in the mean": ("dfc/feedback_learning.py", "1.0 / (steps - 1)", "1.0 / steps", ORACLE),

@@ -3,9 +3,8 @@
 import numpy as np
 
 from core.backend import Workers
-from core.initialisers import INITIALISERS
 from core.optimisers import Adam
-from core.streams import stream
+from core.streams import INITIALISERS, stream
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
 from inv_net import TowerInvNet

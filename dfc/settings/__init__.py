@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
-from core.shared_options import check_alone
+from core.seeds import check_alone
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
@@ -112,7 +112,8 @@ def resolve(given, rules):
     """
     options = Options(**{name: value for name, value in given.items() if name in Options.__dataclass_fields__})
     check_options(options, rules)
-    check_alone(options, given, "random_seed")
+    if "seeds" in given:
+        check_alone(options, given, "random_seed")
     values = dict(vars(options))
     rule = values["rule"] = _find_rule(values, rules)
     _, values["rule_flags"] = split_rule_arguments(given, Options, rules, "network_type", rule)

@@ -5,8 +5,8 @@ The rules are those of docs/published/dfc.md J.post and L.
 
 import dataclasses
 
+from core.machine import check_machine
 from core.options import UsageError
-from core.shared_options import check_machine
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import PROTOCOLS
 from dfc.settings import flags

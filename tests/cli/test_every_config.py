@@ -12,7 +12,7 @@ import pytest
 
 import main
 from configs import load, module_names, to_argv
-from core import provenance
+from core import machine
 from core.options import UsageError
 from dfc import tasks
 from main import parse
@@ -62,9 +62,9 @@ def few_samples(monkeypatch, tmp_path):
     split = tasks.train_validation_split
     monkeypatch.setattr(tasks, "datasets", SimpleNamespace(load=lambda *_: data))
     monkeypatch.setattr(tasks, "train_validation_split", lambda count, _, order=None: split(count, OTHERS, order))
-    monkeypatch.setattr("datasets.student_teacher.TEACHER_HIDDEN", (20, 20))
+    monkeypatch.setattr("dfc.tasks.TEACHER_HIDDEN", (20, 20))
     monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setattr(provenance, "git_commit", lambda: None)
+    monkeypatch.setattr(machine, "git_commit", lambda: None)
     return tmp_path / "run"
 
 

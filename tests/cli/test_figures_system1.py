@@ -12,7 +12,7 @@ import pytest
 
 import run
 from core.backend import select_backend
-from core.initialisers import haar_orthogonal
+from core.streams import haar_orthogonal
 from figures import alignment, alignment_depth, precision, untrained
 from figures.runs import read_runs
 from gait.alignment import alignment as angles_between

@@ -236,8 +236,7 @@ def test_fig2_feedback_is_stable_and_in_the_row_space(matrices):
 
 def test_fig2_jacobian_is_how_the_output_moves():
     """Central differences of r = W_2 tanh(v_1) + v, where v_1 and the output's v are moved."""
-    from core.initialisers import PUBLISHED_INITIALISERS
-    from core.streams import stream
+    from core.streams import PUBLISHED_INITIALISERS, stream
 
     w1, w2 = (PUBLISHED_INITIALISERS["xavier_normal"](stream(42, "init", l), *shape) for l, shape in enumerate([(2, 5), (2, 2)]))
     v = np.concatenate([w1 @ stream(42, "data").standard_normal((1, 5), dtype=np.float32)[0], [0.0, 0.0]])

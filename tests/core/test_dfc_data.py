@@ -11,10 +11,10 @@ import datasets
 import dfc.tasks
 from core.backend import Backend
 from core.options import UsageError
-from datasets import DataError, cifar10, student_teacher
+from datasets import DataError, cifar10
 from datasets.samples import published_table
 from datasets.splits import train_validation_split
-from dfc.tasks import load_task
+from dfc.tasks import generate, load_arrays, load_task
 from tests.reference.published_stream import PublishedStream
 
 REPLAY = Path(__file__).parents[1] / "reference" / "dfc" / "replay.npz"
@@ -238,7 +238,7 @@ def flag_values(recorded, case):
 def test_inputs_are_those_of_the_recorded_runs(case, recorded):
     flags = flag_values(recorded, case)
     counts = {"train": flags["num_train"], "test": flags["num_test"], "validation": flags["num_val"]}
-    sets = student_teacher.generate(counts, flags["random_seed"], [np.ones((2, flags["size_input"]))], np.float64)
+    sets = generate(counts, flags["random_seed"], [np.ones((2, flags["size_input"]))], np.float64)
     for name, recorded_as in PARTS.items():
         assert np.array_equal(sets[name][0], recorded[f"{case}__{recorded_as}_x"]), name
 
@@ -268,7 +268,7 @@ def test_a_seed_that_cannot_draw_the_inputs():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_teacher_by_hand(dtype):
-    sets = student_teacher.generate({"train": 9, "test": 1, "validation": 30}, 5, TEACHER, dtype)
+    sets = generate({"train": 9, "test": 1, "validation": 30}, 5, TEACHER, dtype)
     for (x, y), count in zip((sets["train"], sets["test"], sets["validation"]), (9, 1, 30), strict=True):
         assert x.dtype == y.dtype == dtype and x.shape == (count, 2) and y.shape == (count, 1)
         for (a, b), (found,) in zip(x.tolist(), y.tolist(), strict=True):
@@ -279,7 +279,7 @@ def test_teacher_by_hand(dtype):
 @pytest.mark.parametrize("backend", [FLOAT64, FLOAT32])
 @pytest.mark.parametrize("no_val_set", [False, True])
 def test_student_teacher_task(backend, no_val_set, monkeypatch):
-    monkeypatch.setattr(student_teacher, "TEACHER_HIDDEN", (3,))
+    monkeypatch.setattr(dfc.tasks, "TEACHER_HIDDEN", (3,))
     shapes = {}
 
     def draw(layer, n_out, n_in):
@@ -291,7 +291,7 @@ def test_student_teacher_task(backend, no_val_set, monkeypatch):
     parts = {"train": task.train, "test": task.test, "validation": task.validation}
     if no_val_set:
         assert parts.pop("validation") is None
-    expected = student_teacher.generate({"train": 6, "test": 4, "validation": 5}, 1, TEACHER, backend.dtype)
+    expected = generate({"train": 6, "test": 4, "validation": 5}, 1, TEACHER, backend.dtype)
     for name, part in parts.items():
         for found, array in zip(part.batch(slice(None)), expected[name], strict=True):
             assert found.dtype == backend.dtype and np.array_equal(found, array)
@@ -364,22 +364,22 @@ def test_wrong_stored_arrays(fault, tmp_path):
     name, array, words = WRONG_ARRAYS[fault]
     store(tmp_path)
     np.save(tmp_path / f"{name}.npy", array)
-    refused(DataError, [tmp_path / f"{name}.npy", *words], student_teacher.load_arrays, tmp_path)
+    refused(DataError, [tmp_path / f"{name}.npy", *words], load_arrays, tmp_path)
 
 
 def test_damaged_and_missing_stored_arrays(tmp_path):
     sets = store(tmp_path)
-    assert all(np.array_equal(*pair) for pair in zip(student_teacher.load_arrays(tmp_path)["test"], sets["test"], strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(load_arrays(tmp_path)["test"], sets["test"], strict=True))
     path = tmp_path / "train_y.npy"
     whole = path.read_bytes()
     too_long, no_header = whole.replace(b"(6, 2)", b"(9, 2)"), whole.replace(b"(6, 2)", b"(6; (2")
     for content in (b"", b"text", whole[:40], whole[:-1], too_long, no_header):
         path.write_bytes(content)
-        refused(DataError, [path, "not a valid npy"], student_teacher.load_arrays, tmp_path)
+        refused(DataError, [path, "not a valid npy"], load_arrays, tmp_path)
     path.unlink()
     path.mkdir()
-    refused(DataError, [path, "cannot be read"], student_teacher.load_arrays, tmp_path)
+    refused(DataError, [path, "cannot be read"], load_arrays, tmp_path)
     path.rmdir()
     (tmp_path / "test_x.npy").unlink()
     words = [f"put train_y.npy, test_x.npy into {tmp_path}"]
-    refused(DataError, words, student_teacher.load_arrays, tmp_path)
+    refused(DataError, words, load_arrays, tmp_path)

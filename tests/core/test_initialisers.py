@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from core.initialisers import PUBLISHED_INITIALISERS, orthogonal_scaled, teacher, xavier_normal, xavier_uniform
+from core.streams import PUBLISHED_INITIALISERS, orthogonal_scaled, teacher, xavier_normal, xavier_uniform
 
 
 class Fixed:

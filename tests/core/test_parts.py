@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from core.backend import Workers, default_count, select_backend, shares, to_host
-from core.initialisers import haar_orthogonal, xavier_normal
-from core.streams import PURPOSES, stream
+from core.streams import PURPOSES, haar_orthogonal, stream, xavier_normal
 from datasets.samples import Images, divided_table
 from gait.evaluation import evaluate
 from gait.gradients import OrthogonalRegulariser

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core import provenance
+from core import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPI_NAMES = {"matplotlib-base": "matplotlib", "tensorboardx": "tensorboardX"}  # of conda's packages
@@ -28,23 +28,23 @@ def packages(lines):
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_tells_its_version(path, capsys, monkeypatch):
-    monkeypatch.setattr(provenance, "git_commit", lambda: "0123abc")
+    monkeypatch.setattr(machine, "git_commit", lambda: "0123abc")
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     with pytest.raises(SystemExit) as end:
         module.main(["--version"])
     assert end.value.code == 0
-    assert capsys.readouterr() == (f"{path.name} {provenance.version()}, commit 0123abc\n", "")
+    assert capsys.readouterr() == (f"{path.name} {machine.version()}, commit 0123abc\n", "")
 
 
 def test_the_version_stands_alone_outside_a_repository(monkeypatch):
-    monkeypatch.setattr(provenance, "git_commit", lambda: None)
-    assert provenance.version_and_commit() == provenance.version() and re.fullmatch(r"\d+\.\d+\.\d+", provenance.version())
+    monkeypatch.setattr(machine, "git_commit", lambda: None)
+    assert machine.version_and_commit() == machine.version() and re.fullmatch(r"\d+\.\d+\.\d+", machine.version())
 
 
 def test_the_sweep_in_shell_tells_its_version():
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run([ROOT / "sweep_seeds.sh", "--version"], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.split()[1].rstrip(",") == provenance.version()
+    assert done.returncode == 0 and done.stdout.split()[1].rstrip(",") == machine.version()
 
 
 def test_pip_conda_and_the_published_environment_ask_for_the_same():
@@ -60,7 +60,7 @@ def test_the_citation_names_both_papers():
     text = (ROOT / "CITATION.cff").read_text()
     top = dict(re.findall(r"^([a-z-]+): ?(.*)$", text, re.MULTILINE))
     assert {"cff-version", "message", "title", "authors", "references"} <= top.keys()
-    assert top["version"] == provenance.version()
+    assert top["version"] == machine.version()
     papers = text.split("\n  - type: conference-paper\n")[1:]
     assert [re.findall(r"https://arxiv.org/abs/([\d.]+)", paper) for paper in papers] == [["2006.06438"], ["2106.07887"]]
     for paper in papers:

@@ -12,8 +12,8 @@ import pytest
 
 from core.backend import select_backend
 from core.files import FileError
+from core.machine import provenance
 from core.options import UsageError
-from core.provenance import provenance
 from core.recording import RunFolder
 from inv_net import TowerInvNet
 from utils import LINEAR

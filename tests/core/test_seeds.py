@@ -3,8 +3,9 @@
 import pytest
 
 from core.backend import select_backend
+from core.machine import check_memory
 from core.options import UsageError
-from core.shared_options import MOST, check_memory, parse_seeds
+from core.seeds import MOST, parse_seeds
 
 LISTS = {
     "1-5": [1, 2, 3, 4, 5],

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from core.backend import Workers
-from core.initialisers import xavier_normal
 from core.optimisers import Adam
+from core.streams import xavier_normal
 from datasets.samples import Images, divided_table
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner

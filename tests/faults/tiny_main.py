@@ -57,15 +57,14 @@ def tiny_images(name, *_, **__):
 
 def install(set_attribute):
     """Put the tiny data in the place of the real ones; set_attribute as monkeypatch.setattr, or builtin."""
-    from core import provenance
-    from datasets import student_teacher
+    from core import machine
     from dfc import tasks
 
     split = tasks.train_validation_split
-    set_attribute(student_teacher, "TEACHER_HIDDEN", TEACHER_HIDDEN)
+    set_attribute(tasks, "TEACHER_HIDDEN", TEACHER_HIDDEN)
     set_attribute(tasks, "datasets", SimpleNamespace(load=tiny_images))
     set_attribute(tasks, "train_validation_split", lambda count, _=0, order=None: split(count, VALIDATION, order))
-    set_attribute(provenance, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
+    set_attribute(machine, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
 
 
 def in_process(folder, monkeypatch, keep_fsync=False):

@@ -78,10 +78,10 @@ def in_process(folder, monkeypatch):
     """
     import datasets
     import run
-    from core import provenance
+    from core import machine
 
     monkeypatch.setattr(datasets, "CATALOGUE", catalogue())
-    monkeypatch.setattr(provenance, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
+    monkeypatch.setattr(machine, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
     write_data(folder / "data")
 
     def call(*argv):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import DataError, cifar10, student_teacher
+from datasets import DataError, cifar10
+from dfc.tasks import load_arrays
 from tests.core.test_dfc_data import RECORDS, forge
 from tests.faults import tiny_runs
 
@@ -120,7 +121,7 @@ def test_a_folder_that_must_not_be_searched_is_one_sentence_and_nothing_is_downl
     with pytest.raises(DataError, match=r"cannot be searched .*ermission denied"):
         load("MNIST", tmp_path)
     with pytest.raises(DataError, match=r"cannot be searched .*ermission denied"):
-        student_teacher.load_arrays(tmp_path / "MNIST/")
+        load_arrays(tmp_path / "MNIST/")
 
 
 @pytest.mark.parametrize("place", [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import provenance
+from core import machine
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 
@@ -28,23 +28,23 @@ def repository(tmp_path, monkeypatch):
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "first")
-    monkeypatch.setattr(provenance, "ROOT", folder)
+    monkeypatch.setattr(machine, "ROOT", folder)
     return folder
 
 
 def test_the_commit_and_whether_files_differ_from_it(repository):
     commit = git(repository, "rev-parse", "HEAD")
-    assert provenance.git_commit() == commit
+    assert machine.git_commit() == commit
     (repository / "core" / "recording.py").write_text("new\n")
-    assert provenance.git_commit() == f"{commit}+"
+    assert machine.git_commit() == f"{commit}+"
 
 
 def test_a_copy_inside_another_repository_has_none(repository, monkeypatch):
     inner = repository / "vendor"
     (inner / "core").mkdir(parents=True)
-    monkeypatch.setattr(provenance, "ROOT", inner)
+    monkeypatch.setattr(machine, "ROOT", inner)
     (inner / "core" / "recording.py").write_text("a copy\n")
-    assert provenance.git_commit() is None
+    assert machine.git_commit() is None
 
 
 def test_variables_of_another_repository_are_left_out(repository, tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_variables_of_another_repository_are_left_out(repository, tmp_path, monk
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / "index"))
-    assert provenance.git_commit() == git(repository, "rev-parse", "HEAD")
+    assert machine.git_commit() == git(repository, "rev-parse", "HEAD")
 
 
 def test_git_writes_nothing(repository):
@@ -65,5 +65,5 @@ def test_git_writes_nothing(repository):
     os.utime(repository / "core" / "recording.py", (1, 1))
     index = repository / ".git" / "index"
     before = index.read_bytes(), index.stat().st_mtime_ns
-    assert provenance.git_commit() == git(repository, "rev-parse", "HEAD")
+    assert machine.git_commit() == git(repository, "rev-parse", "HEAD")
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before

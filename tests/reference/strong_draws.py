@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.initialisers import PUBLISHED_INITIALISERS
+from core.streams import PUBLISHED_INITIALISERS
 from tests.feedback_nets_for_tests import GivenNoise
 from tests.reference.published_stream import PublishedStream
 from tests.reference.test_replay import PublishedNoise

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.initialisers import PUBLISHED_INITIALISERS
+from core.streams import PUBLISHED_INITIALISERS
 from tests.reference.published_stream import PublishedStream
 
 with np.load(Path(__file__).parent / "dfc" / "replay.npz") as archive:

@@ -15,8 +15,8 @@ import pytest
 
 import main
 from core.backend import Workers, select_backend
-from core.initialisers import PUBLISHED_INITIALISERS
 from core.roles import Watcher
+from core.streams import PUBLISHED_INITIALISERS
 from dfc.tasks import load_task
 from main import parse
 from tests.reference.published_stream import PublishedStream

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets.student_teacher import generate_small
+from dfc.tasks import generate_small
 from tests.reference.strong_draws import in_full_batches
 from tests.reference.strong_runs import RUNS, SMALL_DIFFERENCES, Run, compare_summary
 from tests.reference.test_replay import close

@@ -1,10 +1,11 @@
-"""Describes what a run was made with, for its record: the version of the program and the machine.
+"""Describes the machine and this program for the record of a run, and refuses what the machine cannot do.
 
 The last digits of a run depend on the processor and on the kernels of BLAS.
 """
 
 import contextlib
 import datetime
+import importlib.util
 import os
 import platform
 import re
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+from core.errors import UsageError
 
 JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,3 +116,41 @@ def blas():
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     found = {" ".join(str(pool[part]) for part in parts if pool.get(part)) for pool in pools}
     return ", ".join(sorted(found)) or None
+
+
+def check_machine(options):
+    """Raises UsageError for options about the machine and the run folder that contradict each other.
+
+    options  has overwrite, load, load_or_start, backend, device and threads
+    """
+    if options.overwrite and (options.load or options.load_or_start):
+        flag = "--load" if options.load else "--load_or_start"
+        raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.backend == "numpy" and options.device:
+        raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
+    if options.backend == "cupy" and options.threads > 1:
+        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU divides its work itself")
+    if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
+        raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
+
+
+def check_memory(count, each, backend, flag):
+    """Returns a sentence on the memory that several networks need; "" for a single network.
+
+    count    number of networks
+    each     bytes that one of them takes while it is trained with others
+    backend  core.backend.Backend
+    Raises   UsageError, whose sentence begins with the flag, if they do not fit
+    """
+    if count == 1:
+        return ""
+    words, free = f"{count} networks at once take about {amount(count * each)}", backend.free_memory()
+    if free is not None and count * each > free:
+        fewer = f"train {free // each} at a time" if free >= each else "not even one fits"
+        raise UsageError(f"{flag}: {words} of memory, and {amount(free)} are free; {fewer}")
+    return f"; {words}"
+
+
+def amount(size):
+    """Returns a number of bytes in words: "3 MB", "2.5 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
