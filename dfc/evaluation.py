@@ -8,7 +8,7 @@ from tqdm import tqdm
 from core.backend import array_module, to_host
 from core.roles import Watcher
 from datasets.catalogue import BY_FLAG
-from dfc.learners import forward
+from dfc.network import forward
 from dfc.protocol import PROTOCOLS
 from utils import count_correct
 

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from core.backend import array_module, shares, to_host
@@ -9,9 +10,8 @@ from core.clipping import clip_each, clip_together, fix_norm
 from core.roles import BaseLearner
 from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay
-from dfc.jacobian import pull_back
-from dfc.network import Activities, of_seed
-from dfc.teaching import RuleResult, empty_gradients, layer_gradients
+from dfc.network import Activities, forward, of_seed
+from dfc.teaching import RuleResult, empty_gradients, layer_gradients, of_seeds, stacked_lists, write_loss_gradients
 
 # Rows that share their noise, and are simulated together where there is noise.
 PART = 64
@@ -49,17 +49,6 @@ class BatchReport:
         )
 
 
-def forward(net, inputs, workers):
-    """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves."""
-    count, join = inputs.shape[-2], array_module(inputs).concatenate
-    pieces = workers.pieces(net.operations(count))
-    if pieces == 1:
-        return net.forward(inputs)
-    parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, pieces))
-    v, r = ([join(arrays, axis=-2) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
-    return Activities(inputs, v, r, count, r[-1][..., 0, :])
-
-
 class DfcLearner(BaseLearner):
     """Holds what both learners have in common: it is the base class of learners of system 2.
 
@@ -84,6 +73,7 @@ class DfcLearner(BaseLearner):
         whole, noises = copy.copy(learners[0]), [learner.noise for learner in learners]
         whole.net = net or whole.net.together([learner.net for learner in learners])
         whole.noise = noises[0] and (lambda place, part: noise_of_seeds([noise(place, part) for noise in noises]))
+        whole._noises = noises
         whole._begin(learners)
         return whole
 
@@ -96,8 +86,20 @@ class DfcLearner(BaseLearner):
         pieces = -(-count // (self.part or count)) if noisy else self.workers.pieces(self.net.operations(count))
         return list(enumerate(shares(count, pieces)))
 
-    def _noise(self, place, part):
-        return self.noise and self.noise(place, part)
+    def _each(self, work, parts, seeds, join):
+        """Returns [work(number, rows, seed)] for the parts of a batch, computed by all threads.
+
+        seeds  those that are computed one after the other, [(0,), (1,), …]; []: all at once, with the seed ()
+        join   function (number, results of the seeds) -> result of the part
+        """
+        found = self.workers.map(lambda job: work(*job[0], job[1]), product(parts, seeds or [()]))
+        if not seeds:
+            return found
+        return [join(number, found[number * len(seeds) : (number + 1) * len(seeds)]) for number, _ in parts]
+
+    def _noise(self, place, part, seed):
+        source = self._noises[seed[0]] if seed else self.noise
+        return source and source(place, part)
 
 
 class ForwardLearner(DfcLearner):
@@ -159,28 +161,31 @@ class ForwardLearner(DfcLearner):
         if self.fixed > 0.0:
             fix_norm([gradients[index] for index in self.owned], self.fixed, self.net.seeds)
         if self.by_bp:
-            _write_loss_gradients(self.net, activities, target, gradients)
+            write_loss_gradients(self.net, activities, target, gradients)
         return BatchReport(self.name, place, target, activities, gradients, results)
 
     def results(self, activities, target, place):
         """Returns the RuleResult of every part of the batch."""
         parts = [(0, slice(None))] if self._whole else self._parts(activities.count, self._noisy)
 
-        def work(part):
-            number, rows = part
-            noise = self._noise(place, number) if self._noisy else None
-            return self._result(activities.part(rows), self.net.of_samples(target, rows), self._gradients[number], noise)
+        def work(number, rows, seed):
+            net, wanted = self.net.of(seed), of_seed(target, seed)
+            noise = self._noise(place, number, seed) if self._noisy else None
+            gradients = of_seed(self._gradients[number], seed)
+            return self._result(net, activities.of(seed).part(rows), net.of_samples(wanted, rows), gradients, noise)
 
+        # The other rules make single passes, which gain nothing.
+        seeds = self.net.apart(activities.count) if self.rule.gradients else []
         while len(self._gradients) < len(parts):
             self._gradients.append(empty_gradients(self.net))
-        return self.workers.map(work, parts)
+        return self._each(work, parts, seeds, lambda number, results: of_seeds(results, self._gradients[number]))
 
-    def _result(self, activities, target, gradients, noise):
+    def _result(self, net, activities, target, gradients, noise):
         if self.rule.gradients:
-            return self.rule.gradients(self.net, activities, target, self.options, gradients, noise)
-        errors = self.rule.layer_errors(self.net, activities, target, self.options)
+            return self.rule.gradients(net, activities, target, self.options, gradients, noise)
+        errors = self.rule.layer_errors(net, activities, target, self.options)
         for l, delta in enumerate(errors):
-            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *self.net.of_layer(gradients, l))
+            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *net.of_layer(gradients, l))
         return RuleResult(gradients)
 
     def _sum(self, results):
@@ -234,14 +239,6 @@ class ForwardLearner(DfcLearner):
         self._totals = array_module(*self.net.arrays).array(named["totals"]) if self._batches else None
 
 
-def _write_loss_gradients(net, activities, target, gradients):
-    """Overwrites arrays like net.parameters with the gradients of the loss (docs/published/dfc.md F.1)."""
-    slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
-    errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
-    for l, error in enumerate(errors):
-        layer_gradients(activities.presynaptic(l), error, 1.0 / activities.count, *net.of_layer(gradients, l))
-
-
 class FeedbackLearner(DfcLearner):
     """Trains the feedback weights by a rule for them.
 
@@ -283,12 +280,13 @@ class FeedbackLearner(DfcLearner):
     def gradients(self, activities, place, target):
         """Returns [dQ_0 …], arrays like net.feedback: the batch's mean, and the homeostatic term."""
 
-        def work(part):
-            number, rows = part
-            wanted = self.net.of_samples(target, rows)
-            return self.rule(self.net, activities.part(rows), self.settings, self._noise(place, number), wanted)
+        def work(number, rows, seed):
+            net, noise = self.net.of(seed), self._noise(place, number, seed)
+            wanted = net.of_samples(of_seed(target, seed), rows)
+            return self.rule(net, activities.of(seed).part(rows), self.settings, noise, wanted)
 
-        found = self.workers.map(work, self._parts(activities.count, noisy=True))
+        parts = self._parts(activities.count, noisy=True)
+        found = self._each(work, parts, self.net.apart(activities.count), lambda _, of_each: stacked_lists(of_each))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
         if self.homeostatic:
             decay = homeostatic_decay(self.net, *self.homeostatic)

@@ -20,6 +20,8 @@ from core.files import FileError, read_bytes
 
 # Units of all layers.
 SMALL = 128
+# So many arrays of voltages and rates that a simulation reads and writes at every time point.
+LARGE = 8
 
 
 @dataclass
@@ -50,12 +52,19 @@ class Activities:
 
     def of(self, seed):
         """Returns the Activities of one seed for (s,), or the whole for ()."""
+        if not seed:
+            return self
         v, r = ([array[seed] for array in arrays] for arrays in (self.v, self.r))
         return Activities(self.x[seed], v, r, self.count, self.first_output[seed])
 
 
 def of_seed(part, seed):
-    """Returns the part of one seed, (s,), of an array with an axis of seeds, or of a list; None of None."""
+    """Returns the part of one seed, (s,), of an array with an axis of seeds, or of a list; None of None.
+
+    For () it returns the whole.
+    """
+    if not seed:
+        return part
     if isinstance(part, list):
         return [array[seed] for array in part]
     return None if part is None else part[seed]
@@ -96,6 +105,8 @@ class FeedbackNetwork:
 
     def of(self, seed):
         """Returns the network of one seed, whose arrays are views, for (s,), or the network itself for ()."""
+        if not seed:
+            return self
         one = copy.copy(self)
         one.weights, one.biases, one.feedback = (
             [array[seed] for array in arrays] for arrays in (self.weights, self.biases, self.feedback)
@@ -106,6 +117,13 @@ class FeedbackNetwork:
     def seeds(self):
         """Returns the shape of the leading axis of seeds: (S,), or () for a single network."""
         return self.weights[0].shape[:-2]
+
+    def apart(self, rows):
+        """Returns the seeds, [(0,), (1,), …], if a rule does better to compute one after the other; else [].
+
+        That is so on a CPU if the network is so large that the state of all seeds, each with `rows` samples, leaves the cache.
+        """
+        return list(np.ndindex(self.seeds)) if self.seeds and LARGE * rows * sum(self.sizes) > self.block else []
 
     def of_samples(self, array, rows):
         """Returns some samples of labels (n,) or targets (n, k), or of those of all seeds."""
@@ -221,6 +239,17 @@ class FeedbackNetwork:
     def transpose_product(self, l, delta):
         """Returns delta W_l: errors on layer l (n, n_l) -> errors on the rates below (n, n_{l-1})."""
         return delta @ self.weights[l]
+
+
+def forward(net, inputs, workers):
+    """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves."""
+    count, join = inputs.shape[-2], array_module(inputs).concatenate
+    pieces = workers.pieces(net.operations(count))
+    if pieces == 1:
+        return net.forward(inputs)
+    parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, pieces))
+    v, r = ([join(arrays, axis=-2) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
+    return Activities(inputs, v, r, count, r[-1][..., 0, :])
 
 
 def rows_product(stack, matrix):

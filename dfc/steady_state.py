@@ -28,6 +28,18 @@ class SteadyState:
         return SteadyState(*(of_seed(getattr(self, field.name), seed) for field in fields(self)))
 
 
+@dataclass
+class SteadyStates:
+    """Holds the SteadyState of each seed, computed one after the other."""
+
+    seeds: list
+
+    def of(self, seed):
+        """Returns the SteadyState of one of the seeds; `seed` is (s,)."""
+        (number,) = seed
+        return self.seeds[number]
+
+
 def analytical_steady_state(net, activities, nudge, alpha):
     """Returns the steady state of the linearised controlled network.
 

@@ -6,10 +6,12 @@ The source is Meulemans et al., NeurIPS 2021; docs/published/dfc.md B.6 and C.
 from dataclasses import dataclass, fields
 from typing import Any
 
-from core.backend import array_module
+from core.backend import array_module, stack
 from dfc.controller import distance, norms
 from dfc.functions import softmax
+from dfc.jacobian import pull_back
 from dfc.network import of_seed
+from dfc.steady_state import SteadyStates
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
 
@@ -43,6 +45,28 @@ class RuleResult:
             steady=self.steady and self.steady.of(seed),
             clipped=self.clipped,
         )
+
+
+def of_seeds(results, gradients):
+    """Returns one RuleResult of all seeds, from the RuleResult of each.
+
+    gradients  those of all seeds, of which each result has a view
+    """
+    first = results[0]
+    arrays = {name: _stacked(results, name) for name in ("counts", "converged", "diverged")}
+    steady = first.steady and SteadyStates([result.steady for result in results])
+    feedback = first.feedback and stacked_lists([result.feedback for result in results])
+    return RuleResult(gradients, steady, clipped=first.clipped, feedback=feedback, **arrays)
+
+
+def _stacked(results, name):
+    arrays = [getattr(result, name) for result in results]
+    return arrays[0] if arrays[0] is None else stack(arrays)
+
+
+def stacked_lists(lists):
+    """Returns one list of arrays with an axis of seeds, from the list of each seed."""
+    return [stack(arrays) for arrays in zip(*lists, strict=True)]
 
 
 def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
@@ -141,6 +165,14 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
     array_module(delta).matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
     if biases is not None:
         scaled.sum(axis=-2, out=biases)
+
+
+def write_loss_gradients(net, activities, target, gradients):
+    """Overwrites arrays like net.parameters with the gradients of the loss (docs/published/dfc.md F.1)."""
+    slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
+    errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
+    for l, error in enumerate(errors):
+        layer_gradients(activities.presynaptic(l), error, 1.0 / activities.count, *net.of_layer(gradients, l))
 
 
 def empty_gradients(net):

@@ -11,7 +11,7 @@ from core.device_kernels import ADD_DIFFERENCE, KEEP, rate_difference
 from dfc.feedback_learning import Fluctuations
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients
+from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, stacked_lists
 from dfc.time_block import TIME_BLOCK, TimeBlock
 
 
@@ -67,7 +67,7 @@ def _rejoined(parts, seeds):
     """
     if parts[0] is None or parts[0][0].ndim > 2 or not seeds:
         return parts[0]
-    return [array_module(*arrays).stack(arrays) for arrays in zip(*parts, strict=True)]
+    return stacked_lists(parts)
 
 
 def _simulate_again(total, wanted, noise, chosen, gradients):

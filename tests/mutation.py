@@ -105,6 +105,8 @@ FEEDBACK_MUTANTS = {
     "time points lost on a GPU": ("dfc/step_sums.py", "steps.end()", "pass", GPU_STEPS),
     "the first seed's noise for all": ("dfc/draws.py", "in enumerate(self._sources)", "in enumerate(self._sources[:1] * 3)", STACK),
     "the first seed's convergence for all": ("dfc/time_sums.py", "converged[seed], wild", "converged[0], wild", STACK),
+    "the first seed's noise for a large network": ("dfc/learners.py", "self._noises[seed[0]]", "self._noises[0]", STACK),
+    "the first seed's report for all": ("dfc/steady_state.py", "self.seeds[number]", "self.seeds[0]", STACK),
     "biases of all samples": ("dfc/network.py", "self.biases[l][..., None, :]", "self.biases[l]", STACK),
     "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
     "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),

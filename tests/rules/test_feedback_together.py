@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.backend import Workers, select_backend
+from core.backend import Workers, block_size, select_backend
+from dfc import network
 from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.feedback_learning import Q_RULES
@@ -110,6 +111,51 @@ def test_steps_of_a_stack_have_the_bits_of_each_seed_alone(case, threads, precis
 @pytest.mark.parametrize("threads", (1, 2))
 def test_feedback_weights_of_a_stack_learn_as_those_of_each_seed_alone(case, threads, form):
     compare(FEEDBACK[case], ["pretraining", "feedback", "learner", "feedback"], threads)
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """Every network counts as so large that the seeds of a stack are computed one after the other."""
+    monkeypatch.setattr(network, "LARGE", 1 << 30)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stack_of_large_networks_has_the_bits_of_each_seed_alone(case, apart):
+    compare(CASES[case], ["learner", "learner"], threads=2)
+
+
+@pytest.mark.parametrize("case", FEEDBACK)
+def test_feedback_weights_of_large_networks_learn_as_those_of_each_seed_alone(case, apart):
+    compare(FEEDBACK[case], ["pretraining", "feedback"], threads=2)
+
+
+def test_only_seeds_of_large_networks_are_computed_one_after_the_other():
+    """And only on a CPU: a GPU takes blocks of any size at once. The bound is on one seed's state, not on the number of seeds."""
+    wide, narrow = ([run.learner.net for run in runs_of(f"--size_hidden={size}", Workers())] for size in ("256,256", "10,10"))
+    assert wide[0].together(wide).apart(128) == [(0,), (1,), (2,)]
+    assert wide[0].apart(128) == narrow[0].together(narrow).apart(128) == narrow[0].together(100 * narrow).apart(128) == []
+    for net in wide:
+        net.block = block_size(None)
+    assert wide[0].together(wide).apart(128) == []
+
+
+@pytest.mark.parametrize("case", ("some samples, noisy", "labels, Strong-DFC", "BP"))
+def test_watchers_see_of_large_networks_what_each_seed_reports_alone(case, apart):
+    runs = runs_of(CASES[case], Workers())
+    parts, batches = [run.learner for run in runs], list(batches_of(runs[0], 0))
+    report = parts[0].together(parts).compute(*stack(batches), (1, 2))
+    for seed, (learner, batch) in enumerate(zip(parts, batches, strict=True)):
+        (found,), (expected,) = report.of((seed,)).results, learner.compute(*batch, (1, 2)).results
+        assert (found.steady is None) == (case == "BP")
+        for one, other in zip(_arrays(found), _arrays(expected), strict=True):
+            assert equal(one, other)
+
+
+def _arrays(result):
+    """All arrays of a RuleResult, in order."""
+    steady = [] if result.steady is None else [result.steady.u, *result.steady.delta_v, *result.steady.v, *result.steady.r]
+    kinds = [] if result.counts is None else [result.counts, result.converged, result.diverged]
+    return [*result.gradients, *steady, *kinds, *(result.feedback or [])]
 
 
 @pytest.mark.parametrize("case", ("some samples", "few samples"))
