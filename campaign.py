@@ -27,7 +27,7 @@ from core.recording import LOG
 from run_config import split
 from sweeps import listing
 from sweeps.processes import run_all
-from sweeps.script import carry_out
+from sweeps.script import run_sweep
 from tables.published import read_cells
 
 PROG = "campaign.py"
@@ -134,7 +134,7 @@ class Campaign:
         self.cells = {cell: jobs_of(cell, options) for cell in chosen(read_cells(), options)}
         self.runs = [job for jobs in self.cells.values() for job in jobs]
 
-    def look(self):
+    def lines_asked_for(self):
         """Returns the lines of --list or --status; None without them."""
         listing.check(self.options)
         return listing.listed(self.runs) if self.options.list else self.standings() if self.options.status else None
@@ -181,12 +181,12 @@ def _told(states, texts):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.run_sweep."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=__doc__, epilog=EPILOG)
     add_arguments(parser, Options)
     options = Options(**vars(parser.parse_args(argv)))
-    return carry_out(PROG, argv, lambda: Campaign(options), lambda campaign: print(*campaign.standings(), sep="\n"))
+    return run_sweep(PROG, argv, lambda: Campaign(options), lambda campaign: print(*campaign.standings(), sep="\n"))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import run as program
 from core.options import Parser, UsageError, add_arguments
 from core.program import run_program
-from gait.settings import decisive, run_name
-from sweeps.listing import ListOptions, look
+from gait.settings import result_settings, run_name
+from sweeps.listing import ListOptions, lines_asked_for
 from sweeps.processes import Job
 
 PROG = "list_seeds.py"
@@ -36,7 +36,7 @@ def plan(argv, seed, cost=1.0):
     words = [*argv, f"--seed={seed}"]
     options, rule_options = program.parse(words)
     folder = Path(options.results_dir, run_name(options, rule_options))
-    settings = decisive(options, rule_options)
+    settings = result_settings(options, rule_options)
     # Every network has at least one layer.
     layers = 1
     return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers)
@@ -54,7 +54,7 @@ def main(argv=None):
         parser.error(f"SEEDS: {' '.join(seeds)!r} are not whole numbers")
 
     def run():
-        lines = look([plan(words, int(seed)) for seed in seeds], Options(**own))
+        lines = lines_asked_for([plan(words, int(seed)) for seed in seeds], Options(**own))
         if lines is None:
             raise UsageError("give --list or --status; ./sweep_seeds.sh runs the seeds")
         print(*lines, sep="\n", end="\n" if lines else "")

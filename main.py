@@ -72,7 +72,7 @@ def train_seeds(settings):
             for folder in folders:
                 opened.callback(folder.close)
                 folder.open(settings.load, settings.load_or_start, settings.overwrite)
-            tell(settings, folders, backend, workers.count, memory)
+            announce(settings, folders, backend, workers.count, memory)
             loops = [
                 build_loop(each, backend, task, workers, own_draws, folder, say_of(each.random_seed) if each.seeds else say)
                 for each, task, own_draws, folder in zip(runs, tasks, draws, folders, strict=True)
@@ -197,13 +197,13 @@ def result_settings(settings, backend=None):
     if settings.task.load_ST_dataset:
         # The numbers depend on this folder, because it contains the data.
         own["data_dir"] = settings.task.data_dir
-    published = {name: value for name, value in settings.args.items() if name not in NOT_SETTINGS and not name.startswith("save_")}
+    published = {name: value for name, value in settings.args.items() if name not in NOT_COMPARED and not name.startswith("save_")}
     return published | own
 
 
 def own_settings(settings):
     """Returns {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
-    own = {name: settings.flags[name] for name in OWN_SETTINGS} | settings.rule_flags
+    own = {name: settings.flags[name] for name in OWN_RESULT_FLAGS} | settings.rule_flags
     own |= {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
     # as config.json has them, with which they are compared when a run continues
     return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
@@ -217,7 +217,7 @@ def recorded(settings, backend, workers):
     return settings.args | settings.successor_flags | own
 
 
-def tell(settings, folders, backend, threads, memory):
+def announce(settings, folders, backend, threads, memory):
     """Prints where the results go, and the notes on the settings."""
     if not settings.quiet:
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
@@ -230,12 +230,12 @@ def main(argv=None):
     """Runs one command line; returns the exit status (docs/files.md, "Exit status")."""
 
     def run():
-        return carry_out(parse(argv))
+        return train_or_rehearse(parse(argv))
 
     return run_program("main.py", run)
 
 
-def carry_out(settings):
+def train_or_rehearse(settings):
     """Trains as the settings say and prints how it ended, or what it would be; returns the exit status."""
     if settings.dry_run:
         return rehearse(settings)
@@ -272,8 +272,8 @@ def conclude(outcome, path, who=""):
     return EXIT_DIVERGED
 
 
-OWN_SETTINGS = ("sample0_error", "nan_test", "train_samples")
-NOT_SETTINGS = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
+OWN_RESULT_FLAGS = ("sample0_error", "nan_test", "train_samples")
+NOT_COMPARED = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
 
 
 if __name__ == "__main__":

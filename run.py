@@ -46,7 +46,7 @@ from gait.endings import conclude_all
 from gait.evaluation import Evaluation
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.settings import bytes_of_a_run, decisive, initialiser, resolved, run_name, runs_of, solver
+from gait.settings import bytes_of_a_run, initialiser, resolved, result_settings, run_name, runs_of, solver
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
@@ -233,7 +233,7 @@ def train(options, rule_options):
     """
     backend, threads, sets, runs, memory = prepare(options)
     place = Path(options.results_dir)
-    folders = [RunFolder(place / run_name(each, rule_options), decisive(each, rule_options)) for each in runs]
+    folders = [RunFolder(place / run_name(each, rule_options), result_settings(each, rule_options)) for each in runs]
     with contextlib.ExitStack() as opened:
         for folder in folders:
             opened.callback(folder.close)

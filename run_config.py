@@ -98,7 +98,7 @@ def main(argv=None):
 
     def train():
         argv = [*to_argv(load(options.config_module)), *overrides]
-        return program.carry_out(program.parse(argv, "run_config.py"))
+        return program.train_or_rehearse(program.parse(argv, "run_config.py"))
 
     return run_program("run_config.py", train)
 

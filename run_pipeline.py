@@ -30,7 +30,7 @@ from run_config import EPILOG, plan, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
 from sweeps.processes import is_over
-from sweeps.script import Sweep, carry_out
+from sweeps.script import Sweep, run_sweep
 
 PROG = "run_pipeline.py"
 CONFIG_MODULE = "configs.pipeline_configs.mnist"
@@ -191,10 +191,10 @@ def new_folder(options):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.run_sweep."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
-    return carry_out(PROG, argv, lambda: Pipeline(options, overrides), Pipeline.conclude)
+    return run_sweep(PROG, argv, lambda: Pipeline(options, overrides), Pipeline.conclude)
 
 
 if __name__ == "__main__":

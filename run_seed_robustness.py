@@ -29,7 +29,7 @@ from core.seeds import folder_of
 from dfc.measures.summary import NOT_YET
 from run_config import CONFIG_MODULE, EPILOG, plan, split
 from sweeps.listing import ListOptions
-from sweeps.script import Sweep, carry_out
+from sweeps.script import Sweep, run_sweep
 
 PROG = "run_seed_robustness.py"
 # Seeds are below this number.
@@ -182,10 +182,10 @@ class SeedSweep(Sweep):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.run_sweep."""
     argv = sys.argv[1:] if argv is None else argv
     options, overrides = split(Parser(prog=PROG, description=__doc__, epilog=EPILOG), Options, argv, RESERVED)
-    return carry_out(PROG, argv, lambda: SeedSweep(options, overrides), lambda sweep: print("\n".join(sweep.report())))
+    return run_sweep(PROG, argv, lambda: SeedSweep(options, overrides), lambda sweep: print("\n".join(sweep.report())))
 
 
 if __name__ == "__main__":

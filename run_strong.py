@@ -26,7 +26,7 @@ from core.errors import UserError
 from core.options import Parser, UsageError, add_arguments
 from core.program import run_program
 from dfc import settings as command_line
-from dfc.settings.flags import OWN
+from dfc.settings.flags import SUITE
 from dfc.settings.flags import Options as MainOptions
 from dfc.settings.strong_flags import PROGRAMS, StrongOptions, in_published_words, translate
 from rules import FEEDBACK_NET_RULES
@@ -48,7 +48,7 @@ def parser():
 
 def _machine():
     """Returns a record of the flags of main.py that are passed on unchanged."""
-    chosen = [f for f in dataclasses.fields(MainOptions) if f.metadata["group"] == OWN or f.name in EXTRA]
+    chosen = [f for f in dataclasses.fields(MainOptions) if f.metadata["group"] == SUITE or f.name in EXTRA]
     fields = [(f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata)) for f in chosen]
     return dataclasses.make_dataclass("Machine", [each for each in fields if each[0] not in PUBLISHED], frozen=True)
 
@@ -75,7 +75,7 @@ def main(argv=None):
         try:
             settings = command_line.resolve(given, FEEDBACK_NET_RULES)
             notes = tuple(map(in_published_words, settings.notes))
-            return program.carry_out(dataclasses.replace(settings, notes=notes))
+            return program.train_or_rehearse(dataclasses.replace(settings, notes=notes))
         except UserError as error:
             raise UsageError(in_published_words(str(error))) from error
 

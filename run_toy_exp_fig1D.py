@@ -27,11 +27,11 @@ from core.paths import exists
 from core.program import EXIT_DIVERGED, StoppedByError, run_program
 from dfc.build import build_network
 from dfc.draws import Draws
+from dfc.gradients import nudge
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.settings.parts import forward_controller
 from dfc.simulation import record
 from dfc.tasks import load_task
-from dfc.teaching import nudge
 from figures import fig1d
 from figures.toy import both, draw_or_note
 from run_config import split

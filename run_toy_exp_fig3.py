@@ -30,7 +30,7 @@ from figures.toy import both, draw_or_note
 from run_config import plan, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, PipelineFolder, recorded
-from sweeps.script import Sweep, carry_out
+from sweeps.script import Sweep, run_sweep
 
 PROG = "run_toy_exp_fig3.py"
 OUT_DIR = "./logs/toy_experiments/fig3"
@@ -204,11 +204,11 @@ def curves(summary):
 
 
 def main(argv=None):
-    """Runs one command line; returns the exit status, that of sweeps.script.carry_out."""
+    """Runs one command line; returns the exit status, that of sweeps.script.run_sweep."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(prog=PROG, description=first_paragraph(__doc__), epilog=EPILOG)
     options, overrides = split(parser, Options, argv, RESERVED)
-    return carry_out(PROG, argv, lambda: Experiment(options, overrides), Experiment.conclude)
+    return run_sweep(PROG, argv, lambda: Experiment(options, overrides), Experiment.conclude)
 
 
 if __name__ == "__main__":

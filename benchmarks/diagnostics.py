@@ -47,12 +47,12 @@ def direct_gauss_newton(net, activities, target):
     from dfc.measures.least_squares import damped_pseudo_inverse
 
     error, total = loss_gradient(net, activities, target), 0.0
-    for b in range(activities.count):
+    for b in range(activities.batch_size):
         columns = []
         for l, block in enumerate(jacobian_blocks(net, [v[b : b + 1] for v in activities.v])):
             columns += [(block[0][:, :, None] * activities.presynaptic(l)[b]).reshape(len(block[0]), -1), block[0]]
         total = total + damped_pseudo_inverse(np.concatenate(columns, axis=-1), GAMMA) @ error[b]
-    return total / activities.count
+    return total / activities.batch_size
 
 
 def direct_minimum_norm(net, activities, target):
@@ -76,7 +76,7 @@ def direct_fit(net, activities, target):
         projected = j.T @ np.linalg.solve(j @ j.T, j @ q)
         share = np.linalg.norm(projected) / np.linalg.norm(q)
         total = total + np.array([share, angle(j.T, q), angle(damped_pseudo_inverse(j, GAMMA), q)])
-    return total / activities.count
+    return total / activities.batch_size
 
 
 def direct_null_space(net, activities, update):

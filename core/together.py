@@ -184,7 +184,7 @@ class Together:
 
         def show(report, moved=False):
             _hand_back(whole, learners)
-            self._each(self._alive(seeds), lambda loop: loop.tell(report.of(seeds[loop]) if seeds[loop] else report, moved))
+            self._each(self._alive(seeds), lambda loop: loop.show_batch(report.of(seeds[loop]) if seeds[loop] else report, moved))
 
         return show if seeds else None
 

@@ -187,7 +187,7 @@ class Loop:
         """Returns whether a watcher wants a report of the next batch."""
         return any(watcher.wants(self.position) for watcher in self.watchers)
 
-    def tell(self, report, moved=False):
+    def show_batch(self, report, moved=False):
         """Reports a batch to the watchers, before its update or, where the weights have `moved`, after it."""
         for watcher in self.watchers:
             (watcher.moved if moved else watcher.batch)(report)
@@ -229,12 +229,12 @@ class Loop:
             self._add_row(before, 0, 0, 0.0)
 
     def _add_row(self, net, epoch, batch, seconds, seen=None):
-        row = {"epoch": epoch, "batch": batch} | (seen or {}) | self._look(net, epoch) | {"seconds": round(seconds, 3)}
+        row = {"epoch": epoch, "batch": batch} | (seen or {}) | self._columns(net, epoch) | {"seconds": round(seconds, 3)}
         for name, value in row.items():
             self.series.setdefault(name, []).append(value)
         return row
 
-    def _look(self, net, epoch):
+    def _columns(self, net, epoch):
         """Returns {column: number} of everything that the watchers measure."""
         return {name: value for watcher in self.watchers for name, value in watcher.row(net, epoch).items()}
 
@@ -290,7 +290,7 @@ class Loop:
             now["peak_memory_mb"] = round(peak / 1e6, 1)
         if self.schedule.eval_interval:
             # The last row of the series is some batches old.
-            now |= self._look(self.learner.net, self.epoch)
+            now |= self._columns(self.learner.net, self.epoch)
         outcome = {"outcome": "finished", "epochs": self.epoch} | self._last() | now
         self.folder.finish(outcome)
         return outcome

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from core.backend import array_module, on_device
 from core.device_kernels import HIGH_PASS
 from dfc.controller import Controller
+from dfc.gradients import output_target
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import output_target
 from dfc.time_block import TimeBlock
 
 # Smaller noise does not enlarge the gradient any further.
@@ -29,7 +29,7 @@ class FeedbackSettings:
     sigma_output     standard deviation that scales the gradient of the output layer; None: sigma
     growth           factor between the gradients of a layer and of the layer above it
     rate             dt / tau of the high-pass filter on the control signal in the gradient; None: no filter
-    aim              what the output is driven to (normal_controller), a name of dfc.teaching.output_target
+    aim              what the output is driven to (normal_controller), a name of dfc.gradients.output_target
     target_stepsize  lambda, where the aim is a nudge
     """
 
@@ -132,7 +132,7 @@ def normal_controller(net, activities, settings, noise, target=None):
     """
     total, controller = Fluctuations(net, settings.rate), settings.controller
     simulate(net, activities, output_target(net, activities, target, settings), controller, noise, signalled=total.observe)
-    return total.gradients(activities.count, settings, controller.steps)
+    return total.gradients(activities.batch_size, settings, controller.steps)
 
 
 def special_controller(net, activities, settings, noise, target=None):
@@ -144,7 +144,7 @@ def special_controller(net, activities, settings, noise, target=None):
     """
     steps, moved = _noisy_pass(net, activities, settings, noise)
     error = activities.r[-1] - moved
-    return _scaled([step.swapaxes(-1, -2) @ error for step in steps], activities.count, settings)
+    return _scaled([step.swapaxes(-1, -2) @ error for step in steps], activities.batch_size, settings)
 
 
 def old_learning_rule(net, activities, settings, noise, target=None):
@@ -156,7 +156,7 @@ def old_learning_rule(net, activities, settings, noise, target=None):
     """
     _, moved = _noisy_pass(net, activities, settings, noise)
     steady = analytical_steady_state(net, activities, moved - activities.r[-1], settings.alpha_di)
-    return _scaled([delta_v.swapaxes(-1, -2) @ steady.u for delta_v in steady.delta_v], activities.count, settings)
+    return _scaled([delta_v.swapaxes(-1, -2) @ steady.u for delta_v in steady.delta_v], activities.batch_size, settings)
 
 
 def _noisy_pass(net, activities, settings, noise):

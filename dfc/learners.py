@@ -10,8 +10,8 @@ from core.clipping import clip_each, clip_together, fix_norm
 from core.roles import BaseLearner
 from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay
+from dfc.gradients import RuleResult, empty_gradients, layer_gradients, of_seeds, stacked_lists, write_loss_gradients
 from dfc.network import Activities, forward, of_seed
-from dfc.teaching import RuleResult, empty_gradients, layer_gradients, of_seeds, stacked_lists, write_loss_gradients
 
 # Rows that share their noise, and are simulated together where there is noise.
 PART = 64
@@ -166,7 +166,7 @@ class ForwardLearner(DfcLearner):
 
     def results(self, activities, target, place):
         """Returns the RuleResult of every part of the batch."""
-        parts = [(0, slice(None))] if self._whole else self._parts(activities.count, self._noisy)
+        parts = [(0, slice(None))] if self._whole else self._parts(activities.batch_size, self._noisy)
 
         def work(number, rows, seed):
             net, wanted = self.net.of(seed), of_seed(target, seed)
@@ -175,7 +175,7 @@ class ForwardLearner(DfcLearner):
             return self._result(net, activities.of(seed).part(rows), net.of_samples(wanted, rows), gradients, noise)
 
         # The other rules make single passes, which gain nothing.
-        seeds = self.net.apart(activities.count) if self.rule.gradients else []
+        seeds = self.net.apart(activities.batch_size) if self.rule.gradients else []
         while len(self._gradients) < len(parts):
             self._gradients.append(empty_gradients(self.net))
         return self._each(work, parts, seeds, lambda number, results: of_seeds(results, self._gradients[number]))
@@ -185,7 +185,7 @@ class ForwardLearner(DfcLearner):
             return self.rule.gradients(net, activities, target, self.options, gradients, noise)
         errors = self.rule.layer_errors(net, activities, target, self.options)
         for l, delta in enumerate(errors):
-            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *net.of_layer(gradients, l))
+            layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.batch_size, *net.of_layer(gradients, l))
         return RuleResult(gradients)
 
     def _sum(self, results):
@@ -285,8 +285,8 @@ class FeedbackLearner(DfcLearner):
             wanted = net.of_samples(of_seed(target, seed), rows)
             return self.rule(net, activities.of(seed).part(rows), self.settings, noise, wanted)
 
-        parts = self._parts(activities.count, noisy=True)
-        found = self._each(work, parts, self.net.apart(activities.count), lambda _, of_each: stacked_lists(of_each))
+        parts = self._parts(activities.batch_size, noisy=True)
+        found = self._each(work, parts, self.net.apart(activities.batch_size), lambda _, of_each: stacked_lists(of_each))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
         if self.homeostatic:
             decay = homeostatic_decay(self.net, *self.homeostatic)

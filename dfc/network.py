@@ -31,14 +31,14 @@ class Activities:
     x             inputs (n, n_{-1})
     v             pre-activations, L arrays (n, n_l)
     r             rates phi(v), L arrays (n, n_l)
-    count         number of samples of the whole batch; these rows may be a part of it
+    batch_size    number of samples of the whole batch; these rows may be a part of it
     first_output  rates of the output layer for the first sample of the whole batch (n_L,)
     """
 
     x: Any
     v: list
     r: list
-    count: int
+    batch_size: int
     first_output: Any
 
     def presynaptic(self, l):
@@ -48,14 +48,14 @@ class Activities:
     def part(self, rows):
         """Returns the Activities of some rows: views for a slice, copies for indices."""
         x, *layers = (array[..., rows, :] for array in (self.x, *self.v, *self.r))
-        return Activities(x, layers[: len(self.v)], layers[len(self.v) :], self.count, self.first_output)
+        return Activities(x, layers[: len(self.v)], layers[len(self.v) :], self.batch_size, self.first_output)
 
     def of(self, seed):
         """Returns the Activities of one seed for (s,), or the whole for ()."""
         if not seed:
             return self
         v, r = ([array[seed] for array in arrays] for arrays in (self.v, self.r))
-        return Activities(self.x[seed], v, r, self.count, self.first_output[seed])
+        return Activities(self.x[seed], v, r, self.batch_size, self.first_output[seed])
 
 
 def of_seed(part, seed):

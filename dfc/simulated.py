@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 from dfc.controller import Controller, distance
+from dfc.gradients import RuleResult, convergence, counts, steady_gradients
 from dfc.simulation import simulate
 from dfc.steady_state import SteadyState
-from dfc.teaching import RuleResult, convergence, counts, steady_gradients
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Options:
 
     controller                      dfc.controller.Controller of the forward phase
     target_stepsize                 lambda
-    aim                             what the output is driven to, a name of dfc.teaching.output_target
-    learning_rule                   form of the error of a layer, see dfc.teaching.voltage_errors
+    aim                             what the output is driven to, a name of dfc.gradients.output_target
+    learning_rule                   form of the error of a layer, see dfc.gradients.voltage_errors
     epsilon                         factor of the convergence test
     include_non_converged_samples   whether samples that did not converge contribute to the gradients
     use_initial_activations         whether presynaptic rates are those of the feedforward pass (no effect on DFC)

@@ -4,10 +4,10 @@ import copy
 
 from core.backend import array_module, on_device
 from core.clipping import clip_each
+from dfc.gradients import RuleResult, convergence, counts, empty_gradients, layer_gradients, voltage_errors
 from dfc.network import Activities
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, voltage_errors
 from dfc.time_block import TimeBlock
 
 # Number of time points that a GPU computes at once.
@@ -53,7 +53,7 @@ class Steps:
         state.target = _repeated(self._state.target, filled)
         start = self._activities
         v, r = ([_repeated(each, filled) for each in arrays] for arrays in (start.v, start.r))
-        self._add(state, Activities(_repeated(start.x, filled), v, r, start.count, start.first_output))
+        self._add(state, Activities(_repeated(start.x, filled), v, r, start.batch_size, start.first_output))
 
 
 def _repeated(array, times):
@@ -76,7 +76,7 @@ def gradients_step_by_step(net, activities, wanted, options, gradients, noise):
     step_gradients, total = empty_gradients(net), 0
     for gradient in gradients:
         gradient[...] = 0.0
-    scale = 1.0 / (activities.count * (options.controller.steps - 1))
+    scale = 1.0 / (activities.batch_size * (options.controller.steps - 1))
 
     def add(state, start):
         """Adds the gradients of the samples of `state`, whose feedforward pass is `start`."""

@@ -16,6 +16,7 @@ from datasets.catalogue import BY_FLAG
 from datasets.places import taken
 from datasets.samples import Arrays, Images, published_table
 from datasets.splits import train_validation_split
+from dfc.functions import ACTIVATIONS
 
 # More layers than any teacher has: the next teacher's begin there.
 LAYERS = 1000
@@ -142,7 +143,7 @@ def generate(counts, seed, teacher_weights, dtype):
     sets = {}
     for name in ("train", "test", "validation"):
         x = random.uniform(-1, 1, (counts[name], weights[0].shape[1])).astype(dtype)
-        sets[name] = x, _teach(weights, x)
+        sets[name] = x, _teacher_output(weights, x, "relu")
     return sets
 
 
@@ -165,21 +166,14 @@ def generate_small(counts, data_seed, teachers, linear, dtype):
         weights = [np.asarray(w, dtype=dtype) for w in teachers[name]]
         random = np.random.RandomState(seeds.randint(100))
         x = random.uniform(-1, 1, (counts[name], weights[0].shape[1])).astype(dtype)
-        sets[name] = x, _teach_small(weights, x, linear)
+        sets[name] = x, _teacher_output(weights, x, "linear" if linear else "tanh")
     return sets
 
 
-def _teach_small(weights, r, linear):
+def _teacher_output(weights, r, activation):
+    """Returns phi(… phi(r W_1^T) …) W_L^T, for rows r and phi the named activation."""
     for w in weights[:-1]:
-        r = r @ w.T
-        r = r if linear else np.tanh(r)
-    return r @ weights[-1].T
-
-
-def _teach(weights, r):
-    for w in weights[:-1]:
-        r = r @ w.T
-        np.maximum(r, 0, out=r)
+        r = ACTIVATIONS[activation].apply(r @ w.T)
     return r @ weights[-1].T
 
 

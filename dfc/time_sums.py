@@ -9,9 +9,9 @@ from itertools import product
 from core.backend import array_module, on_device
 from core.device_kernels import ADD_DIFFERENCE, KEEP, rate_difference
 from dfc.feedback_learning import Fluctuations
+from dfc.gradients import RuleResult, convergence, counts, empty_gradients, layer_gradients, stacked_lists
 from dfc.simulated import first_error, settle
 from dfc.simulation import simulate
-from dfc.teaching import RuleResult, convergence, counts, empty_gradients, layer_gradients, stacked_lists
 from dfc.time_block import TIME_BLOCK, TimeBlock
 
 
@@ -191,7 +191,7 @@ class TimeSum:
         """Returns the gradients, means over the batch and all T time points."""
         if self._filled:
             self._add_block()
-        scale = 2.0 / (self.activities.count * self.options.controller.steps)
+        scale = 2.0 / (self.activities.batch_size * self.options.controller.steps)
         for total in self.sums:
             total *= scale
         layer_gradients(self.activities.x, self._first, scale, *self.net.of_layer(self.sums, 0))
@@ -234,4 +234,4 @@ class JointSum(TimeSum):
         if self._fluctuations is None:
             return None
         options = self.options
-        return self._fluctuations.gradients(self.activities.count, options.feedback, options.controller.steps)
+        return self._fluctuations.gradients(self.activities.batch_size, options.feedback, options.controller.steps)

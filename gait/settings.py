@@ -1,11 +1,11 @@
-"""Derives initial weights, decisive settings and the run folder's name from the options of run.py."""
+"""Derives initial weights, the settings of the results and the run folder's name from the options of run.py."""
 
 import dataclasses
 
 from core.seeds import parse_seeds
 
 # Options that the numbers do not depend on, or that may change when a run goes on.
-NOT_SETTINGS = (
+NOT_COMPARED = (
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load",
     "load_or_start", "overwrite", "quiet", "orthogonal_init", "solver", "seeds",
 )  # fmt: skip
@@ -56,9 +56,9 @@ def resolved(options, rule_options):
     return {name: value for name, value in values.items() if name != "dry_run"}
 
 
-def decisive(options, rule_options):
+def result_settings(options, rule_options):
     """Returns {option: value} of everything that the numbers depend on, except for the number of epochs."""
-    return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_SETTINGS}
+    return {name: value for name, value in resolved(options, rule_options).items() if name not in NOT_COMPARED}
 
 
 def runs_of(options):

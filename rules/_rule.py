@@ -25,7 +25,7 @@ class Rule:
 
     The other fields are for networks with feedback weights (main.py).
 
-    gradients        (net, activities, target, options, out, noise) -> dfc.teaching.RuleResult, instead of layer_errors, for a
+    gradients        (net, activities, target, options, out, noise) -> dfc.gradients.RuleResult, instead of layer_errors, for a
                      rule that has its own presynaptic rates or sums over time; the gradients are written to `out`
     feedback         layers whose feedback weights Q it uses: "none", "hidden" (drawn as W is drawn) or "all"
     learns_feedback  whether Q learns, in passes of its own (dfc/feedback_learning.py); else it stays as drawn

@@ -3,9 +3,9 @@
 The source is Meulemans et al., NeurIPS 2021.
 """
 
+from dfc.gradients import output_target
 from dfc.simulated import Options, noisy, options_from_flags
 from dfc.step_sums import gradients_step_by_step
-from dfc.teaching import output_target
 from dfc.time_sums import TimeSum, gradients_along
 from rules._rule import Rule
 
@@ -16,7 +16,7 @@ def gradients(net, activities, target, options, out, noise=None):
         dW_l = 1/(n T) sum_t s_l[t]^T r_{l-1}[t],   s_l[t] = -2 (phi(vs_l[t]) - phi(vb_l[t]))
 
     (docs/published/dfc.md B.4, B.6, C.3; other forms of s_l follow from --learning_rule, see
-    dfc.teaching.voltage_errors.)
+    dfc.gradients.voltage_errors.)
 
     The arguments are those of rules.dfc_ss.gradients. Samples that did not converge count as if they had stayed
     at the feedforward state: if there are any, either they or the others are simulated a second time, so that no

@@ -3,15 +3,15 @@
 The source is Meulemans et al., NeurIPS 2021.
 """
 
+from dfc.gradients import output_target
 from dfc.simulated import Options, gradients_at_the_end, noisy, options_from_flags
-from dfc.teaching import output_target
 from rules._rule import Rule
 
 
 def gradients(net, activities, target, options, out, noise=None):
     """Returns a RuleResult with gradients from the last time point of the simulated controller for one batch.
 
-        dW_l = s_l^T r_{l-1} / n,   s_l by `learning_rule`, see dfc.teaching.voltage_errors
+        dW_l = s_l^T r_{l-1} / n,   s_l by `learning_rule`, see dfc.gradients.voltage_errors
 
     (docs/published/dfc.md B.4, B.6, C.2.) Samples that did not converge add nothing unless the options include
     them.

@@ -5,8 +5,8 @@ The source is Meulemans et al., NeurIPS 2021.
 
 from dataclasses import dataclass
 
+from dfc.gradients import RuleResult, nudge, steady_gradients
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import RuleResult, nudge, steady_gradients
 from rules._rule import Rule
 
 
@@ -16,9 +16,9 @@ class Options:
 
     target_stepsize         lambda
     alpha_di                leak of the controller
-    learning_rule           form of the error of a layer, see dfc.teaching.voltage_errors
+    learning_rule           form of the error of a layer, see dfc.gradients.voltage_errors
     use_initial_activations whether presynaptic rates are those of the feedforward pass, not those of the steady state
-    aim                     "mean_loss" or "own_loss" of dfc.teaching.nudge
+    aim                     "mean_loss" or "own_loss" of dfc.gradients.nudge
     """
 
     target_stepsize: float = 0.001
@@ -33,7 +33,7 @@ def gradients(net, activities, target, options, out, noise=None):
 
         u = (Jbar Qbar + alpha I)^-1 (r* - r_L),   dv_l = Q_l u,   dW_l = s_l^T r_{l-1} / n
 
-    (docs/published/dfc.md B.8, C.2), with s_l by `learning_rule`, see dfc.teaching.voltage_errors.
+    (docs/published/dfc.md B.8, C.2), with s_l by `learning_rule`, see dfc.gradients.voltage_errors.
 
     net         FeedbackNetwork with feedback weights of all layers
     activities  its feedforward pass

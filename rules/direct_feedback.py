@@ -6,7 +6,7 @@ The source is Nokland 2016, arXiv:1609.01596.
 from dataclasses import dataclass
 
 from core.backend import array_module
-from dfc.teaching import nudge
+from dfc.gradients import nudge
 from rules._rule import Rule
 
 
@@ -15,7 +15,7 @@ class Options:
     """Holds the options of DFA.
 
     target_stepsize  lambda: how far along the loss gradient the output target lies
-    aim              "mean_loss" or "own_loss" of dfc.teaching.nudge
+    aim              "mean_loss" or "own_loss" of dfc.gradients.nudge
     slopes           whether the errors contain phi' (docs/published/strong_dfc.md 1)
     """
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dfc import simulated
 from dfc.feedback_learning import FeedbackSettings
+from dfc.gradients import output_target
 from dfc.simulated import noisy
-from dfc.teaching import output_target
 from dfc.time_sums import JointSum, gradients_along
 from rules._rule import Rule
 

@@ -3,8 +3,8 @@
 The source is Meulemans et al., ICML 2022, arXiv:2204.07249; docs/published/strong_dfc.md 1 and 5.
 """
 
+from dfc.gradients import output_target
 from dfc.simulated import Options, gradients_at_the_end, noisy, options_from_flags
-from dfc.teaching import output_target
 from rules._rule import Rule
 
 

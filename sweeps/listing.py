@@ -36,7 +36,7 @@ def check(options):
         raise UsageError(f"--overwrite: contradicts --{'list' if options.list else 'status'}, which changes nothing")
 
 
-def look(runs, options, together=1, processes=1):
+def lines_asked_for(runs, options, together=1, processes=1):
     """Returns the lines that --list or --status print for a list of Job; None if neither was given.
 
     together, processes  see sweeps.processes.groups

@@ -37,9 +37,9 @@ class Sweep:
         self.prog, self.folder, self.runs, self.options = prog, folder, runs, options
         self.summaries, self.failed = {}, []
 
-    def look(self):
+    def lines_asked_for(self):
         """Returns the lines that --list or --status print; None if neither was given."""
-        return listing.look(self.runs, self.options, self.together, self.options.jobs)
+        return listing.lines_asked_for(self.runs, self.options, self.together, self.options.jobs)
 
     def run(self):
         """Runs every job to its outcome and writes its results.
@@ -93,7 +93,7 @@ class Sweep:
         return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
 
 
-def carry_out(prog, argv, make, conclude):
+def run_sweep(prog, argv, make, conclude):
     """Runs and concludes a sweep, or prints its state if its options say so; returns the exit status.
 
     It is 0; 1 if a run failed; 3 if one diverged or was stopped early; 2 for a mistake; 128 + its number after a
@@ -106,7 +106,7 @@ def carry_out(prog, argv, make, conclude):
 
     def run():
         sweep = make()
-        lines = sweep.look()
+        lines = sweep.lines_asked_for()
         if lines is not None:
             print(*lines, sep="\n", end="\n" if lines else "")
             return 0

@@ -5,8 +5,8 @@ import numpy as np
 from core.streams import stream, xavier_normal
 from dfc.controller import Controller
 from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR
+from dfc.gradients import empty_gradients, layer_gradients
 from dfc.network import FeedbackNetwork
-from dfc.teaching import empty_gradients, layer_gradients
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
 SIZES = (7, 6, 5, 3)  # the input first
@@ -51,7 +51,7 @@ def gradients_of(net, activities, errors):
     """The mean over the batch of delta_l^T r_{l-1} and of delta_l, as for every rule that only has errors."""
     gradients = empty_gradients(net)
     for l, delta in enumerate(errors):
-        layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.count, *net.of_layer(gradients, l))
+        layer_gradients(activities.presynaptic(l), delta, 1.0 / activities.batch_size, *net.of_layer(gradients, l))
     return gradients
 
 

@@ -54,9 +54,9 @@ MUTANTS = {
 
 # the same, and the tests that are run
 FEEDBACK_MUTANTS = {
-    "nudge without 1/batch": ("dfc/teaching.py", "(-target_stepsize / share)", "-target_stepsize", RULES),
-    "sign of a voltage difference": ("dfc/teaching.py", "return -2.0 * delta_v", "return 2.0 * delta_v", RULES),
-    "error compared with epsilon": ("dfc/teaching.py", "epsilon * epsilon", "epsilon", RULES),
+    "nudge without 1/batch": ("dfc/gradients.py", "(-target_stepsize / share)", "-target_stepsize", RULES),
+    "sign of a voltage difference": ("dfc/gradients.py", "return -2.0 * delta_v", "return 2.0 * delta_v", RULES),
+    "error compared with epsilon": ("dfc/gradients.py", "epsilon * epsilon", "epsilon", RULES),
     "leak of the integral alone": ("dfc/controller.py", "xp.multiply(before, -c.alpha", "xp.multiply(self.u_int, -c.alpha", RULES),
     "noise without its root": ("dfc/controller.py", "math.sqrt(c.dt)", "c.dt", RULES),
     "apical voltage at once": ("dfc/stacked.py", "scratch *= c.dt / c.tau_a", "scratch *= 1.0", RULES),
@@ -85,7 +85,7 @@ FEEDBACK_MUTANTS = {
     "control unfiltered for Q": ("dfc/feedback_learning.py", "return u - self._slow", "return u", *STRONG),
     "layer scaling upside down": ("dfc/feedback_learning.py", "settings.growth ** (last - l)", "settings.growth**l", *STRONG),
     "output noise of the hidden layers": ("dfc/feedback_learning.py", "if l < last or", "if l <= last or", *STRONG),
-    "nudge by the batch": ("dfc/teaching.py", '"own_loss": 1}', '"own_loss": activities.count}', *STRONG),
+    "nudge by the batch": ("dfc/gradients.py", '"own_loss": 1}', '"own_loss": activities.batch_size}', *STRONG),
     "fluctuations of all samples": ("dfc/time_sums.py", "self._fluctuations.take_out(other._fluctuations)", "pass", *STRONG),
     "ideal feedback a step late": ("dfc/controller.py", "signal * slopes[-1]", "self._next_u * slopes[-1]", *STRONG),
     "Q before W": ("dfc/joint.py", "self.feedback.update(gradients)", "pass", *STRONG),
@@ -136,8 +136,8 @@ FEEDBACK_MUTANTS |= {
     "further passes by the feedback phase": (PARTS, 'joint=True) if before else', 'joint=True) if suffix else', ORACLE),
     "scale of the other phase": (PARTS, '"sigma_output_fb" if suffix else "output_sigma"', '"output_sigma"', ORACLE),
     "gain of the other phase": (PARTS, 'k_p=flags["k_p_fb"]', 'k_p=flags["k_p"]', ORACLE),
-    "one point less in the mean": ("dfc/time_sums.py", "(self.activities.count * self.options.controller.steps)",
-                                   "(self.activities.count * (self.options.controller.steps - 1))", ORACLE),
+    "one point less in the mean": ("dfc/time_sums.py", "(self.activities.batch_size * self.options.controller.steps)",
+                                   "(self.activities.batch_size * (self.options.controller.steps - 1))", ORACLE),
     "one product more in the mean": ("dfc/feedback_learning.py", "1.0 / (steps - 1)", "1.0 / steps", ORACLE),
     "low-passed control starts at zero": ("dfc/feedback_learning.py", "self._slow = u.copy(", "self._slow = 0.0 * u.copy(", ORACLE),
     "coloured noise scaled as white": ("dfc/controller.py", "(c.tau_noise if self._coloured else c.tau_a)", "c.tau_a", ORACLE),

@@ -4,10 +4,10 @@ Updates are lists like net.parameters, [dW_0, db_0, …], in the direction of a 
 """
 
 from core.backend import array_module
+from dfc.gradients import empty_gradients, initial_error, layer_gradients, steady_gradients
 from dfc.jacobian import jacobian_blocks, pull_back, slopes_at
 from dfc.measures.least_squares import minimum_norm_error
 from dfc.steady_state import SteadyState, analytical_steady_state
-from dfc.teaching import empty_gradients, initial_error, layer_gradients, steady_gradients
 
 # As published: directions with smaller singular values belong to the null space.
 SMALLEST_SINGULAR_VALUE = 1e-12
@@ -17,7 +17,7 @@ DELICATE = 1e5
 
 def loss_gradient(net, activities, target):
     """Returns E = dLoss/dr_L (n, n_L); the loss is a mean over the batch."""
-    return net.output_error(activities, target) * (1.0 / activities.count)
+    return net.output_error(activities, target) * (1.0 / activities.batch_size)
 
 
 def bp_update(net, activities, target):
@@ -45,7 +45,8 @@ def gn_update(net, activities, target, gamma):
     """
     error = loss_gradient(net, activities, target)
     y = minimum_norm_error(net, activities, error, gamma, parameters=True)
-    return _outer_products(net, activities, pull_back(net, slopes_at(net, activities.v, automatic=True), y), 1.0 / activities.count)
+    errors = pull_back(net, slopes_at(net, activities.v, automatic=True), y)
+    return _outer_products(net, activities, errors, 1.0 / activities.batch_size)
 
 
 def gnt_voltages(net, activities, target, gamma):
@@ -70,7 +71,7 @@ def gnt_update(net, activities, target, gamma, nonlinear=False, rates=None):
     if nonlinear:
         layers = zip(net.activations, activities.v, activities.r, changes, strict=True)
         changes = [activation.apply(v + g) - r for activation, v, r, g in layers]
-    return _outer_products(net, activities, changes, 1.0 / activities.count, rates)
+    return _outer_products(net, activities, changes, 1.0 / activities.batch_size, rates)
 
 
 def ssa_update(net, activities, target, options, rates):

@@ -55,13 +55,13 @@ def feedback_fit(net, activities, gamma=0.0, measures=MEASURES):
         beyond = Beyond(basis.shape[0] - basis.shape[1], (rest * rest).sum(), rest.trace())
         net, activities = seen_from(basis, net, activities)
     found = dict.fromkeys(measures, 0.0)
-    for rows in jacobian_rows(net, activities.count):
+    for rows in jacobian_rows(net, activities.batch_size):
         part = activities.part(rows)
         gram, moved = output_gram(net, part), moved_by_feedback(net, part)
         inside = moved if basis is None else rows_product(moved, basis)
         for name in measures:
             found[name] = found[name] + _MEASURE[name](gram, moved, inside, beyond, size, gamma).sum()
-    return {name: total * (1.0 / activities.count) for name, total in found.items()}
+    return {name: total * (1.0 / activities.batch_size) for name, total in found.items()}
 
 
 def moved_by_feedback(net, activities):

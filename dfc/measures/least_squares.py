@@ -195,7 +195,7 @@ def seen_from(basis, net, activities):
     feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
     narrow = FeedbackNetwork(weights, net.biases, feedback, net.activations, net.loss, block=net.block)
     v, r = ([*layers[:-1], layers[-1] @ basis] for layers in (activities.v, activities.r))
-    return narrow, Activities(activities.x, v, r, activities.count, activities.first_output @ basis)
+    return narrow, Activities(activities.x, v, r, activities.batch_size, activities.first_output @ basis)
 
 
 def jacobian_rows(net, count):

@@ -7,11 +7,11 @@ from functools import cached_property
 
 from core.angles import angle, joint_angle
 from core.backend import array_module, shares, to_host
+from dfc.gradients import output_target
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.stability import activity_norms, deviation_of_norms, distance_to_ssa, largest_eigenvalues
 from dfc.simulation import simulate
-from dfc.teaching import output_target
 
 
 class Observation:
@@ -190,7 +190,7 @@ def parts_of_batch(net, report, options, noise):
 
     Noise belongs to a part: other parts would have other noise.
     """
-    for number, rows in enumerate(shares(report.activities.count, len(report.results))):
+    for number, rows in enumerate(shares(report.activities.batch_size, len(report.results))):
         part = report.activities.part(rows)
         target = output_target(net, part, report.target[rows], options)
         yield part, target, noise and noise(report.place, number)

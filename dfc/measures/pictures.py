@@ -13,11 +13,11 @@ from core.backend import array_module, to_host
 from core.drawing import default_style, new_figure
 from core.roles import Watcher
 from dfc.controller import norms
+from dfc.gradients import initial_error, output_target
 from dfc.measures.observation import parts_of_batch
 from dfc.measures.table import FORWARD
 from dfc.simulation import Trajectory, record
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import initial_error, output_target
 
 # Added to distances, so that a logarithm exists.
 SMALLEST = 1e-20

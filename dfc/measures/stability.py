@@ -7,9 +7,9 @@ import numpy as np
 
 from core.backend import array_module, to_host
 from dfc.controller import norms
+from dfc.gradients import initial_error
 from dfc.jacobian import jacobian_blocks, stacked_feedback
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import initial_error
 
 # The order is the published one.
 MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")

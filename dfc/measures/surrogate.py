@@ -7,9 +7,9 @@ from core.angles import angle, joint_angle
 from core.backend import array_module
 from dfc.controller import norms
 from dfc.feedback_learning import squared_norm
+from dfc.gradients import empty_gradients, layer_gradients
 from dfc.jacobian import pull_back, slopes_at, stacked_feedback
 from dfc.measures.feedback_diagnostics import moved_by_feedback
-from dfc.teaching import empty_gradients, layer_gradients
 
 
 def surrogate_loss(net, activities, u, ideal=False):

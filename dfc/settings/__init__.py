@@ -44,7 +44,7 @@ class Settings:
         task         "classification", "regression" or "autoencoder"
         sizes        (n_0, …, n_L)
         activations  names of phi_1 … phi_L; that of logits is "linear"
-        aim          what the output is driven to (dfc.teaching.output_target);  error is that of the controller
+        aim          what the output is driven to (dfc.gradients.output_target);  error is that of the controller
         slopes       whether the errors of DFA contain phi'
         precision    "float64" or "float32"
         steps        time points of the forward phase: tmax_di rounded half to even

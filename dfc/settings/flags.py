@@ -14,8 +14,8 @@ from core.options import as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.feedback_learning import Q_RULES
 from dfc.functions import ACTIVATIONS
+from dfc.gradients import LEARNING_RULES
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
-from dfc.teaching import LEARNING_RULES
 
 INITIAL_Q = ("weight_product", "orthogonal", "xavier", "xavier_normal")
 INITIAL_W = ("orthogonal", "xavier", "xavier_normal", "teacher")
@@ -29,7 +29,7 @@ ANGLES = (
 # The group of the flags of the newer published program, Strong-DFC (docs/strong_dfc.md).
 STRONG = "Strong-DFC"
 # The group of the flags that are not published.
-OWN = "machine and files"
+SUITE = "machine and files"
 
 _data = partial(option, group="dataset")
 _training = partial(option, group="training")
@@ -40,7 +40,7 @@ _log = partial(option, group="logging")
 _control = partial(option, group="dynamical_inversion")
 _dfc = partial(option, group="dfc")
 _strong = partial(option, group=STRONG)
-_own = partial(option, group=OWN)
+_own = partial(option, group=SUITE)
 
 # Conditions without which a flag has no effect, as --help prints them; dfc/settings/checks.py tests them.
 TEACHER, ADAM, ADAM_FB = "--dataset=student_teacher", "--optimizer=Adam", "--optimizer_fb=Adam"
@@ -296,4 +296,4 @@ class Options:
     )
 
 
-PUBLISHED = tuple(name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (OWN, STRONG))
+PUBLISHED = tuple(name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (SUITE, STRONG))

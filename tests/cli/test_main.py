@@ -11,7 +11,7 @@ import pytest
 
 import main
 from core.backend import select_backend
-from dfc.settings.flags import OWN, STRONG, Options
+from dfc.settings.flags import STRONG, SUITE, Options
 from tests.faults.tiny_main import (
     BATCHES,
     ROOT,
@@ -295,7 +295,7 @@ def test_args_are_the_completed_flags(call, folder):
     """dfc.md J.post 10: every published flag, what stands for another one replaced, lists still as text."""
     assert call("--sigma=0.25", "--dt_di_fb=0.05", "--lr=[0.1,0.2,0.3]") == 0
     args = json.loads((folder / "args.txt").read_text())
-    published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (OWN, STRONG)}
+    published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (SUITE, STRONG)}
     assert args.keys() == published
     expected = {"sigma_fb": 0.25, "sigma_output_fb": 0.25, "lr_fb_init": "0.01", "k_p_fb": 0.5, "apical_time_constant_fb": 0.1}
     expected |= {"dt_di_fb": 0.05, "tmax_di_fb": 20, "lr": "[0.1,0.2,0.3]", "size_hidden": "[7, 5]", "ndi": False, "epochs_fb": 1}
@@ -317,7 +317,7 @@ def test_config_is_complete_before_training(call, folder, monkeypatch):
     monkeypatch.setattr(main.Loop, "begin", look)
     with pytest.raises(Stop):
         call("--random_seed=7", "--sample0_error=corrected", "--nan_test=symmetric")
-    published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] != OWN}
+    published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] != SUITE}
     assert published | {"backend", "threads", "device", "sample0_error", "nan_test", "data_dir"} <= seen["options"].keys()
     chosen = {"random_seed": 7, "backend": "numpy", "threads": 1, "sample0_error": "corrected", "nan_test": "symmetric"}
     assert {name: seen["options"][name] for name in chosen} == chosen

@@ -8,7 +8,7 @@ import pytest
 
 from core.options import UsageError
 from core.recording import RunFolder
-from sweeps.listing import ListOptions, counts, listed, look, report, standing
+from sweeps.listing import ListOptions, counts, lines_asked_for, listed, report, standing
 from sweeps.processes import Job
 from tests.runs_for_tests import tree
 
@@ -100,7 +100,7 @@ def test_contradictions_are_refused(job):
         overwrite = True
 
     with pytest.raises(UsageError, match="--overwrite: contradicts --status"):
-        look([job], Options(status=True))
+        lines_asked_for([job], Options(status=True))
     with pytest.raises(UsageError, match="--list: contradicts --status"):
-        look([job], Options(list=True, status=True))
-    assert look([job], type("Plain", (ListOptions,), {"overwrite": False})()) is None
+        lines_asked_for([job], Options(list=True, status=True))
+    assert lines_asked_for([job], type("Plain", (ListOptions,), {"overwrite": False})()) is None

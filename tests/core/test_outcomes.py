@@ -58,4 +58,4 @@ def test_every_script_ends_there(script):
         return
     handlers = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)]
     assert not [ast.unparse(each.type) for each in handlers if "KeyboardInterrupt" in ast.unparse(each.type)]
-    assert "run_program(" in source or "carry_out(" in source
+    assert "run_program(" in source or "run_sweep(" in source

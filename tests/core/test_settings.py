@@ -14,7 +14,7 @@ import run_strong
 from core.options import Parser, UsageError, add_arguments, as_path
 from dfc.settings import resolve
 from dfc.settings.checks import MISSING
-from dfc.settings.flags import OWN, STRONG, Options
+from dfc.settings.flags import STRONG, SUITE, Options
 from rules import FEEDBACK_NET_RULES
 from tests.runs_for_tests import resolved as parse
 
@@ -33,7 +33,7 @@ MNIST = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "
 
 def test_flags_are_the_published_ones_and_the_suites_own_in_order():
     assert [name for name in FIELDS if name not in OURS and name not in ADDED] == list(PUBLISHED)
-    assert {name for name, field in FIELDS.items() if field.metadata["group"] == OWN} == OURS
+    assert {name for name, field in FIELDS.items() if field.metadata["group"] == SUITE} == OURS
     assert OURS | set(ADDED) == FIELDS.keys() - PUBLISHED.keys()
 
 
@@ -95,7 +95,7 @@ def test_clear_abbreviation_is_understood(given, name, value):
     assert getattr(parse([given]), name) == value
 
 
-@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["group"] == OWN])
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["group"] == SUITE])
 def test_flags_that_are_not_published_are_written_in_full(name, capsys):
     """Whoever means another program's --seed does not get the folders of --seeds."""
     for end in range(2, len(name)):
@@ -118,7 +118,7 @@ def test_help_is_grouped_and_tells_meaning_range_and_default(capsys):
         parse(["--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
-    headings = ["dataset", "training", "adam", "network", "misc", "logging", "dynamical_inversion", "dfc", OWN]
+    headings = ["dataset", "training", "adam", "network", "misc", "logging", "dynamical_inversion", "dfc", SUITE]
     places = [text.index(f"\n{heading}:\n") for heading in headings]
     assert places == sorted(places)
     flat = " ".join(text.split())

@@ -290,16 +290,16 @@ def test_a_run_that_could_not_save_is_named(do, reason, sweep):
 
 @pytest.mark.parametrize("lost, sentence", [([], "stopped and saved; this"), (["a (why)"], "stopped, but without saving a (why)")])
 def test_saved_is_said_only_where_it_is_true(lost, sentence, capsys):
-    from sweeps.script import Sweep, carry_out
+    from sweeps.script import Sweep, run_sweep
 
     class Stopped(Sweep):
-        def look(self):
+        def lines_asked_for(self):
             return None
 
         def run(self):
             raise Interrupted(signal.SIGTERM, lost)
 
-    assert carry_out("sweep.py", [], lambda: Stopped("sweep.py", "folder", [], None), None) == 143
+    assert run_sweep("sweep.py", [], lambda: Stopped("sweep.py", "folder", [], None), None) == 143
     err = capsys.readouterr().err
     assert sentence in err and ("and saved" in err) == (not lost)
 

@@ -9,6 +9,7 @@ import pytest
 from core.angles import angle, joint_angle
 from core.options import UsageError
 from dfc.functions import ACTIVATIONS, SQUARED_ERROR
+from dfc.gradients import RuleResult, output_target
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
 from dfc.learners import BatchReport
 from dfc.measures.angles import (
@@ -28,7 +29,6 @@ from dfc.measures.observation import low_passed_rates
 from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms, largest_eigenvalues, stability_matrices
 from dfc.network import Activities, FeedbackNetwork
 from dfc.simulation import record
-from dfc.teaching import RuleResult, output_target
 from rules import FEEDBACK_NET_RULES, dfc_ssa, strong_dfc
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, result_of
 from tests.nets_for_tests import difference
@@ -149,7 +149,7 @@ def test_large_damping_turns_minimum_norm_updates_into_backpropagation():
     net = make_net()
     activities, target = problem(net)
     for update in (gn_update, gnt_update):
-        found = flat(update(net, activities, target, 1e9)) * 1e9 * activities.count
+        found = flat(update(net, activities, target, 1e9)) * 1e9 * activities.batch_size
         assert difference(found, flat(bp_update(net, activities, target))) < 1e-7
 
 

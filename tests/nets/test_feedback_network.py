@@ -185,7 +185,7 @@ def test_a_pass_changes_nothing_and_keeps_what_rules_ask_for():
         np.testing.assert_array_equal(kept, array)
     assert activities.presynaptic(0) is inputs
     assert activities.presynaptic(2) is activities.r[1]
-    assert activities.count == len(inputs)
+    assert activities.batch_size == len(inputs)
     np.testing.assert_array_equal(activities.first_output, activities.r[-1][0])
     np.testing.assert_array_equal(net.output_error(activities, target), net.loss.error(activities.r[-1], target))
 
@@ -195,7 +195,7 @@ def test_a_part_knows_the_whole():
     inputs, _ = make_batch(net, 7)
     whole = net.forward(inputs)
     part = whole.part(slice(4, 7))
-    assert part.count == 7
+    assert part.batch_size == 7
     np.testing.assert_array_equal(part.first_output, whole.r[-1][0])
     assert np.shares_memory(part.x, inputs)
     for l in range(3):

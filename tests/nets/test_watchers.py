@@ -8,6 +8,7 @@ from core.backend import Workers, select_backend
 from core.options import UsageError
 from dfc.build import build_system
 from dfc.draws import Draws
+from dfc.gradients import nudge
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import before_correction, joined
@@ -16,7 +17,6 @@ from dfc.measures.stability import MATRICES, activity_norms, deviation_of_norms,
 from dfc.measures.summary import NOT_YET, Frame
 from dfc.measures.watchers import Measurements
 from dfc.simulation import record
-from dfc.teaching import nudge
 from main import parse
 from rules import dfc_ssa
 

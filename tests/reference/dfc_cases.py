@@ -10,8 +10,8 @@ import pytest
 
 from dfc.controller import Controller
 from dfc.functions import ACTIVATIONS
+from dfc.gradients import nudge
 from dfc.network import FeedbackNetwork
-from dfc.teaching import nudge
 from rules import dfc, dfc_ss
 from tests.feedback_nets_for_tests import LOSSES, GivenNoise
 

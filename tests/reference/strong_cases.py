@@ -59,7 +59,7 @@ def controller(meta):
 
 
 def aim(meta, case):
-    """What the output was driven to, a name of dfc.teaching.output_target."""
+    """What the output was driven to, a name of dfc.gradients.output_target."""
     if "pre_without_controller" in case.name or (meta["phase"] == "feedback" and not meta["strong_feedback"]):
         return "output"
     return "label" if meta["strong_feedback"] else "own_loss"

@@ -44,7 +44,7 @@ def test_backpropagation(case):
     net, activities = start(case)
     errors = backprop.layer_errors(net, activities, case["target"], NoOptions())
     if "bp_dv0" in case:  # the recorded errors contain the 1/n of the mean
-        assert_layers_close([delta / activities.count for delta in errors], case.layers("bp_dv"))
+        assert_layers_close([delta / activities.batch_size for delta in errors], case.layers("bp_dv"))
     assert_gradients_close(case, gradients_of(net, activities, errors), prefix="bp_d")
 
 
@@ -61,7 +61,7 @@ def test_jacobian_of_the_rates(case):
     above = jacobian_blocks(net, activities.v)[1:]
     blocks = [block @ w for block, w in zip(above, net.weights[1:], strict=True)]
     outputs = net.sizes[-1]
-    blocks.append(np.broadcast_to(np.eye(outputs), (activities.count, outputs, outputs)))
+    blocks.append(np.broadcast_to(np.eye(outputs), (activities.batch_size, outputs, outputs)))
     assert_close(np.concatenate(blocks, axis=-1), case["J_post"])
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from core.clipping import clip_each
+from dfc.gradients import nudge
 from dfc.simulated import first_error
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
-from dfc.teaching import nudge
 from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import (
     ROUNDED,

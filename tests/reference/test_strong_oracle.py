@@ -11,7 +11,7 @@ from core.backend import select_backend
 from dfc.build import build_network
 from dfc.draws import Draws
 from dfc.feedback_learning import normal_controller
-from dfc.teaching import empty_gradients
+from dfc.gradients import empty_gradients
 from tests.feedback_nets_for_tests import GivenNoise
 from tests.reference import strong_oracle as oracle
 

@@ -5,9 +5,9 @@ import pytest
 
 from core.clipping import clip_each, clip_together
 from dfc.feedback_learning import normal_controller
+from dfc.gradients import output_target
 from dfc.measures.angles import ssa_update
 from dfc.simulation import record
-from dfc.teaching import output_target
 from rules import dfc, dfc_ss, dfc_ssa, strong_dfc
 from tests.feedback_nets_for_tests import result_of
 from tests.reference.dfc_cases import assert_close, assert_float_type, assert_layers_close, every, noise

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dfc.controller import ControlledNetwork
+from dfc.gradients import LEARNING_RULES
 from dfc.jacobian import output_jacobian
 from dfc.simulated import first_error
 from dfc.simulation import record
-from dfc.teaching import LEARNING_RULES
 from dfc.time_block import TIME_BLOCK
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._rule import NoOptions
@@ -105,7 +105,7 @@ def test_with_transposed_feedback_and_a_strong_leak_dfc_ssa_is_backpropagation(a
 
 def plain_gradients(net, activities, seen, learning_rule, rows=slice(None)):
     """dfc.md C.3 as it stands, one time point after the other, of some rows of a Trajectory."""
-    scale = -2.0 / (activities.count * len(seen.u))
+    scale = -2.0 / (activities.batch_size * len(seen.u))
     found = []
     for l, activation in enumerate(net.activations):
         weights, biases = np.zeros_like(net.weights[l]), np.zeros(net.sizes[l])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfc.feedback_learning import FeedbackSettings
-from dfc.teaching import LEARNING_RULES
+from dfc.gradients import LEARNING_RULES
 from rules import FEEDBACK_NET_RULES, backprop, direct_feedback
 from rules._rule import NoOptions
 from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net

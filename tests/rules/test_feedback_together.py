@@ -172,7 +172,7 @@ def test_every_seed_has_its_own_first_output_and_parts():
     nets = [run.learner.net for run in runs]
     whole, batches = nets[0].together(nets), list(batches_of(runs[0], 0))
     activities = whole.forward(stack(batches)[0])
-    assert activities.count == 9 and whole.sizes == nets[0].sizes and whole.seeds == (len(SEEDS),)
+    assert activities.batch_size == 9 and whole.sizes == nets[0].sizes and whole.seeds == (len(SEEDS),)
     for seed, (net, batch) in enumerate(zip(nets, batches, strict=True)):
         one, alone = activities.of((seed,)), net.forward(batch[0])
         assert equal(one.first_output, alone.first_output) and equal(one.part(slice(2, 5)).r[-1], alone.r[-1][2:5])

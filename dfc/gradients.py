@@ -75,7 +75,7 @@ def nudge(net, activities, target, target_stepsize, aim="mean_loss"):
     aim  "mean_loss": the loss is the mean over the whole batch; "own_loss": it is that of each sample
          (docs/published/strong_dfc.md 2)
     """
-    share = {"mean_loss": activities.count, "own_loss": 1}[aim]
+    share = {"mean_loss": activities.batch_size, "own_loss": 1}[aim]
     return net.output_error(activities, target) * (-target_stepsize / share)
 
 
@@ -149,7 +149,7 @@ def steady_gradients(net, activities, steady, options, gradients):
         else:
             basal = net.drive(l, below) if at_rest else activities.v[l]
             errors = rate_errors(net, l, basal, net.activations[l].apply(basal + delta_v))
-        layer_gradients(below, errors, 1.0 / activities.count, *net.of_layer(gradients, l))
+        layer_gradients(below, errors, 1.0 / activities.batch_size, *net.of_layer(gradients, l))
 
 
 def layer_gradients(presynaptic, delta, scale, weights, biases=None):
@@ -172,7 +172,7 @@ def write_loss_gradients(net, activities, target, gradients):
     slopes = [net.derivative(activities, l) for l in range(len(net.weights))]
     errors = pull_back(net, slopes, slopes[-1] * net.output_error(activities, target))
     for l, error in enumerate(errors):
-        layer_gradients(activities.presynaptic(l), error, 1.0 / activities.count, *net.of_layer(gradients, l))
+        layer_gradients(activities.presynaptic(l), error, 1.0 / activities.batch_size, *net.of_layer(gradients, l))
 
 
 def empty_gradients(net):
