@@ -123,7 +123,7 @@ class Options:
     )
 
 
-EPILOG = "Each setting has its own run folder; see README.md.  @FILE among the options is replaced by the options in that file."
+EPILOG = "Each setting has its own run folder; see docs/files.md.  @FILE among the options is replaced by the options in that file."
 
 
 def parse(argv=None):

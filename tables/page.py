@@ -51,7 +51,7 @@ def measure(value, digits, std=None):
     if value is None:
         return "–"
     if digits > 2:
-        return f"{value:.3g}" + (f" ± {std:.1g}" if std is not None else "")
+        return f"{value:.3g}" + (f" ± {std:.2g}" if std is not None else "")
     return number(value, digits) + (f" ± {number(std, digits)}" if std is not None else "")
 
 

@@ -20,7 +20,7 @@ from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, 
 
 # Default worth of the right class under strong feedback.
 SOFT = 0.99
-DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA), by DFA or by BP."
+DESCRIPTION = "Train a network by Deep Feedback Control (DFC, DFC-SS, DFC-SSA, Strong-DFC), by DFA or by BP."
 
 
 @dataclass(frozen=True)

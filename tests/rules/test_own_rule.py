@@ -49,7 +49,7 @@ def layer_errors(net, activities, target, options):
     errors, error = [], net.output_error(activities, target)
     for l, w in reversed(list(enumerate(net.weights))):
         errors.append(net.slope(activities, l) * error)
-        error = errors[-1] @ array_module(w).sign(w) * (options.sign_gain / len(w) ** 0.5)
+        error = errors[-1] @ array_module(w).sign(w) * (options.sign_gain / w.shape[-2] ** 0.5)
     return errors[::-1]
 
 
@@ -100,6 +100,9 @@ def test_a_new_rule_of_run_is_one_file_of_under_20_lines(tmp_path):
     (accuracy,) = tmp_path.glob("results/MNIST_SIGN_*/test_acc.txt")
     before, after = np.loadtxt(accuracy)
     assert after > before + 0.2
+    run(tmp_path, "run.py", *words, "--seeds=1-2", "--results_dir=stack")
+    (together,) = tmp_path.glob("stack/MNIST_SIGN_*_1Seed_*")
+    assert_same_weights(accuracy.parent, together)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +115,11 @@ def program(tmp_path_factory):
 
 
 def weights(folder):
-    return [np.load(folder / f"{l}Lweights.npy") for l in range(4)]
+    return [np.load(path) for path in sorted(folder.glob("*Lweights.npy"))]
 
 
 def assert_same_weights(one, other, same=True):
-    assert all(np.array_equal(a, b) == same for a, b in zip(weights(one)[:-1], weights(other)[:-1], strict=True))
+    assert weights(one) and all(np.array_equal(a, b) == same for a, b in zip(weights(one)[:-1], weights(other)[:-1], strict=True))
 
 
 def test_a_new_rule_of_main_is_one_file_of_under_25_lines(program):
@@ -150,12 +153,21 @@ def test_a_new_rule_goes_through_every_script(program):
     folder, trained = program
     run(folder, "run_config.py", "--config_module=own_config", "--out_dir=by_config")
     assert_same_weights(trained, folder / "by_config")
+    # Alone, the run has main.py's default seed.
+    run(folder, "main.py", *words(**CONFIG), "--seeds=42-43", "--out_dir=stack")
+    assert_same_weights(trained, folder / "stack" / "seed_42")
+    assert_same_weights(trained, folder / "stack" / "seed_43", same=False)
     module = "--config_module=configs.toy_experiments.config_fig1D"
     run(folder, "run_config.py", module, *words(**CONFIG), "--out_dir=by_words")
     assert not list((folder / "by_words").glob("*Lfeedback.npy"))
     own = ("--config_module=own_config", "--quiet")
     run(folder, "run_seed_robustness.py", *own, "--regression", "--nb_seeds=2", "--out_dir=seeds")
     assert len((folder / "seeds" / "default.csv").read_text().splitlines()) == 5
+    run(folder, "run_seed_robustness.py", *own, "--regression", "--nb_seeds=2", "--out_dir=together", "--together")
+    alone = sorted(folder.glob("seeds/default/seed_*"))
+    assert len(alone) == 2
+    for each in alone:
+        assert_same_weights(each, folder / "together" / "default" / each.name)
     run(folder, "run_pipeline.py", *own, "--folder=pipeline")
     assert_same_weights(trained, folder / "pipeline" / "half")
     assert_same_weights(folder / "other", folder / "pipeline" / "whole")
