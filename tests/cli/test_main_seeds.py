@@ -241,21 +241,21 @@ def test_a_dry_run_tells_of_every_folder_and_writes_nothing(call, tmp_path, caps
 
 
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 14 SIGKILL", "replace 41 SIGKILL"])
-def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, tmp_path):
+def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, call, tmp_path, capsys):
     """The first goes on alone, the two others in a stack of their own: the bits are those of runs that nobody disturbed."""
-    settings = ("--grad_deltav_cont", *NOISE, "--epochs=3")
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    settings, killed = ("--grad_deltav_cont", *NOISE, "--epochs=3"), tmp_path / "killed"
     assert finish(*settings, f"--out_dir={killed}", "--seeds=1-3", fault=fault)[0] == -9
-    assert finish(*settings, f"--out_dir={killed / 'seed_1'}", "--random_seed=1", "--load_or_start")[::2] == (0, "")
-    assert finish(*settings, f"--out_dir={killed}", "--seeds=2-3", "--load_or_start")[::2] == (0, "")
-    assert finish(*settings, f"--out_dir={whole}", "--seeds=1-3")[0] == 0
-    assert_same_runs(seeds_of(killed), seeds_of(whole))
+    assert call(*settings, f"--out_dir={killed / 'seed_1'}", "--random_seed=1", "--load_or_start") == 0
+    assert call(*settings, f"--out_dir={killed}", "--seeds=2-3", "--load_or_start") == 0
+    assert capsys.readouterr().err == ""
+    assert call(*settings, "--seeds=1-3") == 0
+    assert_same_runs(seeds_of(killed), seeds_of(tmp_path / "stack"))
 
 
-def test_a_signal_saves_every_seed(tmp_path):
-    words = ("--epochs=3", "--seeds=1-3", f"--out_dir={tmp_path / 'stack'}")
-    status, out, _ = finish(*words, fault="step 13 SIGTERM")
+def test_a_signal_saves_every_seed(call, tmp_path):
+    words, stopped = ("--epochs=3", "--seeds=1-3"), f"--out_dir={tmp_path / 'stopped'}"
+    status, out, _ = finish(*words, stopped, fault="step 13 SIGTERM")
     assert status == 128 + 15 and out.count("the same command with --load continues it") == 3
-    assert finish(*words, "--load")[0] == 0
-    assert finish(*words[:2], f"--out_dir={tmp_path / 'whole'}")[0] == 0
-    assert_same_runs(seeds_of(tmp_path / "stack"), seeds_of(tmp_path / "whole"))
+    assert call(*words, stopped, "--load") == 0
+    assert call(*words) == 0
+    assert_same_runs(seeds_of(tmp_path / "stopped"), seeds_of(tmp_path / "stack"))

@@ -8,7 +8,7 @@ import pytest
 from core import together
 from core.backend import Backend
 from gait.learner import Learner
-from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, read_metrics, results, write_data
+from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, read_metrics, results
 from tests.runs_for_tests import BAD_SEEDS
 
 VARIANTS = {
@@ -179,28 +179,27 @@ def test_a_folder_in_use_or_missing_is_named_and_the_others_are_left(tmp_path, m
 
 
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 12 SIGKILL", "replace 17 SIGKILL", "replace 34 SIGKILL"])
-def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, tmp_path):
+def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, tmp_path, monkeypatch, capsys):
     """The first goes on alone, the two others in a stack of their own: the bits are those of runs that nobody disturbed."""
-    write_data(tmp_path / "data")
-    settings = [f"--data_dir={tmp_path / 'data'}", "--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=12", "--nb_epochs=3"]
-    settings += ["--threads=1", "--quiet"]
-    killed, whole = f"--results_dir={tmp_path / 'killed'}", f"--results_dir={tmp_path / 'whole'}"
-    assert finish(*settings, killed, "--seeds=1-3", fault=fault)[0] == -9
+    call = in_process(tmp_path, monkeypatch)
+    settings = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=12", "--nb_epochs=3", "--threads=1", "--quiet"]
+    killed = [*settings, f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'killed'}"]
+    assert finish(*killed, "--seeds=1-3", fault=fault)[0] == -9
     for seeds in ("--seed=1", "--seeds=2-3"):
-        status, _, error = finish(*settings, killed, seeds, "--load_or_start")
-        assert (status, error) == (0, "")
+        assert call(*killed, seeds, "--load_or_start") == 0
+        assert capsys.readouterr().err == ""
     for seed in (1, 2, 3):
-        assert finish(*settings, whole, f"--seed={seed}")[0] == 0
-    assert_same_runs(folders(tmp_path / "killed"), folders(tmp_path / "whole"))
+        assert call(*settings, f"--seed={seed}") == 0
+    assert_same_runs(folders(tmp_path / "killed"), folders(tmp_path / "results"))
 
 
-def test_a_signal_saves_every_seed(tmp_path):
-    write_data(tmp_path / "data")
-    settings = [f"--data_dir={tmp_path / 'data'}", "--batch_size=12", "--nb_epochs=3", "--threads=1", "--quiet", "--seeds=1-3"]
-    place = f"--results_dir={tmp_path / 'results'}"
-    status, out, _ = finish(*settings, place, fault="step 13 SIGTERM")
+def test_a_signal_saves_every_seed(tmp_path, monkeypatch):
+    call = in_process(tmp_path, monkeypatch)
+    settings = ["--batch_size=12", "--nb_epochs=3", "--threads=1", "--quiet", "--seeds=1-3"]
+    stopped = [*settings, f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'stopped'}"]
+    status, out, _ = finish(*stopped, fault="step 13 SIGTERM")
     assert status == 128 + 15 and out.count("interrupted in epoch 2 and saved") == 3
-    assert finish(*settings, place, "--load")[0] == 0
-    assert finish(*settings, f"--results_dir={tmp_path / 'whole'}")[0] == 0
-    assert_same_runs(folders(tmp_path / "results"), folders(tmp_path / "whole"))
-    assert all(len(read_metrics(path)["epoch"]) == 4 for path in folders(tmp_path / "results").values())
+    assert call(*stopped, "--load") == 0
+    assert call(*settings) == 0
+    assert_same_runs(folders(tmp_path / "stopped"), folders(tmp_path / "results"))
+    assert all(len(read_metrics(path)["epoch"]) == 4 for path in folders(tmp_path / "stopped").values())

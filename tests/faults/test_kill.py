@@ -3,6 +3,7 @@
 "Results" are weights, biases and every column of the series but the seconds (tests/faults/tiny_runs.py).
 """
 
+import functools
 import os
 import signal
 import time
@@ -37,19 +38,22 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(data, tmp_path_factory):
-    """A function (options): the folder of a run of them that nobody disturbed, and how long it took; run once each."""
-    runs = {}
+def uninterrupted(tmp_path_factory):
+    """A function (options): the folder of a run of them that nobody disturbed; run once each."""
 
     def run(*options):
-        if options not in runs:
-            place, begin = tmp_path_factory.mktemp("whole"), time.monotonic()
-            status, _, err = finish(data, f"--results_dir={place}", *options)
-            assert (status, err) == (0, "")
-            runs[options] = only(place), time.monotonic() - begin
-        return runs[options]
+        place = tmp_path_factory.mktemp("whole")
+        with pytest.MonkeyPatch.context() as patch:
+            assert in_process(place, patch)(*options) == 0
+        return only(place / "results")
 
-    return run
+    return functools.cache(run)
+
+
+@pytest.fixture
+def call(tmp_path_factory, monkeypatch):
+    """run.py in this process, which goes on where another one has ended: a function of options, which returns the exit status."""
+    return in_process(tmp_path_factory.mktemp("own"), monkeypatch)
 
 
 def same(folder, whole):
@@ -63,7 +67,7 @@ def same(folder, whole):
 def test_kill_at_random_moments_and_resume(data, uninterrupted, tmp_path):
     """kill -9 loses at most the epoch in progress; often enough repeated, it hits every part of the program."""
     options = [*SETTINGS, "--nb_epochs=12", "--quiet"]
-    whole, _ = uninterrupted(*options)
+    whole = uninterrupted(*options)
     random = np.random.default_rng(20)
     kills, resumed, lives = 0, 0, 0
     while kills < KILLS:
@@ -97,7 +101,7 @@ def test_kill_loses_at_most_the_epoch_in_progress(data, tmp_path):
     assert not (folder / "DONE").exists()
 
 
-def test_kill_in_the_first_epoch_resumes_from_the_start(data, uninterrupted, tmp_path):
+def test_kill_in_the_first_epoch_resumes_from_the_start(data, uninterrupted, call, tmp_path):
     """There is a config.json then, but no checkpoint yet."""
     options = [*SETTINGS, "--nb_epochs=2"]
     with start(data, f"--results_dir={tmp_path}", *options, fault="step 4 SIGKILL") as process:
@@ -107,8 +111,8 @@ def test_kill_in_the_first_epoch_resumes_from_the_start(data, uninterrupted, tmp
     assert "config.json" in names and "checkpoint.npz" not in names
     status, _, err = finish(data, f"--results_dir={tmp_path}", *options)
     assert status == 2 and "--load" in complaint(err)
-    assert finish(data, f"--results_dir={tmp_path}", *options, "--load")[0] == 0
-    same(only(tmp_path), uninterrupted(*options)[0])
+    assert call(data, f"--results_dir={tmp_path}", *options, "--load") == 0
+    same(only(tmp_path), uninterrupted(*options))
 
 
 @pytest.mark.parametrize("what", ["replace", "fsync"])
@@ -168,7 +172,7 @@ PLACES = {  # moment: (step, batch that the checkpoint must stand at); 15 batche
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data, uninterrupted, tmp_path):
+def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data, uninterrupted, call, tmp_path, capsys):
     step, batch = PLACES[place]
     options = [*SETTINGS, "--nb_epochs=3"]
     words = [data, f"--results_dir={tmp_path}", *options]
@@ -180,37 +184,37 @@ def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data
     with np.load(folder / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["batch"]) == (step // 15, batch)
         assert np.load(folder / "0Lweights.npy").tobytes() == archive["p0"].tobytes()
-    status, out, err = finish(*words, "--load")
-    assert (status, err) == (0, "")
-    same(folder, uninterrupted(*options)[0])
+    assert call(*words, "--load") == 0
+    assert capsys.readouterr().err == ""
+    same(folder, uninterrupted(*options))
 
 
-def test_signal_between_two_evaluations_of_an_epoch(data, uninterrupted, tmp_path):
+def test_signal_between_two_evaluations_of_an_epoch(data, uninterrupted, call, tmp_path):
     options = [*SETTINGS, "--nb_epochs=2", "--eval_interval=4"]
     words = [data, f"--results_dir={tmp_path}", *options]
     for step in (4, 6, 9):  # right after an evaluation, between two, and when nothing but the last batches of it are left
         status = finish(*words, *["--load"] * (step != 4), fault=f"step {step} SIGINT")[0]
         assert status == 130
-    assert finish(*words, "--load")[0] == 0
-    same(only(tmp_path), uninterrupted(*options)[0])
+    assert call(*words, "--load") == 0
+    same(only(tmp_path), uninterrupted(*options))
 
 
 def test_signal_in_the_last_batch_of_all_is_a_finished_run(data, uninterrupted, tmp_path):
     options = [*SETTINGS, "--nb_epochs=2"]
     status, out, _ = finish(data, f"--results_dir={tmp_path}", *options, fault="step 30 SIGTERM")
     assert status == 0 and "finished" in out
-    same(only(tmp_path), uninterrupted(*options)[0])
+    same(only(tmp_path), uninterrupted(*options))
 
 
-def test_second_signal_ends_the_process_at_once(data, uninterrupted, tmp_path):
+def test_second_signal_ends_the_process_at_once(data, uninterrupted, call, tmp_path):
     """Somebody in a hurry loses the epoch, not the run."""
     options = [*SETTINGS, "--nb_epochs=3"]
     words = [data, f"--results_dir={tmp_path}", *options]
     assert finish(*words, fault="step 22 SIGINT 1.2 SIGINT")[0] == -signal.SIGINT
     with np.load(only(tmp_path) / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["batch"]) == (1, 0)
-    assert finish(*words, "--load")[0] == 0
-    same(only(tmp_path), uninterrupted(*options)[0])
+    assert call(*words, "--load") == 0
+    same(only(tmp_path), uninterrupted(*options))
 
 
 # ---- two processes
@@ -235,4 +239,4 @@ def test_second_process_on_a_folder_is_refused_and_so_is_the_third(data, uninter
             first.send_signal(signal.SIGCONT)
             first.communicate(timeout=60)
     assert first.returncode == 0
-    same(only(tmp_path), uninterrupted(*options)[0])
+    same(only(tmp_path), uninterrupted(*options))

@@ -1,10 +1,10 @@
 """kill -9 at any moment of main.py, then the same command with --load: the run that nobody disturbed, bit for bit."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -27,18 +27,21 @@ STRONG = (  # the same passes, in which one simulation teaches W and Q
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """A function (options): the folder of a run of them that nobody disturbed, and how long it took; run once each."""
-    runs = {}
+    """A function (options): the folder of a run of them that nobody disturbed; run once each."""
 
     def run(*options):
-        if options not in runs:
-            place, begin = tmp_path_factory.mktemp("whole") / "r", time.monotonic()
-            status, _, err = finish(f"--out_dir={place}", *options)
-            assert (status, err) == (0, "")
-            runs[options] = place, time.monotonic() - begin
-        return runs[options]
+        place = tmp_path_factory.mktemp("whole")
+        with pytest.MonkeyPatch.context() as patch:
+            assert in_process(place, patch)(*options) == 0
+        return place / "run"
 
-    return run
+    return functools.cache(run)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """main.py in this process, which goes on where another one has ended: a function of options, which returns the exit status."""
+    return in_process(tmp_path, monkeypatch)
 
 
 def same(folder, whole):
@@ -54,7 +57,7 @@ def same(folder, whole):
 @pytest.mark.parametrize("settings", [SETTINGS, STRONG], ids=["DFC", "Strong-DFC"])
 def test_kill_at_random_moments_and_resume(settings, uninterrupted, tmp_path):
     options = (*settings, "--epochs=25")
-    whole, _ = uninterrupted(*options)
+    whole = uninterrupted(*options)
     random, kills, resumed, lives = np.random.default_rng(21), 0, 0, 0
     while kills < KILLS:
         lives += 1
@@ -83,7 +86,7 @@ PLACES = {  # where it is killed: (batch, passes in the checkpoint that is left)
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, tmp_path):
+def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, call, tmp_path):
     batch, passed = PLACES[place]
     options, folder = (*SETTINGS, "--epochs=3"), tmp_path / "r"
     with start(f"--out_dir={folder}", *options, fault=f"step {batch} SIGKILL") as process:
@@ -94,8 +97,8 @@ def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, tmp_path)
     if passed is not None:
         with np.load(folder / "checkpoint.npz") as archive:
             assert (archive["passed"], archive["batch"]) == (passed, 0)
-    assert finish(f"--out_dir={folder}", *options, "--load")[0] == 0
-    same(folder, uninterrupted(*options)[0])
+    assert call(f"--out_dir={folder}", *options, "--load") == 0
+    same(folder, uninterrupted(*options))
 
 
 PLATEAU = ("--ndi", "--freeze_fb_weights", "--freeze_forward_weights", "--num_train=1", "--batch_size=1", "--epochs=13")
@@ -107,12 +110,12 @@ CRASHES = {  # run: (options, how many of its last writes)
 
 
 @pytest.mark.parametrize("run", CRASHES)
-def test_crash_at_every_write_and_resume(run, tmp_path, monkeypatch):
+def test_crash_at_every_write_and_resume(run, call, tmp_path, monkeypatch):
     """The random kills made exhaustive, in one process: each of the files that a run writes is the last, once.
 
     That a run is stopped by a published condition must not depend on its surviving until DONE is written.
     """
-    call, (options, last) = in_process(tmp_path, monkeypatch), CRASHES[run]
+    options, last = CRASHES[run]
     with monkeypatch.context() as patch:
         calls = crash_at(patch, "replace", 0)
         assert call(*options) == 0
@@ -131,9 +134,8 @@ def test_crash_at_every_write_and_resume(run, tmp_path, monkeypatch):
         same(place, whole)
 
 
-def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(tmp_path, monkeypatch):
+def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(call, tmp_path, monkeypatch):
     """A finished run that goes on is resumed from wherever it stopped; what is known of its epochs never leaves the summary."""
-    call = in_process(tmp_path, monkeypatch)
     assert call("--epochs=2") == 0
     whole = tmp_path / "run"
     for where in range(1, 60):
@@ -157,9 +159,8 @@ def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(tmp_path, mon
     assert finished and where > 15
 
 
-def test_time_of_an_epoch_survives_a_restart(tmp_path, monkeypatch):
+def test_time_of_an_epoch_survives_a_restart(call, tmp_path, monkeypatch):
     """Seconds before the first epoch stay out of avg_time_per_epoch also where another process spent them."""
-    call = in_process(tmp_path, monkeypatch)
     clock = [1000.0]
     monkeypatch.setattr("core.training.time.perf_counter", lambda: clock[0])
     import dfc.learners
@@ -183,14 +184,14 @@ def test_time_of_an_epoch_survives_a_restart(tmp_path, monkeypatch):
     assert found["avg_time_per_epoch"] == 3
 
 
-def test_second_signal_ends_the_process_at_once(uninterrupted, tmp_path):
+def test_second_signal_ends_the_process_at_once(uninterrupted, call, tmp_path):
     """Somebody in a hurry loses the pass, not the run."""
     options, folder = (*SETTINGS, "--epochs=3"), tmp_path / "r"
     assert finish(f"--out_dir={folder}", *options, fault="step 20 SIGINT 1.2 SIGINT")[0] == -signal.SIGINT
     with np.load(folder / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["passed"], archive["batch"]) == (1, 6, 0)
-    assert finish(f"--out_dir={folder}", *options, "--load")[0] == 0
-    same(folder, uninterrupted(*options)[0])
+    assert call(f"--out_dir={folder}", *options, "--load") == 0
+    same(folder, uninterrupted(*options))
 
 
 def test_second_process_on_a_folder_is_refused(uninterrupted, tmp_path):
@@ -208,4 +209,4 @@ def test_second_process_on_a_folder_is_refused(uninterrupted, tmp_path):
             first.send_signal(signal.SIGCONT)
             first.communicate(timeout=60)
     assert first.returncode == 0
-    same(folder, uninterrupted(*options)[0])
+    same(folder, uninterrupted(*options))

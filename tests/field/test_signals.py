@@ -44,15 +44,15 @@ def whole(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_signal_that_asks_to_stop_saves(name, data, whole, tmp_path):
-    words = [data, f"--results_dir={tmp_path}", *OPTIONS]
-    status, out, err = finish(*words, fault=f"step 22 {name}")
+def test_every_signal_that_asks_to_stop_saves(name, data, whole, tmp_path, monkeypatch):
+    place = tmp_path / "results"
+    status, out, err = finish(data, f"--results_dir={place}", *OPTIONS, fault=f"step 22 {name}")
     assert (status, err) == (128 + getattr(signal, name), "")
     assert "and saved in" in out.splitlines()[-1]
-    with np.load(only(tmp_path) / "checkpoint.npz") as archive:
+    with np.load(only(place) / "checkpoint.npz") as archive:
         assert (archive["epoch"], archive["batch"]) == (1, 7)
-    assert finish(*words, "--load")[0] == 0
-    assert results(only(tmp_path)) == results(whole)
+    assert in_process(tmp_path, monkeypatch)(*OPTIONS, "--load") == 0
+    assert results(only(place)) == results(whole)
 
 
 REPEATS = (
