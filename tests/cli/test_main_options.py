@@ -290,15 +290,27 @@ def run_line(tmp_path, monkeypatch, capsys, logged):
     return run
 
 
-@pytest.mark.parametrize("name", EFFECTS)
-def test_flag_changes_what_it_is_for_and_nothing_else(name, run_line):
-    base, flag, aspects = EFFECTS[name]
-    before = base == "before"
-    if before:
-        assert run_line(base, "--overwrite")["status"] == 0
-    without = run_line(base)
-    if not before:
+@pytest.fixture(scope="module")
+def known():
+    """{command line without a flag: what can be seen of its run}; many flags share one."""
+    return {}
+
+
+def without_flag(base, run_line, known):
+    if base not in known:
+        known[base] = run_line(base)
         run_line.clear()
+    return known[base]
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_flag_changes_what_it_is_for_and_nothing_else(name, run_line, known):
+    base, flag, aspects = EFFECTS[name]
+    if base == "before":
+        assert run_line(base, "--overwrite")["status"] == 0
+        without = run_line(base)
+    else:
+        without = without_flag(base, run_line, known)
     with_it = run_line(base, flag)
     if aspects == "status":
         assert {without["status"], with_it["status"]} == {0, 2}
@@ -311,11 +323,9 @@ def test_flag_changes_what_it_is_for_and_nothing_else(name, run_line):
 
 
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
-def test_flag_without_effect_has_none_and_says_so(name, run_line):
+def test_flag_without_effect_has_none_and_says_so(name, run_line, known):
     flag, _ = WITHOUT_EFFECT[name]
-    without = run_line("")
-    run_line.clear()
-    with_it = run_line(flag)
+    without, with_it = without_flag("", run_line, known), run_line(flag)
     for aspect in ASPECTS:
         assert without[aspect] == with_it[aspect], aspect
     noted = any(note for note in main.parse([*TINY, flag]).notes if f"--{name}" in note)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,9 +50,14 @@ WORDS = ["--config_module=tiny_experiment", "--regression", "--threads=1"]
 
 
 def sweep(tiny, place, *argv):
-    words = [sys.executable, str(ROOT / "run_seed_robustness.py"), *WORDS, *argv]
-    environment = {**os.environ, "PYTHONPATH": str(tiny)}
-    return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=60)
+    """A sweep in this process, whose runs are processes of their own; returns its status and what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(place)
+        patch.syspath_prepend(tiny)
+        patch.setenv("PYTHONPATH", str(tiny))
+        returncode = status(*WORDS, *argv)
+    return SimpleNamespace(returncode=returncode, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 # run_seed_robustness.py, and a main.py that waits for the signal HOLD[1] after the second epoch in the folder HOLD[0]
