@@ -15,11 +15,12 @@ from datasets import DataError, cifar10
 from datasets.catalogue import BY_FLAG
 from datasets.places import taken
 from datasets.samples import Arrays, Images, published_table
-from datasets.splits import train_validation_split
 from dfc.functions import ACTIVATIONS
 
 # More layers than any teacher has: the next teacher's begin there.
 LAYERS = 1000
+# The published program does not seed the generator of its split, which then starts from this number.
+SPLIT_SEED = 67280421310721 % 2**32
 # The published program reads this folder in the current one.
 ARRAYS_FOLDER = "data"
 TEACHER_HIDDEN = (1000, 1000, 1000, 1000)
@@ -84,6 +85,30 @@ def _images(settings, backend, quiet, split, download):
     train = images(*(each[: settings.train_samples or None] for each in train))
     test = images(data.test_images, data.test_labels)
     return Task(train, images(*validation[0]) if validation else None, test, inputs, outputs)
+
+
+def train_validation_split(count, validation, order=None):
+    """Splits `count` training images at random, but in the same way in every run.
+
+    The published program never seeds this draw. The images are permuted by r = 0..count-1; for i = 0..count-2:
+    swap r[i] with r[i + z_i mod (count - i)], z_i the 32-bit words of MT19937 seeded with 67280421310721 mod
+    2^32; the last `validation` of r are held out.
+
+    order    another order r of the images (count,); None: the published one
+    Returns  (training indices (count - validation,), validation indices (validation,)), int64, in the order of r
+    Raises   ValueError unless 0 <= validation <= count
+    """
+    if not 0 <= validation <= count:
+        raise ValueError(f"{validation} of {count} images cannot be held out for validation")
+    if order is not None:
+        return order[: count - validation], order[count - validation :]
+    words = np.random.RandomState(SPLIT_SEED).randint(0, 2**32, size=count, dtype=np.uint32)
+    # A list, because single entries of an array are slow to access.
+    order = list(range(count))
+    for i, step in enumerate((words % np.arange(count, 0, -1)).tolist()):
+        order[i], order[i + step] = order[i + step], order[i]
+    order = np.array(order, dtype=np.int64)
+    return order[: count - validation], order[count - validation :]
 
 
 def _student_teacher(settings, backend, teacher_weights):

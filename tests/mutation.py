@@ -124,18 +124,18 @@ ROBUST = "tests/cli/test_seed_robustness.py"
 ORACLE, WHOLE = "tests/reference/test_strong_oracle.py", "tests/reference/test_strong_training.py"
 REPLAYED, MEASURED = "tests/reference/test_strong_replay.py", "tests/reference/test_strong_diagnostics.py"
 FEEDBACK_MUTANTS |= {
-    "apical voltages lag in a single phase": (PARTS, '"dt_di"] if joint else', '"apical_time_constant"] if', ORACLE),
+    "apical voltages lag in a single phase": (PARTS, 'f"dt_di{suffix}" if joint else ', "", ORACLE),
     "white noise in a single phase": (PARTS, "coloured = joint or", "coloured =", ORACLE),
     "Q learns at its own output": (PARTS, '"label" if flags["strong_feedback"] else', "", ORACLE),
     "growth without tau_noise": (PARTS, 'tau_v / flags["tau_noise"]', "tau_v", ORACLE),
     "growth of the other phase": (PARTS, 'growth=_growth(flags, flags["time_constant_ratio_fb"])',
                                   'growth=_growth(flags, flags["time_constant_ratio"])', ORACLE),
     "high-pass filter without tau_f": (PARTS, 'rate=dt / flags["tau_f"]', "rate=dt", ORACLE),
-    "low-pass filter without tau_f": (PARTS, '"tau_f": flags["tau_f"] if', '"tau_f": 1.0 if', ORACLE),
+    "low-pass filter without tau_f": (PARTS, 'tau_f=flags["tau_f"] if', "tau_f=1.0 if", ORACLE),
     "further passes held": (PARTS, "held = before and", "held = suffix and", ORACLE),
     "further passes by the feedback phase": (PARTS, 'joint=True) if before else', 'joint=True) if suffix else', ORACLE),
     "scale of the other phase": (PARTS, '"sigma_output_fb" if suffix else "output_sigma"', '"output_sigma"', ORACLE),
-    "gain of the other phase": (PARTS, 'k_p=flags["k_p_fb"]', 'k_p=flags["k_p"]', ORACLE),
+    "gain of the other phase": (PARTS, 'k_p=flags[f"k_p{suffix}"]', 'k_p=flags["k_p"]', ORACLE),
     "one point less in the mean": ("dfc/time_sums.py", "(self.activities.batch_size * self.options.controller.steps)",
                                    "(self.activities.batch_size * (self.options.controller.steps - 1))", ORACLE),
     "one product more in the mean": ("dfc/feedback_learning.py", "1.0 / (steps - 1)", "1.0 / steps", ORACLE),

@@ -194,19 +194,15 @@ def forward_controller(flags, joint=False):
     joint  whether Q learns from the same simulation: then apical compartments follow at once, and the noise is coloured
     """
     noisy = flags["noisy_dynamics"]
-    return Controller(
+    return _controller(
+        flags,
+        "",
+        joint,
         alpha=flags["alpha_di"],
-        dt=flags["dt_di"],
-        steps=flags["steps"],
-        k_p=flags["k_p"],
-        tau_v=flags["time_constant_ratio"],
-        tau_a=flags["dt_di"] if joint else flags["apical_time_constant"],
-        inst_transmission=flags["inst_transmission"],
         proactive=flags["proactive_controller"],
         sigma=flags["sigma"] if noisy else None,
         sigma_output=flags["output_sigma"] if noisy else None,
         error=flags["error"],
-        **_in_every_phase(flags, joint),
     )
 
 
@@ -217,29 +213,32 @@ def feedback_controller(flags, phase, joint=False):
     phase  "feedback" or "pretraining"
     joint  whether the rule otherwise learns Q and W from one simulation
     """
-    proactive = PROTOCOLS[flags["protocol"]].proactive_feedback
     early = phase == "pretraining" and "pretraining_error" in flags["defects"]
-    return Controller(
+    return _controller(
+        flags,
+        "_fb",
+        joint,
         alpha=flags["alpha_fb"],
-        dt=flags["dt_di_fb"],
-        steps=flags["steps_fb"],
-        k_p=flags["k_p_fb"],
-        tau_v=flags["time_constant_ratio_fb"],
-        tau_a=flags["dt_di_fb"] if joint else flags["apical_time_constant_fb"],
-        inst_transmission=flags["inst_transmission_fb"],
-        proactive=flags["proactive_controller"] and proactive,
+        proactive=flags["proactive_controller"] and PROTOCOLS[flags["protocol"]].proactive_feedback,
         sigma=flags["sigma_fb"],
         sigma_output=flags["sigma_output_fb"],
         error="mse" if early else flags["error"],
-        **_in_every_phase(flags, joint),
     )
 
 
-def _in_every_phase(flags, joint):
+def _controller(flags, suffix, joint, **own):
+    """Returns the Controller of a phase; the names of its flags end in the suffix."""
     coloured = joint or flags["low_pass_filter_noise"]
-    return {
-        "inst_system_dynamics": flags["inst_system_dynamics"],
-        "tau_noise": flags["tau_noise"] if coloured else None,
-        "tau_f": flags["tau_f"] if flags["low_pass_filter_u"] else None,
-        "ideal_feedback": flags["use_jacobian_as_fb"],
-    }
+    return Controller(
+        dt=flags[f"dt_di{suffix}"],
+        steps=flags[f"steps{suffix}"],
+        k_p=flags[f"k_p{suffix}"],
+        tau_v=flags[f"time_constant_ratio{suffix}"],
+        tau_a=flags[f"dt_di{suffix}" if joint else f"apical_time_constant{suffix}"],
+        inst_transmission=flags[f"inst_transmission{suffix}"],
+        inst_system_dynamics=flags["inst_system_dynamics"],
+        tau_noise=flags["tau_noise"] if coloured else None,
+        tau_f=flags["tau_f"] if flags["low_pass_filter_u"] else None,
+        ideal_feedback=flags["use_jacobian_as_fb"],
+        **own,
+    )

@@ -13,8 +13,7 @@ from core.backend import Backend
 from core.options import UsageError
 from datasets import DataError, cifar10
 from datasets.samples import published_table
-from datasets.splits import train_validation_split
-from dfc.tasks import generate, load_arrays, load_task
+from dfc.tasks import generate, load_arrays, load_task, train_validation_split
 from tests.reference.published_stream import PublishedStream
 
 REPLAY = Path(__file__).parents[1] / "reference" / "dfc" / "replay.npz"
