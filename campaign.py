@@ -42,7 +42,7 @@ class Selection:
     table: str = option("", "tables, as dfc,gait; default: all", metavar="NAMES", group="cells")
     task: str = option("", "tasks, as MNIST,Fashion-MNIST; default: all", metavar="NAMES", group="cells")
     method: str = option("", "methods, as BP,GAIT or 'DFC-SSA fixed'; default: all", metavar="NAMES", group="cells")
-    seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
+    nb_seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
     epochs: int = option(0, "epochs of each run, for a trial; 0: as many as published", bounds="[0, inf)", group="runs")
     train_samples: int = option(0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs")
     precision: str = option("float32", "float type of all arithmetic", choices=PRECISIONS, group="runs")
@@ -76,7 +76,7 @@ def chosen(cells, selection):
 def words_of(cell, selection):
     """Returns the words of the command that makes a cell as a Selection asks, for the suite's folder."""
     script, *words = shlex.split(cell.command)
-    seeds = selection.seeds or cell.n
+    seeds = selection.nb_seeds or cell.n
     if script == "run.py":
         further = {"nb_epochs": selection.epochs or cell.epochs, "train_samples": selection.train_samples}
         words += [f"--{name}={value}" for name, value in further.items() if value]
@@ -108,7 +108,7 @@ def jobs_of(cell, selection):
     try:
         _, *words = words_of(cell, selection)
         if cell.command.startswith("run.py "):
-            seeds = range(1, (selection.seeds or cell.n) + 1)
+            seeds = range(1, (selection.nb_seeds or cell.n) + 1)
             jobs = [list_seeds.plan(words[1:], seed) for seed in seeds]
         elif cell.command.startswith("run_seed_robustness.py "):
             options, overrides = split(Parser(prog=PROG), run_seed_robustness.Options, words[1:], run_seed_robustness.RESERVED)

@@ -26,7 +26,7 @@ from core.backend import Workers, default_count, select_backend
 from core.machine import check_memory, provenance
 from core.options import UsageError
 from core.paths import make_numbered, remove_if_empty
-from core.program import EXIT_DIVERGED, complain, run_program, say
+from core.program import complain, run_program, say, tell_end
 from core.seeds import folder_of, parse_seeds, say_of
 from core.signals import StopRequest
 from core.together import run_to_outcomes
@@ -251,28 +251,25 @@ def conclude(outcome, path, who=""):
 
     who  the beginning of the sentence
     """
-    kind = outcome["outcome"]
-    if kind == "finished":
-        shown = [f"test accuracy {100 * outcome['acc_test']:.2f} %"] if "acc_test" in outcome else []
-        shown += [f"test loss {outcome['loss_test']:.6g}"] if "loss_test" in outcome else []
-        say(f"{who}finished {outcome['epochs']} epochs: {', '.join(shown) or 'W was not trained'}; results in {path}")
-        return 0
-    if kind == "stopped":
-        say(f"{who}stopped after epoch {outcome['epoch']}: {outcome.get('reason')}; results in {path}")
-        return 0
-    if kind == "interrupted":
-        again = "the same command with --load" if who else shlex.quote(f"--out_dir={path}") + " --load"
-        say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; {again} continues it")
-        return 128 + outcome["signal"]
-    what = {
-        "diverged": "diverged in epoch {epoch}: a loss or weight is too large or not a finite number",
-        "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
-    }[kind].format_map({"reason": kind} | outcome)
-    complain(f"{who}{what}. Everything saved before stays in {path}")
-    return EXIT_DIVERGED
+    measured = [f"test accuracy {100 * outcome['acc_test']:.2f} %"] if "acc_test" in outcome else []
+    measured += [f"test loss {outcome['loss_test']:.6g}"] if "loss_test" in outcome else []
+    again = "the same command with --load" if who else shlex.quote(f"--out_dir={path}") + " --load"
+    return tell_end(outcome, ENDINGS, path, who, measured=", ".join(measured) or "W was not trained", again=again)
 
 
-OWN_RESULT_FLAGS = ("sample0_error", "nan_test", "train_samples")
+ENDINGS = {
+    "finished": "finished {epochs} epochs: {measured}; results in {path}",
+    "stopped": "stopped after epoch {epoch}: {reason}; results in {path}",
+    "interrupted": "interrupted in epoch {begun} and saved in {path}; {again} continues it",
+    "diverged": "diverged in epoch {epoch}: a loss or weight is too large or not a finite number",
+    "singular": "stopped in epoch {epoch}: equations that have no solution ({reason}); try a larger --alpha_di",
+}
+# Flags of this program alone that change what a run learns, so that it continues only with the same ones.
+OWN_RESULT_FLAGS = (
+    "sample0_error",
+    "nan_test",
+    "train_samples",
+)
 NOT_COMPARED = ("epochs", "no_cuda", "hpsearch", "multiple_hpsearch", "out_dir", "log_interval", "cuda_deterministic")
 
 

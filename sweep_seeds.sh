@@ -4,7 +4,7 @@
 set -uf
 
 usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
-  SEEDS     numbers and ranges, as "1 2 5" or 1-5
+  SEEDS     different numbers and ranges, as "1 2 5" or 1-5
   --list    print one shell command for each seed that is not over, and write nothing
   --status  print the state of each seed, read from its folder alone
   --version in place of SEEDS: print the version and the commit of this program
@@ -27,7 +27,7 @@ refuse() {
 # Print the seeds of "1-3 7", one per line.
 expand() {
   local number='(0|[1-9][0-9]{0,8})' word
-  for word in $1; do
+  for word in ${1//,/ }; do
     if [[ $word =~ ^$number$ ]]; then
       echo "$word"
     elif [[ $word =~ ^$number-$number$ && ${BASH_REMATCH[1]} -le ${BASH_REMATCH[2]} ]]; then
@@ -45,7 +45,7 @@ case ${1-} in
 esac
 for option in "${@:2}"; do
   case $option in
-    --seed | --seed=*) refuse "$option: the seeds are the first argument" ;;
+    --seed | --seed=* | --seeds | --seeds=*) refuse "$option: the seeds are the first argument" ;;
     --dry_run) refuse "$option: tells about a single run of run.py; --list prints the runs" ;;
     --load | --load_or_start | --overwrite) refuse "$option: finished runs are skipped and interrupted ones continued anyway" ;;
     -h | --help) refuse "$option: python run.py --help lists the options" ;;
@@ -54,9 +54,14 @@ done
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -n ${PYTHON-} || -x $python ]] || python=python3
 command -v "$python" >/dev/null || refuse "PYTHON=$python: there is no such program"
-[[ $1 == --version ]] && exec "$python" "$here/list_seeds.py" --version
+if [[ $1 == --version ]]; then
+  version=$("$python" "$here/list_seeds.py" --version) || exit
+  say "sweep_seeds.sh ${version#* }" && exit
+fi
 seeds=$(expand "$1") || exit 2
 [[ -n $seeds ]] || refuse "the seeds are missing; $usage"
+twice=$(sort <<<"$seeds" | uniq -d | head -1)
+[[ -z $twice ]] || refuse "seeds '$1': seed $twice is given more than once"
 for option in "${@:2}"; do
   case $option in
     --list | --status) exec "$python" "$here/list_seeds.py" "$(echo $seeds)" "${@:2}" ;;

@@ -4,7 +4,8 @@
 set -u
 
 usage='usage: ./sweep_slurm.sh RUNS.txt [OPTION OF sbatch]...
-  RUNS.txt  what --list of run_seed_robustness.py, run_pipeline.py, sweep_seeds.sh or campaign.py prints
+  RUNS.txt   what --list of run_seed_robustness.py, run_pipeline.py, sweep_seeds.sh or campaign.py prints
+  --version  in place of RUNS.txt: print the version and the commit of this program
 example: ./sweep_slurm.sh runs.txt --partition=cpu --time=24:00:00
 A task whose time is nearly up, or which is preempted, saves its run and is queued again.  Output: RUNS.txt.log/'
 
@@ -15,14 +16,16 @@ refuse() {
 
 # Copy the list into its folder of logs, so that another list of this name changes no task, and submit one task per line.
 submit() {
+  local list here copy version
+  here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1
   case ${1-} in
     -h | --help) echo "$usage" && exit 0 ;;
+    --version) version=$("$here/sweep_seeds.sh" --version) && echo "sweep_slurm.sh ${version#* }" && exit 0 || exit 1 ;;
     '' | -*) refuse "the list of runs is missing; $usage" ;;
   esac
   [[ -f $1 && -r $1 ]] || refuse "$1: is not a file that can be read"
   command -v sbatch >/dev/null || refuse "there is no sbatch here; on one machine: xargs -P2 -I{} sh -c '{}' <$1"
-  local list here copy
-  list=$(realpath "$1") && here=$(CDPATH='' cd -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1
+  list=$(realpath "$1") || exit 1
   mkdir -p "$list.log" && copy=$(mktemp "$list.log/list.XXXXXX") || refuse "$list.log: cannot be written"
   if ! grep -v '^[[:space:]]*$' "$list" >"$copy"; then
     rm "$copy"

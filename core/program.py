@@ -83,6 +83,24 @@ def shortage(error):
     return None
 
 
+def tell_end(outcome, endings, path, who="", **more):
+    """Prints how a run ended; returns the exit status.
+
+    outcome  what DONE contains, and the signal of an interruption
+    endings  {outcome: sentence}; its fields in braces are those of `outcome` and of `more`, path, and begun, the epoch
+             that was not finished
+    who      the beginning of the sentence
+    """
+    kind = outcome["outcome"]
+    known = {"reason": kind, "path": path, "begun": outcome.get("epoch", 0) + 1} | more | outcome
+    sentence = who + endings[kind].format_map(known)
+    if kind in ("diverged", "singular"):
+        complain(f"{sentence}. Everything saved before stays in {path}")
+        return EXIT_DIVERGED
+    say(sentence)
+    return 128 + outcome["signal"] if kind == "interrupted" else 0
+
+
 def say(line):
     """Prints a line above the progress bars, and flushes it for those who follow a file."""
     tqdm.write(line)

@@ -43,7 +43,7 @@ def measure(options):
     """Returns the arrays of SHAPES: numbers of hidden layers (d,), seeds (s,), and angles in degrees (s, d)."""
     images, labels = first_images(options, BATCH)
     inputs, target = images.reshape(len(images), -1), one_hot(labels, 10, images.dtype)
-    depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.seeds + 1)
+    depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.nb_seeds + 1)
     found = {name: np.zeros((len(seeds), len(depths))) for name in SHAPES if name not in ("hidden_layers", "seeds")}
     with tqdm(total=len(seeds) * len(CASES) * len(depths), unit="network", disable=options.quiet or None) as bar:
         for s, seed in enumerate(seeds.tolist()):

@@ -100,7 +100,7 @@ def measure(options):
     """
     images, labels = first_images(options, IMAGES)
     images = images.reshape(len(images), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(images), -1).astype("float32")
-    depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.seeds + 1)
+    depths, seeds = np.arange(options.hidden_layers + 1), np.arange(1, options.nb_seeds + 1)
     found = {case: np.zeros((len(seeds), len(depths))) for case in CASES}
     with tqdm(total=len(seeds) * len(depths), unit="network", disable=options.quiet or None) as bar:
         for s, seed in enumerate(seeds.tolist()):

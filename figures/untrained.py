@@ -18,7 +18,7 @@ from figures.toy import read_data
 class Options:
     """Holds what is measured."""
 
-    seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
+    nb_seeds: int = option(3, "random networks of every depth, those of seeds 1, 2, …", bounds="[1, inf)")
     hidden_layers: int = option(12, "hidden layers of the deepest network", bounds="[1, 30]")
     data_dir: str = option("", "folder with MNIST/; default: datasets/ next to this program", kind=as_path)
     quiet: bool = option(False, "no progress bar")

@@ -2,9 +2,16 @@
 
 import shlex
 
-from core.program import EXIT_DIVERGED, complain, say
+from core.program import say, tell_end
 from gait.settings import runs_of
 
+ENDINGS = {
+    "finished": "finished {epochs} epochs: test accuracy {accuracy}",
+    "interrupted": "interrupted in epoch {begun} and saved in {path}; the same command with --load continues it",
+    "diverged": "diverged in epoch {epoch}: the loss is too large or not a number; try a smaller --learning_rate",
+    "singular": "stopped in epoch {epoch}: {reason}, so that {algorithm} has no targets; try --orthogonal_init "
+    "or a larger --orthogonal_reg",
+}
 NEXT = """files: {path}
 next:
   continue this run        the same command with --load --nb_epochs={more}
@@ -28,22 +35,11 @@ def conclude_all(options, ended):
 def conclude(options, outcome, path, who=""):
     """Prints how the run ended and, if it is the only one, what to do next; returns the exit status.
 
-    who  the beginning of every sentence
+    who  the beginning of the sentence
     """
-    kind = outcome["outcome"]
-    if kind == "finished":
-        say(f"{who}finished {outcome['epochs']} epochs: test accuracy {100 * outcome['test_acc']:.2f} %")
-        if not options.quiet and not who:
-            array = str(path / "0Lweights.npy")
-            say(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
-        return 0
-    if kind == "interrupted":
-        say(f"{who}interrupted in epoch {outcome['epoch'] + 1} and saved in {path}; the same command with --load continues it")
-        return 128 + outcome["signal"]
-    reason = {
-        "diverged": f"diverged in epoch {outcome['epoch']}: the loss is too large or not a number; try a smaller --learning_rate",
-        "singular": f"stopped in epoch {outcome['epoch']}: {outcome.get('reason')}, so that {options.algorithm} has no "
-        "targets; try --orthogonal_init or a larger --orthogonal_reg",
-    }[kind]
-    complain(f"{who}{reason}. Everything saved before stays in {path}")
-    return EXIT_DIVERGED
+    accuracy = f"{100 * outcome['test_acc']:.2f} %" if "test_acc" in outcome else ""
+    status = tell_end(outcome, ENDINGS, path, who, accuracy=accuracy, algorithm=options.algorithm)
+    if outcome["outcome"] == "finished" and not options.quiet and not who:
+        array = str(path / "0Lweights.npy")
+        say(NEXT.format(path=path, quoted=shlex.quote(str(path)), array=array, more=10 * outcome["epochs"]))
+    return status

@@ -21,7 +21,7 @@ from tables.published import COLUMNS, read_cells
 from tests.runs_for_tests import tree
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--task=MNIST,MNIST square 1", "--method=BP", "--table=dfc,gait", "--seeds=2", "--epochs=1", "--train_samples=200"]
+SMALL = ["--task=MNIST,MNIST square 1", "--method=BP", "--table=dfc,gait", "--nb_seeds=2", "--epochs=1", "--train_samples=200"]
 
 
 def run(place, *words, **further):
@@ -71,7 +71,7 @@ def test_a_list_run_by_a_shell_is_the_campaign(done, tmp_path):
 def test_the_sweeps_that_the_page_names_find_the_runs(done):
     """What report.py shows as the command of a cell is shell for the suite's folder; it has nothing to do here."""
     place, _ = done
-    options = campaign.Options(seeds=2, epochs=1, train_samples=200)
+    options = campaign.Options(nb_seeds=2, epochs=1, train_samples=200)
     for cell in campaign.chosen(read_cells(), campaign.Options(task="MNIST,MNIST square 1", method="BP", table="dfc,gait")):
         program, *words = campaign.words_of(cell, options)
         words = [str(ROOT / program), *words] if program != "python" else [sys.executable, str(ROOT / words[0]), *words[1:]]

@@ -75,6 +75,9 @@ def of_activation(root):
 def of_flag(root):
     told = outcome(root / "logs" / "early")
     assert (told["outcome"], told["reason"]) == ("stopped", "the training loss is below 1e+06")
+    (words,) = commands("A flag of `main.py`")
+    with pytest.raises(AssertionError, match="stop_at_loss"):
+        call(root, *words, "--stop_at_loss=0", "--load")
 
 
 def of_measurement(root):
@@ -105,7 +108,7 @@ TRIED = {
     "An optimiser of both programs": (of_optimiser, 1),
     "A rule for the learning of Q": (of_q_rule, 1),
     "An activation function of `main.py`": (of_activation, 1),
-    "A flag of `main.py`": (of_flag, 3),
+    "A flag of `main.py`": (of_flag, 4),
     "A measurement of `main.py`": (of_measurement, 3),
     "Anything else that accompanies a run": (of_watcher, 2),
     "An option of `run.py`": (of_option_of_run, 2),

@@ -169,7 +169,7 @@ def images(monkeypatch):
 
 
 def test_angles_over_depth(images):
-    found = alignment_depth.measure(untrained.Options(seeds=2, hidden_layers=3, quiet=True))
+    found = alignment_depth.measure(untrained.Options(nb_seeds=2, hidden_layers=3, quiet=True))
     np.testing.assert_array_equal(found["hidden_layers"], [0, 1, 2, 3])
     np.testing.assert_array_equal(found["seeds"], [1, 2])
     for case in alignment_depth.CASES:
@@ -229,7 +229,7 @@ def test_the_truth_is_the_published_formula_across_kinks():
 
 def test_digits_over_depth(images):
     """Rounding grows by 1 / gamma with every layer in the published form, not at all in the other."""
-    found = precision.measure(untrained.Options(seeds=1, hidden_layers=2, quiet=True))
+    found = precision.measure(untrained.Options(nb_seeds=1, hidden_layers=2, quiet=True))
     for name in precision.PRECISIONS:
         eps = float(np.finfo(name).eps)
         assert (found[f"difference_{name}"] < 100 * eps).all()
@@ -269,7 +269,7 @@ def test_the_legend_tells_an_angle_too_small_to_see(matplotlib):
 
 @pytest.mark.parametrize("module", [alignment_depth, precision])
 def test_what_is_measured_is_saved_and_can_be_drawn_again(matplotlib, module, images, tmp_path, capsys):
-    small, first, again = ["--seeds=1", "--hidden_layers=1", "--quiet"], tmp_path / "a.png", tmp_path / "b.png"
+    small, first, again = ["--nb_seeds=1", "--hidden_layers=1", "--quiet"], tmp_path / "a.png", tmp_path / "b.png"
     assert module.main([*small, f"--output={first}", f"--output={tmp_path / 'a.pdf'}"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("a.npz", "a.png", "a.pdf")]
     assert module.main([str(tmp_path / "a.npz"), f"--output={again}"]) == 0
@@ -283,7 +283,7 @@ def test_mistakes_over_depth_are_one_sentence(tmp_path, capsys, monkeypatch):
     for argv, text in (
         ([str(tmp_path / "bad.npz")], "bad.npz is damaged"),
         ([str(tmp_path / "other.npz")], "other.npz is not the data of this figure"),
-        ([str(tmp_path / "other.npz"), "--seeds=2"], "--seeds: does not apply to DATA"),
+        ([str(tmp_path / "other.npz"), "--nb_seeds=2"], "--nb_seeds: does not apply to DATA"),
         (["--output=a.gif"], "the name must end in .png or .pdf"),
         (["--quiet"], "no images"),
     ):

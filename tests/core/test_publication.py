@@ -41,10 +41,12 @@ def test_the_version_stands_alone_outside_a_repository(monkeypatch):
     assert machine.version_and_commit() == machine.version() and re.fullmatch(r"\d+\.\d+\.\d+", machine.version())
 
 
-def test_the_sweep_in_shell_tells_its_version():
+@pytest.mark.parametrize("name", ("sweep_seeds.sh", "sweep_slurm.sh"))
+def test_the_scripts_of_the_shell_tell_their_version(name):
     environment = {**os.environ, "PYTHON": sys.executable}
-    done = subprocess.run([ROOT / "sweep_seeds.sh", "--version"], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.split()[1].rstrip(",") == machine.version()
+    done = subprocess.run([ROOT / name, "--version"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[:2] == [name, machine.version_and_commit().split()[0]]
 
 
 def test_pip_conda_and_the_published_environment_ask_for_the_same():
@@ -56,13 +58,14 @@ def test_pip_conda_and_the_published_environment_ask_for_the_same():
     assert re.search(r"^name: dfc$", text, re.MULTILINE) and "\n  - conda-forge\n" in text
 
 
-def test_the_citation_names_both_papers():
+def test_the_citation_names_the_papers():
     text = (ROOT / "CITATION.cff").read_text()
     top = dict(re.findall(r"^([a-z-]+): ?(.*)$", text, re.MULTILINE))
     assert {"cff-version", "message", "title", "authors", "references"} <= top.keys()
     assert top["version"] == machine.version()
     papers = text.split("\n  - type: conference-paper\n")[1:]
-    assert [re.findall(r"https://arxiv.org/abs/([\d.]+)", paper) for paper in papers] == [["2006.06438"], ["2106.07887"]]
+    numbers = [re.findall(r"https://arxiv.org/abs/([\d.]+)", paper) for paper in papers]
+    assert numbers == [["2006.06438"], ["2106.07887"], ["2204.07249"]]
     for paper in papers:
         assert re.search(r'^    title: ".+"$', paper, re.MULTILINE) and re.search(r"^    year: 20\d\d$", paper, re.MULTILINE)
         assert paper.count("family-names: ") == paper.count("given-names: ") >= 3
