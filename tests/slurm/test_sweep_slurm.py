@@ -101,7 +101,7 @@ def wait_for(condition, what, seconds=60):
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return result
 
 
@@ -173,11 +173,13 @@ class Slurm:
         return {int(number): tuple(rest) for number, *rest in (line.split("|") for line in lines)}
 
     def release(self, job):
-        """Let requeued tasks start at once; a cluster waits two minutes."""
-        for number, (state, reason, _) in self.tasks(job).items():
+        """Let requeued tasks start at once, where a cluster waits two minutes; returns the tasks that it has seen."""
+        tasks = self.tasks(job)
+        for number, (state, reason, _) in tasks.items():
             if state == "PENDING" and reason == "BeginTime":
                 self("scontrol", "update", f"jobid={job}_{number}", "StartTime=now", check=False)
                 time.sleep(1)  # told too often, it would never come to it
+        return tasks
 
 
 @pytest.fixture
@@ -192,7 +194,8 @@ def slurm(tmp_path):
 
 
 EPOCHS = 25
-OPTIONS = ["--config_module=configs.configs_mnist.mnist_bp", "--train_samples=1000", f"--epochs={EPOCHS}", "--threads=1"]
+OPTIONS = ["--config_module=configs.configs_mnist.mnist_bp", "--train_samples=1000", "--no_val_set", f"--epochs={EPOCHS}"]
+OPTIONS += ["--threads=1"]
 
 
 def listed(place, name, *words):
@@ -234,8 +237,7 @@ def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(sl
 
     def at_work():
         """A task whose run has done epochs since it was last interrupted, and has some left."""
-        slurm.release(job)
-        running = [number for number, (state, *_) in slurm.tasks(job).items() if state == "RUNNING" and number in runs]
+        running = [number for number, (state, *_) in slurm.release(job).items() if state == "RUNNING" and number in runs]
         return next((number for number in running if saved[number] + 1 < rows(runs[number]) < EPOCHS - 5), None)
 
     def interrupted(number, before):
@@ -262,7 +264,7 @@ def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(sl
     assert rows(runs[number]) < EPOCHS
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
-    wait_for(lambda: slurm.release(job) or not slurm.tasks(job), "the end of all tasks", 240)
+    wait_for(lambda: not slurm.release(job), "the end of all tasks", 240)
     assert "diverged" in (place / "runs.txt.log" / f"{job}_1.txt").read_text()
     assert "JobState=FAILED Reason=NonZeroExitCode" in " ".join(slurm("scontrol", "show", "job", f"{job}_1").split())
     assert listed(place, "good", "--nb_seeds=3", "--list") == []
