@@ -179,7 +179,9 @@ class Peer:
                     sigma = s.sigma_output_fb if l == last else s.sigma_fb
                     apical = apical + (sigma * dt**0.5 / tau_a) * self._normals(given, l, apical)
                 soma = vs[l] + (dt / tau_v) * (apical + basal - vs[l])
-                for each, value in zip((new_va, new_vb, new_vs, new_r), (apical, basal, soma, APPLY[name](soma)), strict=True):
+                for each, value in zip(
+                    (new_va, new_vb, new_vs, new_r), (apical, basal, soma, APPLY[name](soma)), strict=True
+                ):
                     each.append(value)
             state = (new_u, u_int, new_va, new_vb, new_vs, new_r)
             found = observe(kept, (u, u_int, va, vb, vs, rates), state) if kept is not None else None

@@ -99,8 +99,8 @@ def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **ch
 def suite(names, precision, threads, extent):
     """Returns the measurements of each case on this program.
 
-    Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its noise alone;
-             flops: operations of the products; rates: of two products while every worker computes one}}
+    Returns  {case: {step: seconds; cpu: processor seconds of it; products, random: those of its products, of its
+             noise alone; flops: operations of the products; rates: of two products while every worker computes one}}
              Processor times are those of all workers together, rates in FLOP per processor second
     """
     from core.backend import Workers, shares
@@ -247,7 +247,9 @@ def check(side, names=tuple(CASES), batch=8):
         found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(seen, gradients, strict=True))
         apart = max(float(np.abs(a - b).max()) for a, b in zip(ours, moved, strict=True))
         if not (found[name] < bound and apart < bound):
-            raise SystemExit(f"{name}: this program and {side} differ by {found[name]:.1e} in gradients, {apart:.1e} in weights")
+            raise SystemExit(
+                f"{name}: this program and {side} differ by {found[name]:.1e} in gradients, {apart:.1e} in weights"
+            )
     return found
 
 

@@ -1,6 +1,7 @@
 """Compares the speed of system 2's minibatches with PyTorch, JAX, the published program and matmul.
 
-    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--markdown FILE] [--json FILE]     (or: make bench)
+    python benchmarks/dfc_speed.py [--threads 1 2] [--rounds 3] [--quick] [--markdown FILE] [--json FILE]
+    make bench
 
 Every figure is the median over the rounds of medians over the minibatches of a process; this program and its
 peers take turns, so that other load on a shared machine affects all equally. All use the same number of threads.
@@ -16,7 +17,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned, told
+from benchmarks.sides import (
+    Page,
+    add_options,
+    installed,
+    machine,
+    number,
+    parsed,
+    ratio_to_the_fastest,
+    run_pinned,
+    told,
+)
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("dfc_peers.py")
@@ -40,14 +51,16 @@ PUBLISHED = {
 }
 PEER_SIDES = ("torch", "jax")
 HEAD = """\
-| precision | threads | minibatch | here, s | PyTorch, s | JAX, s | ratio | published, s | ratio | products | random | rate |
+| precision | threads | minibatch | here, s | PyTorch, s | JAX, s | ratio | published, s | ratio | products | random \
+| rate |
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
-Seconds per minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for DFC-SS and DFC.
-The first ratio is to the faster of PyTorch and JAX.  published: recorded on one thread of a similar machine, not in this run.
-The last three columns are shares of this program's processor time.  products, random: what exactly the same matrix products or
-normals take alone, in the same process.  rate: what the products would take (2abc operations for (a, b) times (b, c)) at the rate
-of a product (128, 256) by (256, 256), whose rows the threads share; in brackets, of 2000 x 2000 matrices."""
+Seconds per minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for
+DFC-SS and DFC. The first ratio is to the faster of PyTorch and JAX.  published: recorded on one thread of a similar
+machine, not in this run. The last three columns are shares of this program's processor time.  products, random: what
+exactly the same matrix products or normals take alone, in the same process.  rate: what the products would take (2abc
+operations for (a, b) times (b, c)) at the rate of a product (128, 256) by (256, 256), whose rows the threads share; in
+brackets, of 2000 x 2000 matrices."""
 # With a smaller share of its processor a single thread was not alone on the machine.
 BUSY = 0.9
 
@@ -104,9 +117,15 @@ def row_of(name, precision, threads, measured, comparable):
 
 def line_of(row):
     """Returns the row as a line of a Markdown table."""
-    seconds = [number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))]
+    seconds = [
+        number(row[key], form) for key, form in (("here", "#.3g"), ("torch", "#.3g"), ("jax", "#.3g"), ("ratio", ".2f"))
+    ]
     seconds += [number(row["published"], "g"), number(row["ratio_published"], ".2f")]
-    shares = [f"{row['products']:.2f}", f"{row['random']:.2f}", f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})"]
+    shares = [
+        f"{row['products']:.2f}",
+        f"{row['random']:.2f}",
+        f"{row['rate']['small']:.2f} ({row['rate']['large']:.2f})",
+    ]
     return f"| {' | '.join([row['precision'], str(row['threads']), row['minibatch'], *seconds, *shares])} |"
 
 
@@ -114,7 +133,9 @@ def parse(argv):
     """Returns the options of a command line."""
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     add_options(parser, rounds=3)
-    parser.add_argument("--tiny", action="store_true", help="tiny minibatches and few time points: only to see that it runs")
+    parser.add_argument(
+        "--tiny", action="store_true", help="tiny minibatches and few time points: only to see that it runs"
+    )
     return parsed(parser, argv)
 
 

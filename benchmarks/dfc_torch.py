@@ -35,7 +35,9 @@ class Peer:
     """
 
     def __init__(self, settings, net, phase, rows, noise=None, device="cpu"):
-        self.weights, self.biases, self.feedback = (_parameters(each, device) for each in (net.weights, net.biases, net.feedback))
+        self.weights, self.biases, self.feedback = (
+            _parameters(each, device) for each in (net.weights, net.biases, net.feedback)
+        )
         self.settings, self.activations, self.phase = settings, settings.activations, phase
         self.noise = noise or (lambda t, l, like: torch.randn_like(like))
         self._memory = self._reserve(rows)
@@ -62,7 +64,9 @@ class Peer:
         with torch.no_grad():
             v, r = self.forward(x)
             loss, nudge = self.nudge(r[-1], target)
-            {"DFA": self.dfa, "DFC-SSA": self.ssa, "DFC-SS": self.ss, "DFC": self.dfc}[self.settings.rule.name](x, v, r, nudge)
+            {"DFA": self.dfa, "DFC-SSA": self.ssa, "DFC-SS": self.ss, "DFC": self.dfc}[self.settings.rule.name](
+                x, v, r, nudge
+            )
             for p in self.parameters:
                 torch.nn.utils.clip_grad_norm_([p], 1.0)
         self.adam.step()
@@ -201,7 +205,8 @@ class Peer:
         if bad.any():
             u[:, bad] = 0.0
             for l, (each_v, each_r) in enumerate(zip(v, r, strict=True)):
-                va[l][:, bad], vb[l][:, bad], vs[l][:, bad], rates[l][:, bad] = 0.0, each_v[bad], each_v[bad], each_r[bad]
+                va[l][:, bad], vb[l][:, bad] = 0.0, each_v[bad]
+                vs[l][:, bad], rates[l][:, bad] = each_v[bad], each_r[bad]
         scale = 2.0 / (len(x) * self.steps)
         for l, name in enumerate(self.activations):
             error = APPLY[name](vb[l], out=va[l]).sub_(rates[l]).mul_(scale)

@@ -123,12 +123,20 @@ def cases(samples):
     update = [np.random.default_rng(1).standard_normal(p.shape) for p in small[0].parameters]
     side = lambda problem: lambda: np.concatenate(gnt_voltages(*problem, GAMMA), axis=-1)  # noqa: E731
     fit = lambda problem: lambda: np.array(list(feedback_fit(*problem[:2], GAMMA).values()))  # noqa: E731
-    yield "Gauss-Newton, classifier", lambda: flat(gn_update(*classifier, GAMMA)), lambda: direct_gauss_newton(*classifier)
+    yield (
+        "Gauss-Newton, classifier",
+        lambda: flat(gn_update(*classifier, GAMMA)),
+        lambda: direct_gauss_newton(*classifier),
+    )
     yield "minimum norm, classifier", side(classifier), lambda: direct_minimum_norm(*classifier)
     yield "minimum norm, autoencoder", side(autoencoder), lambda: direct_minimum_norm(*autoencoder)
     yield "fit of Q, classifier", fit(classifier), lambda: direct_fit(*classifier)
     yield "fit of Q, autoencoder (1/8)", fit(few), lambda: direct_fit(*few)
-    yield "null space, small", lambda: np.array(nullspace_ratios(*small[:2], update)), lambda: direct_null_space(*small[:2], update)
+    yield (
+        "null space, small",
+        lambda: np.array(nullspace_ratios(*small[:2], update)),
+        lambda: direct_null_space(*small[:2], update),
+    )
 
 
 def main():
@@ -151,8 +159,10 @@ def main():
         difference = np.abs(found - expected).max() / np.abs(expected).max()
         seconds = np.array([[time for _, time in each] for each in rounds])
         faster, sizes = np.median(seconds[:, 1] / seconds[:, 0]), (peak(ours), peak(direct))
-        print(name.ljust(30) + "".join(f"{number:9.4f}" for number in np.median(seconds, axis=0))
-              + f"{sizes[0]:9.1f}{sizes[1]:9.1f}{faster:9.1f}{sizes[1] / sizes[0]:9.1f}{difference:12.1e}", flush=True)  # fmt: skip
+        times = "".join(f"{number:9.4f}" for number in np.median(seconds, axis=0))
+        memory = f"{sizes[0]:9.1f}{sizes[1]:9.1f}"
+        gains = f"{faster:9.1f}{sizes[1] / sizes[0]:9.1f}"
+        print(f"{name:30}{times}{memory}{gains}{difference:12.1e}", flush=True)
 
 
 if __name__ == "__main__":

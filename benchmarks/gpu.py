@@ -38,12 +38,12 @@ from core.options import first_paragraph
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
-| program | rule | regulariser | seeds | ms per step | ms per step and seed | launches per step | share of one matmul's rate | \
-PyTorch, ms | PyTorch with a CUDA graph, ms |
+| program | rule | regulariser | seeds | ms per step | ms per step and seed | launches per step \
+| share of one matmul's rate | PyTorch, ms | PyTorch with a CUDA graph, ms |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """
-Launches are those of kernels and libraries, as tests/device/strict_cupy.py counts them. The share counts the operations of
-a step's products."""
+Launches are those of kernels and libraries, as tests/device/strict_cupy.py counts them. The share counts the
+operations of a step's products."""
 SEEDS_1, SEEDS_2 = (1, 5, 10), (1, 5)
 # Seconds that the tests may take, PyTorch, and a program to save and end.
 TESTS, PEERS, SAVING = 120.0, 90.0, 20.0
@@ -87,9 +87,13 @@ def steps(page, file, backend, extent, peers, end):
     Returns  whether none failed
     """
     rate = matmul_rate(backend, extent.side)
-    page.add(f"{backend.describe()}; a product of {extent.side} x {extent.side} runs at {rate / 1e12:.3g} TFLOP/s\n\n{HEAD}")
+    page.add(
+        f"{backend.describe()}; a product of {extent.side} x {extent.side} runs at {rate / 1e12:.3g} TFLOP/s\n\n{HEAD}"
+    )
     told = {"device": backend.describe(), "precision": PRECISION, "matmul_rate": rate, "rows": []}
-    cases = [(case, seeds) for case in SYSTEM_1 for seeds in SEEDS_1] + [(case, seeds) for case in SYSTEM_2 for seeds in SEEDS_2]
+    cases = [(case, seeds) for case in SYSTEM_1 for seeds in SEEDS_1] + [
+        (case, seeds) for case in SYSTEM_2 for seeds in SEEDS_2
+    ]
     for case, seeds in cases:
         if time.monotonic() > end:
             page.add("\nthe time is over: the other cases are left out")
@@ -113,7 +117,8 @@ def line_of(row):
     begin = f"| {row['program']} | {row['rule']} | {row['regulariser']} | {row['seeds']} |"
     if "failed" in row:
         return f"{begin} failed: {row['failed']} | | | | | |"
-    own = f"{1e3 * row['seconds']:.3g} | {1e3 * row['seconds'] / row['seeds']:.3g} | {row['launches']} | {row['share']:.3f}"
+    step = 1e3 * row["seconds"]
+    own = f"{step:.3g} | {step / row['seeds']:.3g} | {row['launches']} | {row['share']:.3f}"
     peer = row["torch"] or {}
     times = [number(1e3 * peer[kind] if peer.get(kind) else None, ".3g") for kind in ("step", "graph")]
     return f"{begin} {own} | {' | '.join(times)} |"
@@ -139,7 +144,12 @@ def train(page, folder, seconds, dry):
 
     dry  take few images and time points, and no GPU
     """
-    words = ["run_seed_robustness.py", "--config_module=configs.configs_mnist.mnist_dfc_ssa", "--name=mnist_dfc_ssa", "--together"]
+    words = [
+        "run_seed_robustness.py",
+        "--config_module=configs.configs_mnist.mnist_dfc_ssa",
+        "--name=mnist_dfc_ssa",
+        "--together",
+    ]
     words = [sys.executable, *words, "--single_precision", f"--out_dir={folder.resolve()}", "--quiet"]
     words += DRY if dry else ["--backend=cupy"]
     process, start = subprocess.Popen(words, cwd=ROOT), time.monotonic()
@@ -152,7 +162,9 @@ def train(page, folder, seconds, dry):
         except subprocess.TimeoutExpired:
             process.kill()
     rows = [len(file.read_text().splitlines()) - 1 for file in folder.rglob("metrics.csv")]
-    page.add(f"\nmnist_dfc_ssa: {len(rows)} seeds at once, epochs {rows} in {time.monotonic() - start:.0f} s; in {folder}")
+    page.add(
+        f"\nmnist_dfc_ssa: {len(rows)} seeds at once, epochs {rows} in {time.monotonic() - start:.0f} s; in {folder}"
+    )
     return process.returncode in (0, 128 + signal.SIGTERM) and bool(rows)
 
 
@@ -170,8 +182,12 @@ def main(argv=None):
     """Runs all parts; returns the exit status: 2 where no GPU works, 1 if a part failed."""
     parser = argparse.ArgumentParser(description=first_paragraph(__doc__))
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all parts; default 8")
-    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder of figures and runs; default results/gpu")
-    parser.add_argument("--dry_run", action="store_true", help="all parts, small, on a stand-in for cupy: to see that they run")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/gpu"), help="folder of figures and runs; default results/gpu"
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="all parts, small, on a stand-in for cupy: to see that they run"
+    )
     options = parser.parse_args(argv)
     with stand_in() if options.dry_run else contextlib.nullcontext():
         try:
@@ -190,7 +206,9 @@ def carry_out(options, backend, end):
     sound = carried_out(page, "the tests", lambda: tests(page, min(TESTS, end - time.monotonic())))
     peers = carried_out(page, "PyTorch", lambda: torch_steps(page, kind, min(PEERS, end - time.monotonic())))
     sound &= peers is not False
-    sound &= carried_out(page, "the table of times", lambda: steps(page, file, backend, EXTENTS[kind], peers or {}, end))
+    sound &= carried_out(
+        page, "the table of times", lambda: steps(page, file, backend, EXTENTS[kind], peers or {}, end)
+    )
     left = end - time.monotonic() - SAVING
     if left > 0:
         sound &= carried_out(page, "the run", lambda: train(page, options.out / "mnist_dfc_ssa", left, dry))

@@ -57,7 +57,12 @@ def _system_1(case, seeds, backend, workers, extent, rows):
     from datasets.samples import Images, divided_table
 
     _, rule, strength = case
-    words = [f"--algorithm={rule}", f"--orthogonal_reg={strength}", f"--nb_layers={peers.LAYERS - 1}", f"--precision={PRECISION}"]
+    words = [
+        f"--algorithm={rule}",
+        f"--orthogonal_reg={strength}",
+        f"--nb_layers={peers.LAYERS - 1}",
+        f"--precision={PRECISION}",
+    ]
     options, own = run.parse(words)
     pixels, labels = peers.images(8)
     samples = Images(pixels, labels, divided_table(255, backend.dtype), backend, "one_hot", peers.CLASSES)
@@ -98,7 +103,10 @@ def launches_of(case, seeds, extent):
     The tests' stand-in for cupy counts them (tests/device/strict_cupy.py). Their number does not depend on the size of
     a minibatch, so that a small one serves.
     """
-    with stand_in() as gpu, training(case, seeds, select_backend("cupy", 0, PRECISION), extent, rows=16) as (_, step, _):
+    with (
+        stand_in() as gpu,
+        training(case, seeds, select_backend("cupy", 0, PRECISION), extent, rows=16) as (_, step, _),
+    ):
         for i in range(2):
             gpu.launches.clear()
             step(i)

@@ -24,7 +24,9 @@ def images(count):
     import numpy as np
 
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (count * BATCH, SIZE), dtype=np.uint8) * (random.random((count * BATCH, SIZE)) < 0.2)
+    pixels = random.integers(0, 256, (count * BATCH, SIZE), dtype=np.uint8) * (
+        random.random((count * BATCH, SIZE)) < 0.2
+    )
     return pixels.astype(np.uint8), random.integers(0, CLASSES, count * BATCH)
 
 
@@ -74,7 +76,9 @@ def torch_peer(algorithm, strength, precision, threads, batches):
     matmul = median_seconds(lambda _: torch.matmul(large, large, out=product), 5, 1)
     pixels, labels = images(batches)
     pixels, targets = torch.from_numpy(pixels), F.one_hot(torch.from_numpy(labels), CLASSES).to(dtype)
-    weights = [torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64))[0].to(dtype).contiguous() for _ in range(LAYERS)]
+    weights = [
+        torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64))[0].to(dtype).contiguous() for _ in range(LAYERS)
+    ]
     weights = [torch.nn.Parameter(w) for w in weights]
     biases = [torch.nn.Parameter(torch.zeros(SIZE, dtype=dtype)) for _ in range(LAYERS)]
     adam = torch.optim.Adam(weights + biases, lr=RATE, betas=(0.9, 0.99), fused=True)
@@ -135,7 +139,9 @@ def jax_peer(algorithm, strength, precision, threads, batches):
     weights = [jnp.linalg.qr(jax.random.normal(key, (SIZE, SIZE), precision))[0] for key in keys]
     state = (weights, [jnp.zeros(SIZE, precision) for _ in range(LAYERS)])
     moments = jax.tree.map(lambda p: (jnp.zeros_like(p), jnp.zeros_like(p)), state)
-    step = jax.jit(partial(jax_step, {"BP": jax_backprop, "GAIT": jax_gait}[algorithm], strength), donate_argnums=(0, 1))
+    step = jax.jit(
+        partial(jax_step, {"BP": jax_backprop, "GAIT": jax_gait}[algorithm], strength), donate_argnums=(0, 1)
+    )
 
     def one(index):
         nonlocal state, moments
@@ -160,7 +166,10 @@ def jax_step(rule, strength, state, moments, pixels, labels):
         m, v = 0.9 * both[0] + 0.1 * g, 0.99 * both[1] + 0.01 * g * g
         return p - RATE * m / (jnp.sqrt(v) + 1e-8), (m, v)
 
-    moved = [[move(*each) for each in zip(*parts, strict=True)] for parts in zip(state, (weights, biases), moments, strict=True)]
+    moved = [
+        [move(*each) for each in zip(*parts, strict=True)]
+        for parts in zip(state, (weights, biases), moments, strict=True)
+    ]
     return tuple([p for p, _ in part] for part in moved), tuple([both for _, both in part] for part in moved)
 
 

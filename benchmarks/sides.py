@@ -15,9 +15,13 @@ NAMES = {"torch": "PyTorch", "jax": "JAX"}
 
 def add_options(parser, rounds):
     """Adds the options of both benchmarks; `rounds` is the default of --rounds."""
-    parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2")
+    parser.add_argument(
+        "--threads", type=_positive, nargs="+", default=[1, 2], help="threads of every side; default 1 2"
+    )
     parser.add_argument("--rounds", type=_positive, help=f"processes of each side; default {rounds}, with --quick 1")
-    parser.add_argument("--quick", action="store_true", help="one process of each side and fewer batches: minutes in all")
+    parser.add_argument(
+        "--quick", action="store_true", help="one process of each side and fewer batches: minutes in all"
+    )
     parser.add_argument("--alone", action="store_true", help="leave out PyTorch and JAX, even if they are installed")
     parser.add_argument("--markdown", help="write the printed text to this file, row by row")
     parser.add_argument("--json", help="write all medians to this file")
@@ -73,12 +77,18 @@ def run_pinned(words, threads):
     # These variables would make BLAS take the machine for another one.
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)
-    pin = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[-threads:]))] if _has_taskset() else []
+    pin = (
+        ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[-threads:]))]
+        if _has_taskset()
+        else []
+    )
     return subprocess.run([*pin, sys.executable, *words], env=environment, capture_output=True, text=True)
 
 
 def _has_taskset():
-    return hasattr(os, "sched_getaffinity") and subprocess.run(["which", "taskset"], capture_output=True).returncode == 0
+    return (
+        hasattr(os, "sched_getaffinity") and subprocess.run(["which", "taskset"], capture_output=True).returncode == 0
+    )
 
 
 def installed(sides):

@@ -1,6 +1,7 @@
 """Compares the speed of a training step of system 1 with PyTorch, JAX and this machine's matmul.
 
-    python benchmarks/speed.py [--threads 1 2] [--rounds 5] [--quick] [--markdown FILE] [--json FILE]        (or: make bench)
+    python benchmarks/speed.py [--threads 1 2] [--rounds 5] [--quick] [--markdown FILE] [--json FILE]
+    make bench
 
 Every figure is a median over the rounds of medians over the batches of a process; this program and its peers take
 turns, so that other load on a shared machine affects all equally, and the comparison is made by ratios in one
@@ -15,7 +16,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sides import NAMES, Page, add_options, installed, machine, number, parsed, ratio_to_the_fastest, run_pinned, told
+from benchmarks.sides import (
+    NAMES,
+    Page,
+    add_options,
+    installed,
+    machine,
+    number,
+    parsed,
+    ratio_to_the_fastest,
+    run_pinned,
+    told,
+)
 from core.options import first_paragraph
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -26,9 +38,9 @@ HEAD = """\
 | precision | threads | rule | regulariser | here, ms | PyTorch, ms | JAX, ms | ratio | share of one matmul's rate |
 |---|---:|---|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
-Milliseconds per training step of 5 layers of 784 x 784 with a batch of 60, from bytes to updated weights; the ratio is to
-the faster of PyTorch and JAX.  The last column is the rate of the step's products, Adam not counted, against that of one
-product of 2000 x 2000 matrices."""
+Milliseconds per training step of 5 layers of 784 x 784 with a batch of 60, from bytes to updated weights; the ratio
+is to the faster of PyTorch and JAX.  The last column is the rate of the step's products, Adam not counted, against that
+of one product of 2000 x 2000 matrices."""
 
 
 def model_flops(algorithm, strength):
@@ -66,7 +78,14 @@ def row_of(case, precision, threads, medians):
     algorithm, strength, _ = case
     ours = medians["suite"]
     share = model_flops(algorithm, strength) / ours["step"] / ours["matmul_rate"]
-    return {"precision": precision, "threads": threads, "rule": algorithm, "reg": strength, "share_of_matmul": share, **medians}
+    return {
+        "precision": precision,
+        "threads": threads,
+        "rule": algorithm,
+        "reg": strength,
+        "share_of_matmul": share,
+        **medians,
+    }
 
 
 def line_of(row):
