@@ -44,14 +44,29 @@ def program(tmp_path_factory):
 
 
 def test_run_py_learns_from_it(program):
-    out = call(program, "run.py", "--dataset=MARKS", "--algorithm=GAIT", "--nb_epochs=30", "--learning_rate=0.01", "--threads=1")
+    out = call(
+        program,
+        "run.py",
+        "--dataset=MARKS",
+        "--algorithm=GAIT",
+        "--nb_epochs=30",
+        "--learning_rate=0.01",
+        "--threads=1",
+    )
     assert "test accuracy 100.00 %" in out
     (folder,) = (program / "results").glob("MARKS_GAIT_*")
     assert np.load(folder / "0Lweights.npy").shape == (30, 30)
 
 
 def test_main_py_learns_from_it(program):
-    flags = ("--network_type=DFC-SSA", "--lr=0.05", "--optimizer=Adam", "--target_stepsize=0.1", "--batch_size=15", "--threads=1")
+    flags = (
+        "--network_type=DFC-SSA",
+        "--lr=0.05",
+        "--optimizer=Adam",
+        "--target_stepsize=0.1",
+        "--batch_size=15",
+        "--threads=1",
+    )
     sizes = ("--size_input=30", "--size_hidden=10", "--size_output=3", "--output_activation=softmax")
     call(program, "main.py", "--dataset=marks", *sizes, *flags, "--epochs=20", "--out_dir=results/main")
     header, *rows = (program / "results" / "main" / "metrics.csv").read_text().splitlines()

@@ -21,7 +21,14 @@ from tables.published import COLUMNS, read_cells
 from tests.runs_for_tests import tree
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--task=MNIST,MNIST square 1", "--method=BP", "--table=dfc,gait", "--nb_seeds=2", "--epochs=1", "--train_samples=200"]
+SMALL = [
+    "--task=MNIST,MNIST square 1",
+    "--method=BP",
+    "--table=dfc,gait",
+    "--nb_seeds=2",
+    "--epochs=1",
+    "--train_samples=200",
+]
 
 
 def run(place, *words, **further):
@@ -63,7 +70,9 @@ def test_a_list_run_by_a_shell_is_the_campaign(done, tmp_path):
     elsewhere = run(tmp_path, *words, "--jobs=2")
     assert elsewhere.returncode == 0 and elsewhere.stdout.splitlines()[-3:] == again.stdout.splitlines()[-3:]
     folders = sorted(path.parent.relative_to(place) for path in place.rglob("DONE"))
-    assert [str(folder.parent) for folder in folders] == ["logs/seed_robustness/mnist_bp_200samples"] * 2 + ["results"] * 2
+    assert [str(folder.parent) for folder in folders] == ["logs/seed_robustness/mnist_bp_200samples"] * 2 + [
+        "results"
+    ] * 2
     for folder in folders:
         assert bits(place / folder) == bits(tmp_path / folder)
 
@@ -72,9 +81,13 @@ def test_the_sweeps_that_the_page_names_find_the_runs(done):
     """What report.py shows as the command of a cell is shell for the suite's folder; it has nothing to do here."""
     place, _ = done
     options = campaign.Options(nb_seeds=2, epochs=1, train_samples=200)
-    for cell in campaign.chosen(read_cells(), campaign.Options(task="MNIST,MNIST square 1", method="BP", table="dfc,gait")):
+    for cell in campaign.chosen(
+        read_cells(), campaign.Options(task="MNIST,MNIST square 1", method="BP", table="dfc,gait")
+    ):
         program, *words = campaign.words_of(cell, options)
-        words = [str(ROOT / program), *words] if program != "python" else [sys.executable, str(ROOT / words[0]), *words[1:]]
+        words = (
+            [str(ROOT / program), *words] if program != "python" else [sys.executable, str(ROOT / words[0]), *words[1:]]
+        )
         looked = run(place, *words, "--status")
         assert looked.stdout.splitlines()[-1] == "finished 2, running 0, waiting 0, failed 0"
         assert run(place, *words, "--list").stdout == ""
@@ -107,7 +120,8 @@ def test_the_cells_are_those_of_the_papers():
 
 
 def test_the_eight_cells_of_strong_dfc_are_those_of_its_configs(capsys, tmp_path, monkeypatch):
-    """docs/published/strong_dfc.md, section 10: each number stands with the command that makes it, here a config's docstring."""
+    """docs/published/strong_dfc.md, section 10: each number stands with the command that makes it,
+    here a config's docstring."""
     monkeypatch.chdir(tmp_path)
     cells = [cell for cell in read_cells() if cell.table == "strong_dfc"]
     modules = {re.search(r"--config_module=(configs\.strong_dfc\.\w+) ", cell.command)[1]: cell for cell in cells}
@@ -124,13 +138,17 @@ def test_the_eight_cells_of_strong_dfc_are_those_of_its_configs(capsys, tmp_path
                 expected = "float32" if cell.method == "BP" else precision
                 assert (settings.flags["protocol"], settings.machine.precision) == ("strong2022", expected)
     assert campaign.main(["--table=strong_dfc", "--method=Strong-DFC", "--status"]) == 0
-    assert capsys.readouterr().out.endswith("0 of 2 cells complete; runs: finished 0, running 0, waiting 10, failed 0\n")
+    assert capsys.readouterr().out.endswith(
+        "0 of 2 cells complete; runs: finished 0, running 0, waiting 10, failed 0\n"
+    )
     assert campaign.main(["--table=strong_dfc", "--list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 40
     assert list(tmp_path.iterdir()) == []
 
 
-GOOD = dict(zip(COLUMNS, ["t", "MNIST", "BP", "test accuracy %, last epoch", "", "", "", "1", "", "run.py", ""], strict=True))
+GOOD = dict(
+    zip(COLUMNS, ["t", "MNIST", "BP", "test accuracy %, last epoch", "", "", "", "1", "", "run.py", ""], strict=True)
+)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +159,10 @@ GOOD = dict(zip(COLUMNS, ["t", "MNIST", "BP", "test accuracy %, last epoch", "",
         ({"std": "nan"}, "line 2: std must be a number of at least 0"),
         ({"epochs": ""}, "line 2: epochs must be a number of at least 1"),
         ({"quantity": "luck"}, "line 2: quantity 'luck' is not one of"),
-        ({"command": "run_seed_robustness.py --config_module=configs.no"}, "line 2: --config_module=configs.no: there is no such"),
+        (
+            {"command": "run_seed_robustness.py --config_module=configs.no"},
+            "line 2: --config_module=configs.no: there is no such",
+        ),
         ({"command": "run.py --gamma=7"}, "line 2: its options are refused"),
         ({"command": "rm -r x"}, "line 2: rm is neither run.py nor run_seed_robustness.py"),
     ],
@@ -181,7 +202,9 @@ def test_mistakes_in_the_choice_are_one_sentence(capsys, monkeypatch, tmp_path):
 def test_a_failed_and_a_diverged_run_are_told_and_stop_no_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cells = [
-        published.Cell("t", "x", name, "test accuracy %, last epoch", None, None, 1, 1, 1.0, f"run.py --nb_epochs=1 {words}", "", 2)
+        published.Cell(
+            "t", "x", name, "test accuracy %, last epoch", None, None, 1, 1, 1.0, f"run.py --nb_epochs=1 {words}", "", 2
+        )
         for name, words in (("wild", "--learning_rate=1e30"), ("refused", "--batch_size=900"), ("good", ""))
     ]
     monkeypatch.setattr(campaign, "read_cells", lambda: cells)

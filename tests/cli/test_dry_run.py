@@ -33,7 +33,9 @@ def test_run_tells_its_options_and_its_size_and_writes_nothing(tmp_path, monkeyp
     assert {"  algorithm = GAIT", "  nb_epochs = 3", "  init = orthogonal", "  gamma = 0.001"} <= set(lines)
     # two layers of 16 units, for images of 4 x 4 pixels: 2 (16^2 + 16) numbers of 8 bytes
     assert "parameters: 544, 1 MB" in lines
-    assert any(line.startswith("folder: ") and line.endswith("/MNIST_GAIT_0.0OrthoReg_1Seed_0.0001LR_1L") for line in lines)
+    assert any(
+        line.startswith("folder: ") and line.endswith("/MNIST_GAIT_0.0OrthoReg_1Seed_0.0001LR_1L") for line in lines
+    )
     epoch, total = expected(out)
     assert total == pytest.approx(3 * epoch, rel=0.01) and epoch > 0
 

@@ -1,7 +1,7 @@
 """Every published experiment runs as its config says, on few samples and for a moment, and leaves finite numbers.
 
-Widths, activations, rules, optimisers, step sizes and all the rest are those of the config; only counts are cut: of samples, epochs
-and time points.  That the configs themselves are the published ones: tests/core/test_configs.py.
+Widths, activations, rules, optimisers, step sizes and all the rest are those of the config; only counts are cut: of
+samples, epochs and time points.  That the configs themselves are the published ones: tests/core/test_configs.py.
 """
 
 import json
@@ -69,7 +69,8 @@ def few_samples(monkeypatch, tmp_path):
 
 
 def test_all_published_experiments_are_here():
-    """dfc.md K.10: 85 of DFC, 11 of DFA, 4 of BP; of the successor's eight two each of BP, DFC, Strong-DFC and its two phases."""
+    """dfc.md K.10: 85 of DFC, 11 of DFA, 4 of BP; of the successor's eight two each of BP, DFC,
+    Strong-DFC and its two phases."""
     rules = [parse(to_argv(config)).rule.name for config in EXPERIMENTS.values()]
     assert (len(rules), rules.count("DFA"), rules.count("BP"), rules.count("Strong-DFC")) == (108, 11, 6, 2)
 

@@ -9,7 +9,8 @@ from core.roles import Watcher
 from tests.cli.test_another_data_set import write_files
 from tests.extending_for_tests import call, commands, copy_with, files, sections
 
-# The examples that other tests try further: rules/test_own_rule, test_another_data_set, test_own_optimiser, test_own_measurement.
+# The examples that other tests try further: rules/test_own_rule, test_another_data_set,
+# test_own_optimiser, test_own_measurement.
 RULE = "A learning rule"
 # The other examples build on what these leave behind.
 FIRST = ("An experiment of system 2", "An image set in IDX form")

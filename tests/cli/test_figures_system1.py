@@ -23,7 +23,14 @@ from tests.faults.tiny_runs import complaint, in_process, only, read_metrics, re
 from utils import LEAKY_RELU
 
 ROOT = Path(__file__).resolve().parents[2]
-GAIT = ["--algorithm=GAIT", "--orthogonal_init", "--orthogonal_reg=0.1", "--nb_layers=2", "--learning_rate=0.01", "--batch_size=30"]
+GAIT = [
+    "--algorithm=GAIT",
+    "--orthogonal_init",
+    "--orthogonal_reg=0.1",
+    "--nb_layers=2",
+    "--learning_rate=0.01",
+    "--batch_size=30",
+]
 
 
 # ---- run.py --alignment
@@ -46,8 +53,8 @@ def test_measuring_changes_no_number_of_the_run(call, tmp_path):
 
 
 def test_angles_follow_the_weights(call, tmp_path):
-    """Orthogonal weights: GAIT is BP, unless a unit of the first batch stands within gamma of its kink.  After training without a
-    regulariser they are not orthogonal; the last layer's rule is BP's at all times."""
+    """Orthogonal weights: GAIT is BP, unless a unit of the first batch stands within gamma of its kink.  After training
+    without a regulariser they are not orthogonal; the last layer's rule is BP's at all times."""
     options = [word for word in GAIT if "reg" not in word]
     assert call(*options, "--nb_epochs=3", "--alignment", "--gamma=1e-9") == 0
     series = read_metrics(only(tmp_path / "results"))
@@ -81,7 +88,9 @@ def make_run(folder, rule, layers, epochs=3, seed=1, measured=True, columns=None
     """A run whose layer l stands at 10 (l + seed) degrees after every epoch, and the network at 5."""
     folder.mkdir()
     settings = {"algorithm": rule, "dataset": "MNIST", "seed": seed, "nb_layers": layers - 1, "alignment": measured}
-    (folder / "config.json").write_text(json.dumps({"options": {"train_samples": 600, "batch_size": 60}, "settings": settings}))
+    (folder / "config.json").write_text(
+        json.dumps({"options": {"train_samples": 600, "batch_size": 60}, "settings": settings})
+    )
     names = columns or [*(f"bp_angle_{l}" for l in range(layers)), "bp_angle"]
     angles = [*(str(10.0 * (l + seed)) for l in range(layers)), "5.0"][: len(names)]
     rows = [",".join([str(epoch), "0", *angles, "1.5"]) for epoch in range(epochs)]
@@ -91,7 +100,11 @@ def make_run(folder, rule, layers, epochs=3, seed=1, measured=True, columns=None
 
 
 def test_every_setting_is_a_curve_of_all_its_layers_averaged_over_seeds(tmp_path):
-    folders = [make_run(tmp_path / "g", "GAIT", 12), make_run(tmp_path / "t1", "TP", 3), make_run(tmp_path / "t2", "TP", 3, seed=2)]
+    folders = [
+        make_run(tmp_path / "g", "GAIT", 12),
+        make_run(tmp_path / "t1", "TP", 3),
+        make_run(tmp_path / "t2", "TP", 3, seed=2),
+    ]
     curves, notes = alignment.load(read_runs(folders))
     assert ([curve.name for curve in curves], notes) == (["GAIT, nb_layers 11", "TP, nb_layers 2 (2 seeds)"], [])
     assert alignment.layer_columns(curves[0].mean) == [f"bp_angle_{l}" for l in range(12)]
@@ -122,7 +135,9 @@ def matplotlib():
 
 @pytest.mark.parametrize("rules, layers", [(["GAIT"], 2), (["BP", "GAIT"], 5), (["BP", "GAIT", "TP", "SIGN"], 9)])
 def test_panels_lines_and_legend(matplotlib, tmp_path, rules, layers):
-    figure = alignment.draw(alignment.load(read_runs([make_run(tmp_path / rule, rule, layers) for rule in rules]))[0], "MNIST")
+    figure = alignment.draw(
+        alignment.load(read_runs([make_run(tmp_path / rule, rule, layers) for rule in rules]))[0], "MNIST"
+    )
     figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == rules
     [legend] = figure.legends
@@ -175,7 +190,9 @@ def test_angles_over_depth(images):
     for case in alignment_depth.CASES:
         for part in alignment_depth.PARTS:
             values = found[f"{case}_{part}"]
-            assert values.shape == (2, 4) and (values[:, 0] < 1e-10).all(), "the only layer is the last: it learns by BP's rule"
+            assert values.shape == (2, 4) and (values[:, 0] < 1e-10).all(), (
+                "the only layer is the last: it learns by BP's rule"
+            )
             assert (values[:, 1:] < 1.0).all() if case == "gait_orthogonal" else (values[:, 1:] > 1.0).all()
     for case, (rule, init) in alignment_depth.CASES.items():  # the networks are those of run.py
         options = run.Options(seed=2, nb_layers=3, init=init)
@@ -197,8 +214,8 @@ def test_exact_solutions_have_all_digits_asked_for():
 
 
 def test_the_truth_is_backpropagation_where_the_paper_proves_it():
-    """Signed permutations are orthogonal without rounding, and with so small a gamma no unit crosses its kink.  In floats the
-    published formula has lost all its digits at this depth."""
+    """Signed permutations are orthogonal without rounding, and with so small a gamma no unit crosses its kink.  In
+    floats the published formula has lost all its digits at this depth."""
     random, size, layers, gamma = np.random.default_rng(4), 8, 9, 1e-12
     weights = [np.eye(size)[random.permutation(size)] * random.choice([-1.0, 1.0], size) for _ in range(layers)]
     inputs, target = random.uniform(1, 2, (3, size)), random.uniform(-1, 1, (3, 4))
@@ -249,7 +266,9 @@ def test_pictures_over_depth(matplotlib, module, panels, curves):
     figure = module.draw(made_up(module))
     figure.draw_without_rendering()
     [legend] = figure.legends
-    assert len(figure.axes) == panels and len(legend.get_texts()) == curves == len({text.get_text() for text in legend.get_texts()})
+    assert len(figure.axes) == panels and len(legend.get_texts()) == curves == len(
+        {text.get_text() for text in legend.get_texts()}
+    )
     assert "median and range of 2 seeds" in legend.get_title().get_text()
     for axes in figure.axes:
         assert axes.get_xlabel() == "hidden layers"
@@ -263,7 +282,9 @@ def test_the_legend_tells_an_angle_too_small_to_see(matplotlib):
     arrays = made_up(alignment_depth)
     arrays["tp_xavier_network"] += 40.0
     texts = [text.get_text() for text in alignment_depth.draw(arrays).legends[0].get_texts()]
-    assert texts[0] == "GAIT, orthogonal weights (at most 0.2°)" or texts[0] == "GAIT, orthogonal weights (at most 0.3°)"
+    assert (
+        texts[0] == "GAIT, orthogonal weights (at most 0.2°)" or texts[0] == "GAIT, orthogonal weights (at most 0.3°)"
+    )
     assert texts[3] == "TP, xavier weights"
 
 
@@ -279,7 +300,9 @@ def test_what_is_measured_is_saved_and_can_be_drawn_again(matplotlib, module, im
 def test_mistakes_over_depth_are_one_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     untrained.write_arrays(tmp_path / "other.npz", {"hidden_layers": np.arange(3)})
-    monkeypatch.setattr(untrained.datasets, "load", lambda *_: (_ for _ in ()).throw(untrained.datasets.DataError("no images")))
+    monkeypatch.setattr(
+        untrained.datasets, "load", lambda *_: (_ for _ in ()).throw(untrained.datasets.DataError("no images"))
+    )
     for argv, text in (
         ([str(tmp_path / "bad.npz")], "bad.npz is damaged"),
         ([str(tmp_path / "other.npz")], "other.npz is not the data of this figure"),
@@ -287,7 +310,9 @@ def test_mistakes_over_depth_are_one_sentence(tmp_path, capsys, monkeypatch):
         (["--output=a.gif"], "the name must end in .png or .pdf"),
         (["--quiet"], "no images"),
     ):
-        assert alignment_depth.main([*argv, *([] if "--output" in str(argv) else [f"--output={tmp_path / 'x.png'}"])]) == 2
+        assert (
+            alignment_depth.main([*argv, *([] if "--output" in str(argv) else [f"--output={tmp_path / 'x.png'}"])]) == 2
+        )
         message = capsys.readouterr().err
         assert message.startswith("alignment_depth.py: ") and message.count("\n") == 1 and text in message
     with pytest.raises(SystemExit) as stop:

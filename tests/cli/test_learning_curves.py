@@ -57,7 +57,9 @@ def test_seeds_become_their_mean_and_sample_standard_deviation(tmp_path):
     assert (curve.name, curve.seeds, notes) == ("BP (3 seeds)", 3, [])
     np.testing.assert_array_equal(curve.x, [0, 1])
     np.testing.assert_allclose(curve.mean["test_acc"], [0.1, 0.6], rtol=1e-12)  # 0.5, 0.6, 0.7
-    np.testing.assert_allclose(curve.std["test_acc"], [0, 0.1], rtol=1e-12, atol=1e-15)  # sqrt((0.01 + 0 + 0.01) / (3 - 1))
+    np.testing.assert_allclose(
+        curve.std["test_acc"], [0, 0.1], rtol=1e-12, atol=1e-15
+    )  # sqrt((0.01 + 0 + 0.01) / (3 - 1))
     np.testing.assert_allclose(curve.mean["training_loss"], [0.9, 0.4], rtol=1e-12)
 
 
@@ -160,7 +162,11 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path, capsys):
     refused(capsys, [folder, twin], folder, twin, "same setting and seed")
     refused(capsys, [folder, "--output=curves.jpg"], "--output=curves.jpg: the name must end in .png or .pdf")
     refused(capsys, [folder, "--from_epoch=7"], folder, "nothing to draw from epoch 7 on")
-    for argv, text in (([], "RUN_FOLDER"), ([folder, "--from_epoch=-1"], "[0, inf)"), ([folder, "--outptu=x"], "--output")):
+    for argv, text in (
+        ([], "RUN_FOLDER"),
+        ([folder, "--from_epoch=-1"], "[0, inf)"),
+        ([folder, "--outptu=x"], "--output"),
+    ):
         with pytest.raises(SystemExit) as stop:
             learning_curves.main(argv)
         assert stop.value.code == 2 and text in capsys.readouterr().err
@@ -225,7 +231,8 @@ def test_every_panel_has_every_curve_and_one_legend_names_them(matplotlib, rules
 @pytest.mark.parametrize("count", [1, 12])
 def test_the_legend_covers_nothing_and_styles_differ_without_colour(matplotlib, tmp_path, count):
     folders = [
-        make_run(tmp_path / str(i), (0.1, 0.5, 0.9), algorithm="GAIT", learning_rate=0.1 / (i + 1)) for i in range(count)
+        make_run(tmp_path / str(i), (0.1, 0.5, 0.9), algorithm="GAIT", learning_rate=0.1 / (i + 1))
+        for i in range(count)
     ]
     figure = learning_curves.draw(curves_of(*folders)[0])
     figure.canvas.draw()

@@ -1,4 +1,5 @@
-"""main.py as people use it: every rule learns, and a run leaves the published files (dfc.md I) with the right numbers in them."""
+"""main.py as people use it: every rule learns, and a run leaves the published files (dfc.md I) with the
+right numbers in them."""
 
 import itertools
 import json
@@ -36,9 +37,10 @@ AUTOENCODER = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output
 FILES = {"config.json", "args.txt", "metrics.csv", "results.json", "results.npz", "performance_overview.txt"}
 FILES |= {"checkpoint.npz", "DONE", ".lock"}
 INITIAL = (  # dfc.md I.7
-    "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last", "acc_test_best", "acc_val_last",
-    "acc_val_best", "acc_test_val_best", "acc_train_val_best", "loss_test_val_best", "loss_train_val_best", "loss_val_best",
-    "epoch_best_loss", "epoch_best_acc", "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
+    "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last",
+    "acc_test_best", "acc_val_last", "acc_val_best", "acc_test_val_best", "acc_train_val_best",
+    "loss_test_val_best", "loss_train_val_best", "loss_val_best", "epoch_best_loss", "epoch_best_acc",
+    "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
     "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch", "finished",
 )  # fmt: skip
 DIRECT = ("BP", "Strong-DFC")  # rules whose errors are not made small by the step size of a nudge
@@ -69,7 +71,8 @@ def series(folder):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_rule_lowers_the_loss(variant, call, folder):
-    """One batch an epoch, so that each entry of loss_train is the loss on all samples with the weights of the epoch before."""
+    """One batch an epoch, so that each entry of loss_train is the loss on all samples with the
+    weights of the epoch before."""
     rate = "--lr=1e-4" if variant.startswith(DIRECT) else "--lr=0.2"
     assert call(*VARIANTS[variant], rate, "--batch_size=20", "--epochs=15") == 0
     losses = read_metrics(folder)["loss_train"]
@@ -241,7 +244,8 @@ def test_time_before_the_first_epoch_is_no_time_of_an_epoch(call, folder, monkey
 
 
 def test_overview_has_a_line_an_entry(call, folder):
-    """Published: `key value`; floats with six decimals, whole numbers as they are, lists with spaces, arrays left out."""
+    """Published: `key value`; floats with six decimals, whole numbers as they are, lists with
+    spaces, arrays left out."""
     assert call(*IMAGES, "--save_eigenvalues", "--log_interval=1") == 0
     found = summary(folder)
     lines = dict(line.split(" ", 1) for line in (folder / "performance_overview.txt").read_text().splitlines())
@@ -257,11 +261,15 @@ def test_overview_has_a_line_an_entry(call, folder):
 
 
 def test_files_hold_what_the_network_learned(call, folder):
-    """The saved weights, put through the network's definition by hand, give the last measurements, batch by batch unweighted."""
+    """The saved weights, put through the network's definition by hand, give the last measurements,
+    batch by batch unweighted."""
     assert call(*IMAGES, *RULES["DFC-SSA"], "--epochs=3", "--hidden_activation=[tanh, relu]") == 0
     data, saved, metrics = tiny_images("MNIST"), arrays(folder), read_metrics(folder)
     train, validation = sys.modules["dfc.tasks"].train_validation_split(TRAIN + VALIDATION)
-    parts = {"test": (data.test_images, data.test_labels), "val": (data.train_images[validation], data.train_labels[validation])}
+    parts = {
+        "test": (data.test_images, data.test_labels),
+        "val": (data.train_images[validation], data.train_labels[validation]),
+    }
     assert len(train) == TRAIN
     for part, (pixels, labels) in parts.items():
         losses, rights = [], []
@@ -277,7 +285,8 @@ def test_files_hold_what_the_network_learned(call, folder):
 
 
 def test_training_loss_is_that_of_the_predictions_before_each_update(call, folder):
-    """With one batch an epoch, loss_train of an epoch is the loss with the weights that the epoch before left behind."""
+    """With one batch an epoch, loss_train of an epoch is the loss with the weights that the
+    epoch before left behind."""
     rule = (*IMAGES, *RULES["DFC-SSA"], f"--batch_size={TRAIN}")
     assert call(*rule, "--epochs=1") == 0
     saved, data = arrays(folder), tiny_images("MNIST")
@@ -287,7 +296,9 @@ def test_training_loss_is_that_of_the_predictions_before_each_update(call, folde
         r = phi(r @ saved[f"{l}Lweights"].T + saved[f"{l}Lbiases"])
     assert call(*rule, "--epochs=2", "--load") == 0
     metrics = read_metrics(folder)
-    assert metrics["loss_train"][1] == pytest.approx(np.mean(np.log(np.exp(r).sum(axis=1)) - r[np.arange(TRAIN), labels]), rel=1e-6)
+    assert metrics["loss_train"][1] == pytest.approx(
+        np.mean(np.log(np.exp(r).sum(axis=1)) - r[np.arange(TRAIN), labels]), rel=1e-6
+    )
     assert metrics["acc_train"][1] == pytest.approx(np.mean(r.argmax(axis=1) == labels))
 
 
@@ -295,10 +306,25 @@ def test_args_are_the_completed_flags(call, folder):
     """dfc.md J.post 10: every published flag, what stands for another one replaced, lists still as text."""
     assert call("--sigma=0.25", "--dt_di_fb=0.05", "--lr=[0.1,0.2,0.3]") == 0
     args = json.loads((folder / "args.txt").read_text())
-    published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (SUITE, STRONG)}
+    published = {
+        name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] not in (SUITE, STRONG)
+    }
     assert args.keys() == published
-    expected = {"sigma_fb": 0.25, "sigma_output_fb": 0.25, "lr_fb_init": "0.01", "k_p_fb": 0.5, "apical_time_constant_fb": 0.1}
-    expected |= {"dt_di_fb": 0.05, "tmax_di_fb": 20, "lr": "[0.1,0.2,0.3]", "size_hidden": "[7, 5]", "ndi": False, "epochs_fb": 1}
+    expected = {
+        "sigma_fb": 0.25,
+        "sigma_output_fb": 0.25,
+        "lr_fb_init": "0.01",
+        "k_p_fb": 0.5,
+        "apical_time_constant_fb": 0.1,
+    }
+    expected |= {
+        "dt_di_fb": 0.05,
+        "tmax_di_fb": 20,
+        "lr": "[0.1,0.2,0.3]",
+        "size_hidden": "[7, 5]",
+        "ndi": False,
+        "epochs_fb": 1,
+    }
     assert {name: args[name] for name in expected} == expected
 
 
@@ -318,10 +344,14 @@ def test_config_is_complete_before_training(call, folder, monkeypatch):
     with pytest.raises(Stop):
         call("--random_seed=7", "--sample0_error=corrected", "--nan_test=symmetric")
     published = {name for name, field in Options.__dataclass_fields__.items() if field.metadata["group"] != SUITE}
-    assert published | {"backend", "threads", "device", "sample0_error", "nan_test", "data_dir"} <= seen["options"].keys()
+    assert (
+        published | {"backend", "threads", "device", "sample0_error", "nan_test", "data_dir"} <= seen["options"].keys()
+    )
     chosen = {"random_seed": 7, "backend": "numpy", "threads": 1, "sample0_error": "corrected", "nan_test": "symmetric"}
     assert {name: seen["options"][name] for name in chosen} == chosen
-    assert seen["versions"]["numpy"] == np.__version__ and seen["device"] and seen["threads"] == 1 and "git_commit" in seen
+    assert (
+        seen["versions"]["numpy"] == np.__version__ and seen["device"] and seen["threads"] == 1 and "git_commit" in seen
+    )
 
 
 # ---- going on
@@ -381,7 +411,13 @@ def test_the_number_of_epochs_before_changes_nothing_before_them(call, folder, t
 def test_same_seed_same_bits_other_seed_other_numbers(variant, call, tmp_path):
     np.random.seed(0)
     state = np.random.get_state()[1].tobytes()
-    options = [*VARIANTS[variant], "--noise_K=0.1", "--fb_learning_rule=normal_controller", "--noisy_dynamics", "--sigma=0.001"]
+    options = [
+        *VARIANTS[variant],
+        "--noise_K=0.1",
+        "--fb_learning_rule=normal_controller",
+        "--noisy_dynamics",
+        "--sigma=0.001",
+    ]
     options.append("--include_non_converged_samples")
     assert call(*options) == 0
     assert call(*options, f"--out_dir={tmp_path / 'again'}") == 0
@@ -395,7 +431,8 @@ def test_same_seed_same_bits_other_seed_other_numbers(variant, call, tmp_path):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_threads_learn_what_one_learns(variant, call, tmp_path, monkeypatch):
-    """To rounding; the noise is that of one thread bit for bit: 256 rows of a small network have one source, whoever has them."""
+    """To rounding; the noise is that of one thread bit for bit: 256 rows of a small network have one
+    source, whoever has them."""
     asked, noise = [], main.Draws.noise
 
     def ask(draws, place, part):
@@ -502,7 +539,15 @@ def test_exit_status_tells_how_it_ended(case, tmp_path):
 
 def test_the_program_runs_as_it_stands(tmp_path):
     """From the shell, with the real teacher and the published default network."""
-    words = ["--num_train=130", "--num_test=10", "--num_val=10", "--tmax_di=5", "--epochs=1", "--network_type=DFC-SSA", "--quiet"]
+    words = [
+        "--num_train=130",
+        "--num_test=10",
+        "--num_val=10",
+        "--tmax_di=5",
+        "--epochs=1",
+        "--network_type=DFC-SSA",
+        "--quiet",
+    ]
     words = [sys.executable, "main.py", *words, f"--out_dir={tmp_path / 'r'}"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

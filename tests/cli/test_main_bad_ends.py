@@ -1,4 +1,5 @@
-"""Runs of main.py that end early: numbers that blow up, published conditions to stop (dfc.md I.6), a full disk; nothing is lost."""
+"""Runs of main.py that end early: numbers that blow up, published conditions to stop (dfc.md I.6), a full
+disk; nothing is lost."""
 
 import errno
 import json
@@ -71,7 +72,9 @@ def test_divergence_is_told_in_one_line_and_remembered(rule, call, folder, tmp_p
 
 def test_overflow_in_a_thread_is_not_a_second_message(tmp_path):
     """numpy's error state belongs to one thread; the helpers compute too."""
-    status, _, err = finish(f"--out_dir={tmp_path / 'r'}", "--lr=1e200", "--grad_deltav_cont", "--threads=2", "--epochs=5")
+    status, _, err = finish(
+        f"--out_dir={tmp_path / 'r'}", "--lr=1e200", "--grad_deltav_cont", "--threads=2", "--epochs=5"
+    )
     assert status == 3
     assert "diverged" in complaint(err)
 
@@ -88,7 +91,8 @@ BAD = [(kind, value) for kind in ("weights", "biases", "feedback") for value in 
 
 @pytest.mark.parametrize("kind, value", BAD)
 def test_last_good_checkpoint_survives_divergence(kind, value, call, folder, tmp_path, monkeypatch, capfd):
-    """What turns bad in the third epoch leaves the checkpoint before its pass, and the series of two epochs, as they were."""
+    """What turns bad in the third epoch leaves the checkpoint before its pass, and the series of
+    two epochs, as they were."""
     learner = "FeedbackLearner" if kind == "feedback" else "ForwardLearner"
     assert call("--epochs=2", f"--out_dir={tmp_path / 'two'}") == 0
     before = 3 if kind == "feedback" else 0  # batches of feedback before the first epoch
@@ -131,12 +135,14 @@ def test_diverged_losses_are_on_record_and_can_be_read(call, folder):
 
 @pytest.mark.parametrize("flags", [RULES["DFC-SS"], RULES["DFC-SSA"]])
 def test_a_target_out_of_reach_diverges_or_stays(flags, call, folder):
-    """Samples that do not converge teach nothing (dfc.md B.6); without that guard of the simulation the run diverges."""
+    """Samples that do not converge teach nothing (dfc.md B.6); without that guard of the
+    simulation the run diverges."""
     assert call(*flags, "--target_stepsize=1e200", "--lr=1e200") == (3 if "--ndi" in flags else 0)
 
 
 def test_equations_without_a_solution_are_a_clear_end(call, folder, capfd, tmp_path):
-    """With relu units that are silent and no damping the system of a sample is singular: numpy raises, a GPU gives NaN."""
+    """With relu units that are silent and no damping the system of a sample is singular: numpy
+    raises, a GPU gives NaN."""
     flags = [*RULES["DFC-SSA"], "--output_activation=relu", "--alpha_di=0", "--freeze_fb_weights"]
     assert call(*flags) == 3
     line = complaint(capfd.readouterr().err)
@@ -153,7 +159,8 @@ DECOMPOSED = ("save_eigenvalues", "save_GNT_angle", "save_GN_angle", "save_condi
 
 @pytest.mark.parametrize("flag", DECOMPOSED)
 def test_measuring_what_has_blown_up_is_no_traceback(flag, call, folder, monkeypatch, capfd):
-    """Eigenvalues and decompositions raise where a number is NaN; the next measurement comes before the end of the pass."""
+    """Eigenvalues and decompositions raise where a number is NaN; the next measurement comes
+    before the end of the pass."""
     spoil(monkeypatch, "ForwardLearner", 4, set_weight("weights", math.nan))
     assert call(f"--{flag}", "--save_df", "--log_interval=1", "--epochs=3", "--freeze_fb_weights") == 3
     assert "diverged in epoch 2" in complaint(capfd.readouterr().err)
@@ -214,7 +221,9 @@ def test_images_that_are_not_learned_stop_after_six_epochs(rule, bound, call, fo
     assert (done(folder)["outcome"], done(folder)["epoch"]) == ("stopped", 6)
     assert summary(folder)["finished"] == -1 and len(read_metrics(folder)["acc_train"]) == 6
     assert call(*flags, "--evaluate", "--overwrite") == 0
-    assert done(folder)["outcome"] == ("stopped" if rule == "BP" else "finished")  # published: BP does not look at --evaluate
+    assert done(folder)["outcome"] == (
+        "stopped" if rule == "BP" else "finished"
+    )  # published: BP does not look at --evaluate
 
 
 @pytest.mark.parametrize("rule", ["DFC-SSA", "DFA", "BP"])
@@ -299,7 +308,8 @@ WRITES = {  # file: number of its write during four epochs that finds no room; s
 
 @pytest.mark.parametrize("file", WRITES)
 def test_full_disk_stops_the_run_and_loses_nothing(file, call, folder, tmp_path, monkeypatch, capfd):
-    """One line that names the file and the reason, status 1 or, before the first batch, 2; with room again --load goes on."""
+    """One line that names the file and the reason, status 1 or, before the first batch, 2; with
+    room again --load goes on."""
     assert call("--epochs=4", f"--out_dir={tmp_path / 'roomy'}") == 0
     written, (number, status) = [], WRITES[file]
 

@@ -1,4 +1,5 @@
-"""What main.py cannot do it refuses in one line, with status 2, before it touches anything: wrong flags, places and files."""
+"""What main.py cannot do it refuses in one line, with status 2, before it touches anything: wrong
+flags, places and files."""
 
 import dataclasses
 import json
@@ -23,14 +24,17 @@ FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 BOUNDED = [name for name, field in FIELDS.items() if field.metadata["bounds"]]
 CHOSEN = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 SWITCHES = [name for name, field in FIELDS.items() if isinstance(field.default, bool)]
-NUMBERS = [name for name, field in FIELDS.items() if field.metadata["kind"] in (int, float) and name != "beta_homeostatic"]  # dead
+NUMBERS = [
+    name for name, field in FIELDS.items() if field.metadata["kind"] in (int, float) and name != "beta_homeostatic"
+]  # dead
 LISTS = {"lr": "(0, inf)", "epsilon": "[0, inf)"}
 TEXTS = LISTS | {"lr_fb": "[0, inf)", "lr_fb_init": "[0, inf)", "epsilon_fb": "[0, inf)", "gn_damping": "[0, inf)"}
 
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capfd):
-    """A function (options, words): asserts that main.py refuses the options, with the words, and leaves everything as it was."""
+    """A function (options, words): asserts that main.py refuses the options, with the words, and
+    leaves everything as it was."""
     monkeypatch.setitem(sys.modules, "cupy", None)  # as on a machine without it
     monkeypatch.chdir(tmp_path)
     call = in_process(tmp_path, monkeypatch)
@@ -111,7 +115,13 @@ BAD = {  # only what the data decide; combinations of flags: tests/core/test_set
         ["--batch_size=25", "[1, 24]"],
     ),
     "more training samples than images": (
-        ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--train_samples=25"],
+        [
+            "--dataset=mnist",
+            "--output_activation=softmax",
+            "--size_input=784",
+            "--size_output=10",
+            "--train_samples=25",
+        ],
         ["--train_samples=25", "[0, 24]"],
     ),
     "training samples of drawn data": (["--train_samples=5"], ["--train_samples=5", "student_teacher", "--num_train"]),
@@ -120,9 +130,18 @@ BAD = {  # only what the data decide; combinations of flags: tests/core/test_set
     "cupy that is not there": (["--backend=cupy"], ["--backend=cupy", "cupy is not installed"]),
     "stored arrays in the current folder": (["--load_ST_dataset"], ["data", "train_x.npy", "val_y.npy"]),
     "stored arrays elsewhere": (["--load_ST_dataset", "--data_dir=/nowhere"], ["/nowhere", "train_x.npy"]),
-    "stored arrays without validation": (["--load_ST_dataset", "--no_val_set", "--data_dir=/nowhere"], ["/nowhere", "test_y.npy"]),
+    "stored arrays without validation": (
+        ["--load_ST_dataset", "--no_val_set", "--data_dir=/nowhere"],
+        ["/nowhere", "test_y.npy"],
+    ),
     "cifar10": (
-        ["--dataset=cifar10", "--output_activation=softmax", "--size_input=3072", "--size_output=10", "--data_dir=/nowhere"],
+        [
+            "--dataset=cifar10",
+            "--output_activation=softmax",
+            "--size_input=3072",
+            "--size_output=10",
+            "--data_dir=/nowhere",
+        ],
         ["/nowhere", "data_batch_1.bin"],
     ),
     "load without a run": (["--load"], ["--load", "there is no run"]),
@@ -188,7 +207,10 @@ def test_wrong_images_never_train(refused, from_files, tmp_path):
     from_files()
     paths = tiny_runs.write_data(tmp_path / "data")
     paths["FMNIST"]["train_images"].write_bytes(paths["FMNIST"]["train_images"].read_bytes()[:-100])
-    refused([*IMAGES, "--dataset=fashion_mnist", f"--data_dir={tmp_path / 'data'}"], [paths["FMNIST"]["train_images"], "truncated"])
+    refused(
+        [*IMAGES, "--dataset=fashion_mnist", f"--data_dir={tmp_path / 'data'}"],
+        [paths["FMNIST"]["train_images"], "truncated"],
+    )
 
 
 def test_stored_arrays_of_another_size_are_refused(refused, tmp_path):

@@ -32,9 +32,10 @@ FIRST_ERROR = "--efficient_controller --epsilon_di=0.08 --target_stepsize=0.0001
 # One sample whose loss never falls: published runs end after 12 epochs
 PLATEAU = "--freeze_forward_weights --num_train=1 --batch_size=1 --epochs=13 --ndi"
 
-# flag: (command line without it, the flag, all that it changes).  Words with a "!" are left out of TINY.  Aspects: "weights",
-# "series" (metrics.csv), "summary" (results.json and .npz, frames), "files" (names, shapes, types), "log" (TensorBoard), "status"
-# (of the exit); and, only looked at where they are named, "config" (machine part of config.json), "out" and "place".
+# flag: (command line without it, the flag, all that it changes).  Words with a "!" are left out of TINY.  Aspects:
+# "weights", "series" (metrics.csv), "summary" (results.json and .npz, frames), "files" (names, shapes, types), "log"
+# (TensorBoard), "status" (of the exit); and, only looked at where they are named, "config" (machine part of
+# config.json), "out" and "place".
 NUMBERS = "weights series summary"
 EFFECTS = {
     "dataset": (IMAGES, "--dataset=fashion_mnist", NUMBERS),
@@ -108,7 +109,11 @@ EFFECTS = {
     "save_nullspace_norm_ratio": (FRAMES, "--save_nullspace_norm_ratio", "summary files"),
     "compute_gn_condition_init": ("--log_interval=1", "--compute_gn_condition_init", "summary"),
     "use_ss_gnt": (f"{FRAMES} --save_GNT_angle", "--use_ss_gnt", "summary"),
-    "use_nonlinear_gnt": (f"{FRAMES} --save_GNT_angle --learning_rule=derivative_matrix", "--use_nonlinear_gnt", "summary"),
+    "use_nonlinear_gnt": (
+        f"{FRAMES} --save_GNT_angle --learning_rule=derivative_matrix",
+        "--use_nonlinear_gnt",
+        "summary",
+    ),
     "make_dynamics_plot": ("", "--make_dynamics_plot", "status"),
     "plot_autoencoder_images": (
         f"--dataset=mnist_autoencoder --size_input=784 --size_output=784 --size_hidden=3 {BP}",
@@ -143,7 +148,11 @@ EFFECTS = {
     "apical_time_constant_fb": (NORMAL, "--apical_time_constant_fb=0.3", NUMBERS),
     "use_homeostatic_wd_fb": ("", "--use_homeostatic_wd_fb", NUMBERS),
     "efficient_controller": ("--grad_deltav_cont", "--efficient_controller", NUMBERS),
-    "proactive_controller": ("!--proactive_controller --include_non_converged_samples", "--proactive_controller", NUMBERS),
+    "proactive_controller": (
+        "!--proactive_controller --include_non_converged_samples",
+        "--proactive_controller",
+        NUMBERS,
+    ),
     "simulate_layerwise": (f"!--inst_transmission {FIRST_ERROR} --tmax_di=200", "--simulate_layerwise", NUMBERS),
     "include_non_converged_samples": (PARTLY, "--include_non_converged_samples", NUMBERS),
     "backend": ("", "--backend=cupy", "status"),
@@ -243,7 +252,8 @@ def observe(folder, logged):
         "weights": {name: array.tobytes() for name, array in saved.items()},
         "series": metrics,
         "summary": summary | {path.name: path.read_text() for path in run.glob("*_angles*.csv")},
-        "files": {path.name: None for path in run.iterdir()} | {name: (array.shape, array.dtype) for name, array in saved.items()},
+        "files": {path.name: None for path in run.iterdir()}
+        | {name: (array.shape, array.dtype) for name, array in saved.items()},
         "log": [entry for entry in logged if "time" not in entry[1]],
         "config": [config["device"], config["threads"]],
         "place": run.name,
@@ -276,7 +286,10 @@ def run_line(tmp_path, monkeypatch, capsys, logged):
     def run(*texts):
         words = [word for text in texts for word in words_of(text, **places)]
         kept = [word for word in TINY if f"!{word}" not in words]
-        kept += [f"--out_dir={tmp_path / 'runs' / 'run'}", *(word for word in words if word[0] != "!" and word != "before")]
+        kept += [
+            f"--out_dir={tmp_path / 'runs' / 'run'}",
+            *(word for word in words if word[0] != "!" and word != "before"),
+        ]
         logged.clear()
         capsys.readouterr()
         try:
@@ -338,7 +351,8 @@ def test_pictures_of_the_dynamics_come_at_their_interval(tmp_path, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure").Figure
     monkeypatch.setattr(figure, "savefig", lambda self, path: drawn.append(str(path)))
     assert call("--make_dynamics_plot", "--make_dynamics_plot_interval=2", "--epochs=5", "--tmax_di=3") == 0
-    assert [re.search(r"run/_Epoch(\d)__\d{4}(_\d\d){2}__\d\d_\d\d_\d\d_\d{6}\.png$", path)[1] for path in drawn] == ["0", "2", "4"]
+    name = r"run/_Epoch(\d)__\d{4}(_\d\d){2}__\d\d_\d\d_\d\d_\d{6}\.png$"
+    assert [re.search(name, path)[1] for path in drawn] == ["0", "2", "4"]
 
 
 # ---- values
@@ -384,7 +398,9 @@ def test_rates_by_layer(rule, tmp_path, monkeypatch):
     call = in_process(tmp_path, monkeypatch)
     for optimizer, scale in (("SGD", 1e-4), ("Adam", 1e-6), ("RMSprop", 1e-6)):
         base = [*RULES[rule], f"--optimizer={optimizer}", "--overwrite"]
-        same = [arrays_of(call, tmp_path, *base, rates) for rates in (f"--lr={scale}", f"--lr=[{scale}, {scale}, {scale}]")]
+        same = [
+            arrays_of(call, tmp_path, *base, rates) for rates in (f"--lr={scale}", f"--lr=[{scale}, {scale}, {scale}]")
+        ]
         assert same[0] == same[1]
         slow = arrays_of(call, tmp_path, *base, f"--lr=[{scale}, {scale / 2}, {scale}]")
         assert slow != same[0]
@@ -436,7 +452,15 @@ def test_fixed_norm_is_the_length_of_the_first_step(tmp_path, monkeypatch):
     """dfc.md C.4: all gradients that the optimiser owns are scaled to one joint norm; SGD then moves by lr times it."""
     call = in_process(tmp_path, monkeypatch)
     # a nudge so large that the gradient, of length 0.02, is far above the 1e-6 that is added to it
-    options = ["--batch_size=20", "--epochs=1", "--target_stepsize=0.1", "--lr=0.002", "--fix_grad_norm=0.3", *FIXED, "--ndi"]
+    options = [
+        "--batch_size=20",
+        "--epochs=1",
+        "--target_stepsize=0.1",
+        "--lr=0.002",
+        "--fix_grad_norm=0.3",
+        *FIXED,
+        "--ndi",
+    ]
     for more in ([], ["--only_train_first_layer"]):
         call(*options, *more, "--epochs=0", "--overwrite")
         start = arrays(tmp_path / "run")
@@ -468,15 +492,20 @@ def test_dfa_clips_to_one_whatever_is_asked_and_backpropagation_never(tmp_path, 
         start = arrays_of(call, tmp_path, *options, "--epochs=0")
         found = [arrays_of(call, tmp_path, *options, "--epochs=1", *clip) for clip in ([], ["--clip_grad_norm=0.01"])]
         assert found[0] == found[1]
-        lengths = {name: np.linalg.norm(np.frombuffer(found[0][name]) - np.frombuffer(start[name])) / rate for name in start}
+        lengths = {
+            name: np.linalg.norm(np.frombuffer(found[0][name]) - np.frombuffer(start[name])) / rate for name in start
+        }
         if rule == "DFA":
-            assert [value for name, value in lengths.items() if "feedback" not in name] == pytest.approx([1.0] * 6, rel=1e-5)
+            assert [value for name, value in lengths.items() if "feedback" not in name] == pytest.approx(
+                [1.0] * 6, rel=1e-5
+            )
         else:
             assert max(lengths.values()) > 1.1
 
 
 def test_resetting_draws_new_feedback_each_epoch_but_the_first(tmp_path, monkeypatch):
-    """dfc.md D.6; with step sizes of next to nothing Q stays what was drawn: another one each epoch, of the same kind."""
+    """dfc.md D.6; with step sizes of next to nothing Q stays what was drawn: another one each
+    epoch, of the same kind."""
     call = in_process(tmp_path, monkeypatch)
     base = ["--lr_fb=1e-300", "--feedback_wd=0", "--initialization_K=xavier_normal", "--overwrite"]
     drawn = []
@@ -492,7 +521,8 @@ def test_resetting_draws_new_feedback_each_epoch_but_the_first(tmp_path, monkeyp
 
 @pytest.mark.parametrize("rule", [*RULES["DFA"], "--ndi --freeze_fb_weights"])
 def test_resetting_follows_the_forward_weights_where_feedback_is_fixed(rule, tmp_path, monkeypatch):
-    """dfc.md I.2, 1: whether Q learns or not; as a product of the weights it is then that of the weights of the epoch before."""
+    """dfc.md I.2, 1: whether Q learns or not; as a product of the weights it is then that of the
+    weights of the epoch before."""
     call = in_process(tmp_path, monkeypatch)
     base = [*rule.split(), "--initialization_K=weight_product", "--reset_K", "--overwrite"]
     assert call(*base, "--epochs=1") == 0
@@ -562,11 +592,14 @@ def test_two_ways_of_saying_the_same_give_the_same_bits(one, other, run_line):
 
 
 def test_help_comes_at_once():
-    """0.5 s are meant; 1.5 s because busy machines run this too.  It fails if the program loads data before it knows what for."""
+    """0.5 s are meant; 1.5 s because busy machines run this too.  It fails if the program loads data
+    before it knows what for."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
         times.append(time.perf_counter() - start)
         assert (done.returncode, done.stderr) == (0, "")
         if times[-1] < 0.5:

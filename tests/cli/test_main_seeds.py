@@ -13,14 +13,33 @@ from tests.faults.tiny_main import RULES, TINY, checkpoint, complaint, finish, i
 from tests.field.test_logs import values
 from tests.runs_for_tests import BAD_SEEDS
 
-IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--train_samples=20")
-ANGLES = ("--save_df", "--save_BP_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_condition_gn", "--save_norm_r")
+IMAGES = (
+    "--dataset=mnist",
+    "--output_activation=softmax",
+    "--size_input=784",
+    "--size_output=10",
+    "--train_samples=20",
+)
+ANGLES = (
+    "--save_df",
+    "--save_BP_angle",
+    "--save_GNT_angle",
+    "--save_NDI_angle",
+    "--save_condition_gn",
+    "--save_norm_r",
+)
 NOISE = ("--fb_learning_rule=normal_controller", "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples")
 VARIANTS = {name: RULES.get(name, (f"--network_type={name}",)) for name in FEEDBACK_NET_RULES} | {
     "images": (*RULES["BP"], *IMAGES, "--optimizer=Adam", "--epochs=3"),
     "images split by the seed": (*RULES["BP"], *IMAGES, "--protocol=strong2022"),
     "passes of Q": (*NOISE, "--epochs_fb=2", "--extra_fb_epochs=1", "--optimizer=Adam", "--lr=1e-4", "--threads=2"),
-    "new Q in every epoch": ("--ndi", "--reset_K", "--initialization_K=xavier", "--use_homeostatic_wd_fb", "--epochs=3"),
+    "new Q in every epoch": (
+        "--ndi",
+        "--reset_K",
+        "--initialization_K=xavier",
+        "--use_homeostatic_wd_fb",
+        "--epochs=3",
+    ),
     "single precision": ("--grad_deltav_cont", "--single_precision", "--clip_grad_norm=0.01"),
     "some samples": ("--grad_deltav_cont", "--tmax_di=28", "--epsilon_di=0.3"),
     "measured": (*ANGLES, "--save_eigenvalues_bcn", "--compute_gn_condition_init", "--log_interval=2"),
@@ -62,7 +81,9 @@ def assert_same_runs(found, expected):
         assert names(folder) == names(alone)
         assert results(folder) == results(alone) and checkpoint(folder) == checkpoint(alone)
         assert outcome(folder) == outcome(alone) and settings_of(folder) == settings_of(alone)
-        logged = [{key: value for key, value in values(path).items() if "time" not in key[0]} for path in (folder, alone)]
+        logged = [
+            {key: value for key, value in values(path).items() if "time" not in key[0]} for path in (folder, alone)
+        ]
         assert logged[0] == logged[1]
 
 
@@ -98,7 +119,9 @@ def test_the_seeds_are_trained_together(call, tmp_path, monkeypatch):
     shapes = []
     for learner in (FeedbackLearner, ForwardLearner):
         step = learner.step
-        monkeypatch.setattr(learner, "step", lambda self, *batch, step=step: (shapes.append(batch[0].shape), step(self, *batch)))
+        monkeypatch.setattr(
+            learner, "step", lambda self, *batch, step=step: (shapes.append(batch[0].shape), step(self, *batch))
+        )
     assert call("--seeds=1 2 5", "--epochs=1") == 0
     assert shapes == [(3, 8, 6), (3, 8, 6), (3, 4, 6)] * 3
     assert sorted(seeds_of(tmp_path / "stack")) == [1, 2, 5]
@@ -122,7 +145,10 @@ def test_seeds_from_different_epochs_go_on_from_their_own(epochs, call, tmp_path
     """Runs of no epoch are new; 4 are all there are."""
     for seed, count in enumerate(epochs):
         if count:
-            assert call(f"--out_dir={tmp_path / 'stack' / f'seed_{seed}'}", f"--random_seed={seed}", f"--epochs={count}") == 0
+            assert (
+                call(f"--out_dir={tmp_path / 'stack' / f'seed_{seed}'}", f"--random_seed={seed}", f"--epochs={count}")
+                == 0
+            )
     assert call("--seeds=0-2", "--epochs=4", "--load_or_start") == 0
     assert_same_runs(seeds_of(tmp_path / "stack"), alone(call, tmp_path, range(3), "--epochs=4"))
 
@@ -242,7 +268,8 @@ def test_a_dry_run_tells_of_every_folder_and_writes_nothing(call, tmp_path, caps
 
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 14 SIGKILL", "replace 41 SIGKILL"])
 def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, call, tmp_path, capsys):
-    """The first goes on alone, the two others in a stack of their own: the bits are those of runs that nobody disturbed."""
+    """The first goes on alone, the two others in a stack of their own: the bits are those of runs
+    that nobody disturbed."""
     settings, killed = ("--grad_deltav_cont", *NOISE, "--epochs=3"), tmp_path / "killed"
     assert finish(*settings, f"--out_dir={killed}", "--seeds=1-3", fault=fault)[0] == -9
     assert call(*settings, f"--out_dir={killed / 'seed_1'}", "--random_seed=1", "--load_or_start") == 0

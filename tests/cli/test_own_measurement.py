@@ -1,6 +1,7 @@
 """A measurement of one's own is a flag, a function and a row of the table: three files of a copy of the program.
 
-The expectation is what docs/extending.md promises: the numbers reach the summary and its csv, the checkpoint and TensorBoard.
+The expectation is what docs/extending.md promises: the numbers reach the summary and its csv, the
+checkpoint and TensorBoard.
 """
 
 import numpy as np

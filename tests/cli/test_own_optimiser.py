@@ -1,4 +1,5 @@
-"""An optimiser of one's own is a class and a row of core/optimisers.py: in a copy of the program, both programs train by it."""
+"""An optimiser of one's own is a class and a row of core/optimisers.py: in a copy of the program,
+both programs train by it."""
 
 import shutil
 
@@ -20,7 +21,8 @@ def program(tmp_path_factory):
 
 
 def test_main_trains_w_and_q_by_it(program, tmp_path):
-    """Every weight moves by the step size, lr / target_stepsize, or stays where its gradient is zero, in each of the 3 batches."""
+    """Every weight moves by the step size, lr / target_stepsize, or stays where its gradient is zero, in
+    each of the 3 batches."""
     options = [*tiny_main.TINY, "--ndi", "--optimizer=Signs", "--optimizer_fb=Signs", "--lr=5e-4", "--lr_fb=0.25"]
     for epochs in (1, 2):
         call(program, "main.py", *options, f"--epochs={epochs}", f"--out_dir={tmp_path / str(epochs)}")

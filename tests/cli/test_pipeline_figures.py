@@ -31,7 +31,11 @@ def summary(number):
     if number:  # the first is DFA
         found |= {"condition_gn_angles_init": frame(3, 1), "gnt_angles": frame(8, 2), "max_eig_keys": KEYS}
         found |= {"max_eig_bcn_mean": np.arange(12.0), "max_eig_bcn_std": np.full(12, 0.5), "max_eig_mean": np.zeros(1)}
-        found |= {"norm_r_mean": np.arange(9.0), "norm_r_keys": ["mean", "input", "layer 1"], "dist_to_NDI": np.zeros(1)}
+        found |= {
+            "norm_r_mean": np.arange(9.0),
+            "norm_r_keys": ["mean", "input", "layer 1"],
+            "dist_to_NDI": np.zeros(1),
+        }
         found |= {"ndi_angles": Frame([1, 2], [0], np.full((2, 1), np.nan)), "converged": np.array([7.0])}
     return found
 
@@ -97,8 +101,8 @@ def test_vectors_are_taken_apart_by_key(folder):
 
 def test_every_result_with_numbers_has_a_picture(folder):
     assert [name for name, _ in pipeline.draw(Results.read(folder))] == [
-        "loss_test", "bp_angles_subplots", "condition_gn_angles_init_subplots", "gnt_angles_subplots", "max_eig_bcn", "norm_r",
-        "converged",
+        "loss_test", "bp_angles_subplots", "condition_gn_angles_init_subplots",
+        "gnt_angles_subplots", "max_eig_bcn", "norm_r", "converged",
     ]  # fmt: skip
     assert [name for name, _ in fig_s1.draw(Results.read(folder))] == ["max_eig_bcn", "norm_r", "gnt_angles_subplots"]
 
@@ -126,7 +130,13 @@ def test_events_are_drawn_at_their_batches(flags, expected):
 @pytest.mark.parametrize("no_val_set, batches", [(False, 430), (True, 469)])
 def test_passes_over_all_images_are_known(no_val_set, batches):
     for dataset in ("mnist", "mnist_autoencoder", "fashion_mnist"):
-        flags = {"dataset": dataset, "no_val_set": no_val_set, "train_samples": 0, "batch_size": 128, "log_interval": 50}
+        flags = {
+            "dataset": dataset,
+            "no_val_set": no_val_set,
+            "train_samples": 0,
+            "batch_size": 128,
+            "log_interval": 50,
+        }
         per_pass = -(-batches // 50)
         assert Results({}, {"a": flags}).iterations("a", np.array([1, per_pass - 1, per_pass])).tolist() == [
             50,
@@ -138,12 +148,15 @@ def test_passes_over_all_images_are_known(no_val_set, batches):
 def test_frames_are_drawn_smoothed_against_batches(matplotlib, folder):
     figure = pipeline.draw_frames(Results.read(folder), "bp_angles", smooth=2)
     first, second = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["Layer 1", "Layer 2"] and tuple(figure.get_size_inches()) == (12, 5)
+    assert [axes.get_title() for axes in figure.axes] == ["Layer 1", "Layer 2"]
+    assert tuple(figure.get_size_inches()) == (12, 5)
     np.testing.assert_array_equal(curve(first, "x_y").get_xdata(), 5 * np.arange(8))
     # of the third experiment: column 2, 4, …, 16, each the mean with its successor
     np.testing.assert_allclose(curve(first, "x_y").get_ydata(), [3, 5, 7, 9, 11, 13, 15, 16], rtol=1e-15)
     assert first.get_xlim()[0] == 0 and first.get_xlabel() == second.get_xlabel() == "iteration"
-    largest = 4 + (13 + 15) / 2 + 2**0.5  # the last band of two numbers of the last experiment; the deviation of x, x + 2
+    largest = (
+        4 + (13 + 15) / 2 + 2**0.5
+    )  # the last band of two numbers of the last experiment; the deviation of x, x + 2
     assert first.get_ylim() == second.get_ylim() == pytest.approx((-0.005, 1.02 * largest))
 
 
@@ -232,7 +245,9 @@ def test_figure_s1_smooths_less_and_has_its_own_labels(matplotlib, folder):
     figure = dict(fig_s1.draw(Results.read(folder)))["gnt_angles_subplots"]()
     axes = figure.axes[0]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("Angle GNT", "Iteration")
-    np.testing.assert_allclose(curve(axes, "x_y").get_ydata(), [4, 6, 8, 10, 11, 12, 13, 14], rtol=1e-15)  # five of 0, 2, …, 14
+    np.testing.assert_allclose(
+        curve(axes, "x_y").get_ydata(), [4, 6, 8, 10, 11, 12, 13, 14], rtol=1e-15
+    )  # five of 0, 2, …, 14
 
 
 def test_nothing_to_draw_is_said(tmp_path, capsys):

@@ -112,14 +112,20 @@ def test_the_cells_hold_published_ours_and_the_difference(place):
     header, ssa, bp, gone, mnist = page.tables["t-dfc"]
     assert [word.strip() for word in header][:5] == ["task", "method", "published", "ours", "n"]
     # 38 and 36: mean 37, deviation sqrt(2); 37.5 +- 0.5 published, n 2 and 2
-    assert ssa[2].split() == ["37.50", "±", "0.50"] and ssa[3].split() == ["37.00", "±", "1.41"] and ssa[4].strip() == "2"
+    assert (
+        ssa[2].split() == ["37.50", "±", "0.50"] and ssa[3].split() == ["37.00", "±", "1.41"] and ssa[4].strip() == "2"
+    )
     # s = sqrt(2/2 + 0.25/2) = 1.0607, nu = 1.125^2 / (1 + 0.015625) = 1.2462, t.975 = 8.02: the interval is -0.5 +- 8.5
     low, high = (float(word.strip("[],").replace("\N{MINUS SIGN}", "-")) for word in ssa[5].split()[1:])
-    assert ssa[5].split()[0] == "\N{MINUS SIGN}0.50" and -9.3 < low < -8.2 and low + high == pytest.approx(-1, abs=0.011)
+    assert (
+        ssa[5].split()[0] == "\N{MINUS SIGN}0.50" and -9.3 < low < -8.2 and low + high == pytest.approx(-1, abs=0.011)
+    )
     assert "complete" in ssa[8] and "2 of 2 runs in float32" in ssa[8] and "2 of 2" in ssa[6]
     assert "run_seed_robustness.py" in ssa[9] and "--single_precision" in ssa[9]
     assert "not run" in bp[8] and bp[3].strip() == "–"
-    assert "command refused" in gone[8] and "line 5: --config_module=configs.nowhere: there is no such module" in gone[8]
+    assert (
+        "command refused" in gone[8] and "line 5: --config_module=configs.nowhere: there is no such module" in gone[8]
+    )
     assert "no command yet" in mnist[8] and mnist[9].strip() == "–"
     _, gait = page.tables["t-gait"]
     assert gait[3].strip() == "50.00" and gait[5].strip() == "–"  # the last test accuracy is 0.5, of one run
@@ -134,8 +140,14 @@ def test_markdown_holds_the_cells_of_the_page(place):
     header, ssa = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines[:2]]
     shown = [" ".join(word.split()) for word in page.tables["t-dfc"][1]]
     assert len(lines) == len(CELLS) + 2  # and two lines of headings
-    assert ssa[1:5] == shown[1:5] and ssa[header.index("difference, 95 % interval")] == shown[5] and ssa[6] == shown[6] == "2 of 2"
-    assert ssa[header.index("command")].strip("`") in shown[9] and "2 of 2 runs in float32" in ssa[header.index("state")]
+    assert (
+        ssa[1:5] == shown[1:5]
+        and ssa[header.index("difference, 95 % interval")] == shown[5]
+        and ssa[6] == shown[6] == "2 of 2"
+    )
+    assert (
+        ssa[header.index("command")].strip("`") in shown[9] and "2 of 2 runs in float32" in ssa[header.index("state")]
+    )
 
 
 def test_without_a_published_spread_the_interval_is_that_of_our_mean(place):
@@ -149,7 +161,10 @@ def test_without_a_published_spread_the_interval_is_that_of_our_mean(place):
 def test_the_cells_in_docs_are_those_of_the_packed_runs(tmp_path):
     docs = Path(report.__file__).parent / "docs"
     table = tmp_path / "cells.md"
-    assert report.main([str(docs / "results" / "runs"), "--output", str(tmp_path / "page.html"), "--markdown", str(table)]) == 0
+    assert (
+        report.main([str(docs / "results" / "runs"), "--output", str(tmp_path / "page.html"), "--markdown", str(table)])
+        == 0
+    )
     assert table.read_text() == (docs / "cells.md").read_text()
 
 
@@ -247,7 +262,9 @@ def test_a_missing_package_is_told(place, monkeypatch, capsys, package):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, package, None)
-    assert report.main([str(place / "logs"), "--cells", str(place / "cells.csv"), "--output", str(place / "r.html")]) == 2
+    assert (
+        report.main([str(place / "logs"), "--cells", str(place / "cells.csv"), "--output", str(place / "r.html")]) == 2
+    )
     assert f"pip install {package}" in capsys.readouterr().err
 
 
@@ -262,6 +279,7 @@ console.error = console.warn = (...words) => problems.push(words.join(" "));
 addEventListener("load", async () => {
   const seen = element => { const box = element.getBoundingClientRect(); return box.width > 30 && box.height > 10; };
   const column = (table, n) => [...table.tBodies[0].rows].map(row => row.cells[n].textContent.trim());
+  const all = selector => [...document.querySelectorAll(selector)];
   const table = document.getElementById("t-dfc");
   const sort = n => { table.tHead.rows[0].cells[n].querySelector("button").click(); return column(table, n); };
   let copied = null;
@@ -269,10 +287,10 @@ addEventListener("load", async () => {
   const result = {
     sorted: [sort(2), sort(2), sort(1)],
     aria: table.tHead.rows[0].cells[1].getAttribute("aria-sort"),
-    hidden: [...document.querySelectorAll("table, figure svg")].filter(each => !seen(each)).map(each => each.id || each.className),
+    hidden: all("table, figure svg").filter(each => !seen(each)).map(each => each.id || each.className),
     curves: document.querySelectorAll("figure svg path").length,
     overflow: document.documentElement.scrollWidth - innerWidth,
-    smallest: Math.min(...[...document.querySelectorAll("figure svg text")].map(each => each.getBoundingClientRect().height)),
+    smallest: Math.min(...all("figure svg text").map(each => each.getBoundingClientRect().height)),
     requests: performance.getEntriesByType("resource").map(each => each.name),
   };
   document.querySelector("button.copy[data-table=t-dfc]").click();

@@ -109,7 +109,13 @@ def test_published_command_runs_as_it_stands(command, name, sizes, tmp_path, mon
 def test_published_backpropagation_command_runs_as_its_own_process(tmp_path):
     """The same from the shell, in the program's folder and on all the real test images."""
     command, name, sizes = PUBLISHED[0]
-    words = [sys.executable, *shlex.split(command)[1:], "--train_samples=120", "--nb_epochs=1", f"--results_dir={tmp_path}"]
+    words = [
+        sys.executable,
+        *shlex.split(command)[1:],
+        "--train_samples=120",
+        "--nb_epochs=1",
+        f"--results_dir={tmp_path}",
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert only(tmp_path).name == name
@@ -149,7 +155,8 @@ def test_files_hold_what_the_network_learned(algorithm, tmp_path, monkeypatch):
 
 
 def test_first_entry_is_before_training(tmp_path, monkeypatch):
-    """Runs that differ in the learning rate alone start from one network: equal first entries, different second ones."""
+    """Runs that differ in the learning rate alone start from one network: equal first entries,
+    different second ones."""
     call = in_process(tmp_path, monkeypatch)
     for rate in (0.001, 0.01):
         assert call("--nb_epochs=1", f"--learning_rate={rate}") == 0
@@ -182,7 +189,9 @@ def test_config_is_complete_before_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run.Loop, "begin", look)
     with pytest.raises(Stop):
-        in_process(tmp_path, monkeypatch)("--algorithm=GAIT", "--gamma=0.5", "--seed=7", "--threads=2", "--orthogona_reg=0.5")
+        in_process(tmp_path, monkeypatch)(
+            "--algorithm=GAIT", "--gamma=0.5", "--seed=7", "--threads=2", "--orthogona_reg=0.5"
+        )
     every = {field.name for record in (run.Options, RULES["GAIT"].Options) for field in dataclasses.fields(record)}
     # a run that leaves a record was no rehearsal
     assert every - {"dry_run"} <= set(seen["options"])
@@ -249,7 +258,11 @@ def test_progress_bar_on_a_terminal_unless_quiet(quiet, tmp_path):
     write_data(tmp_path / "data")
     terminal, stderr = pty.openpty()
     fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 200, 0, 0))
-    words = [ROOT / "tests" / "faults" / "tiny_runs.py", f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'r'}"]
+    words = [
+        ROOT / "tests" / "faults" / "tiny_runs.py",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--results_dir={tmp_path / 'r'}",
+    ]
     words += ["--nb_epochs=2", *["--quiet"] * quiet]
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=stderr) as process:
         os.close(stderr)
@@ -276,7 +289,9 @@ STATUS = {  # what happens: (options, fault, exit status)
 def test_exit_status_tells_how_it_ended(case, tmp_path):
     options, fault, status = STATUS[case]
     write_data(tmp_path / "data")
-    found, out, err = finish(f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'r'}", *options, fault=fault)
+    found, out, err = finish(
+        f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'r'}", *options, fault=fault
+    )
     assert found == status
     if status in (2, 3):
         complaint(err)

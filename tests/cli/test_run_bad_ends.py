@@ -1,4 +1,5 @@
-"""Runs that cannot go on: numbers that blow up, singular weights, a full disk.  One line, the right status, nothing lost."""
+"""Runs that cannot go on: numbers that blow up, singular weights, a full disk.  One line, the
+right status, nothing lost."""
 
 import errno
 import json
@@ -11,7 +12,17 @@ import numpy as np
 import pytest
 
 from gait.learner import Learner
-from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, only, read_metrics, results, write_data
+from tests.faults.tiny_runs import (
+    checkpoint,
+    complaint,
+    contents,
+    finish,
+    in_process,
+    only,
+    read_metrics,
+    results,
+    write_data,
+)
 
 NAME = "MNIST_BP_0.0OrthoReg_1Seed_0.0001LR_1L"
 
@@ -127,7 +138,8 @@ def small_disk(folder, size):
 
 @contextmanager
 def full_disk(folder, monkeypatch, what):
-    """Inside, a file whose name holds `what` does not fit into the folder any more; a full tmpfs, or os.fsync's word for it."""
+    """Inside, a file whose name holds `what` does not fit into the folder any more; a full tmpfs, or
+    os.fsync's word for it."""
     with small_disk(folder, "1m") as disk:
         if disk:
             filler = disk / "filler"
@@ -148,7 +160,8 @@ def full_disk(folder, monkeypatch, what):
 
 
 def test_full_disk_stops_training_and_loses_nothing(call, tmp_path, monkeypatch, capfd):
-    """Status 1, one line that names the file and the reason; the checkpoint before it stays, and with room --load goes on."""
+    """Status 1, one line that names the file and the reason; the checkpoint before it stays, and
+    with room --load goes on."""
     words = ["--nb_layers=2", "--seed=3"]
     assert call(*words, "--nb_epochs=4", f"--results_dir={tmp_path / 'roomy'}") == 0
     whole = only(tmp_path / "roomy")

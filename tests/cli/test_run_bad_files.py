@@ -89,7 +89,8 @@ def test_truncated_checkpoint_is_named(unfinished, refused):
 
 
 def test_flipped_bytes_in_the_checkpoint_are_found_or_harmless(unfinished, call, tmp_path, capfd):
-    """Never a wrong training: a changed byte is refused, or, where it means nothing (a date in the archive), harmless."""
+    """Never a wrong training: a changed byte is refused, or, where it means nothing (a date in
+    the archive), harmless."""
     path, random, refusals = unfinished / "checkpoint.npz", np.random.default_rng(1), 0
     good, before = path.read_bytes(), contents(tmp_path)
     shutil.copytree(unfinished, tmp_path / "whole" / NAME)

@@ -24,7 +24,8 @@ NUMBERS = [
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capfd):
-    """A function (options, words): asserts that run.py refuses the options, with the words, and leaves everything as it was."""
+    """A function (options, words): asserts that run.py refuses the options, with the words, and
+    leaves everything as it was."""
     monkeypatch.setitem(sys.modules, "cupy", None)  # as on a machine without it
     monkeypatch.chdir(tmp_path)
     call = in_process(tmp_path, monkeypatch)
@@ -70,7 +71,10 @@ BAD_OPTIONS = {
     "gamma above one": (["--algorithm=GAIT", "--gamma=1.5"], ["--gamma", " 1.5 ", "(0, 1)"]),
     "gamma of zero": (["--algorithm=GAIT", "--gamma=0"], ["--gamma", " 0 ", "(0, 1)"]),
     "a solver for a rule that inverts nothing": (["--solver=direct"], ["--solver=direct", "--algorithm=BP"]),
-    "a Gram matrix that nobody computes": (["--algorithm=TP", "--solver=gram"], ["--solver=gram", "--orthogonal_reg", "above 0"]),
+    "a Gram matrix that nobody computes": (
+        ["--algorithm=TP", "--solver=gram"],
+        ["--solver=gram", "--orthogonal_reg", "above 0"],
+    ),
     "threads beyond reason": (["--threads=65"], ["--threads", " 65 ", "[0, 64]"]),
     "threads beyond floats": (["--threads=1" + "0" * 400], ["--threads", "[0, 64]"]),
     "half a layer": (["--nb_layers=1.5"], ["--nb_layers", "1.5", "whole number"]),
@@ -80,7 +84,10 @@ BAD_OPTIONS = {
     "half precision": (["--precision=float16"], ["--precision", "float16", "float64, float32"]),
     "batch beyond the set": ([f"--batch_size={TRAIN + 1}"], [f"--batch_size={TRAIN + 1}", f"[1, {TRAIN}]"]),
     "batch beyond the samples": (["--train_samples=50"], ["--batch_size=60", "[1, 50]"]),
-    "samples beyond the set": ([f"--train_samples={TRAIN + 1}"], [f"--train_samples={TRAIN + 1}", f"{TRAIN} ", "MNIST"]),
+    "samples beyond the set": (
+        [f"--train_samples={TRAIN + 1}"],
+        [f"--train_samples={TRAIN + 1}", f"{TRAIN} ", "MNIST"],
+    ),
     "interval of the epoch": (["--batch_size=10", "--eval_interval=12"], ["--eval_interval=12", "below 12"]),
     "interval beyond the epoch": (["--eval_interval=500"], ["--eval_interval=500", "below 2"]),
     "contradicting initial weights": (["--init=xavier", "--orthogonal_init"], ["--init=xavier", "--orthogonal_init"]),
@@ -112,7 +119,9 @@ def test_no_rule_takes_the_options_of_another(name, refused):
     for rule in RULES.values():
         for field in dataclasses.fields(rule.Options):
             if field.name not in own:
-                refused([f"--algorithm={name}", f"--{field.name}={field.default}"], [f"--{field.name}", name, rule.name])
+                refused(
+                    [f"--algorithm={name}", f"--{field.name}={field.default}"], [f"--{field.name}", name, rule.name]
+                )
 
 
 def test_bad_option_of_the_program_itself_leaves_no_traceback(tmp_path):
@@ -151,7 +160,8 @@ def test_results_where_the_run_folder_is_a_file_are_refused(refused, tmp_path):
 
 @pytest.mark.parametrize("lost", [None, "DONE", "config.json"])
 def test_existing_run_is_left_alone_without_a_word_what_to_do(lost, refused, tmp_path):
-    """Whether finished (DONE), unfinished (none), or with its config.json lost: results are never overwritten unasked."""
+    """Whether finished (DONE), unfinished (none), or with its config.json lost: results are
+    never overwritten unasked."""
     assert refused.call("--nb_epochs=1") == 0
     folder = tmp_path / "results" / "MNIST_BP_0.0OrthoReg_1Seed_0.0001LR_1L"
     if lost:

@@ -14,8 +14,8 @@ from core.options import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
-    "dataset": "student_teacher", "network_type": "BP", "num_train": 40, "num_test": 20, "num_val": 20, "size_hidden": [4, 3],
-    "batch_size": 20, "epochs": 3, "lr": 0.01, "no_bias": True, "threads": 1, "quiet": True,
+    "dataset": "student_teacher", "network_type": "BP", "num_train": 40, "num_test": 20, "num_val": 20,
+    "size_hidden": [4, 3], "batch_size": 20, "epochs": 3, "lr": 0.01, "no_bias": True, "threads": 1, "quiet": True,
 }  # fmt: skip
 
 
@@ -59,7 +59,9 @@ def test_a_module_in_the_current_folder_is_found_from_anywhere(module, tmp_path)
 def test_from_python_it_returns_the_summary(module):
     summary = run_config.run(module, {"epochs": 2, "no_bias": False, "out_dir": "a"})
     losses = [float(line.split(",")[1]) for line in metrics("a", "epoch", "loss_test")]
-    assert summary["finished"] == 1 and summary["loss_test"].tolist() == losses and summary["loss_test_last"] == losses[-1]
+    assert (
+        summary["finished"] == 1 and summary["loss_test"].tolist() == losses and summary["loss_test_last"] == losses[-1]
+    )
     assert options("a")["no_bias"] is False
     again = run_config.run(module, {"epochs": 2, "no_bias": False, "out_dir": "a", "load": True})
     assert np.array_equal(again["loss_test"], summary["loss_test"])
@@ -90,13 +92,22 @@ def test_from_python_mistakes_are_errors(module):
 @pytest.mark.parametrize(
     "argv, text",
     [
-        (["--config_module=configs.configs_mnist.mnist_ndi"], "run_config.py: --config_module=configs.configs_mnist.mnist_ndi:"),
+        (
+            ["--config_module=configs.configs_mnist.mnist_ndi"],
+            "run_config.py: --config_module=configs.configs_mnist.mnist_ndi:",
+        ),
         (["--config_module=configs.pipeline_configs.mnist"], "run_pipeline.py"),
         (["--config_module=json"], "has no config"),
         (["--config_module="], "--config_module=:"),
-        (["--config_module=configs.configs_mnist.mnist_bp", "--epoch_count=2"], "--epoch_count=2: there is no such option"),
+        (
+            ["--config_module=configs.configs_mnist.mnist_bp", "--epoch_count=2"],
+            "--epoch_count=2: there is no such option",
+        ),
         (["--config_module=configs.configs_mnist.mnist_bp", "--epochs=-2"], "--epochs: -2 is out of range"),
-        (["--config_module=configs.configs_mnist.mnist_bp", "--ndi", "--grad_deltav_cont", "--network_type=DFC"], "contradicts"),
+        (
+            ["--config_module=configs.configs_mnist.mnist_bp", "--ndi", "--grad_deltav_cont", "--network_type=DFC"],
+            "contradicts",
+        ),
         (["mnist_bp"], "mnist_bp: there is no such option"),
         (["--config_module"], "--config_module"),
     ],
@@ -124,7 +135,11 @@ def test_a_script_that_hands_its_work_to_main_keeps_its_name(script, module, tmp
 def test_help_tells_of_the_module_and_of_the_other_options(capsys):
     assert status("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--config_module MODULE" in text and "configs.configs_mnist.mnist_dfc_ssa" in text and "python main.py --help" in text
+    assert (
+        "--config_module MODULE" in text
+        and "configs.configs_mnist.mnist_dfc_ssa" in text
+        and "python main.py --help" in text
+    )
 
 
 def test_the_default_module_exists():

@@ -21,9 +21,9 @@ RECORDS = (run.Options, *(rule.Options for rule in RULES.values()))
 OPTIONS = {field.name: field for record in RECORDS for field in dataclasses.fields(record)}
 GAIT = ["--algorithm=GAIT", "--learning_rate=0.01"]
 TP = ["--algorithm=TP", "--orthogonal_init", "--orthogonal_reg=0.5"]
-# option: (command line without it, the option, what it must change); "name" of the folder, "numbers" computed, "columns" of
-# metrics.csv and no number, "files": names, shapes and types of the arrays, "config": machine part of config.json, "out": what is
-# printed, "place", "status": of the exit, "nothing": there is no run
+# option: (command line without it, the option, what it must change); "name" of the folder, "numbers" computed,
+# "columns" of metrics.csv and no number, "files": names, shapes and types of the arrays, "config": machine part of
+# config.json, "out": what is printed, "place", "status": of the exit, "nothing": there is no run
 EFFECTS = {
     "algorithm": ([], "--algorithm=TP", "name numbers"),
     "dataset": ([], "--dataset=KMNIST", "name numbers"),
@@ -116,7 +116,8 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
 # ---- folder names
 
 FREE = (
-    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir", "load", "load_or_start", "overwrite", "quiet",
+    "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir",
+    "load", "load_or_start", "overwrite", "quiet",
     "seeds",  # a list of runs, of one seed each
     "dry_run",
 )  # fmt: skip
@@ -149,7 +150,9 @@ def two_settings(draw):
     """Two legal settings; the second differs from the first in any of the options, but often in few."""
     pair, own = [], {field.name for field in dataclasses.fields(run.Options)}
     values = {name: draw(legal_values(field)) for name, field in OPTIONS.items() if name not in FREE}
-    changed = {name: draw(legal_values(OPTIONS[name])) for name in draw(st.sets(st.sampled_from(sorted(values)), max_size=4))}
+    changed = {
+        name: draw(legal_values(OPTIONS[name])) for name in draw(st.sets(st.sampled_from(sorted(values)), max_size=4))
+    }
     for chosen in (values, values | changed):
         if chosen["init"] == "xavier":
             chosen = {**chosen, "orthogonal_init": False}
@@ -187,7 +190,9 @@ def test_published_options_give_the_published_name_and_nothing_more(line):
 
 
 # an empty list of seeds is refused
-@pytest.mark.parametrize("name", [name for name, (_, _, aspects) in EFFECTS.items() if "name" in aspects and name != "seeds"])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, _, aspects) in EFFECTS.items() if "name" in aspects and name != "seeds"]
+)
 def test_settings_with_their_default_written_out_keep_their_name(name):
     """Old folders must be found again, whoever writes the default down."""
     default = OPTIONS[name].default
@@ -205,7 +210,9 @@ def help_text():
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
         times.append(time.perf_counter() - start)
         assert (done.returncode, done.stderr) == (0, "")
     return done.stdout, min(times)
@@ -233,8 +240,8 @@ def test_help_names_the_published_misspelling_and_every_rule_with_options(help_t
 
 
 def test_help_comes_at_once(help_text):
-    """0.4 s are meant, and 0.25 s measured; 1 s because slow or busy machines run this too.  It fails if a script begins to
-    load images or look for a GPU before it knows what is asked."""
+    """0.4 s are meant, and 0.25 s measured; 1 s because slow or busy machines run this too.  It fails if a script
+    begins to load images or look for a GPU before it knows what is asked."""
     assert help_text[1] <= 1.0
 
 

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LATEX = r"$\alpha=0.1$ (a b), \bar"
 FIXED = {
     "dataset": "student_teacher", "num_train": 40, "num_test": 20, "num_val": 20, "num_hidden": 1, "size_hidden": 4,
-    "batch_size": 10, "epochs": 2, "epochs_fb": 1, "lr": 0.01, "log_interval": 2, "save_df": True, "save_BP_angle": True,
-    "save_GNT_angle": True, "alpha_di": 0.1, "random_seed": 7,
+    "batch_size": 10, "epochs": 2, "epochs_fb": 1, "lr": 0.01, "log_interval": 2, "save_df": True,
+    "save_BP_angle": True, "save_GNT_angle": True, "alpha_di": 0.1, "random_seed": 7,
 }  # fmt: skip
 COLLECTION = {"DFA": {"network_type": "DFA", "random_seed": 3}, LATEX: {"ndi": True, "log_interval": 1}}
 STATISTICS = ["loss_test_last", "acc_test_last", "no_such", "epoch_best_loss"]
@@ -45,7 +45,11 @@ def modules(tmp_path_factory):
     """A folder with modules of tiny pipelines."""
     folder = tmp_path_factory.mktemp("modules")
     write_module(folder, "tiny_pipeline", COLLECTION)
-    ends = {"refused": {"batch_size": 41}, "diverging": {"network_type": "BP", "lr": 1e6, "epochs": 20}, "good": {"ndi": True}}
+    ends = {
+        "refused": {"batch_size": 41},
+        "diverging": {"network_type": "BP", "lr": 1e6, "epochs": 20},
+        "good": {"ndi": True},
+    }
     write_module(folder, "tiny_ends", ends, results=["loss_train"])
     return folder
 
@@ -151,8 +155,10 @@ def test_results_lie_in_files_of_the_published_names(whole):
     folder, _ = whole
     files = {f"{key}_{LATEX}.csv" for key in ("bp_angles", "gnt_angles", "gnt_angles_network")} | {"bp_angles_DFA.csv"}
     files |= {f"{key}_{name}.npy" for key in ("loss_test", "log_interval") for name in ("DFA", LATEX)}
-    assert {path.name for path in (folder / "result_dict").iterdir()} == files | {"keys.txt", "names.txt", "is_array.npy"}
-    assert (folder / "result_dict" / f"bp_angles_{LATEX}.csv").read_bytes() == (folder / LATEX / "bp_angles.csv").read_bytes()
+    files |= {"keys.txt", "names.txt", "is_array.npy"}
+    assert {path.name for path in (folder / "result_dict").iterdir()} == files
+    own = (folder / LATEX / "bp_angles.csv").read_bytes()
+    assert (folder / "result_dict" / f"bp_angles_{LATEX}.csv").read_bytes() == own
     results = read_results(folder)
     assert results["loss_test"]["DFA"][-1] == float(read(folder / "results.csv")["DFA"]["loss_test_last"])
     assert isinstance(results["gnt_angles_network"][LATEX], Frame) and results["log_interval"][LATEX] == 1
@@ -162,11 +168,14 @@ def test_pictures_are_drawn_at_the_end(whole):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install matplotlib")
     folder, out = whole
     names = ("loss_test", "bp_angles_subplots", "gnt_angles_subplots", "gnt_angles_network_subplots")
-    assert {path.name for path in (folder / "figures").iterdir()} == {name + end for name in names for end in (".png", ".pdf")}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        name + end for name in names for end in (".png", ".pdf")
+    }
     assert out.splitlines()[-1].endswith(f"figures in logs/pipeline/{folder.name}/figures")
 
 
-# main.py that, after the first epoch of the run `name`, interrupts the pipeline and waits until it is interrupted itself
+# main.py that, after the first epoch of the run `name`, interrupts the pipeline and waits
+# until it is interrupted itself
 INTERRUPTING = """
 import os, signal, sys, time
 from pathlib import Path
@@ -194,7 +203,9 @@ def test_an_interrupted_pipeline_goes_on_as_it_says(modules, whole, tmp_path):
     stopped = pipeline(modules, tmp_path, *argv, program=undrawn(tmp_path, tmp_path / "main.py"))
     assert stopped.returncode == 130
     folder = next((tmp_path / "here").iterdir())
-    told = stopped.stderr.removeprefix("run_pipeline.py: stopped and saved; this command continues: python run_pipeline.py ")
+    told = stopped.stderr.removeprefix(
+        "run_pipeline.py: stopped and saved; this command continues: python run_pipeline.py "
+    )
     again = shlex.split(told)
     assert again == [*argv, f"--folder=here/{folder.name}"]
     assert list(read(folder / "results.csv")) == ["DFA"] and not (folder / LATEX / "DONE").exists()
@@ -222,7 +233,9 @@ def test_failing_and_diverging_experiments_do_not_lose_the_others(modules, tmp_p
     first, second = sorted(done.stderr.splitlines())
     assert first.startswith("run_pipeline.py: note: diverging diverged or was stopped early")
     assert first.endswith("its row holds what it had reached, -1 where nothing")
-    assert second.startswith("run_pipeline.py: refused failed, its row holds what it had reached: --batch_size=41: must be in [1")
+    assert second.startswith(
+        "run_pipeline.py: refused failed, its row holds what it had reached: --batch_size=41: must be in [1"
+    )
     assert second.endswith("(see x/refused/log.txt)")
     assert done.stdout.splitlines()[-1].startswith("1 of 3 experiments finished; results in x")
 
@@ -232,7 +245,8 @@ def test_failing_and_diverging_experiments_do_not_lose_the_others(modules, tmp_p
 
 @pytest.fixture
 def finish(modules, tmp_path, monkeypatch):
-    """A function (ends, *argv): the exit status of a pipeline whose runs end so, the last one first: None, or an error."""
+    """A function (ends, *argv): the exit status of a pipeline whose runs end so, the last one
+    first: None, or an error."""
     monkeypatch.syspath_prepend(modules)
     monkeypatch.chdir(tmp_path)
 
@@ -314,7 +328,11 @@ def test_a_table_that_cannot_be_written_is_told(finish, capsys):
     "module, place, files",
     [
         ("tiny_fig3", "figS1", {"gnt_angles_subplots.png", "gnt_angles_subplots.pdf"}),
-        ("tiny_fig3_dfa", "figures", {f"{key}{end}" for key in ("loss_test", "gnt_angles_subplots") for end in (".png", ".pdf")}),
+        (
+            "tiny_fig3_dfa",
+            "figures",
+            {f"{key}{end}" for key in ("loss_test", "gnt_angles_subplots") for end in (".png", ".pdf")},
+        ),
     ],
 )
 def test_pipelines_of_figure_3_get_figure_s1(module, place, files, modules, finish):
@@ -422,19 +440,30 @@ def test_a_name_that_is_no_folder_is_refused(name, modules, finish, capsys):
     write_module(modules, module, {name: {}})
     assert finish([], f"--config_module={module}", "--folder=x") == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"run_pipeline.py: {module}.config_collection[{name!r}]: must be the name of a folder other than")
+    assert err.startswith(
+        f"run_pipeline.py: {module}.config_collection[{name!r}]: must be the name of a folder other than"
+    )
     assert err.count("\n") == 1 and not Path("x").exists()
 
 
 def test_results_that_would_share_a_file_are_refused(modules, finish, capsys):
     write_module(modules, "names_meet", {"network_x": {}, "x": {}})
     assert finish([], "--config_module=names_meet", "--folder=x") == 2
-    assert "its result gnt_angles_network_x would be written to the file of another experiment" in capsys.readouterr().err
+    assert (
+        "its result gnt_angles_network_x would be written to the file of another experiment" in capsys.readouterr().err
+    )
 
 
 def test_help_tells_range_and_default_of_every_option(capsys):
     assert status("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("default logs/pipeline", "default experiment", "--folder", "[1, 64]; default 1", "--overwrite", "--quiet"):
+    for words in (
+        "default logs/pipeline",
+        "default experiment",
+        "--folder",
+        "[1, 64]; default 1",
+        "--overwrite",
+        "--quiet",
+    ):
         assert words in text
     assert "default configs.pipeline_configs.mnist" in text and "python main.py --help" in text

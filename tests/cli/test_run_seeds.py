@@ -180,9 +180,17 @@ def test_a_folder_in_use_or_missing_is_named_and_the_others_are_left(tmp_path, m
 
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 12 SIGKILL", "replace 17 SIGKILL", "replace 34 SIGKILL"])
 def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, tmp_path, monkeypatch, capsys):
-    """The first goes on alone, the two others in a stack of their own: the bits are those of runs that nobody disturbed."""
+    """The first goes on alone, the two others in a stack of their own: the bits are those of runs
+    that nobody disturbed."""
     call = in_process(tmp_path, monkeypatch)
-    settings = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=12", "--nb_epochs=3", "--threads=1", "--quiet"]
+    settings = [
+        "--algorithm=GAIT",
+        "--orthogonal_reg=0.1",
+        "--batch_size=12",
+        "--nb_epochs=3",
+        "--threads=1",
+        "--quiet",
+    ]
     killed = [*settings, f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'killed'}"]
     assert finish(*killed, "--seeds=1-3", fault=fault)[0] == -9
     for seeds in ("--seed=1", "--seeds=2-3"):

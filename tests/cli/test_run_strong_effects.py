@@ -1,4 +1,5 @@
-"""run_strong.py: every published flag changes the numbers that it is for, and no others; every data set; the run folder."""
+"""run_strong.py: every published flag changes the numbers that it is for, and no others; every
+data set; the run folder."""
 
 import functools
 import shlex
@@ -15,23 +16,25 @@ from tests.faults.tiny_main import install
 
 NEEDS = {  # what a flag needs to have an effect
     "adam_beta1": "--optimizer=Adam", "adam_beta2": "--optimizer=Adam", "adam_epsilon": "--optimizer=Adam",
-    "adam_beta1_fb": "--optimizer_fb=Adam", "adam_beta2_fb": "--optimizer_fb=Adam", "adam_epsilon_fb": "--optimizer_fb=Adam",
-    "sigma_init": "--initialization_fb=weight_product", "tau_noise": "--low_pass_filter_noise", "tau_f": "--low_pass_filter_u",
+    "adam_beta1_fb": "--optimizer_fb=Adam", "adam_beta2_fb": "--optimizer_fb=Adam",
+    "adam_epsilon_fb": "--optimizer_fb=Adam", "sigma_init": "--initialization_fb=weight_product",
+    "tau_noise": "--low_pass_filter_noise", "tau_f": "--low_pass_filter_u",
     "target_class_value": "--dataset=mnist", "sigma_output": "--noisy_dynamics",
 }  # fmt: skip
 VALUES = {  # of flags that are neither switches nor choices; the short network learns with all of them
-    "random_seed": "7", "checkpoint_interval": "3", "pretrained_net_dir": "/nowhere", "epoch_summary_interval": "3", "epochs": "2",
-    "batch_size": "6", "clip_grad_norm": "1e-3", "min_acc": "0.1", "lr": "1e-3,2e-3,3e-3", "momentum": "0.3",
-    "weight_decay": "0.01",
-    "adam_beta1": "0.8", "adam_beta2": "0.8", "adam_epsilon": "1e-6", "target_class_value": "0.9", "teacher_num_train": "20",
-    "teacher_num_test": "9", "teacher_num_val": "9", "teacher_n_in": "4", "teacher_n_out": "2", "teacher_size_hidden": "3,2",
-    "data_random_seed": "5", "size_hidden": "4,3", "hidden_activation": "relu", "lr_fb": "1e-6", "momentum_fb": "0.2",
-    "weight_decay_fb": "0.1", "adam_beta1_fb": "0.8", "adam_beta2_fb": "0.8", "adam_epsilon_fb": "1e-6", "tau_noise": "0.2",
+    "random_seed": "7", "checkpoint_interval": "3", "pretrained_net_dir": "/nowhere",
+    "epoch_summary_interval": "3", "epochs": "2", "batch_size": "6", "clip_grad_norm": "1e-3",
+    "min_acc": "0.1", "lr": "1e-3,2e-3,3e-3", "momentum": "0.3", "weight_decay": "0.01",
+    "adam_beta1": "0.8", "adam_beta2": "0.8", "adam_epsilon": "1e-6", "target_class_value": "0.9",
+    "teacher_num_train": "20", "teacher_num_test": "9", "teacher_num_val": "9", "teacher_n_in": "4",
+    "teacher_n_out": "2", "teacher_size_hidden": "3,2", "data_random_seed": "5", "size_hidden": "4,3",
+    "hidden_activation": "relu", "lr_fb": "1e-6", "momentum_fb": "0.2", "weight_decay_fb": "0.1",
+    "adam_beta1_fb": "0.8", "adam_beta2_fb": "0.8", "adam_epsilon_fb": "1e-6", "tau_noise": "0.2",
     "target_stepsize": "0.2", "sigma_init": "0.1", "init_fb_epochs": "2", "lr_fb_init": "1e-6", "extra_fb_epochs": "1",
-    "epsilon_di": "0.3", "tau_f": "0.7", "dt_di": "0.03", "tmax_di": "12", "time_constant_ratio": "0.2", "sigma": "0.03",
-    "sigma_output": "0.04", "alpha_di": "0.1", "k_p": "0.2", "apical_time_constant": "0.3", "dt_di_fb": "0.03", "tmax_di_fb": "9",
-    "time_constant_ratio_fb": "0.3", "sigma_fb": "0.03", "sigma_output_fb": "0.04", "alpha_di_fb": "0.2", "k_p_fb": "0.1",
-    "apical_time_constant_fb": "0.3",
+    "epsilon_di": "0.3", "tau_f": "0.7", "dt_di": "0.03", "tmax_di": "12", "time_constant_ratio": "0.2",
+    "sigma": "0.03", "sigma_output": "0.04", "alpha_di": "0.1", "k_p": "0.2", "apical_time_constant": "0.3",
+    "dt_di_fb": "0.03", "tmax_di_fb": "9", "time_constant_ratio_fb": "0.3", "sigma_fb": "0.03",
+    "sigma_output_fb": "0.04", "alpha_di_fb": "0.2", "k_p_fb": "0.1", "apical_time_constant_fb": "0.3",
 }  # fmt: skip
 REFUSED = {  # (flag, program): the reason
     ("pretrained_net_dir", None): "--pretrained_net_dir=/nowhere: /nowhere/0Lweights.npy cannot be read",
@@ -44,9 +47,11 @@ NUMBERLESS = {  # they say where and how, not what
     "out_dir", "no_cuda", "loglevel_info", "deterministic_run", "no_plots", "save_checkpoints", "checkpoint_interval",
     "epoch_summary_interval", "compute_jacobian_at", "save_fb_statistics_init", "save_df",
 }  # fmt: skip
-# they need longer runs, other folders or samples at rest, or are on in every run here: see test_run_strong.py and tests/reference
+# they need longer runs, other folders or samples at rest, or are on in every run here: see
+# test_run_strong.py and tests/reference
 ELSEWHERE = {
-    "min_acc", "pretrained_net_dir", "double_precision", "inst_transmission", "epsilon_di", "dataset", "error_as_loss_grad",
+    "min_acc", "pretrained_net_dir", "double_precision", "inst_transmission",
+    "epsilon_di", "dataset", "error_as_loss_grad",
 }  # fmt: skip
 IDLE = {("apical_time_constant", "dfc_single_phase"), ("noisy_dynamics", "dfc_single_phase")}
 IDLE |= {("low_pass_filter_noise", "dfc_single_phase")}
@@ -134,6 +139,9 @@ def test_the_run_folder(tmp_path, monkeypatch, capsys):
     (folder,) = (tmp_path / "logs" / "runs").iterdir()
     before = numbers(folder)
     assert run_strong.main([*words, f"--out_dir={folder}", "--random_seed=5"]) == 2
-    assert "give --load to continue it or --overwrite to start again" in capsys.readouterr().err and numbers(folder) == before
+    assert (
+        "give --load to continue it or --overwrite to start again" in capsys.readouterr().err
+        and numbers(folder) == before
+    )
     assert run_strong.main([*words, f"--out_dir={folder}", "--random_seed=5", "--overwrite"]) == 0
     assert numbers(folder) != before

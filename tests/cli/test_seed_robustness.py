@@ -24,13 +24,13 @@ from sweeps.processes import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFICATION = [
-    "seed", "acc_test_val_best", "acc_test_last", "acc_train_val_best", "acc_val_best", "acc_test_best", "acc_train_last",
-    "acc_train_best", "acc_val_last", "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best",
-    "loss_train_last", "loss_train_best", "epoch_best_loss", "epoch_best_acc",
+    "seed", "acc_test_val_best", "acc_test_last", "acc_train_val_best", "acc_val_best", "acc_test_best",
+    "acc_train_last", "acc_train_best", "acc_val_last", "loss_test_val_best", "loss_train_val_best",
+    "loss_val_best", "loss_test_best", "loss_train_last", "loss_train_best", "epoch_best_loss", "epoch_best_acc",
 ]  # fmt: skip
 REGRESSION = [
-    "seed", "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best", "loss_train_last", "loss_train_best",
-    "epoch_best_loss",
+    "seed", "loss_test_val_best", "loss_train_val_best", "loss_val_best",
+    "loss_test_best", "loss_train_last", "loss_train_best", "epoch_best_loss",
 ]  # fmt: skip
 TINY = {
     "dataset": "student_teacher", "network_type": "BP", "num_train": 40, "num_test": 20, "num_val": 20, "num_hidden": 1,
@@ -268,7 +268,13 @@ def test_classification_table_by_hand(finish, capsys):
     for name in ("acc_test_val_best", "acc_test_last"):
         assert columns[name][:3] == ("0.8", "0.86", "0.89")
         assert [float(value) for value in columns[name][3:]] == pytest.approx([0.85, 0.0021**0.5], rel=1e-12)
-    same = {"acc_train_val_best": 1.0, "acc_val_best": 0.6, "acc_test_best": 0.9, "loss_test_val_best": 1.5, "loss_val_best": 1.0}
+    same = {
+        "acc_train_val_best": 1.0,
+        "acc_val_best": 0.6,
+        "acc_test_best": 0.9,
+        "loss_test_val_best": 1.5,
+        "loss_val_best": 1.0,
+    }
     same |= {"loss_train_val_best": 0.5, "loss_train_best": 0.25, "epoch_best_loss": 0, "epoch_best_acc": 1}
     for name in same.keys() - {"acc_test_best"}:
         assert columns[name][:3] == (repr(same[name]),) * 3
@@ -323,7 +329,9 @@ def test_a_failed_seed_is_left_out_and_named(finish, capsys):
 
 def test_no_seed_at_all_leaves_no_table(finish, capsys):
     assert finish(["the disk is full"] * 2, IMAGES) == 1
-    assert capsys.readouterr().out == "0 of 2 seeds finished\n" and not Path("logs/seed_robustness/default.csv").exists()
+    assert (
+        capsys.readouterr().out == "0 of 2 seeds finished\n" and not Path("logs/seed_robustness/default.csv").exists()
+    )
 
 
 def test_the_table_is_complete_after_every_seed(finish):
@@ -406,7 +414,14 @@ def test_a_gpu_run_is_given_one_thread():
 def test_help_tells_range_and_default_of_every_option(capsys):
     assert status("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("--out_dir", "logs/seed_robustness/", "[1, 10000]; default 5", "default default", "--regression", "--jobs"):
+    for words in (
+        "--out_dir",
+        "logs/seed_robustness/",
+        "[1, 10000]; default 5",
+        "default default",
+        "--regression",
+        "--jobs",
+    ):
         assert words in text
     assert "configs.configs_mnist.mnist_dfc_ssa" in text and "python main.py --help" in text
 
@@ -416,7 +431,11 @@ def test_help_tells_range_and_default_of_every_option(capsys):
 
 def files_of(folder):
     """{path: bytes} of the results of a sweep: weights, series and flags of its runs; times left out."""
-    kept = {path.relative_to(folder): path.read_bytes() for name in ("*.npy", "args.txt") for path in folder.glob(f"*/{name}")}
+    kept = {
+        path.relative_to(folder): path.read_bytes()
+        for name in ("*.npy", "args.txt")
+        for path in folder.glob(f"*/{name}")
+    }
     return kept | {path.relative_to(folder): untimed(path) for path in folder.glob("*/metrics.csv")}
 
 
@@ -434,7 +453,9 @@ def test_seeds_that_train_together_leave_what_they_leave_alone(words, tiny, whol
     for seed in script.draw_seeds(2, 0):
         own = folder / "default" / f"seed_{seed}"
         assert f"seed_{seed}: epoch 4/4" in done.stdout and "epoch 4/4" in (own / "log.txt").read_text()
-        assert {path.name for path in own.iterdir()} == {path.name for path in (whole[0] / "default" / own.name).iterdir()}
+        assert {path.name for path in own.iterdir()} == {
+            path.name for path in (whole[0] / "default" / own.name).iterdir()
+        }
     again = sweep(tiny, tmp_path, *TWO, *words)
     assert again.returncode == 0 and "epoch" not in again.stdout.splitlines()[0]
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SWEEP = str(ROOT / "sweep_seeds.sh")
 needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="sweep_seeds.sh needs bash")
 
-# Remembers a run of each seed as a file; seed 2 diverges, seed 8 is a damaged file, seed 9 takes until it is interrupted.
+# Remembers a run of each seed as a file; seed 2 diverges, seed 8 is a damaged file, seed 9
+# takes until it is interrupted.
 STAND_IN = r"""#!/usr/bin/env bash
 shift
 printf '<%s>' "$@" >>calls; echo >>calls
@@ -160,8 +161,8 @@ def cells(capsys):
 
 def test_the_table_holds_mean_and_sample_standard_deviation(three_seeds, capsys):
     assert summarise_seeds.main(three_seeds) == 0
-    # test 80, 82, 84: mean 82, std sqrt((4 + 0 + 4) / 2) = 2; training 90, 90, 93: mean 91, std sqrt((1 + 1 + 4) / 2) = 1.73
-    # mean curve of the test accuracy 10, 85, 82: best after epoch 1, where 85, 86, 84 have std 1
+    # test 80, 82, 84: mean 82, std sqrt((4 + 0 + 4) / 2) = 2; training 90, 90, 93: mean 91, std sqrt((1 + 1 + 4) / 2) =
+    # 1.73 mean curve of the test accuracy 10, 85, 82: best after epoch 1, where 85, 86, 84 have std 1
     assert cells(capsys)[1:] == [["GAIT", "3", "2", "82.00", "2.00", "91.00", "1.73", "85.00", "1.00", "1"]]
 
 
@@ -171,9 +172,13 @@ def test_the_final_accuracy_of_a_run_measured_between_batches_is_that_of_its_end
     metrics = folder / "metrics.csv"
     metrics.write_text(metrics.read_text().replace("\n1,0,", "\n0,990,"))
     (folder / "config.json").write_text(
-        json.dumps({"options": {"train_samples": 60000, "batch_size": 60}, "settings": {"algorithm": "GAIT", "seed": 1}})
+        json.dumps(
+            {"options": {"train_samples": 60000, "batch_size": 60}, "settings": {"algorithm": "GAIT", "seed": 1}}
+        )
     )
-    (folder / "DONE").write_text(json.dumps({"outcome": "finished", "epochs": 1, "test_acc": 0.75, "training_acc": 0.875}))
+    (folder / "DONE").write_text(
+        json.dumps({"outcome": "finished", "epochs": 1, "test_acc": 0.75, "training_acc": 0.875})
+    )
     assert summarise_seeds.main([str(folder), "--csv", str(tmp_path / "table.csv")]) == 0
     with open(tmp_path / "table.csv", newline="") as file:
         (row,) = csv.DictReader(file)

@@ -29,10 +29,12 @@ def test_both_systems_share_one_vocabulary(runs, capsys):
     ssa, gait = read(runs / "runs.csv")
     assert (ssa["program"], ssa["rule"], ssa["dataset"], ssa["seed"]) == ("main.py", "DFC-SSA", "FMNIST", "1")
     assert (gait["program"], gait["rule"], gait["dataset"], gait["seed"]) == ("run.py", "GAIT", "FMNIST", "2")
-    assert (ssa["precision"], gait["precision"], ssa["outcome"], ssa["epochs"]) == ("float32", "float64", "finished", "2")
+    assert (ssa["precision"], gait["precision"]) == ("float32", "float64")
+    assert (ssa["outcome"], ssa["epochs"]) == ("finished", "2")
     assert (float(ssa["train_acc"]), float(ssa["val_loss"]), float(gait["train_acc"])) == (0.875, 0.8, 0.75)
     # validation accuracy and loss are both best in epoch 1
-    assert (float(ssa["test_acc_val_best"]), float(ssa["test_loss_val_best"]), ssa["epoch_acc_val_best"]) == (0.5, 0.7, "1")
+    assert (float(ssa["test_acc_val_best"]), float(ssa["test_loss_val_best"])) == (0.5, 0.7)
+    assert ssa["epoch_acc_val_best"] == "1"
     assert gait["val_acc"] == gait["test_acc_val_best"] == ""  # there is no validation set
     assert (float(ssa["seconds"]), float(ssa["seconds_per_epoch"]), float(gait["seconds_per_epoch"])) == (5.5, 2.0, 4.0)
     assert (ssa["option_network_type"], ssa["option_ndi"]) == ("DFC", "TRUE")
@@ -52,7 +54,8 @@ def test_the_series_are_one_row_per_number_and_numbers_are_strict(runs):
     assert list(rows[0]) == ["run", "seed", "epoch", "batch", "quantity", "value"]
     value = {(row["seed"], row["epoch"], row["batch"], row["quantity"]): row["value"] for row in rows}
     assert (value["1", "2", "0", "test_acc"], value["1", "", "1", "ndi_angles_0"]) == ("0.625", "10.5")
-    assert value["1", "", "2", "ndi_angles_0"] == value["5", "1", "0", "train_loss"] == value["5", "1", "0", "train_acc"] == ""
+    assert value["1", "", "2", "ndi_angles_0"] == ""
+    assert value["5", "1", "0", "train_loss"] == value["5", "1", "0", "train_acc"] == ""
     text = (runs / "s.csv").read_text() + (runs / "r.csv").read_text()
     assert "nan" not in text and "inf" not in text and "None" not in text
 
@@ -95,7 +98,9 @@ def test_what_is_damaged_or_no_run_is_named_and_left_out(runs, capsys):
     for name, file, text in (("a", "config.json", "{"), ("b", "DONE", "[]"), ("c", "metrics.csv", "epoch,x\n1,two\n")):
         (make_run(runs / "bad" / name, seed=7) / file).write_text(text)
     (runs / "empty").mkdir()
-    assert tidy.main([str(runs / name) for name in ("logs", "bad", "empty")] + ["--output", str(runs / "runs.csv")]) == 0
+    assert (
+        tidy.main([str(runs / name) for name in ("logs", "bad", "empty")] + ["--output", str(runs / "runs.csv")]) == 0
+    )
     notes = capsys.readouterr().err.splitlines()
     for text in ("a/config.json is damaged", "b/DONE is damaged", "c/metrics.csv is damaged", "empty holds no run"):
         assert sum(text in note for note in notes) == 1

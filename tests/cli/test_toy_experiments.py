@@ -1,4 +1,5 @@
-"""The toy experiments of figures 1D, 2 and 3 at small sizes: their data against the equations, their files, their mistakes."""
+"""The toy experiments of figures 1D, 2 and 3 at small sizes: their data against the equations, their
+files, their mistakes."""
 
 import csv
 import os
@@ -66,7 +67,9 @@ def controlled(tmp_path_factory):
 
 def network_of(folder):
     """(weights, biases, feedback weights) that a run of figure 1D has left behind."""
-    weights, biases = ([np.load(folder / f"pretraining/{l}L{name}.npy") for l in range(3)] for name in ("weights", "biases"))
+    weights, biases = (
+        [np.load(folder / f"pretraining/{l}L{name}.npy") for l in range(3)] for name in ("weights", "biases")
+    )
     with np.load(folder / "trainedFB.npz") as archive:
         assert archive.files == ["Q0", "Q1", "Q2"]
         return weights, biases, [archive[name] for name in archive.files]
@@ -93,7 +96,8 @@ def feedforward(weights, biases, x):
 
 
 def test_fig1d_simulates_the_controller_of_the_paper(controlled):
-    """Euler's method for a delayed PI controller with instantaneous dendrites, written out for three layers (dfc.md B.4)."""
+    """Euler's method for a delayed PI controller with instantaneous dendrites, written out for
+    three layers (dfc.md B.4)."""
     (w, b, q), data = network_of(controlled[0]), read_arrays(controlled[0] / "fig1D.npz")
     x, y, order = training_samples()
     x, y = x[order[:3]], y[order[:3]]
@@ -153,11 +157,14 @@ def test_fig1d_shows_the_saved_numbers(controlled):
     assert list(target.get_xdata()) == [0, 2000] and set(target.get_ydata()) == {data["target"][1]}
     left, right = fig1d.draw_signal(data, 2).axes
     np.testing.assert_array_equal(left.lines[0].get_ydata(), data["output"][1:, 2])
-    np.testing.assert_array_equal(right.lines[0].get_xydata(), np.stack([np.arange(1, 2000), data["control"][1:, 2]], axis=1))
+    np.testing.assert_array_equal(
+        right.lines[0].get_xydata(), np.stack([np.arange(1, 2000), data["control"][1:, 2]], axis=1)
+    )
 
 
 def test_fig1d_uses_feedback_weights_that_are_there(controlled, tmp_path, capsys, undrawn):
-    """Nobody learns, and twice the feedback needs about half the control; another controller may be tried on the same Q."""
+    """Nobody learns, and twice the feedback needs about half the control; another controller may
+    be tried on the same Q."""
     _, _, q = network_of(controlled[0])
     np.savez(tmp_path / "trainedFB.npz", **{f"Q{l}": 2.0 * each for l, each in enumerate(q)})
     assert status(script_1d, *SMALL_1D, f"--out_dir={tmp_path}", "--tmax_di=2500") == 0
@@ -221,7 +228,11 @@ def matrices(tmp_path_factory):
     done = start("run_toy_exp_fig2.py", "--quick", "--count=400", place=place)
     assert (done.returncode, done.stderr) == (0, "")
     folder = place / "logs/toy_experiments/fig2_quick"
-    assert sorted(path.name for path in folder.iterdir()) == ["fig2.npz", "pca_fitted_total.pdf", "pca_fitted_total.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fig2.npz",
+        "pca_fitted_total.pdf",
+        "pca_fitted_total.png",
+    ]
     return folder, read_arrays(folder / "fig2.npz")
 
 
@@ -238,7 +249,10 @@ def test_fig2_jacobian_is_how_the_output_moves():
     """Central differences of r = W_2 tanh(v_1) + v, where v_1 and the output's v are moved."""
     from core.streams import PUBLISHED_INITIALISERS, stream
 
-    w1, w2 = (PUBLISHED_INITIALISERS["xavier_normal"](stream(42, "init", l), *shape) for l, shape in enumerate([(2, 5), (2, 2)]))
+    w1, w2 = (
+        PUBLISHED_INITIALISERS["xavier_normal"](stream(42, "init", l), *shape)
+        for l, shape in enumerate([(2, 5), (2, 2)])
+    )
     v = np.concatenate([w1 @ stream(42, "data").standard_normal((1, 5), dtype=np.float32)[0], [0.0, 0.0]])
 
     def output(v):
@@ -282,7 +296,8 @@ def test_fig2_pseudo_inverses(matrices):
 
 
 def test_fig2_places_are_principal_components(matrices):
-    """Against the eigenvectors of the covariance of all 502 rows: uncorrelated, with the largest variances there are."""
+    """Against the eigenvectors of the covariance of all 502 rows: uncorrelated, with the
+    largest variances there are."""
     data, names = matrices[1], ("feedback", "damped", "pseudo_inverse", "transpose")
     rows = np.concatenate([data[name].reshape(-1, 8) for name in names])
     rows /= np.linalg.norm(rows, axis=1)[:, None]
@@ -329,7 +344,10 @@ def test_fig2_names_all_it_shows(matrices):
     names = [text.get_text() for text in legend.get_texts()]
     assert names[0] == "$Q$" and names[1].startswith("$J^T(JJ^T") and names[2:] == [r"$J^\dagger$", "$J^T$"]
     axes, enlarged, bar = figure.axes
-    assert list(axes.get_xticks()) == list(axes.get_yticks()) == [-0.5, 0, 0.5] and bar.get_ylabel() == "probability density"
+    assert (
+        list(axes.get_xticks()) == list(axes.get_yticks()) == [-0.5, 0, 0.5]
+        and bar.get_ylabel() == "probability density"
+    )
     (left, right), (low, high) = enlarged.get_xlim(), enlarged.get_ylim()
     for name in ("damped", "pseudo_inverse", "transpose"):
         x, y = matrices[1][f"{name}_places"].T
@@ -338,7 +356,9 @@ def test_fig2_names_all_it_shows(matrices):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_fig2_of_few_matrices(tmp_path, count):
-    assert status(script_2, f"--count={count}", f"--out_dir={tmp_path}") == 0 and is_picture(tmp_path / "pca_fitted_total.png")
+    assert status(script_2, f"--count={count}", f"--out_dir={tmp_path}") == 0 and is_picture(
+        tmp_path / "pca_fitted_total.png"
+    )
 
 
 # ---- figure 3
@@ -388,7 +408,8 @@ def test_fig3_curves_are_those_of_the_summaries(compared):
 
 
 def test_fig3_theory_holds(compared):
-    """DFC-SSA compared with itself differs by nothing; condition 2 is a share; a product of weights is close to the row space."""
+    """DFC-SSA compared with itself differs by nothing; condition 2 is a share; a product of weights is
+    close to the row space."""
     runs = fig3.read(compared / "fig3.csv")
     for (method, feedback), run in runs.items():
         if method == "DFC-SSA":
@@ -406,12 +427,16 @@ def test_figure_s1_is_drawn_from_the_runs_of_figure_3(compared):
     for method in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa"):
         folder, eigenvalues = compared / method, {"max_eig" if method == "fig3_dfc_ssa" else "max_eig_bcn"}
         pictures = list((folder / "figS1").iterdir())
-        assert {path.name for path in pictures} == {name + end for name in drawn | eigenvalues for end in (".png", ".pdf")}
+        assert {path.name for path in pictures} == {
+            name + end for name in drawn | eigenvalues for end in (".png", ".pdf")
+        }
         assert all(map(is_picture, pictures))
         assert list(read_record(folder)) == ["FreezeFB_WeightProduct", "TrainFB_RandomInit_Pretrain"]
         for key, results in read_results(folder).items():
             for entry, value in results.items():
-                np.testing.assert_array_equal(getattr(value, "values", value), as_array(read_summary(folder / entry)[key]))
+                np.testing.assert_array_equal(
+                    getattr(value, "values", value), as_array(read_summary(folder / entry)[key])
+                )
         with open(folder / "results.csv", newline="") as file:
             assert [row[0] for row in csv.reader(file)] == ["", *read_record(folder)]
 
@@ -485,7 +510,11 @@ def test_fig3_quick_is_a_short_run_of_the_same():
     assert {run.epochs for run in quick.runs} == {8} and {run.epochs for run in whole.runs} == {300}
     for short, run in zip(quick.runs, whole.runs, strict=True):
         differ = {flag for flag, value in run.settings.items() if short.settings[flag] != value}
-        assert {"num_train", "num_test", "num_val"} <= differ <= {"num_train", "num_test", "num_val", "tmax_di", "epochs_fb"}
+        assert (
+            {"num_train", "num_test", "num_val"}
+            <= differ
+            <= {"num_train", "num_test", "num_val", "tmax_di", "epochs_fb"}
+        )
         assert ("epochs_fb" in differ) == ("trained" in run.name)
 
 
@@ -507,7 +536,11 @@ def made_up(length=70):
     """Runs whose every curve is a ramp from 0 to `length` - 1."""
     ramp = np.arange(float(length))
     series = dict.fromkeys(fig3.COLUMNS[3:], ramp) | {"epoch": ramp}
-    dfa = {name: np.full(length, np.nan) for name in series} | {"epoch": ramp, "mn_angle_deg": ramp, "gn_angle_deg": ramp}
+    dfa = {name: np.full(length, np.nan) for name in series} | {
+        "epoch": ramp,
+        "mn_angle_deg": ramp,
+        "gn_angle_deg": ramp,
+    }
     return {key: dfa if key[0] == "DFA" else series for key in reversed(ENTRIES)}
 
 
@@ -540,7 +573,10 @@ def test_fig3_names_its_curves_in_the_published_order():
     [
         ("", "needs rows with method, feedback, epoch"),
         ("method,epoch\nDFC,1\n", "needs rows with"),
-        (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1,1,1,1,1,1,1\nDFC,trained,1,x,1,1,1,1,1,1\n", "'x' in line 3 is not a number"),
+        (
+            ",".join(fig3.COLUMNS) + "\nDFC,trained,0,1,1,1,1,1,1,1\nDFC,trained,1,x,1,1,1,1,1,1\n",
+            "'x' in line 3 is not a number",
+        ),
         (",".join(fig3.COLUMNS) + "\nDFC,trained,0,1\n", "None in line 2 is not a number"),
         (",".join(fig3.COLUMNS) + "\nBP,trained,0,1,1,1,1,1,1,1\n", "line 2 names no method"),
     ],
@@ -577,7 +613,11 @@ def test_a_figure_is_a_command_of_its_own(matrices, tmp_path):
 
 
 def test_figures_refuse_data_of_another_one(matrices, controlled, capsys):
-    for module, data in ((fig1d, matrices[0] / "fig2.npz"), (fig2, controlled[0] / "fig1D.npz"), (fig2, Path("nowhere.npz"))):
+    for module, data in (
+        (fig1d, matrices[0] / "fig2.npz"),
+        (fig2, controlled[0] / "fig1D.npz"),
+        (fig2, Path("nowhere.npz")),
+    ):
         assert status(module, data) == 2
         err = capsys.readouterr().err
         assert str(data) in err and err.count("\n") == 1
