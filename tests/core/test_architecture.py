@@ -1,4 +1,5 @@
-"""The order of imports: rules and networks know the shared parts, never the other way round; scripts import everything."""
+"""The order of imports: rules and networks know the shared parts, never the other way round;
+scripts import everything."""
 
 import ast
 import re
@@ -76,9 +77,9 @@ def test_the_core_needs_numpy_cupy_and_tqdm_alone():
 
 
 def test_only_the_backend_imports_cupy():
-    found = [f.relative_to(ROOT).as_posix() for p in (*ALLOWED, "run.py", "main.py", "figures", "benchmarks") for f in files(p)
-             if any(name.split(".")[0] == "cupy" for name, _ in imports(f))]  # fmt: skip
-    assert found == ["core/backend.py"]
+    places = (*ALLOWED, "run.py", "main.py", "figures", "benchmarks")
+    known = {file: {name.split(".")[0] for name, _ in imports(file)} for place in places for file in files(place)}
+    assert [file.relative_to(ROOT).as_posix() for file in known if "cupy" in known[file]] == ["core/backend.py"]
 
 
 def test_functions_and_modules_stay_short():
@@ -104,8 +105,11 @@ def definitions(place):
 
 
 PRODUCT = sorted({*ALLOWED, "figures", "benchmarks", *(path.name for path in ROOT.glob("*.py"))})
-# Words of a private dialect, with plain ones: next to, in the same way, unlike; "per layer" says that each layer has one.
-DIALECT = re.compile(r"\b(beside|likewise|differently from|(one|a row|a line|a file) an? (layer|epoch|seed|run|batch|event))\b")
+# Words of a private dialect, with plain ones: next to, in the same way, unlike; "per layer"
+# says that each layer has one.
+DIALECT = re.compile(
+    r"\b(beside|likewise|differently from|(one|a row|a line|a file) an? (layer|epoch|seed|run|batch|event))\b"
+)
 
 
 @pytest.mark.parametrize("place", PRODUCT)
@@ -122,7 +126,9 @@ def test_docstrings_begin_with_a_plain_sentence(place):
 
 def test_public_methods_say_what_they_do():
     """A method that overrides another may leave the sentence to that one."""
-    methods = [found for place in PRODUCT for found in definitions(place) if found[1] and isinstance(found[2], ast.FunctionDef)]
+    methods = [
+        found for place in PRODUCT for found in definitions(place) if found[1] and isinstance(found[2], ast.FunctionDef)
+    ]
     known = {node.name for _, _, node in methods if ast.get_docstring(node)}
     for where, owner, node in methods:
         public = not node.name.startswith("_") and not owner.name.startswith("_")

@@ -12,7 +12,15 @@ from core.backend import Workers
 
 def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):
     file = tmp_path / "rows.json"
-    words = ["--tiny", "--alone", "--rounds=1", "--threads", "1", f"--json={file}", f"--markdown={tmp_path / 'table.md'}"]
+    words = [
+        "--tiny",
+        "--alone",
+        "--rounds=1",
+        "--threads",
+        "1",
+        f"--json={file}",
+        f"--markdown={tmp_path / 'table.md'}",
+    ]
     assert dfc_speed.main(words) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / "table.md").read_text() == printed
@@ -67,7 +75,9 @@ def test_the_products_of_a_minibatch_are_those_that_the_program_computes(name, m
     with Workers(1) as workers:
         work = dfc_peers.prepare(case, "float64", workers, rows, **changed)
         net = work.run.learner.net
-        net.weights, net.feedback = ([array.view(Counted) for array in arrays] for arrays in (net.weights, net.feedback))
+        net.weights, net.feedback = (
+            [array.view(Counted) for array in arrays] for arrays in (net.weights, net.feedback)
+        )
         monkeypatch.setattr("dfc.time_block.array_module", lambda *arrays: CountedEmpty())
         monkeypatch.setattr(Counted, "flops", 0)
         work.step(0)
@@ -87,15 +97,24 @@ def test_the_benchmark_of_system_1_fills_its_table(monkeypatch, tmp_path, capsys
 
     def measure(side, case, precision, threads):
         asked.append((side, case[2], precision, threads))
-        return {"step": {"suite": 3e-3, "torch": 2e-3, "jax": 1e-3}[side] * (1 + (case[0] == "GAIT")), "matmul_rate": 1e12}
+        return {
+            "step": {"suite": 3e-3, "torch": 2e-3, "jax": 1e-3}[side] * (1 + (case[0] == "GAIT")),
+            "matmul_rate": 1e12,
+        }
 
     monkeypatch.setattr(speed, "measure", measure)
     monkeypatch.setattr(speed, "installed", list)
     assert speed.main(["--quick", "--threads", "1", "2", f"--markdown={tmp_path / 'table.md'}"]) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / "table.md").read_text() == printed
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| float")]
-    assert [row[:4] for row in rows[:3]] == [["float32", "1", *case] for case in (["BP", "0.0"], ["BP", "0.1"], ["GAIT", "0.1"])]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in printed.splitlines()
+        if line.startswith("| float")
+    ]
+    assert [row[:4] for row in rows[:3]] == [
+        ["float32", "1", *case] for case in (["BP", "0.0"], ["BP", "0.1"], ["GAIT", "0.1"])
+    ]
     assert [row[4:8] for row in rows[:3]] == 2 * [["3.0", "2.0", "1.0", "3.00"]] + [["6.0", "4.0", "2.0", "3.00"]]
     assert len(rows) == 12 and len(asked) == 36 and {rounds for _, rounds, *_ in asked} == {30, 10}
     assert printed.count("2.00.") == 4

@@ -1,4 +1,5 @@
-"""tables.comparison: means, intervals and states of cells on made-up runs, the numbers worked out by hand or in theory."""
+"""tables.comparison: means, intervals and states of cells on made-up runs, the numbers worked
+out by hand or in theory."""
 
 import json
 import math
@@ -93,7 +94,10 @@ def test_precisions_are_rows_of_their_own_and_mixtures_are_told(tmp_path):
     (tmp_path / "2" / "config.json").write_text(json.dumps(config | {"threads": 4, "git_commit": "def"}))
     found = {row.precision: row for row in rows(tmp_path)}
     assert {precision: row.n for precision, row in found.items()} == {"float32": 2, "float64": 1}
-    assert found["float32"].mixed == "runs of different program versions, numbers of threads" and not found["float64"].mixed
+    assert (
+        found["float32"].mixed == "runs of different program versions, numbers of threads"
+        and not found["float64"].mixed
+    )
 
 
 def test_failed_unfinished_and_absent_runs_are_states(tmp_path):

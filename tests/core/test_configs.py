@@ -1,4 +1,5 @@
-"""The published experiments: every value that they resolve to, and what becomes of a config that is wrong (dfc.md K, L)."""
+"""The published experiments: every value that they resolve to, and what becomes of a config that
+is wrong (dfc.md K, L)."""
 
 import json
 import sys
@@ -14,10 +15,13 @@ from tests.runs_for_tests import resolved as parse
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 PUBLISHED = json.loads((REFERENCE / "dfc_configs.json").read_text())
-DEFAULTS = {flag["dest"]: flag["default"] for flag in json.loads((REFERENCE / "dfc_cli.json").read_text())} | {"out_dir": None}
+DEFAULTS = {flag["dest"]: flag["default"] for flag in json.loads((REFERENCE / "dfc_cli.json").read_text())} | {
+    "out_dir": None
+}
 
 NO_SEARCH = {"gn_damping_hpsearch": False, "save_df": False, "save_logs": False, "save_GNT_angle": False}
-MENDED = {  # dfc.md L 21: the search of gn_damping ended the training after three epochs; L 29: three runs shared one folder
+# dfc.md L 21: the search of gn_damping ended the training after three epochs; L 29: three runs shared one folder
+MENDED = {
     "configs.configs_mnist.mnist_dfc_ssa": NO_SEARCH,
     "configs.configs_fmnist.fmnist_dfa": NO_SEARCH,
     "configs.configs_mnist_auto.mnist_auto_dfc": {"out_dir": None},
@@ -65,7 +69,9 @@ EFFECTIVE = [(label, config) for name in PUBLISHED for label, config in shipped(
 
 
 def test_there_are_the_published_modules_and_no_others():
-    successor = [name for name in module_names() if name.startswith("configs.strong_dfc.")]  # tests/cli/test_run_strong.py
+    successor = [
+        name for name in module_names() if name.startswith("configs.strong_dfc.")
+    ]  # tests/cli/test_run_strong.py
     assert sorted(set(module_names()) - set(successor)) == sorted(PUBLISHED) and len(successor) == 8
     assert (len(SINGLE), len(PIPELINES)) == (33, 16)
 
@@ -157,7 +163,13 @@ def test_what_is_loaded_is_a_copy():
 
 
 def test_command_line_of_a_config():
-    config = {"ndi": True, "no_bias": False, "lr": 5e-8, "size_hidden": [256, 32], "hidden_activation": ["tanh", "relu"]}
+    config = {
+        "ndi": True,
+        "no_bias": False,
+        "lr": 5e-8,
+        "size_hidden": [256, 32],
+        "hidden_activation": ["tanh", "relu"],
+    }
     argv = ["--ndi", "--lr=5e-08", "--size_hidden=[256, 32]", "--hidden_activation=['tanh', 'relu']"]
     assert to_argv(config) == argv
     assert parse(argv).sizes == (10, 256, 32, 2)
@@ -218,8 +230,14 @@ WRONG_COLLECTIONS = {
     "config_fixed = {}; config_collection = {'a': {'lrr': 1}}": ["config_collection['a']", "'lrr'"],
     "config_fixed = {}; config_collection = {'a': 3}": ["config_collection['a']", "must be a dict", "int"],
     "config_fixed = {}; config_collection = {'a': {}}": ["has no result_keys"],
-    "config_fixed = {}; config_collection = {'a': {}}; result_keys = 'x'; statistics_keys = []": ["result_keys", "a list", "str"],
-    "config_fixed = {}; config_collection = {'DFA': {}}; result_keys = statistics_keys = []": ["has no result_keys_DFA"],
+    "config_fixed = {}; config_collection = {'a': {}}; result_keys = 'x'; statistics_keys = []": [
+        "result_keys",
+        "a list",
+        "str",
+    ],
+    "config_fixed = {}; config_collection = {'DFA': {}}; result_keys = statistics_keys = []": [
+        "has no result_keys_DFA"
+    ],
 }
 
 

@@ -279,7 +279,12 @@ def test_wrong_file_is_named_and_left_alone(fault, tmp_path, server):
 
 def test_wrong_plain_files(tmp_path):
     catalogue = {"TINY": source_of(FILES)}
-    for content, word in ((b"", "empty"), (IMAGES[:-9], "truncated"), (IMAGES + b"0", "is longer than"), (gz(IMAGES), ".gz")):
+    for content, word in (
+        (b"", "empty"),
+        (IMAGES[:-9], "truncated"),
+        (IMAGES + b"0", "is longer than"),
+        (gz(IMAGES), ".gz"),
+    ):
         put(tmp_path / "TINY", FILES)
         (tmp_path / "TINY" / "train-images-idx3-ubyte.gz").unlink()
         (tmp_path / "TINY" / "train-images-idx3-ubyte").write_bytes(content)

@@ -1,4 +1,5 @@
-"""Data of the Deep Feedback Control experiments: recorded splits and inputs, a teacher by hand, forged CIFAR-10 files."""
+"""Data of the Deep Feedback Control experiments: recorded splits and inputs, a teacher by hand,
+forged CIFAR-10 files."""
 
 import json
 from pathlib import Path
@@ -66,7 +67,14 @@ def test_impossible_split(validation):
 
 
 def settings(dataset, sizes, **others):
-    common = {"no_val_set": False, "data_dir": "", "load_ST_dataset": False, "random_seed": 1, "seeds": "", "train_samples": 0}
+    common = {
+        "no_val_set": False,
+        "data_dir": "",
+        "load_ST_dataset": False,
+        "random_seed": 1,
+        "seeds": "",
+        "train_samples": 0,
+    }
     common["teacher_size_hidden"] = None
     counts = {"num_train": 6, "num_test": 4, "num_val": 5}
     return SimpleNamespace(**{"dataset": dataset, "sizes": sizes, **common, **counts, **others})
@@ -75,7 +83,9 @@ def settings(dataset, sizes, **others):
 NORMAL = {"mnist": (0.1307, 0.3081), "mnist_autoencoder": (0.1307, 0.3081), "fashion_mnist": (0, 1)}
 
 
-@pytest.mark.parametrize("name, source", [("mnist", "MNIST"), ("fashion_mnist", "FMNIST"), ("mnist_autoencoder", "MNIST")])
+@pytest.mark.parametrize(
+    "name, source", [("mnist", "MNIST"), ("fashion_mnist", "FMNIST"), ("mnist_autoencoder", "MNIST")]
+)
 def test_image_tasks(name, source, recorded):
     sizes = (784, 5, 784 if name == "mnist_autoencoder" else 10)
     task = load_task(settings(name, sizes), FLOAT64)
@@ -108,7 +118,9 @@ def test_without_validation_set_all_images_are_learned_from_in_their_order():
     data = datasets.load("MNIST")
     assert task.validation is None and len(task.train) == 60000
     inputs, labels = task.train.batch(slice(0, 30))
-    assert np.array_equal(inputs, published_table(0.1307, 0.3081)[data.train_images[:30]]) and inputs.dtype == np.float32
+    assert (
+        np.array_equal(inputs, published_table(0.1307, 0.3081)[data.train_images[:30]]) and inputs.dtype == np.float32
+    )
     assert np.array_equal(labels, data.train_labels[:30])
 
 
@@ -130,18 +142,27 @@ def test_the_folder_of_the_images_is_the_one_asked_for(tmp_path):
     # A wrong file there stops before anything would be downloaded.
     (tmp_path / "MNIST").mkdir()
     (tmp_path / "MNIST" / "train-images-idx3-ubyte").write_bytes(b"")
-    refused(DataError, [tmp_path / "MNIST", "empty"], load_task, settings("mnist", (784, 10), data_dir=str(tmp_path)), FLOAT64)
+    refused(
+        DataError,
+        [tmp_path / "MNIST", "empty"],
+        load_task,
+        settings("mnist", (784, 10), data_dir=str(tmp_path)),
+        FLOAT64,
+    )
 
 
 # ---- CIFAR-10
 
 
 def forge(folder, seed=0):
-    """Writes the six files with RECORDS records each, in the published layout; returns {name: uint8 (RECORDS, 3073)}."""
+    """Writes the six files with RECORDS records each, in the published layout; returns {name:
+    uint8 (RECORDS, 3073)}."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    labels = rng.permutation(np.arange(5 * RECORDS) % 10).reshape(5, RECORDS)  # as published: uneven in one file, even in five
+    labels = rng.permutation(np.arange(5 * RECORDS) % 10).reshape(
+        5, RECORDS
+    )  # as published: uneven in one file, even in five
     for name, part in zip((*cifar10.TRAIN_FILES, "test_batch.bin"), (*labels, np.arange(RECORDS) % 10), strict=True):
         pixels = rng.integers(0, 256, (RECORDS, 3072))
         files[name] = np.column_stack([part, pixels]).astype(np.uint8)
@@ -181,9 +202,21 @@ WRONG_CIFAR10 = {
     "short": ("data_batch_2.bin", lambda rows: rows.tobytes()[:-1], [RECORDS * 3073 - 1, RECORDS * 3073]),
     "long": ("test_batch.bin", lambda rows: rows.tobytes() + b"0", [RECORDS * 3073 + 1, RECORDS * 3073]),
     "empty": ("data_batch_5.bin", lambda rows: b"", ["0 bytes"]),
-    "label 10": ("data_batch_1.bin", lambda rows: np.insert(rows[1:], 3, 10, 0).tobytes(), ["label 10 at index 3", "0 to 9"]),
-    "one label changed": ("data_batch_4.bin", lambda rows: bytes([(rows[0, 0] + 1) % 10]) + rows.tobytes()[1:], ["class", "10"]),
-    "test labels uneven": ("test_batch.bin", lambda rows: bytes(1) * 3073 + rows.tobytes()[:-3073], ["class 0", "3 images", "2"]),
+    "label 10": (
+        "data_batch_1.bin",
+        lambda rows: np.insert(rows[1:], 3, 10, 0).tobytes(),
+        ["label 10 at index 3", "0 to 9"],
+    ),
+    "one label changed": (
+        "data_batch_4.bin",
+        lambda rows: bytes([(rows[0, 0] + 1) % 10]) + rows.tobytes()[1:],
+        ["class", "10"],
+    ),
+    "test labels uneven": (
+        "test_batch.bin",
+        lambda rows: bytes(1) * 3073 + rows.tobytes()[:-3073],
+        ["class 0", "3 images", "2"],
+    ),
 }
 
 
@@ -252,7 +285,9 @@ def test_targets_are_those_of_the_recorded_runs(case, recorded):
         stream.standard_normal((n_in, n_out))  # the published program draws a reverse matrix that it never uses
         return weights
 
-    task = load_task(settings("student_teacher", (flags["size_input"], 5, flags["size_output"]), **flags), FLOAT64, draw)
+    task = load_task(
+        settings("student_teacher", (flags["size_input"], 5, flags["size_output"]), **flags), FLOAT64, draw
+    )
     for part, recorded_as in ((task.train, "train"), (task.test, "test"), (task.validation, "val")):
         x, y = part.batch(slice(None))
         expected = recorded[f"{case}__{recorded_as}_y"]

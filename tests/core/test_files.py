@@ -123,7 +123,9 @@ with replacing(sys.argv[1]) as file:
 
 @pytest.mark.parametrize("step", ["write", "fsync", "replace"])
 def test_killed_process_leaves_the_old_content(step, path):
-    done = subprocess.run([sys.executable, "-c", KILLED, path, step], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, path, step], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     write_text(path, "new")  # what the dead one left is in nobody's way
@@ -146,7 +148,12 @@ def test_what_is_written_is_read_back(tmp_path):
     content = {"a": [1, 2.5, None, "ü"], "b": {"c": True}}
     write_json(tmp_path / "x.json", content)
     assert read_json(tmp_path / "x.json") == content == json.loads((tmp_path / "x.json").read_text())
-    arrays = {"W": np.arange(6.0).reshape(2, 3) / 7, "b": np.float32([1, np.nan, -np.inf]), "n": np.array(3), "0": np.zeros(0)}
+    arrays = {
+        "W": np.arange(6.0).reshape(2, 3) / 7,
+        "b": np.float32([1, np.nan, -np.inf]),
+        "n": np.array(3),
+        "0": np.zeros(0),
+    }
     write_arrays(tmp_path / "x.npz", arrays)
     found = read_arrays(tmp_path / "x.npz")
     assert found.keys() == arrays.keys()
@@ -174,8 +181,13 @@ def test_missing_file_is_named(read, tmp_path):
 
 @pytest.fixture
 def archive(tmp_path):
-    """(path, {name: array}, bytes) of an archive; one array is larger than what a reader buffers, as real weights are."""
-    arrays = {"p0": np.random.default_rng(0).standard_normal((80, 80)), "epoch": np.array(3), "series_acc": np.arange(4) / 10}
+    """(path, {name: array}, bytes) of an archive; one array is larger than what a reader
+    buffers, as real weights are."""
+    arrays = {
+        "p0": np.random.default_rng(0).standard_normal((80, 80)),
+        "epoch": np.array(3),
+        "series_acc": np.arange(4) / 10,
+    }
     write_arrays(tmp_path / "x.npz", arrays)
     return tmp_path / "x.npz", arrays, (tmp_path / "x.npz").read_bytes()
 
@@ -197,7 +209,8 @@ def test_truncated_archive_is_named_wherever_it_ends(archive):
 
 
 def test_changed_byte_is_named_or_without_effect(archive):
-    """Every byte of the archive's records and of the arrays' headers, every bit of the largest's, and some of the numbers."""
+    """Every byte of the archive's records and of the arrays' headers, every bit of the largest's,
+    and some of the numbers."""
     path, arrays, good = archive
     random, numbers = np.random.default_rng(2), good.index(arrays["p0"].tobytes())
     headers = [range(start, start + 128) for start in range(numbers) if good[start : start + 6] == b"\x93NUMPY"]
@@ -221,10 +234,12 @@ def test_changed_byte_is_named_or_without_effect(archive):
 
 
 @pytest.mark.parametrize(
-    "old, new", [(b"'<f8'", b"'<f4'"), (b"(80, 80)", b"(40, 80)"), (b"(80, 80)", b"(00, 80)"), (b"(80, 80)", b"(  80, )")]
+    "old, new",
+    [(b"'<f8'", b"'<f4'"), (b"(80, 80)", b"(40, 80)"), (b"(80, 80)", b"(00, 80)"), (b"(80, 80)", b"(  80, )")],
 )
 def test_header_that_asks_for_fewer_bytes_than_there_are_is_found(old, new, archive):
-    """The archive's checksum must be compared although the reader stops early, else wrong numbers train on without a word."""
+    """The archive's checksum must be compared although the reader stops early, else wrong numbers
+    train on without a word."""
     path, _, good = archive
     assert old in good
     path.write_bytes(good.replace(old, new, 1))

@@ -35,7 +35,8 @@ def test_the_published_names():
 
 @pytest.mark.parametrize("n_out, n_in", ((7, 5), (5, 7), (6, 6), (1, 4), (4, 1)))
 def test_orthogonal_is_the_signed_factor_of_the_drawn_matrix(n_out, n_in):
-    """W = g Q with G = Q R, Q orthonormal, R upper triangular with a positive diagonal, g = sqrt(6 / F): so is Q^T G = R."""
+    """W = g Q with G = Q R, Q orthonormal, R upper triangular with a positive diagonal, g = sqrt(6
+    / F): so is Q^T G = R."""
     gaussian = np.random.default_rng(3).standard_normal((n_out, n_in))
     q = orthogonal_scaled(Fixed(gaussian), n_out, n_in) / math.sqrt(6 / (n_out + n_in))
     if n_out < n_in:

@@ -105,7 +105,9 @@ def simulated(dtype, controller, biases, sizes=(5, 100, 100, 3), samples=100, se
 @pytest.mark.parametrize("tau_a, transmission", ((0.1, True), (0.3, False)))
 def test_a_controlled_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype, biases, tau_a, transmission):
     pytest.importorskip("numba")
-    controller = Controller(alpha=0.1, dt=0.1, steps=10, k_p=0.7, tau_v=0.4, tau_a=tau_a, inst_transmission=transmission)
+    controller = Controller(
+        alpha=0.1, dt=0.1, steps=10, k_p=0.7, tau_v=0.4, tau_a=tau_a, inst_transmission=transmission
+    )
     compiled = simulated(dtype, controller, biases)
     monkeypatch.setattr(kernels, "SMALLEST", 1 << 62)
     for one, other in zip(compiled, simulated(dtype, controller, biases), strict=True):
@@ -121,7 +123,9 @@ def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype,
     small, called = (dtype, controller, transmission, (5, 7, 6, 3), samples, seeds), []
     for name in ("relax", "control"):
         kernel = getattr(kernels, name)
-        monkeypatch.setattr(kernels, name, lambda *numbers, name=name, kernel=kernel: (called.append(name), kernel(*numbers)))
+        monkeypatch.setattr(
+            kernels, name, lambda *numbers, name=name, kernel=kernel: (called.append(name), kernel(*numbers))
+        )
     compiled = simulated(*small)
     assert [called.count(name) for name in ("control", "relax")] == [9, 27]  # a step of three layers
     monkeypatch.setattr(kernels, "fuses", lambda *_: False)
@@ -131,7 +135,8 @@ def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype,
 
 
 def taught(dtype, activation, biases, sizes=(5, 100, 70, 3), seed=2):
-    """Gradients of W and Q by Strong-DFC in a network of large layers, 100 samples, 20 time points with coloured noise."""
+    """Gradients of W and Q by Strong-DFC in a network of large layers, 100 samples, 20 time
+    points with coloured noise."""
     random = np.random.default_rng(seed)
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     net = FeedbackNetwork(

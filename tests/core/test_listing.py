@@ -21,7 +21,9 @@ def job(tmp_path):
 def begun(job, outcome=None, epochs=0, log=None, lr=0.1):
     job.folder.mkdir()
     (job.folder / "config.json").write_text(json.dumps({"settings": {"lr": lr}}))
-    (job.folder / "metrics.csv").write_text("epoch,batch,x\n" + "".join(f"{epoch},0,1\n" for epoch in range(1, epochs + 1)))
+    (job.folder / "metrics.csv").write_text(
+        "epoch,batch,x\n" + "".join(f"{epoch},0,1\n" for epoch in range(1, epochs + 1))
+    )
     if outcome:
         (job.folder / "DONE").write_text(json.dumps(outcome))
     if log is not None:
@@ -68,15 +70,32 @@ def test_damaged_and_foreign_folders_fail_by_their_sentence(job):
 
 
 def test_a_list_holds_one_quoted_command_for_each_run_that_is_not_over(job, tmp_path):
-    others = [Job(name, tmp_path / name, ["--threads=3"], {}, 5, "run.py", ("--results_dir=x",)) for name in ("new", "done", "bad")]
-    for other, outcome in zip(others[1:], ({"outcome": "finished", "epochs": 5}, {"outcome": "diverged", "epoch": 2}), strict=True):
+    others = [
+        Job(name, tmp_path / name, ["--threads=3"], {}, 5, "run.py", ("--results_dir=x",))
+        for name in ("new", "done", "bad")
+    ]
+    for other, outcome in zip(
+        others[1:], ({"outcome": "finished", "epochs": 5}, {"outcome": "diverged", "epoch": 2}), strict=True
+    ):
         begun(other, outcome)
     before = tree(tmp_path)
     lines = listed([job, *others])
     assert tree(tmp_path) == before
     first, second = map(shlex.split, lines)
-    assert first[2:] == ["--threads=1", "--lr=0.1", "--word=it's", f"--out_dir={job.folder}", "--quiet", "--load_or_start"]
-    assert second[1].endswith("run.py") and second[2:] == ["--threads=3", "--results_dir=x", "--quiet", "--load_or_start"]
+    assert first[2:] == [
+        "--threads=1",
+        "--lr=0.1",
+        "--word=it's",
+        f"--out_dir={job.folder}",
+        "--quiet",
+        "--load_or_start",
+    ]
+    assert second[1].endswith("run.py") and second[2:] == [
+        "--threads=3",
+        "--results_dir=x",
+        "--quiet",
+        "--load_or_start",
+    ]
 
 
 def test_commands_name_what_is_below_the_current_folder_relative_to_it(job, monkeypatch):

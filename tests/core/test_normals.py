@@ -46,9 +46,11 @@ def test_tails(dtype):
 
 @both_types
 def test_no_correlation_at_any_distance(dtype):
-    """Products z_i z_{i+d} and those of the squares, summed for every d: the two normals of a pair, the neighbours, the blocks.
+    """Products z_i z_{i+d} and those of the squares, summed for every d: the two normals of a pair,
+    the neighbours, the blocks.
 
-    Each mean is a normal number of deviation 1 / sqrt(n); the largest of n of them exceeds 6 deviations with probability 2e-4.
+    Each mean is a normal number of deviation 1 / sqrt(n); the largest of n of them exceeds 6 deviations
+    with probability 2e-4.
     """
     n = 100_000
     z = normals(n, 4, dtype).astype(np.float64)
@@ -113,7 +115,9 @@ def test_the_rarest_words_give_finite_numbers(dtype, bits):
     assert max(radii) == pytest.approx(math.sqrt(2 * bits * math.log(2)), rel=1e-6)
 
 
-@pytest.mark.parametrize("out", (np.ones((90, 90))[:, ::2], np.ones((90, 90)).T, np.ones(9000, dtype=int), np.ones(9, dtype="f2")))
+@pytest.mark.parametrize(
+    "out", (np.ones((90, 90))[:, ::2], np.ones((90, 90)).T, np.ones(9000, dtype=int), np.ones(9, dtype="f2"))
+)
 def test_other_arrays_are_refused(out):
     with pytest.raises(ValueError, match="C-contiguous arrays of float64 or float32"):
         fill_normals(np.random.default_rng(0), out)

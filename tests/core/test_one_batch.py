@@ -1,4 +1,5 @@
-"""docs/one-batch.md: it names the files that an update runs through, all of them and no other, and what it names is there."""
+"""docs/one-batch.md: it names the files that an update runs through, all of them and no other, and
+what it names is there."""
 
 import ast
 import re
@@ -75,7 +76,14 @@ def test_the_files_of_an_update_are_those_of_the_page(name, build):
 def test_a_whole_run_enters_few_files(tmp_path):
     """From the command line to the files of the run, Q learning too; docs/one-batch.md tells the number."""
     sizes = ("--num_train=10", "--num_test=10", "--num_val=10", "--batch_size=10", "--size_input=5", "--size_output=5")
-    told = ["--network_type=DFC-SSA", "--dataset=student_teacher", "--epochs=1", *sizes, f"--out_dir={tmp_path}", "--threads=1"]
+    told = [
+        "--network_type=DFC-SSA",
+        "--dataset=student_teacher",
+        "--epochs=1",
+        *sizes,
+        f"--out_dir={tmp_path}",
+        "--threads=1",
+    ]
     found = files_of(lambda: main.main(told))
     assert (tmp_path / "DONE").exists()
     assert len(found) == int(re.search(r"enters functions of (\d+) files", PARTS[-1])[1]) <= 33, sorted(found)

@@ -56,7 +56,9 @@ every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def draw(seed=0, steps=7, shapes=((5, 4), (4,))):
     """(parameters, a list of gradients a step)."""
     random = np.random.default_rng(seed)
-    return [random.standard_normal(s) for s in shapes], [[random.standard_normal(s) for s in shapes] for _ in range(steps)]
+    return [random.standard_normal(s) for s in shapes], [
+        [random.standard_normal(s) for s in shapes] for _ in range(steps)
+    ]
 
 
 def assert_follows(optimiser, start, gradients, expected):
@@ -141,7 +143,9 @@ def test_learning_rates_and_epsilons_of_their_own():
     def of_rmsprop(i, p, g):
         return rmsprop_written_out(p, g, rates[i], 0.5, 0.0, 0.95, epsilons[i])
 
-    assert_follows(SGD(copies(), rates, 0.5), start, gradients, lambda i, p, g: sgd_written_out(p, g, rates[i], 0.5, 0.0))
+    assert_follows(
+        SGD(copies(), rates, 0.5), start, gradients, lambda i, p, g: sgd_written_out(p, g, rates[i], 0.5, 0.0)
+    )
     assert_follows(Adam(copies(), rates, epsilon=epsilons, bias_correction=True), start, gradients, of_adam)
     assert_follows(RMSprop(copies(), rates, 0.5, epsilon=epsilons), start, gradients, of_rmsprop)
 
@@ -262,7 +266,9 @@ def test_a_new_optimiser_is_a_class_and_a_line_of_the_table(monkeypatch):
     monkeypatch.setitem(OPTIMISERS, "Signs", (Signs, ("momentum",), {}))
     settings = parse(["--num_hidden=1", "--lr=[0.5, 0.25]", "--momentum=0.5", "--network_type=BP", "--no_cuda"])
     backend = select_backend("numpy")
-    optimiser = build_system(settings.change(optimizer="Signs").system, backend, Workers(1), Draws(1, backend)).learner.optimiser
+    optimiser = build_system(
+        settings.change(optimizer="Signs").system, backend, Workers(1), Draws(1, backend)
+    ).learner.optimiser
     before = [p.copy() for p in optimiser.parameters]
     optimiser.step([np.ones_like(p) for p in before])
     for old, p, rate in zip(before, optimiser.parameters, (0.5, 0.5, 0.25, 0.25), strict=True):

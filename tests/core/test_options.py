@@ -70,7 +70,9 @@ def test_nan_and_infinity_lie_in_no_interval(bounds):
 
 
 @settings(deadline=None, derandomize=True, database=None)
-@given(st.floats(allow_nan=False), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.sampled_from("[("), st.sampled_from("])"))
+@given(
+    st.floats(allow_nan=False), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.sampled_from("[("), st.sampled_from("])")
+)
 def test_interval_is_the_conjunction_of_its_ends(value, low, high, opening, closing):
     above = value > low or (opening == "[" and value == low)
     below = value < high or (closing == "]" and value == high)
@@ -187,7 +189,9 @@ class Lists:
     rate: str = option("0.1", "one", entries=float, one=True, bounds="(0, 1]")
 
 
-@pytest.mark.parametrize("asked, found", [({}, (1.0, 1.0, 1.0)), ({"first": 2}, (2.0, 2.0, 2.0)), ({"second": 3}, (1.0, 3.0, 3.0))])
+@pytest.mark.parametrize(
+    "asked, found", [({}, (1.0, 1.0, 1.0)), ({"first": 2}, (2.0, 2.0, 2.0)), ({"second": 3}, (1.0, 3.0, 3.0))]
+)
 def test_an_option_follows_another_unless_it_is_given(asked, found):
     values = vars(Lists(**asked)).copy()
     complete(Lists, values)

@@ -23,7 +23,8 @@ def matrices(seed, layers, init):
 
 @pytest.mark.parametrize("init", ("orthogonal", "xavier"))
 def test_no_two_layers_or_seeds_share_a_matrix(init):
-    """The published program gave the output layer its predecessor's seed, and layer n of seed s was layer n-1 of seed s+1."""
+    """The published program gave the output layer its predecessor's seed, and layer n of seed s was
+    layer n-1 of seed s+1."""
     every = [w for seed in range(4) for w in matrices(seed, 3, init)]
     assert all(np.abs(a - b).max() > 0.01 for a, b in itertools.combinations(every, 2))
 

@@ -66,12 +66,20 @@ def test_means_of_columns():
 
 
 def test_a_row_holds_what_the_summary_has():
-    summary = {"loss_test_last": 0.5, "loss_test": np.ones(2), "epoch_best_acc": -1, "angles": 3, "b_angles": frame([1])}
+    summary = {
+        "loss_test_last": 0.5,
+        "loss_test": np.ones(2),
+        "epoch_best_acc": -1,
+        "angles": 3,
+        "b_angles": frame([1]),
+    }
     summary |= {"empty_angles": Frame([], [0, 1], np.empty((0, 2))), "table": frame([1]), "converged": np.ones(2)}
     row = statistics(summary, ["epoch_best_acc", "absent", "loss_test_last"], [*summary, "absent_angles"])
-    assert list(row)[:2] == ["epoch_best_acc", "loss_test_last"] and (row["epoch_best_acc"], row["loss_test_last"]) == (-1, 0.5)
+    assert list(row)[:2] == ["epoch_best_acc", "loss_test_last"]
+    assert (row["epoch_best_acc"], row["loss_test_last"]) == (-1, 0.5)
     assert {name.replace("b_angles", "") for name in row if name not in ("epoch_best_acc", "loss_test_last")} == {
-        "avg_", "avgfirsthalf", "avgsecondhalf", "avg__layer0", "avgfirsthalf_layer0", "avgsecondhalf_layer0", "initial__layer0"
+        "avg_", "avgfirsthalf", "avgsecondhalf",
+        "avg__layer0", "avgfirsthalf_layer0", "avgsecondhalf_layer0", "initial__layer0"
     }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""The loop with an EpochPlan: several learners, passes before the first epoch, an order of the samples, an end (dfc.md D.1).
+"""The loop with an EpochPlan: several learners, passes before the first epoch, an order of the
+samples, an end (dfc.md D.1).
 
 The learners do sums that a person can follow; what the loop asks of them is all that is tested.
 """
@@ -236,7 +237,12 @@ def test_every_pass_ends_with_a_checkpoint_and_every_epoch_with_a_row_before_it(
 def test_passes_before_the_first_epoch_can_be_all():
     run = Run(epochs=0, before=3)
     told = run.go()
-    assert told == {"outcome": "finished", "epochs": 0, "seconds": told["seconds"], "peak_memory_mb": told["peak_memory_mb"]}
+    assert told == {
+        "outcome": "finished",
+        "epochs": 0,
+        "seconds": told["seconds"],
+        "peak_memory_mb": told["peak_memory_mb"],
+    }
     assert [name for name, _, _ in run.steps] == ["c"] * 3 * BATCHES
     assert run.kinds().count("checkpoint") == 3 and len(run.details("weights")) == 1 and "report" not in run.kinds()
 
@@ -332,7 +338,8 @@ def send(number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_after_any_batch_and_restored_equals_the_whole_run(number):
-    """Bit for bit: parameters, moments of every learner, totals of the epoch, series; nothing learned twice or left out."""
+    """Bit for bit: parameters, moments of every learner, totals of the epoch, series; nothing
+    learned twice or left out."""
     begun = []
     whole = Run(begin_epoch=begun.append)
     assert whole.go()["outcome"] == "finished" and begun == [0, 1]
@@ -340,7 +347,12 @@ def test_stopped_after_any_batch_and_restored_equals_the_whole_run(number):
         begun = []
         first = Run(at=step, surprise=send(number), begin_epoch=begun.append)
         passed, batch = divmod(step, BATCHES)
-        assert first.go() == {"outcome": "interrupted", "epoch": max(0, passed - 2) // 3, "batch": batch, "signal": number}
+        assert first.go() == {
+            "outcome": "interrupted",
+            "epoch": max(0, passed - 2) // 3,
+            "batch": batch,
+            "signal": number,
+        }
         assert len(first.steps) == step and first.details("finish") == []
         second = Run(begin_epoch=begun.append)
         second.loop.restore(first.details("checkpoint")[-1])

@@ -111,7 +111,13 @@ def test_every_run_gets_its_command_line_its_folder_and_its_share_of_threads(swe
     folder = sweep.folder / "b c"
     assert sweep.start("a")["argv"][:3] == ["--threads=3", "--do=nothing", "--lr=0.1"]
     # the run's own words come later and win
-    assert sweep.start("b c")["argv"] == ["--threads=3", "--do=nothing", f"--out_dir={folder}", "--quiet", "--load_or_start"]
+    assert sweep.start("b c")["argv"] == [
+        "--threads=3",
+        "--do=nothing",
+        f"--out_dir={folder}",
+        "--quiet",
+        "--load_or_start",
+    ]
     assert sweep.start("a")["threads"] == ["3", "3", "3"]
     assert (folder / "log.txt").read_text() == "begin\nend\n"
     printed = capsys.readouterr().out.splitlines()
@@ -124,7 +130,9 @@ def test_quiet_prints_nothing_and_logs_all_the_same(sweep, capsys):
     assert (sweep.folder / "a" / "log.txt").read_text() == "begin\nend\n"
 
 
-@pytest.mark.parametrize("cores, alone, shares", [(8, 4, (4, 4, 2, 1, 1)), (2, 2, (2, 1, 1, 1, 1)), (8, 1, (1, 1, 1, 1, 1))])
+@pytest.mark.parametrize(
+    "cores, alone, shares", [(8, 4, (4, 4, 2, 1, 1)), (2, 2, (2, 1, 1, 1, 1)), (8, 1, (1, 1, 1, 1, 1))]
+)
 def test_the_cores_are_divided_among_the_jobs(cores, alone, shares, monkeypatch):
     """No run gets more threads than it would take alone, none fewer than one."""
     monkeypatch.setattr(sweeps.os, "sched_getaffinity", lambda process: range(cores), raising=False)
@@ -275,7 +283,8 @@ def test_of_a_group_whose_process_dies_those_that_had_ended_have_not_failed(tmp_
     program = tmp_path / "main.py"
     program.write_text(
         "import sys\nfrom pathlib import Path\nfolder = Path(sys.argv[-3].partition('=')[2])\n"
-        "print('seed 1: epoch 3/5')\nprint('a note')\n(folder / 'seed_1' / 'DONE').touch()\nsys.exit('main.py: no disk')\n"
+        "print('seed 1: epoch 3/5')\nprint('a note')\n"
+        "(folder / 'seed_1' / 'DONE').touch()\nsys.exit('main.py: no disk')\n"
     )
     monkeypatch.setattr(sweeps, "MAIN", program)
     jobs, ends = [Job(f"seed_{seed}", tmp_path / f"seed_{seed}", [], {}, 5, seed=seed) for seed in (1, 2)], {}

@@ -67,7 +67,9 @@ def test_the_citation_names_the_papers():
     numbers = [re.findall(r"https://arxiv.org/abs/([\d.]+)", paper) for paper in papers]
     assert numbers == [["2006.06438"], ["2106.07887"], ["2204.07249"]]
     for paper in papers:
-        assert re.search(r'^    title: ".+"$', paper, re.MULTILINE) and re.search(r"^    year: 20\d\d$", paper, re.MULTILINE)
+        assert re.search(r'^    title: ".+"$', paper, re.MULTILINE) and re.search(
+            r"^    year: 20\d\d$", paper, re.MULTILINE
+        )
         assert paper.count("family-names: ") == paper.count("given-names: ") >= 3
     assert "\t" not in text
 

@@ -108,7 +108,9 @@ def test_series_are_exact_in_both_forms(path, take):
     with open(path / "metrics.csv", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == list(SERIES)
-    assert [[float(value) for value in row] for row in rows] == [list(row) for row in zip(*SERIES.values(), strict=True)]
+    assert [[float(value) for value in row] for row in rows] == [
+        list(row) for row in zip(*SERIES.values(), strict=True)
+    ]
     assert not (path / "seconds.txt").exists()
 
 
@@ -122,7 +124,12 @@ def test_longer_series_take_the_place_of_shorter_ones(path, take):
 def test_checkpoint_is_read_back_bit_for_bit(path, take):
     folder = take(path)
     assert folder.checkpoint() is None
-    arrays = {"p0": np.random.default_rng(1).standard_normal((3, 4)), "m": np.float32([0.1]), "epoch": 3, "seconds": 1.25}
+    arrays = {
+        "p0": np.random.default_rng(1).standard_normal((3, 4)),
+        "m": np.float32([0.1]),
+        "epoch": 3,
+        "seconds": 1.25,
+    }
     folder.save_checkpoint(arrays)
     found = folder.checkpoint()
     assert found.keys() == arrays.keys()

@@ -44,7 +44,12 @@ def single(number):
 
 @pytest.mark.parametrize(
     "dataset, mean, spread",
-    [("mnist", 0.1307, 0.3081), ("mnist_autoencoder", 0.1307, 0.3081), ("fashion_mnist", None, None), ("cifar10", 0.5, 0.5)],
+    [
+        ("mnist", 0.1307, 0.3081),
+        ("mnist_autoencoder", 0.1307, 0.3081),
+        ("fashion_mnist", None, None),
+        ("cifar10", 0.5, 0.5),
+    ],
 )
 def test_published_tables_are_float32_arithmetic(dataset, mean, spread):
     table = published_table(BY_FLAG[dataset].mean, BY_FLAG[dataset].spread)
@@ -58,7 +63,10 @@ def test_published_tables_are_float32_arithmetic(dataset, mean, spread):
 
 def test_black_and_white_of_the_published_tables():
     # The extremes of standardised MNIST as printed everywhere.
-    assert str(published_table(0.1307, 0.3081)[0]) == "-0.42421296" and str(published_table(0.1307, 0.3081)[255]) == "2.8214867"
+    assert (
+        str(published_table(0.1307, 0.3081)[0]) == "-0.42421296"
+        and str(published_table(0.1307, 0.3081)[255]) == "2.8214867"
+    )
     assert published_table(0, 1)[[0, 255]].tolist() == [0, 1]
     assert published_table(0.5, 0.5)[[0, 255]].tolist() == [-1, 1]
 
@@ -66,7 +74,8 @@ def test_black_and_white_of_the_published_tables():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("largest", [*range(1, 256)])
 def test_divided_tables_hold_the_quotient_of_every_pixel_bit_for_bit(dtype, largest):
-    """A batch divided as a whole, by a largest pixel as numpy finds it, comes to the same bits as the tabulated quotients."""
+    """A batch divided as a whole, by a largest pixel as numpy finds it, comes to the same bits as
+    the tabulated quotients."""
     pixels = np.arange(256, dtype=np.uint8)
     divided = pixels.astype(dtype)
     divided /= float(np.uint8(largest))

@@ -1,4 +1,5 @@
-"""The published command line: flags, abbreviations, lists, what stands for what, what is refused (dfc.md J, B.10, L)."""
+"""The published command line: flags, abbreviations, lists, what stands for what, what is
+refused (dfc.md J, B.10, L)."""
 
 import argparse
 import dataclasses
@@ -18,13 +19,17 @@ from dfc.settings.flags import STRONG, SUITE, Options
 from rules import FEEDBACK_NET_RULES
 from tests.runs_for_tests import resolved as parse
 
-PUBLISHED = {f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())}
+PUBLISHED = {
+    f["dest"]: f for f in json.loads((Path(__file__).parent.parent / "reference" / "dfc_cli.json").read_text())
+}
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 OURS = {
-    "backend", "device", "threads", "data_dir", "seeds", "train_samples", "load", "load_or_start", "overwrite", "quiet", "dry_run",
-    "sample0_error", "nan_test", "host_noise",
+    "backend", "device", "threads", "data_dir", "seeds", "train_samples", "load",
+    "load_or_start", "overwrite", "quiet", "dry_run", "sample0_error", "nan_test", "host_noise",
 }  # fmt: skip
-ADDED = [name for name, field in FIELDS.items() if field.metadata["group"] == STRONG]  # by the successor of the published program
+ADDED = [
+    name for name, field in FIELDS.items() if field.metadata["group"] == STRONG
+]  # by the successor of the published program
 MNIST = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10"]
 
 
@@ -123,7 +128,10 @@ def test_help_is_grouped_and_tells_meaning_range_and_default(capsys):
     assert places == sorted(places)
     flat = " ".join(text.split())
     assert "--dt_di_fb FLOAT Euler step while Q learns; -1: dt_di, in (0, inf) or -1; default -1.0" in flat
-    assert "--k_p_fb FLOAT proportional gain while Q learns; default: k_p, in [0, inf)" in flat and "default None" not in flat
+    assert (
+        "--k_p_fb FLOAT proportional gain while Q learns; default: k_p, in [0, inf)" in flat
+        and "default None" not in flat
+    )
     assert "--lr LIST step size of W: one number, or one per layer, e.g. [0.1, 0.01], in (0, inf); default 0.1" in flat
     assert [name for name in FIELDS if f"\n  --{name}" not in text] == []
 
@@ -132,7 +140,9 @@ def test_help_tells_what_a_flag_acts_only_with(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     flat = " ".join(capsys.readouterr().out.split())
-    assert "--beta1_fb FLOAT Q: decay of the first moment, in [0, 1); default 0.99; only with --optimizer_fb=Adam" in flat
+    assert (
+        "--beta1_fb FLOAT Q: decay of the first moment, in [0, 1); default 0.99; only with --optimizer_fb=Adam" in flat
+    )
     assert "no delay from layer to layer while Q learns; only with --fb_learning_rule=normal_controller" in flat
     needed = {field.metadata["needs"] for field in FIELDS.values()} - {None}
     assert needed == MISSING.keys() and all(f"; only with {need}" in flat for need in needed)
@@ -146,7 +156,10 @@ STAND_INS = {
     "--apical_time_constant=0.3": {"apical_time_constant": 0.3, "apical_time_constant_fb": 0.1},
     "--apical_time_constant_fb=0.3": {"apical_time_constant": 0.1, "apical_time_constant_fb": 0.3},
     "--time_constant_ratio=0.7": {"time_constant_ratio": 0.7, "time_constant_ratio_fb": 0.7},
-    "--time_constant_ratio=0.05": {"time_constant_ratio": 0.1, "time_constant_ratio_fb": 0.1},  # raised to dt_di, dt_di_fb
+    "--time_constant_ratio=0.05": {
+        "time_constant_ratio": 0.1,
+        "time_constant_ratio_fb": 0.1,
+    },  # raised to dt_di, dt_di_fb
     "--time_constant_ratio=0.05 --dt_di_fb=0.01": {"time_constant_ratio": 0.1, "time_constant_ratio_fb": 0.05},
     "--time_constant_ratio_fb=0.05 --dt_di_fb=0.4": {"time_constant_ratio": 1.0, "time_constant_ratio_fb": 0.4},
     "--tmax_di=12": {"tmax_di_fb": 12, "steps": 12, "steps_fb": 12},
@@ -169,7 +182,11 @@ STAND_INS = {
     "--network_type=BP --fb_activation=tanh": {"freeze_fb_weights": False, "fb_activation": "tanh"},
     "--single_precision": {"precision": "float32"},
     "--no_cuda": {"backend": "numpy"},
-    "--c_homeostatic=-1 --clip_grad_norm=-3 --fix_grad_norm=0": {"c_homeostatic": -1, "clip_grad_norm": -3, "fix_grad_norm": 0},
+    "--c_homeostatic=-1 --clip_grad_norm=-3 --fix_grad_norm=0": {
+        "c_homeostatic": -1,
+        "clip_grad_norm": -3,
+        "fix_grad_norm": 0,
+    },
     "--learning_rule=nonlinear_difference": {"use_nonlinear_gnt": True},
     "--learning_rule=voltage_difference": {"use_nonlinear_gnt": False},
     "--learning_rule=voltage_difference --use_nonlinear_gnt": {"use_nonlinear_gnt": True},
@@ -327,7 +344,14 @@ def test_step_sizes_and_epsilons_by_layer(optimizer):
 
 def test_args_are_completed_but_not_read():
     """As they are before step 11: lists and step sizes still as text, lr not divided, decay not moved."""
-    argv = ["--lr=[0.1, 0.2]", "--num_hidden=1", "--normalize_lr", "--use_homeostatic_wd_fb", "--dt_di=0.5", "--gn_damping=2"]
+    argv = [
+        "--lr=[0.1, 0.2]",
+        "--num_hidden=1",
+        "--normalize_lr",
+        "--use_homeostatic_wd_fb",
+        "--dt_di=0.5",
+        "--gn_damping=2",
+    ]
     args = parse([*argv, "--network_type=DFC-SSA", "--backend=numpy"]).args
     assert args.keys() == PUBLISHED.keys()
     assert json.loads(json.dumps(args)) == args
@@ -376,7 +400,11 @@ REFUSED = {
     "--size_hidden=[]": ["--size_hidden", "whole number"],
     "--size_hidden=[4, , 4]": ["--size_hidden", "whole number"],
     "--size_hidden=[4, 3]|--num_hidden=3": ["--size_hidden", "2 sizes", "--num_hidden=3"],
-    "--size_hidden=[4, 3]|--hidden_activation=[tanh, tanh, tanh]": ["--hidden_activation", "3 activations", "2 hidden layers"],
+    "--size_hidden=[4, 3]|--hidden_activation=[tanh, tanh, tanh]": [
+        "--hidden_activation",
+        "3 activations",
+        "2 hidden layers",
+    ],
     "--hidden_activation=[tanh, tanh]": ["--hidden_activation", "2 activations", "3 hidden layers", "--num_hidden"],
     "--hidden_activation=swish": ["--hidden_activation=swish", "'swish'", "tanh, relu"],
     "--hidden_activation=[tanh, softmax, tanh]": ["--hidden_activation", "'softmax'"],
@@ -387,7 +415,11 @@ REFUSED = {
     "--output_activation=softmax": ["--output_activation=softmax", "student_teacher"],
     "--dataset=mnist_autoencoder|--output_activation=softmax": ["--output_activation=softmax", "mnist_autoencoder"],
     "--dataset=mnist|--output_activation=softmax": ["--size_input=10", "784", "mnist"],
-    "--dataset=mnist|--output_activation=softmax|--size_input=784|--size_output=11": ["--size_output=11", "10", "mnist"],
+    "--dataset=mnist|--output_activation=softmax|--size_input=784|--size_output=11": [
+        "--size_output=11",
+        "10",
+        "mnist",
+    ],
     "--dataset=cifar10|--output_activation=softmax|--size_input=1024|--size_output=10": ["--size_input=1024", "3072"],
     "--dataset=mnist_autoencoder|--size_input=784|--size_output=10": ["--size_output=10", "784"],
     "--plot_autoencoder_images": ["--plot_autoencoder_images", "student_teacher", "mnist_autoencoder"],
@@ -486,13 +518,19 @@ def test_resolve_raises_rather_than_exits():
 # ---- notes
 
 NOTES = {
-    "--time_constant_ratio=0.01": ["--time_constant_ratio is raised to 0.1", "--time_constant_ratio_fb is raised to 0.1"],
+    "--time_constant_ratio=0.01": [
+        "--time_constant_ratio is raised to 0.1",
+        "--time_constant_ratio_fb is raised to 0.1",
+    ],
     "--time_constant_ratio_fb=0.01 --fb_learning_rule=normal_controller": ["--time_constant_ratio_fb is raised to 0.1"],
-    "--train_parallel --extra_fb_minibatches=3 --beta_homeostatic=1 --no_preprocessing_mnist --hpsearch --multiple_hpsearch": [
+    "--train_parallel --extra_fb_minibatches=3 --beta_homeostatic=1 --no_preprocessing_mnist "
+    "--hpsearch --multiple_hpsearch": [
         "without effect (accepted as published): --no_preprocessing_mnist, --train_parallel, --extra_fb_minibatches, "
         "--hpsearch, --multiple_hpsearch, --beta_homeostatic"
     ],
-    "--train_only_feedback_parameters --epochs_fb=0": ["--train_only_feedback_parameters is ignored with --epochs_fb=0"],
+    "--train_only_feedback_parameters --epochs_fb=0": [
+        "--train_only_feedback_parameters is ignored with --epochs_fb=0"
+    ],
     "--train_only_feedback_parameters --epochs_fb=0.5": ["--train_only_feedback_parameters is ignored"],
     "--train_only_feedback_parameters --freeze_fb_weights": [
         "--train_only_feedback_parameters is ignored with --freeze_fb_weights"
@@ -505,8 +543,12 @@ NOTES = {
     ],
     "--freeze_fb_weights --lr_fb=0.2": ["without effect with --freeze_fb_weights: --lr_fb"],
     "--freeze_fb_weights --dt_di_fb=0.01": ["without effect with --freeze_fb_weights: --dt_di_fb"],
-    "--dt_di_fb=0.01": ["without effect with --fb_learning_rule=special_controller, which simulates nothing: --dt_di_fb"],
-    "--alpha_fb=0.2": ["without effect with --fb_learning_rule=special_controller, which simulates nothing: --alpha_fb"],
+    "--dt_di_fb=0.01": [
+        "without effect with --fb_learning_rule=special_controller, which simulates nothing: --dt_di_fb"
+    ],
+    "--alpha_fb=0.2": [
+        "without effect with --fb_learning_rule=special_controller, which simulates nothing: --alpha_fb"
+    ],
     "--network_type=BP --k_p=2 --lr=0.2": ["without effect for BP: --k_p"],
     "--network_type=DFA --clip_grad_norm=2 --initialization_K=orthogonal": ["without effect for DFA: --clip_grad_norm"],
     "--optimizer=Adam": ["--optimizer=Adam is for W; Q learns by --optimizer_fb=SGD"],
@@ -525,7 +567,9 @@ NOTES = {
 def test_flags_that_do_less_than_they_say_are_noted(argv):
     notes = parse(argv.split()).notes
     assert len(notes) == len(NOTES[argv]), notes
-    assert [beginning for note, beginning in zip(notes, NOTES[argv], strict=True) if not note.startswith(beginning)] == []
+    assert [
+        beginning for note, beginning in zip(notes, NOTES[argv], strict=True) if not note.startswith(beginning)
+    ] == []
     assert not any("\n" in note for note in notes)
 
 
@@ -559,6 +603,8 @@ def test_parser_without_abbreviations_still_refuses_them():
         parser.parse_args(["--normalize"])
 
 
-@pytest.mark.parametrize("flag, value", [("random_seed", 7), ("out_dir", "elsewhere"), ("batch_size", 9), ("epochs", 3)])
+@pytest.mark.parametrize(
+    "flag, value", [("random_seed", 7), ("out_dir", "elsewhere"), ("batch_size", 9), ("epochs", 3)]
+)
 def test_a_changed_flag_reaches_every_record(flag, value):
     assert main.parse([]).change(**{flag: value}) == main.parse([f"--{flag}={value}"])

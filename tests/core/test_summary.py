@@ -1,4 +1,5 @@
-"""The summary of a run of system 2: what it holds (dfc.md I.7), that it is read back as it was, and that damage is named."""
+"""The summary of a run of system 2: what it holds (dfc.md I.7), that it is read back as it was,
+and that damage is named."""
 
 import json
 import math
@@ -10,12 +11,22 @@ import pytest
 
 from core.files import FileError
 from core.roles import Watcher
-from dfc.measures.summary import DONE, INITIAL_KEYS, RUNNING, STOPPED, Frame, SummaryFolder, read_summary, summarise, write_summary
+from dfc.measures.summary import (
+    DONE,
+    INITIAL_KEYS,
+    RUNNING,
+    STOPPED,
+    Frame,
+    SummaryFolder,
+    read_summary,
+    summarise,
+    write_summary,
+)
 
-PUBLISHED = """acc_train_last acc_train_best loss_train_last loss_train_best acc_test_last acc_test_best acc_val_last acc_val_best
-    acc_test_val_best acc_train_val_best loss_test_val_best loss_train_val_best loss_val_best epoch_best_loss epoch_best_acc
-    loss_test_last loss_test_best rec_loss rec_loss_last rec_loss_best rec_loss_first rec_loss_init rec_loss_var_av
-    avg_time_per_epoch finished"""
+PUBLISHED = """acc_train_last acc_train_best loss_train_last loss_train_best acc_test_last acc_test_best acc_val_last
+    acc_val_best acc_test_val_best acc_train_val_best loss_test_val_best loss_train_val_best loss_val_best
+    epoch_best_loss epoch_best_acc loss_test_last loss_test_best rec_loss rec_loss_last rec_loss_best
+    rec_loss_first rec_loss_init rec_loss_var_av avg_time_per_epoch finished"""
 SERIES = {
     "epoch": [1, 2, 3, 4],
     "batch": [0, 0, 0, 0],
@@ -87,7 +98,13 @@ def test_backpropagation_has_no_time_of_an_epoch():
 @pytest.mark.parametrize("values", [[math.nan], [math.inf], [1.0, math.nan], [math.nan, 1.0]])
 def test_losses_that_are_no_numbers_are_kept_and_written(values, tmp_path):
     """The last epoch of a run that diverged."""
-    series = {"epoch": list(range(len(values))), "loss_train": values, "loss_val": values, "loss_test": values, "seconds": values}
+    series = {
+        "epoch": list(range(len(values))),
+        "loss_train": values,
+        "loss_val": values,
+        "loss_test": values,
+        "seconds": values,
+    }
     write_summary(tmp_path, summarise(series, STOPPED))
     found = read_summary(tmp_path)
     assert np.array_equal(found["loss_train"], values, equal_nan=True)
@@ -98,9 +115,10 @@ def test_losses_that_are_no_numbers_are_kept_and_written(values, tmp_path):
 
 
 WHOLE = summarise(SERIES, DONE, 8.0) | {
-    "log_interval": 30, "max_eig_keys": ["A_tildeI", "A_PI"], "best": [0.5, 2], "gn_condition_init": -1, "name": "a word",
-    "empty": np.zeros(0), "table": np.arange(6, dtype=np.float32).reshape(2, 3), "bp_angles": FRAME,
-    "gn_angles_network": Frame([], [0], np.empty((0, 1))), "condition_gn_angles_init": Frame([1], [0], np.array([[0.1]])),
+    "log_interval": 30, "max_eig_keys": ["A_tildeI", "A_PI"], "best": [0.5, 2], "gn_condition_init": -1,
+    "name": "a word", "empty": np.zeros(0), "table": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "bp_angles": FRAME, "gn_angles_network": Frame([], [0], np.empty((0, 1))),
+    "condition_gn_angles_init": Frame([1], [0], np.array([[0.1]])),
 }  # fmt: skip
 
 
@@ -139,7 +157,13 @@ def test_overview_is_the_published_one(tmp_path):
     write_summary(tmp_path, WHOLE)
     lines = (tmp_path / "performance_overview.txt").read_text().splitlines()
     assert len(lines) == len(json.loads((tmp_path / "results.json").read_text()))
-    for line in ("acc_train_last 0.650000", "rec_loss -1", "finished 1", "epoch_best_loss 1", "avg_time_per_epoch 3.000000"):
+    for line in (
+        "acc_train_last 0.650000",
+        "rec_loss -1",
+        "finished 1",
+        "epoch_best_loss 1",
+        "avg_time_per_epoch 3.000000",
+    ):
         assert line in lines
     for line in ("max_eig_keys A_tildeI A_PI", "best 0.500000 2", "name a word", "loss_train_val_best 3.000000"):
         assert line in lines

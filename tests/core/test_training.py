@@ -16,7 +16,8 @@ from tests.faults.tiny_loop import COUNT, Run, losses_after, weights_of
 
 
 def test_order_of_a_run():
-    """After each epoch the series is written before the checkpoint, and both before the word of it; the outcome last."""
+    """After each epoch the series is written before the checkpoint, and both before the word
+    of it; the outcome last."""
     run = Run(epochs=2)
     run.go()
     kinds = [kind for kind in run.kinds() if kind != "probe"]
@@ -56,7 +57,9 @@ def test_interval_measures_between_batches_and_leaves_out_the_last_of_an_epoch(s
     expected = [(0, 0), *itertools.product(range(3), range(interval, batches, interval))]
     series = run.details("series")[-1]
     assert list(zip(series["epoch"], series["batch"], strict=True)) == expected
-    assert run.kinds().count("probe") == len(expected) + 1  # once more at the end: DONE tells of the weights that are saved
+    assert (
+        run.kinds().count("probe") == len(expected) + 1
+    )  # once more at the end: DONE tells of the weights that are saved
     assert run.kinds().count("checkpoint") == run.kinds().count("report") == 3
     # and each is of the network after that many batches, not merely labelled so
     counts = [epoch * batches + batch for epoch, batch in expected]
@@ -142,7 +145,8 @@ def spoil(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_weights_that_are_no_numbers_end_the_run_at_that_epoch(value):
-    """Even where no probe notices.  The last checkpoint is the good one of the epoch before; no weights are published."""
+    """Even where no probe notices.  The last checkpoint is the good one of the epoch before; no
+    weights are published."""
     run = Run(epochs=5, at=5, surprise=spoil(value))
     outcome = run.go()
     assert outcome["outcome"] == "diverged" and outcome["epoch"] == 2
@@ -176,5 +180,8 @@ def test_loss_that_is_bad_from_the_start_saves_nothing():
 
 
 def test_large_numbers_that_are_no_loss_are_nobodys_business():
-    run = Run(epochs=2, probes=[lambda net: {"norm": 1e300, "angle": math.nan}, lambda net: {"test_loss": 0.99 * LARGEST_LOSS}])
+    run = Run(
+        epochs=2,
+        probes=[lambda net: {"norm": 1e300, "angle": math.nan}, lambda net: {"test_loss": 0.99 * LARGEST_LOSS}],
+    )
     assert run.go()["outcome"] == "finished"

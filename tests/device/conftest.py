@@ -1,4 +1,5 @@
-"""Fixtures of the tests of GPU discipline: a stand-in for cupy, the real one where it works, and a cut MNIST for whole runs."""
+"""Fixtures of the tests of GPU discipline: a stand-in for cupy, the real one where it works, and a
+cut MNIST for whole runs."""
 
 import dataclasses
 import importlib.util
@@ -15,7 +16,8 @@ SMALL_TOWER = (196, 100, 50, 10)
 
 @pytest.fixture(autouse=True, scope="module")
 def one_blas_thread():
-    """Matrices as small as these are multiplied fastest by one thread, above all where other programs keep the cores busy."""
+    """Matrices as small as these are multiplied fastest by one thread, above all where other
+    programs keep the cores busy."""
     try:
         import threadpoolctl
     except ImportError:
@@ -70,7 +72,8 @@ def working_gpu(real_cupy):
 
 @pytest.fixture(scope="session")
 def small_mnist():
-    """The first images of MNIST, every second pixel in both directions: 196 pixels, so that whole runs take a moment."""
+    """The first images of MNIST, every second pixel in both directions: 196 pixels, so that
+    whole runs take a moment."""
     data = datasets.load("MNIST", None, True)
     cut = {name: getattr(data, name)[:IMAGES] for name in datasets.ROLES}
     for name in ("train_images", "test_images"):
@@ -80,7 +83,8 @@ def small_mnist():
 
 @pytest.fixture
 def run_main(small_mnist, monkeypatch, tmp_path):
-    """A function of options that runs `run.py` with them: (exit status, run folder), the folder None where there is none.
+    """A function of options that runs `run.py` with them: (exit status, run folder), the folder
+    None where there is none.
 
     Learns from 120 images in two batches, one epoch, one thread; `results` names a results folder.
     """
@@ -92,7 +96,13 @@ def run_main(small_mnist, monkeypatch, tmp_path):
 
     def main(*options, results="results", quiet=True):
         folder = tmp_path / results
-        common = [f"--results_dir={folder}", "--train_samples=120", "--nb_epochs=1", "--threads=1", *["--quiet"] * quiet]
+        common = [
+            f"--results_dir={folder}",
+            "--train_samples=120",
+            "--nb_epochs=1",
+            "--threads=1",
+            *["--quiet"] * quiet,
+        ]
         try:
             status = run.main([*common, *options])
         except SystemExit as refused:  # how the command line's own mistakes end

@@ -1,7 +1,8 @@
 """The part of cupy that the stand-in offers: names and parameters, copied by hand from cupy 14.
 
-test_cupy_names.py compares every line with the real cupy where that is installed.  Parameters stand in their order; those
-after a "*" go by keyword alone; "*name" takes any number of positional ones.  Code that needs more of cupy adds a line here.
+test_cupy_names.py compares every line with the real cupy where that is installed.  Parameters stand in their
+order; those after a "*" go by keyword alone; "*name" takes any number of positional ones.  Code that needs more
+of cupy adds a line here.
 """
 
 CUPY_MAJOR = 14
@@ -104,7 +105,8 @@ ATTRIBUTES = ("T", "dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "siz
 
 BINARY_OPERATORS = {  # special method of cupy.ndarray without its underscores: ufunc; each has a reflected one
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "mod": "remainder", "pow": "power", "matmul": "matmul",
+    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
 }  # fmt: skip
 IN_PLACE_OPERATORS = tuple(name for name in BINARY_OPERATORS if name != "matmul")  # cupy has no __imatmul__
 COMPARISONS = {
@@ -123,7 +125,8 @@ CUDA = (
 )
 OTHER = ("ElementwiseKernel", "__version__", "ndarray")
 ABSENT = (  # some of what numpy has and cupy lacks
-    "block", "errstate", "insert", "linalg.svdvals", "matrix", "ndarray.__imatmul__", "ndarray.__index__", "ndarray.ctypes",
+    "block", "errstate", "insert", "linalg.svdvals", "matrix",
+    "ndarray.__imatmul__", "ndarray.__index__", "ndarray.ctypes",
 )  # fmt: skip
 
 

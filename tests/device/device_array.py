@@ -57,7 +57,9 @@ class DeviceArray:
         return len(self._host)
 
     def __repr__(self):
-        return f"<device array {self.shape} {self.dtype}>"  # shows no values, so that reports of pytest do not synchronise
+        return (
+            f"<device array {self.shape} {self.dtype}>"  # shows no values, so that reports of pytest do not synchronise
+        )
 
     def __str__(self):
         self._gpu.synchronise("str")

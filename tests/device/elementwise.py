@@ -1,4 +1,5 @@
-"""ElementwiseKernel of the stand-in: computes by numpy a body that would be compiled as CUDA C++, and refuses any other body."""
+"""ElementwiseKernel of the stand-in: computes by numpy a body that would be compiled as CUDA C++, and
+refuses any other body."""
 
 import ast
 import math
@@ -18,8 +19,8 @@ FUNCTIONS = {
     "normal": normal,
 }
 ALLOWED = (
-    ast.Module, ast.Assign, ast.BinOp, ast.UnaryOp, ast.USub, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.Call, ast.Name,
-    ast.Load, ast.Store, ast.Constant,
+    ast.Module, ast.Assign, ast.BinOp, ast.UnaryOp, ast.USub, ast.Add, ast.Sub,
+    ast.Mult, ast.Div, ast.Mod, ast.Call, ast.Name, ast.Load, ast.Store, ast.Constant,
 )  # fmt: skip
 RESERVED = {"n", "i", "T"}  # what cupy calls the number of entries, an entry, and the type
 
@@ -74,7 +75,9 @@ class ElementwiseKernel:
 def _types(params):
     """Return {name: type} of "T a, uint64 b"."""
     pairs = [each.split() for each in params.split(",")]
-    if any(len(pair) != 2 or pair[0] not in ("T", "uint64") for pair in pairs) or len({name for _, name in pairs}) != len(pairs):
+    if any(len(pair) != 2 or pair[0] not in ("T", "uint64") for pair in pairs) or len(
+        {name for _, name in pairs}
+    ) != len(pairs):
         raise ValueError(f"parameters {params!r}: only those of type T or uint64, each of another name")
     return {name: kind for kind, name in pairs}
 
@@ -87,7 +90,9 @@ def _check(operation, names, outputs, preamble):
     calls = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call)]
     known = {"T", "i", *FUNCTIONS}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    wrapped = [id(arg) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.func.id == "T" for arg in node.args]
+    wrapped = [
+        id(arg) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.func.id == "T" for arg in node.args
+    ]
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED) or (isinstance(node, ast.Constant) and id(node) not in wrapped):
             raise ValueError(f"{ast.unparse(node)!r} in {operation!r}")

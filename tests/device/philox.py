@@ -1,4 +1,5 @@
-"""Random numbers that are functions of key and counter (Salmon, Moraes, Dror, Shaw 2011), and normals made of them, by numpy."""
+"""Random numbers that are functions of key and counter (Salmon, Moraes, Dror, Shaw 2011), and normals
+made of them, by numpy."""
 
 import numpy as np
 
@@ -24,7 +25,8 @@ def halves(words):
 
 
 def normal(like, key, place, index):
-    """One standard normal of the float type of `like` for every (key, place, index), by the transformation of Box and Muller."""
+    """One standard normal of the float type of `like` for every (key, place, index), by the
+    transformation of Box and Muller."""
     a, b, c, _ = philox([*halves(index), *halves(place)], halves(key))
     real = like.dtype.type
     if real is np.float64:

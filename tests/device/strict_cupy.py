@@ -1,11 +1,13 @@
-"""A stand-in for cupy that computes with numpy and refuses whatever a GPU would refuse, wait for, or silently get wrong.
+"""A stand-in for cupy that computes with numpy and refuses whatever a GPU would refuse, wait
+for, or silently get wrong.
 
     gpu = StandIn("float32")
     sys.modules["cupy"] = gpu.cupy          # what core/backend.py then imports
     with gpu.no_synchronisation(): ...      # from here on reading a value back to the host raises Synchronised
 
-Stricter than cupy on purpose: host scalars (np.float64(2)) are refused like host arrays, functions of numpy never dispatch to
-device arrays, a name outside tests/device/cupy_names.py does not exist, and floats of another type than the run's are refused.
+Stricter than cupy on purpose: host scalars (np.float64(2)) are refused like host arrays, functions of numpy never
+dispatch to device arrays, a name outside tests/device/cupy_names.py does not exist, and floats of another type than
+the run's are refused.
 """
 
 import contextlib
@@ -90,7 +92,9 @@ class StandIn:
         """What numpy computes with in place of an argument of a device operation; host arrays are refused."""
         if isinstance(argument, DeviceArray):
             if argument._device != self.current_device:
-                raise ValueError(f"an array of GPU {argument._device} in a thread that computes on GPU {self.current_device}")
+                raise ValueError(
+                    f"an array of GPU {argument._device} in a thread that computes on GPU {self.current_device}"
+                )
             return argument._host
         if isinstance(argument, np.ndarray | np.generic):
             raise TypeError(f"Unsupported type {type(argument)}: host and device do not mix")
@@ -112,7 +116,8 @@ class StandIn:
         return DeviceArray(host, self, self.current_device)
 
     def call(self, name, parameters, function, args, keywords, owner=None):
-        """The result of a numpy function, ufunc or method of `owner` that stands for the cupy one with these parameters."""
+        """The result of a numpy function, ufunc or method of `owner` that stands for the cupy one
+        with these parameters."""
         if name in self.broken:
             raise self.broken[name]
         out = cupy_names.check_arguments(name, parameters, args, keywords).get("out")
@@ -142,7 +147,8 @@ class StandIn:
 
 
 def _launches(name, args, keywords, result):
-    """How many kernels and library calls an operation of cupy 13 or 14 starts, at most: none for views, one per array joined."""
+    """How many kernels and library calls an operation of cupy 13 or 14 starts, at most: none for
+    views, one per array joined."""
     if name in ("empty", "empty_like"):
         return 0
     arrays = [each for each in args if isinstance(each, np.ndarray)]
@@ -159,8 +165,8 @@ def _launches(name, args, keywords, result):
 
 
 def _launches_of_solve(a, b):
-    """What cupy starts to solve linear systems: for many small matrices copies of both sides, two lists of pointers, factorisation,
-    solution, and its copy; large ones one after the other."""
+    """What cupy starts to solve linear systems: for many small matrices copies of both sides, two lists of pointers,
+    factorisation, solution, and its copy; large ones one after the other."""
     if a.ndim == 2:
         return 5
     return 7 if a.shape[-1] <= BATCHED else 2 + 5 * math.prod(a.shape[:-2])
@@ -168,7 +174,11 @@ def _launches_of_solve(a, b):
 
 def _lists_of_pointers(name, args):
     """How many arrays of pointers and sizes cupy copies from the host to join many small arrays by one kernel."""
-    if name not in ("concatenate", "stack") or len(args[0]) <= FEW or sum(each.nbytes for each in args[0]) >= LARGE * len(args[0]):
+    if (
+        name not in ("concatenate", "stack")
+        or len(args[0]) <= FEW
+        or sum(each.nbytes for each in args[0]) >= LARGE * len(args[0])
+    ):
         return 0
     alike = len({each.shape for each in args[0]}) == 1 and all(each.flags.c_contiguous for each in args[0])
     return 1 if alike else 3
@@ -177,8 +187,8 @@ def _lists_of_pointers(name, args):
 def _copies_of_matmul(a, b, out=None):
     """What cupy launches besides the product.
 
-    cuBLAS takes a matrix, or its transpose, without gaps; cupy copies every other one, in a stack also the transposes, and writes
-    to rows without gaps.  Where stacks are broadcast, three kernels make lists of pointers.
+    cuBLAS takes a matrix, or its transpose, without gaps; cupy copies every other one, in a stack also the transposes,
+    and writes to rows without gaps.  Where stacks are broadcast, three kernels make lists of pointers.
     """
     copied_out = out is not None and not out.flags.c_contiguous
     if max(a.ndim, b.ndim) <= 2 and a.shape[0] == b.shape[-1] == 1:

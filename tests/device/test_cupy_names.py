@@ -25,7 +25,8 @@ def of_function(function):
 
 
 def of_method(method):
-    """The parameters of a compiled method; its docstring begins with the signature, and Python cannot tell it otherwise."""
+    """The parameters of a compiled method; its docstring begins with the signature, and Python
+    cannot tell it otherwise."""
     signature = re.search(r"\((.*)\)", method.__doc__.splitlines()[0])[1]
     return " ".join(part.split("=")[0].split()[-1] for part in signature.split(", ")[1:])
 
@@ -61,7 +62,9 @@ def test_ufuncs_are_ufuncs(real_cupy):
 
 def test_attributes_operators_and_other_names_exist(real_cupy):
     """Else the stand-in offers a name that cupy lacks."""
-    special = [f"__{name}__" for name in (*cupy_names.UNARY_OPERATORS, *cupy_names.BINARY_OPERATORS, *cupy_names.COMPARISONS)]
+    special = [
+        f"__{name}__" for name in (*cupy_names.UNARY_OPERATORS, *cupy_names.BINARY_OPERATORS, *cupy_names.COMPARISONS)
+    ]
     special += [f"__r{name}__" for name in cupy_names.BINARY_OPERATORS]
     special += [f"__i{name}__" for name in cupy_names.IN_PLACE_OPERATORS]
     special += ["__bool__", "__float__", "__getitem__", "__int__", "__iter__", "__len__", "__setitem__"]

@@ -11,8 +11,8 @@ MEASURED = (
     "--save_BP_GNT_angle"
 )
 CONTROLLED = (
-    "--save_NDI_angle --save_GNT_ss_no_ss_angle --save_condition_gn --save_jac_t_angle --save_jac_pinv_angle --save_norm_r "
-    "--save_eigenvalues --save_eigenvalues_bcn --compare_with_ndi --compute_gn_condition_init"
+    "--save_NDI_angle --save_GNT_ss_no_ss_angle --save_condition_gn --save_jac_t_angle --save_jac_pinv_angle "
+    "--save_norm_r --save_eigenvalues --save_eigenvalues_bcn --compare_with_ndi --compute_gn_condition_init"
 )
 CASES = {  # a run: its flags
     "DFC": f"{INSTANT} --grad_deltav_cont --gn_damping=0.1 {CONTROLLED} --save_nullspace_norm_ratio",

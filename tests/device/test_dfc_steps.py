@@ -1,4 +1,5 @@
-"""Learners, rules, optimisers and evaluation of system 2 on a device: no mixing, one float type, the numbers of numpy."""
+"""Learners, rules, optimisers and evaluation of system 2 on a device: no mixing, one float
+type, the numbers of numpy."""
 
 import itertools
 import json
@@ -15,14 +16,17 @@ from dfc.evaluation import CHUNK, beyond_bounds, evaluate
 from main import parse
 from tests.faults.tiny_main import RULES, arrays, checkpoint, in_process, results
 
-TOLERANCE = {"float64": 1e-11, "float32": 2e-4}  # of the largest entry; differences of rates lose what the rates have in common
+TOLERANCE = {
+    "float64": 1e-11,
+    "float32": 2e-4,
+}  # of the largest entry; differences of rates lose what the rates have in common
 SAMPLES, INPUTS, OUTPUTS = 20, 6, 3
 BATCH = slice(0, 8)
 # With 28 time points some samples of a batch converge and others do not; 18 are more than one block of noise.
 COMMON = (
-    f"--size_input={INPUTS} --size_hidden=[7,5] --size_output={OUTPUTS} --batch_size=8 --alpha_di=0.01 --dt_di=0.1 --k_p=0.5 "
-    "--time_constant_ratio=0.2 --target_stepsize=0.001 --normalize_lr --tmax_di=28 --tmax_di_fb=18 --lr=0.05 --lr_fb=0.01 "
-    "--sigma=0.05 --noise_K=0.05"
+    f"--size_input={INPUTS} --size_hidden=[7,5] --size_output={OUTPUTS} --batch_size=8 --alpha_di=0.01 --dt_di=0.1 "
+    "--k_p=0.5 --time_constant_ratio=0.2 --target_stepsize=0.001 --normalize_lr --tmax_di=28 --tmax_di_fb=18 --lr=0.05 "
+    "--lr_fb=0.01 --sigma=0.05 --noise_K=0.05"
 )
 INSTANT = "--inst_transmission --proactive_controller"
 ADAM = "--optimizer=Adam --lr=1e-6"
@@ -32,19 +36,29 @@ CASES = {  # a run: its flags beside COMMON
     "DFA": "--network_type=DFA --forward_wd=0.01",
     "DFA, sigmoid": "--network_type=DFA --output_activation=sigmoid --hidden_activation=[relu,leakyrelu] --no_bias",
     "DFC-SSA": f"--ndi {ADAM} --clip_grad_norm=0.01",
-    "DFC-SSA, layer by layer rates": "--ndi --lr=[0.1,0.05,0.02] --use_initial_activations --learning_rule=derivative_matrix",
+    "DFC-SSA, layer by layer rates": (
+        "--ndi --lr=[0.1,0.05,0.02] --use_initial_activations --learning_rule=derivative_matrix"
+    ),
     "DFC-SS": f"{INSTANT} --optimizer=RMSprop --lr=1e-5 --momentum=0.3",
     "DFC-SS, delayed": "--include_non_converged_samples --learning_rule=voltage_difference --hidden_activation=sigmoid",
     "DFC-SS, memory-saving": f"{INSTANT} --efficient_controller --epsilon_di=0.2",
     "DFC-SS, noisy": f"{INSTANT} --noisy_dynamics --include_non_converged_samples",
     "DFC": f"{INSTANT} --grad_deltav_cont",
-    "DFC, all samples": "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01",
+    "DFC, all samples": (
+        "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01"
+    ),
     "DFC, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
     "DFC, step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --target_stepsize=0.01",
-    "DFC, step by step, delayed": "--grad_deltav_cont --efficient_controller --learning_rule=derivative_matrix --tmax_di=80",
-    "DFC, step by step, clipped": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
+    "DFC, step by step, delayed": (
+        "--grad_deltav_cont --efficient_controller --learning_rule=derivative_matrix --tmax_di=80"
+    ),
+    "DFC, step by step, clipped": (
+        f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias"
+    ),
     "Strong-DFC": f"--network_type=Strong-DFC --protocol=strong2022 {INSTANT} --lr=0.01 --sigma=1e-6",
-    "Strong-DFC, all samples": f"--network_type=Strong-DFC --strong_feedback --include_non_converged_samples {INSTANT} {ADAM}",
+    "Strong-DFC, all samples": (
+        f"--network_type=Strong-DFC --strong_feedback --include_non_converged_samples {INSTANT} {ADAM}"
+    ),
 }
 NOISY = [case for case, flags in CASES.items() if "noisy" in flags or "Strong" in flags]
 FEEDBACK = {  # feedback learning: its flags
@@ -114,7 +128,11 @@ def test_steps_agree_with_numpy_and_do_not_wait(gpu, precision, case):
     list(steps(host.learner, same_data, gpu, may_wait=True))
     for found, expected in zip(device.learner.net.arrays, host.learner.net.arrays, strict=True):
         assert_agree(found, expected, precision)
-    owned = [host.learner.net.parameters[index] is p for index in host.learner.owned for p in host.learner.optimiser.parameters]
+    owned = [
+        host.learner.net.parameters[index] is p
+        for index in host.learner.owned
+        for p in host.learner.optimiser.parameters
+    ]
     assert any(owned)
     moved = [np.abs(p - before).max() for p, before in zip(host.learner.net.parameters, start, strict=True)]
     assert max(moved[index] for index in host.learner.owned) > 1e-5
@@ -252,7 +270,8 @@ def test_state_goes_to_the_host_and_back(gpu, precision, case):
 
 
 def test_the_memory_of_all_time_points_is_counted(gpu):
-    """Several networks that do not fit must be refused beforehand; only a GPU keeps all time points, and only for some rules."""
+    """Several networks that do not fit must be refused beforehand; only a GPU keeps all time points,
+    and only for some rules."""
     backends = {name: backend_of(gpu, name, "float64") for name in ("cupy", "numpy")}
 
     def needed(name, flags):
@@ -326,7 +345,9 @@ def test_classification_steps_agree_with_numpy(gpu, precision, rule):
     """Labels are integers on the device, and right answers are counted there."""
     flags = "--grad_deltav_cont" if rule == "DFC" else f"--network_type={rule}"
     flags += " --strong_feedback --include_non_converged_samples" * (rule == "Strong-DFC")
-    flags += f" {INSTANT} {TASKS['classification']} --size_hidden=8 --num_hidden=2 --lr={1e-5 if rule == 'BP' else 0.05}"
+    flags += (
+        f" {INSTANT} {TASKS['classification']} --size_hidden=8 --num_hidden=2 --lr={1e-5 if rule == 'BP' else 0.05}"
+    )
     random = np.random.default_rng(2)
     pixels, labels = random.integers(0, 256, (SAMPLES, 784), dtype=np.uint8), random.integers(0, 10, SAMPLES)
     rows, nets = [], []

@@ -43,7 +43,8 @@ def test_the_gradients_of_a_batch_are_those_of_numpy(precision, variant, structu
 
 @every_variant
 def test_the_parameters_after_a_step_are_those_of_numpy(precision, variant):
-    """The optimiser works in place on views of the device's memory; an update that got lost would be seen nowhere else."""
+    """The optimiser works in place on views of the device's memory; an update that got lost
+    would be seen nowhere else."""
     found = {}
     for name in ("cupy", "numpy"):
         backend = select_backend(name, 0, precision)

@@ -1,4 +1,5 @@
-"""The text of every kernel, compiled as C++ for the host, against the numbers that the stand-in computes of it by numpy."""
+"""The text of every kernel, compiled as C++ for the host, against the numbers that the stand-in
+computes of it by numpy."""
 
 import ctypes
 import itertools
@@ -41,8 +42,10 @@ def declared(kernel):
 
 
 def text_of(number, kernel, kind):
-    """A C++ function that does to arrays of the type `kind` what cupy's loop does: every parameter is a reference to an entry."""
-    lines = [f'extern "C" void {kind}_{number}(long count, void **all) {{ typedef {kind} T; for (long i = 0; i < count; ++i) {{']
+    """A C++ function that does to arrays of the type `kind` what cupy's loop does: every parameter is a
+    reference to an entry."""
+    head = f'extern "C" void {kind}_{number}(long count, void **all)'
+    lines = [f"{head} {{ typedef {kind} T; for (long i = 0; i < count; ++i) {{"]
     for place, (name, of, out) in enumerate(declared(kernel)):
         lines.append(f"{'' if out else 'const '}{of} &{name} = (({of} *)all[{place}])[i];")
     return "\n".join([*lines, kernel.body, "} }"])
@@ -54,8 +57,20 @@ def compiled(tmp_path_factory):
         pytest.skip("there is no g++")
     folder = tmp_path_factory.mktemp("kernels")
     functions = [text_of(number, kernel, kind) for number, kernel in enumerate(KERNELS) for kind in TYPES.values()]
-    (folder / "all.cpp").write_text("\n".join(["#include <math.h>", "#define __device__", device_kernels.PREAMBLE, *functions]))
-    words = [COMPILER, "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wno-unused", "-o", folder / "all.so", folder / "all.cpp"]
+    (folder / "all.cpp").write_text(
+        "\n".join(["#include <math.h>", "#define __device__", device_kernels.PREAMBLE, *functions])
+    )
+    words = [
+        COMPILER,
+        "-O1",
+        "-ffp-contract=off",
+        "-shared",
+        "-fPIC",
+        "-Wno-unused",
+        "-o",
+        folder / "all.so",
+        folder / "all.cpp",
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(folder / "all.so"))
@@ -75,7 +90,8 @@ def arguments_of(kernel, dtype):
 
 @pytest.mark.parametrize("number", range(len(KERNELS)), ids=[f"{kernel.name}-{i}" for i, kernel in enumerate(KERNELS)])
 def test_a_kernel_means_in_c_what_it_means_in_python(gpu, compiled, precision, number):
-    """Only its reading as Python is tested elsewhere; the GPU reads it as C++, with other rules for types, names and brackets."""
+    """Only its reading as Python is tested elsewhere; the GPU reads it as C++, with other rules for
+    types, names and brackets."""
     gpu.float_type = np.dtype(precision)
     kernel, host = KERNELS[number], list(arguments_of(KERNELS[number], precision))
     device = [gpu.cupy.asarray(each) for each in host]

@@ -1,4 +1,5 @@
-"""How many kernels a step launches on a GPU, where a small step costs what its launches cost: bounds for every rule, old or new."""
+"""How many kernels a step launches on a GPU, where a small step costs what its launches cost: bounds for
+every rule, old or new."""
 
 import dataclasses
 import itertools
@@ -23,8 +24,8 @@ from tests.rules.test_feedback_together import PUBLISHED
 
 CLIPPED = 26  # launches per layer and time point where the running sums are clipped
 POINT = 6  # launches per layer and time point: two products, and less than that for all that is elementwise
-# Launches per layer of a step without its time points, and those of a batch; forward pass, errors, gradients and update take about
-# ten per layer.  Rules that are not listed may launch as many as the most costly ones.
+# Launches per layer of a step without its time points, and those of a batch; forward pass, errors, gradients and update
+# take about ten per layer.  Rules that are not listed may launch as many as the most costly ones.
 DEFAULT = (40, 70)
 BOUNDS = {"BP": (13, 22), "DFA": (19, 22), "DFC-SSA": (25, 22)}
 SYSTEM_1 = {"BP": (12, 12), "TP": (24, 14), "GAIT": (22, 14)}  # a solve of a layer is five launches, its check four
@@ -52,7 +53,10 @@ def launches(gpu, flags):
     """The launches of a step that is not the first one, which may find that some arrays are still missing."""
     gpu.float_type = np.dtype("float64")
     backend = select_backend("cupy", 0, "float64")
-    learner, batch = build(backend, settings_of(flags), host_noise=False).learner, samples_of(backend).batch(slice(0, 8))
+    learner, batch = (
+        build(backend, settings_of(flags), host_noise=False).learner,
+        samples_of(backend).batch(slice(0, 8)),
+    )
     for start in (0, 1):
         gpu.launches.clear()
         learner.step(*batch, (0, start))
@@ -63,8 +67,8 @@ def launches(gpu, flags):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("rule", SIMULATED)
 def test_a_time_point_takes_few_launches_per_layer(gpu, rule, variant, layers):
-    """A minibatch has a thousand time points; their launches decide how long it takes.  64 of them are four blocks of sums, and one
-    block of the memory-saving variant."""
+    """A minibatch has a thousand time points; their launches decide how long it takes.  64 of them are four blocks of
+    sums, and one block of the memory-saving variant."""
     if variant != "plain" and FEEDBACK_NET_RULES[rule].joint and ("at once" in variant or "saving" in variant):
         pytest.skip("the joint rule has no such dynamics")
     more = VARIANTS[variant]
@@ -138,7 +142,9 @@ def test_a_simulation_on_a_gpu_has_the_numbers_of_numpy(gpu, controller, hidden)
         backend = select_backend(name, 0, "float64")
         flags = f"--ndi --hidden_activation={hidden} --output_activation=linear"
         net, (inputs, target) = build(backend, settings_of(flags)).learner.net, samples_of(backend).batch(slice(0, 8))
-        state = simulate(net, net.forward(inputs), target, controller, Draws(3, backend, host_noise=True).noise((0, 0), 0))
+        state = simulate(
+            net, net.forward(inputs), target, controller, Draws(3, backend, host_noise=True).noise((0, 0), 0)
+        )
         found.append([state.u, *state.va, *state.vb, *state.vs, *state.r])
     for device, host in zip(*found, strict=True):
         assert isinstance(device, gpu.cupy.ndarray)

@@ -1,4 +1,5 @@
-"""Noise that a GPU draws by itself: its distribution, what it depends on, and runs that are interrupted, alone or in a stack."""
+"""Noise that a GPU draws by itself: its distribution, what it depends on, and runs that are
+interrupted, alone or in a stack."""
 
 import json
 import math
@@ -38,7 +39,8 @@ def normals(gpu, shape, seed=1, place=0, first=0):
 
 
 def test_normals_have_their_moments_and_distribution(gpu, precision):
-    """Means of z^k within 5 standard errors; Kolmogorov, Smirnov: sqrt(n) times the distance exceeds 1.95 once in 1,000 cases."""
+    """Means of z^k within 5 standard errors; Kolmogorov, Smirnov: sqrt(n) times the distance exceeds
+    1.95 once in 1,000 cases."""
     gpu.float_type = np.dtype(precision)
     z = normals(gpu, (400, 1000))
     for k, mean, square in ((1, 0, 1), (2, 1, 3), (3, 0, 15), (4, 3, 105)):

@@ -1,4 +1,5 @@
-"""Which device a run gets: auto falls back and says so, what was asked for by name works or is an error that tells why."""
+"""Which device a run gets: auto falls back and says so, what was asked for by name works or is
+an error that tells why."""
 
 import ast
 import json
@@ -20,7 +21,10 @@ def no_driver():
 NO_CUBLAS = OSError("libcublas.so.12: cannot open shared object file")
 NO_CUSOLVER = RuntimeError("CuPy failed to load libcusolver.so.11")
 FAULTS = {  # of an installation of cupy: (what to break, words that the message must contain)
-    "no driver": (lambda gpu: setattr(gpu.cupy.cuda.runtime, "getDeviceCount", no_driver), "cudaErrorInsufficientDriver"),
+    "no driver": (
+        lambda gpu: setattr(gpu.cupy.cuda.runtime, "getDeviceCount", no_driver),
+        "cudaErrorInsufficientDriver",
+    ),
     "no GPU": (lambda gpu: setattr(gpu, "devices", 0), "0 GPUs"),
     "no cublas": (lambda gpu: gpu.broken.update(matmul=NO_CUBLAS), "libcublas"),
     "no cusolver": (lambda gpu: gpu.broken.update({"linalg.solve": NO_CUSOLVER}), "libcusolver"),
@@ -50,7 +54,9 @@ def faulty_gpu(request, gpu):
     return words
 
 
-@pytest.fixture(params=BROKEN_IMPORTS.items(), ids=("ImportError", "RuntimeError", "OSError", "missing module", "long message"))
+@pytest.fixture(
+    params=BROKEN_IMPORTS.items(), ids=("ImportError", "RuntimeError", "OSError", "missing module", "long message")
+)
 def broken_cupy(request, no_cupy, monkeypatch, tmp_path):
     """What a message must say of a package `cupy` that raises when it is imported."""
     content, words = request.param

@@ -1,4 +1,5 @@
-"""The stand-in for cupy refuses what it is there to refuse; otherwise every other test of this folder proves nothing."""
+"""The stand-in for cupy refuses what it is there to refuse; otherwise every other test of this
+folder proves nothing."""
 
 import operator
 
@@ -210,7 +211,8 @@ def test_an_array_belongs_to_the_device_that_was_current(array):
 
 
 def test_hidden_copies_from_the_host_are_counted(stand_in, array):
-    """cupy joins more than eight small arrays by a list of pointers, and makes an array of a number that it assigns by an index."""
+    """cupy joins more than eight small arrays by a list of pointers, and makes an array of a number that
+    it assigns by an index."""
     xp = stand_in.cupy
     before = stand_in.uploads
     xp.stack([array] * 8)
@@ -239,7 +241,8 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_kernel_that_would_be_other_code_on_a_gpu_is_refused(stand_in, body):
-    """Its body is compiled as CUDA C++ there: what Python alone understands, or what computes in float64, must not pass here."""
+    """Its body is compiled as CUDA C++ there: what Python alone understands, or what computes in
+    float64, must not pass here."""
     with pytest.raises(ValueError, match=r"in |output|semicolon|names"):
         stand_in.cupy.ElementwiseKernel("T a", "T b", body, "made_up", no_return=True)
 

@@ -15,7 +15,8 @@ CASES = {
     f"{variant}-{structure}-{'linear' if linear else 'leaky'}-{strength}": {
         "variant": variant, "structure": structure, "linear": linear, "strength": strength
     }
-    for variant, structure, linear, strength in itertools.product(networks.VARIANTS, networks.SIZES, (False, True), (0.0, 0.1))
+    for variant, structure in itertools.product(networks.VARIANTS, networks.SIZES)
+    for linear, strength in itertools.product((False, True), (0.0, 0.1))
 }  # fmt: skip
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 on_both = pytest.mark.parametrize("name", ("cupy", "numpy"))
@@ -45,7 +46,9 @@ def test_steps_wait_for_nothing_and_agree_with_numpy(gpu, precision, case):
                 learner.step(*data.batch(slice(start, start + 8)))
         learners.append(learner)
     device, host = learners
-    for mine, theirs in zip(device.net.parameters + device.gradients, host.net.parameters + host.gradients, strict=True):
+    for mine, theirs in zip(
+        device.net.parameters + device.gradients, host.net.parameters + host.gradients, strict=True
+    ):
         assert_agree(mine, theirs, precision)
     start = networks.host_weights(case["structure"])
     assert all(np.abs(layer.weights - w).max() > 1e-3 for layer, w in zip(host.net.layers, start, strict=True))
@@ -81,7 +84,8 @@ def test_a_step_changes_nothing_that_the_caller_holds(gpu, precision, case, name
 
 
 def test_an_evaluation_waits_a_fixed_number_of_times(gpu, precision):
-    """One wait a chunk would leave the device idle between chunks; accuracy and loss are two numbers, so two waits at most."""
+    """One wait a chunk would leave the device idle between chunks; accuracy and loss are two
+    numbers, so two waits at most."""
     waits = []
     for count in (CHUNK // 2, 3 * CHUNK + 1):
         backend = backend_of(gpu, "cupy", precision)

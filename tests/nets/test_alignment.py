@@ -1,4 +1,5 @@
-"""Angles between the updates of two rules: by hand, by the rules' theorems, and without any trace in the network measured."""
+"""Angles between the updates of two rules: by hand, by the rules' theorems, and without any trace
+in the network measured."""
 
 import math
 
@@ -34,9 +35,10 @@ def samples_for(net, count=7):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_two_layers_worked_out_by_hand(rule):
-    """h = (1, 2), then (1, 2), then (2, 2); target (1, 1).  The error (1, 1) goes down by W^T = diag(2, 1) to (2, 1) in BP, by
-    W^-1 to (1/2, 1) in TP and GAIT: their cosine is 2 / (sqrt(5/4) sqrt(5)) = 0.8.  Weights and biases together multiply
-    the products of both layers by |h|^2 + 1 = 6, so that of the network is (2 + 2) / sqrt((5/4 + 2) (5 + 2))."""
+    """h = (1, 2), then (1, 2), then (2, 2); target (1, 1).  The error (1, 1) goes down by W^T = diag(2, 1) to (2,
+    1) in BP, by W^-1 to (1/2, 1) in TP and GAIT: their cosine is 2 / (sqrt(5/4) sqrt(5)) = 0.8.  Weights and
+    biases together multiply the products of both layers by |h|^2 + 1 = 6, so that of the network is (2 + 2) /
+    sqrt((5/4 + 2) (5 + 2))."""
     net = TowerInvNet([np.eye(2), np.diag([2.0, 1.0])], [np.zeros(2), np.zeros(2)], LINEAR, 2)
     batch = np.array([[1.0, 2.0]]), np.array([[1.0, 1.0]])
     cosines = [1.0, 1.0, 1.0] if rule == "BP" else [0.8, 1.0, 4 / math.sqrt(3.25 * 7)]
@@ -118,5 +120,8 @@ def test_an_update_of_zero_has_no_direction():
 def test_the_float_type_is_the_networks(rule):
     net = make_net(transfer=LEAKY_RELU, dtype="float32")
     inputs, target = make_batch(net)
-    found = [*batch_update(net, *chosen(rule), net.forward(inputs), target), *alignment(net, chosen(rule), BP, inputs, target)]
+    found = [
+        *batch_update(net, *chosen(rule), net.forward(inputs), target),
+        *alignment(net, chosen(rule), BP, inputs, target),
+    ]
     assert {each.dtype.name for each in found} == {"float32"}

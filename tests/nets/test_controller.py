@@ -33,7 +33,9 @@ WAYS = {
 
 def one_unit(w=2.0, b=1.0, q=0.5):
     """r = v = w x + b."""
-    return FeedbackNetwork([np.array([[w]])], [np.array([b])], [np.array([[q]])], [ACTIVATIONS["linear"]], SQUARED_ERROR)
+    return FeedbackNetwork(
+        [np.array([[w]])], [np.array([b])], [np.array([[q]])], [ACTIVATIONS["linear"]], SQUARED_ERROR
+    )
 
 
 def problem(net, samples=5, size=0.3):
@@ -52,7 +54,12 @@ BY_HAND = Controller(alpha=0.5, dt=0.1, steps=3, k_p=2.0, tau_v=0.2, tau_a=0.4)
     "controller, u, va, vs",
     (
         (BY_HAND, [0.0, 2.1, 2.095], [0.0, 0.0, 0.2625], [3.0, 3.0, 3.13125]),
-        (replace(BY_HAND, proactive=True), [0.0, 2.1, 1.819375], [0.0, 0.2625, 0.424296875], [3.0, 3.13125, 3.2777734375]),
+        (
+            replace(BY_HAND, proactive=True),
+            [0.0, 2.1, 1.819375],
+            [0.0, 0.2625, 0.424296875],
+            [3.0, 3.13125, 3.2777734375],
+        ),
         # k_p = 0, u[1] = 0.1 e, u[2] = 0.1 + 0.1 (1 - 0.05); tau_a = dt: va[t+1] = q u[t]
         (replace(BY_HAND, k_p=0.0, tau_a=0.1), [0.0, 0.1, 0.195], [0.0, 0.0, 0.05], [3.0, 3.0, 3.025]),
         (replace(BY_HAND, inst_system_dynamics=True), [0.0, 2.1, 2.095], [0.0, 0.0, 0.2625], [3.0, 3.0, 3.2625]),
@@ -60,7 +67,8 @@ BY_HAND = Controller(alpha=0.5, dt=0.1, steps=3, k_p=2.0, tau_v=0.2, tau_a=0.4)
     ids=("delayed", "proactive", "integral only", "instantaneous"),
 )
 def test_two_steps_of_one_unit(controller, u, va, vs):
-    """x = 1, v = 2 * 1 + 1 = 3, target 4.  e = 1: I = 0.1, u = 0.1 + 2 * 1 = 2.1; then I = 0.1 + 0.1 (1 - 0.5 * 2.1) = 0.095."""
+    """x = 1, v = 2 * 1 + 1 = 3, target 4.  e = 1: I = 0.1, u = 0.1 + 2 * 1 = 2.1; then I = 0.1 + 0.1
+    (1 - 0.5 * 2.1) = 0.095."""
     net = one_unit()
     found = record(net, net.forward(np.ones((1, 1))), np.full((1, 1), 4.0), controller)
     np.testing.assert_allclose(found.u.ravel(), u, rtol=1e-14)
@@ -98,10 +106,15 @@ def test_a_linear_instantaneous_loop_has_a_solution_in_closed_form():
 
 
 def test_halving_the_step_halves_the_distance_to_continuous_time():
-    """Euler's method is of first order: tau_a va' = -va + q u, tau_v s' = -s + va, I' = e - alpha u, u = I + k_p (nudge - s)."""
+    """Euler's method is of first order: tau_a va' = -va + q u, tau_v s' = -s + va, I' = e - alpha u, u
+    = I + k_p (nudge - s)."""
     q, alpha, k_p, tau_a, tau_v, nudge, end = 1.5, 0.3, 0.8, 0.4, 0.25, 1.0, 2.0
     system = np.array(
-        [[-1.0 / tau_a, -q * k_p / tau_a, q / tau_a], [1.0 / tau_v, -1.0 / tau_v, 0.0], [0.0, alpha * k_p - 1.0, -alpha]]
+        [
+            [-1.0 / tau_a, -q * k_p / tau_a, q / tau_a],
+            [1.0 / tau_v, -1.0 / tau_v, 0.0],
+            [0.0, alpha * k_p - 1.0, -alpha],
+        ]
     )
     drive = np.array([q * k_p * nudge / tau_a, 0.0, (1.0 - alpha * k_p) * nudge])
     rest = np.linalg.solve(system, -drive)
@@ -151,7 +164,8 @@ def test_a_linear_network_rests_where_the_closed_form_says(way):
 
 
 def test_the_error_falls_and_ends_within_the_leak():
-    """Q = J^T, integral control, lambda the eigenvalues of J J^T: each part of the error falls to alpha / (lambda + alpha)."""
+    """Q = J^T, integral control, lambda the eigenvalues of J J^T: each part of the error falls to
+    alpha / (lambda + alpha)."""
     net = make_net(hidden="linear", noise=0.0)
     activities, target = problem(net)
     stacked = np.concatenate(net.feedback)
@@ -241,7 +255,8 @@ def test_noise_of_zeros_is_no_noise(way):
 
 @pytest.mark.parametrize("steps", (1, 2, NOISE_BLOCK, NOISE_BLOCK + 1, NOISE_BLOCK + 2, 40))
 def test_noise_drawn_in_blocks_is_noise_drawn_step_by_step(steps, monkeypatch):
-    """T time points are T - 1 steps, and as many draws: no more, or the noise of what follows would depend on the block."""
+    """T time points are T - 1 steps, and as many draws: no more, or the noise of what follows
+    would depend on the block."""
     net = make_net()
     activities, target = problem(net)
     way = replace(NOISY, steps=steps)
@@ -257,7 +272,8 @@ def test_noise_drawn_in_blocks_is_noise_drawn_step_by_step(steps, monkeypatch):
 
 
 def test_noise_enters_the_apical_compartment_scaled_and_through_its_own_layers():
-    """Without feedback va[t+1] = (1 - dt/tau_a) va[t] + s sqrt(dt)/tau_a xi[t]: layer by layer, output with its own s."""
+    """Without feedback va[t+1] = (1 - dt/tau_a) va[t] + s sqrt(dt)/tau_a xi[t]: layer by layer,
+    output with its own s."""
     net = make_net()
     for q in net.feedback:
         q[:] = 0.0
@@ -273,7 +289,8 @@ def test_noise_enters_the_apical_compartment_scaled_and_through_its_own_layers()
 
 
 def test_noise_has_the_variance_of_the_continuous_process():
-    """tau_a dva = -va dt + sigma dW has variance sigma^2 / (2 tau_a); Euler's is 1 / (1 - dt / (2 tau_a)) times that."""
+    """tau_a dva = -va dt + sigma dW has variance sigma^2 / (2 tau_a); Euler's is 1 / (1 - dt /
+    (2 tau_a)) times that."""
     net = make_net((1, 40, 1))
     for q in net.feedback:
         q[:] = 0.0

@@ -155,7 +155,8 @@ def test_large_damping_turns_minimum_norm_updates_into_backpropagation():
 
 @pytest.mark.parametrize("parameters", (False, True), ids=("voltages", "parameters"))
 def test_dead_outputs_take_no_part_without_damping(parameters):
-    """A slope of zero is a row of zeros in J, which pinv ignores; of sample 1 all outputs are dead, of sample 0 one at least."""
+    """A slope of zero is a row of zeros in J, which pinv ignores; of sample 1 all outputs are dead, of
+    sample 0 one at least."""
     net = make_net(output="relu", bias=not parameters)
     activities, target = problem(net)
     activities.v[-1][0, 1] = activities.v[-1][1, :] = -1.0
@@ -173,7 +174,8 @@ def test_dead_outputs_take_no_part_without_damping(parameters):
 
 @pytest.mark.parametrize("sizes", ((4, 5, 3), NARROW_BELOW_THE_OUTPUT))
 def test_jacobians_of_lower_rank_without_biases(sizes):
-    """No rate reaches the output layer of sample 0, so that its J has the rank of the hidden layers; sample 1 has no J at all."""
+    """No rate reaches the output layer of sample 0, so that its J has the rank of the hidden layers;
+    sample 1 has no J at all."""
     net = make_net(sizes=sizes, bias=False)
     activities, target = problem(net)
     activities.r[-2][0] = 0.0
@@ -337,7 +339,9 @@ def test_feedback_in_the_row_space_of_the_jacobian(sizes):
     fit = feedback_fit(set_feedback(net, 2.0 * j.T), activities)
     assert fit["jac_transpose"] < 1e-5
     assert feedback_fit(set_feedback(net, 3.0 * np.linalg.pinv(j)), activities)["jac_pinv"] < 1e-5
-    assert abs(feedback_fit(set_feedback(net, -damped_pseudo_inverse(j, 0.5)), activities, 0.5)["jac_pinv"] - 180.0) < 1e-5
+    assert (
+        abs(feedback_fit(set_feedback(net, -damped_pseudo_inverse(j, 0.5)), activities, 0.5)["jac_pinv"] - 180.0) < 1e-5
+    )
 
 
 def test_dead_outputs_do_not_break_the_fit():
@@ -368,7 +372,9 @@ def test_stability_of_two_units_by_hand():
     matrices = stability_matrices(net, v, alpha, tau, k_p)
     a = np.array([[1.0, 0.0], [-w, 1.0]]) / tau
     aq = a @ [[q], [1.0]]
-    np.testing.assert_allclose(matrices["A_tildeI"][1], np.block([[-a, np.array([[q], [1.0]]) / tau], [0.0, -1.0, -alpha]]))
+    np.testing.assert_allclose(
+        matrices["A_tildeI"][1], np.block([[-a, np.array([[q], [1.0]]) / tau], [0.0, -1.0, -alpha]])
+    )
     np.testing.assert_allclose(matrices["A_I"][1], np.block([[-a, aq], [-w, -1.0, -alpha]]))
     np.testing.assert_allclose(matrices["A_PI"][1], np.block([[-a, aq], [-w, k_p / tau - 1.0, -(alpha + k_p / tau)]]))
     np.testing.assert_allclose(matrices["A_instI"][1], [[-(w * q + 1.0 + alpha)]])
@@ -412,13 +418,16 @@ def test_norms_of_activities_by_hand():
 
 
 def batches_with(net, gamma_of_layer):
-    """Batches whose gradients are, layer by layer, minimum-norm updates with the damping of this layer, of any length."""
+    """Batches whose gradients are, layer by layer, minimum-norm updates with the damping of
+    this layer, of any length."""
     for seed in (1, 2, 3):
         inputs, target = make_batch(net, 6, seed)
         activities = net.forward(inputs)
         gradients = []
         for l in range(len(net.weights)):
-            gradients += [(1.0 + l) * each for each in gnt_update(net, activities, target, gamma_of_layer[l])[2 * l : 2 * l + 2]]
+            gradients += [
+                (1.0 + l) * each for each in gnt_update(net, activities, target, gamma_of_layer[l])[2 * l : 2 * l + 2]
+            ]
         yield BatchReport("forward", (0, seed), target, activities, gradients, [])
 
 

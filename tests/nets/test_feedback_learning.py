@@ -15,7 +15,15 @@ from tests.nets_for_tests import difference
 normal_controller, special_controller, old_learning_rule = Q_RULES.values()
 SIGMA = 0.05
 CONTROLLER = Controller(
-    alpha=0.5, dt=0.02, steps=40, k_p=0.1, tau_v=0.04, tau_a=0.3, inst_transmission=True, sigma=SIGMA, sigma_output=SIGMA
+    alpha=0.5,
+    dt=0.02,
+    steps=40,
+    k_p=0.1,
+    tau_v=0.04,
+    tau_a=0.3,
+    inst_transmission=True,
+    sigma=SIGMA,
+    sigma_output=SIGMA,
 )
 
 pytestmark = pytest.mark.usefixtures("form")
@@ -52,14 +60,18 @@ def many_draws(rule, net):
 
 @pytest.mark.parametrize("hidden", ("linear", "tanh"))
 def test_the_special_rule_is_minus_the_transposed_jacobian_on_average(hidden):
-    """E[-xi_a sum_b J_ob xi_b] = -J_oa, with variance |J_o|^2 + J_oa^2; curvature adds 4e-4, a tenth of the standard errors."""
+    """E[-xi_a sum_b J_ob xi_b] = -J_oa, with variance |J_o|^2 + J_oa^2; curvature adds 4e-4, a tenth
+    of the standard errors."""
     found, jacobian = many_draws(special_controller, make_net(hidden=hidden))
     variances = np.square(jacobian).sum(axis=1, keepdims=True) + np.square(jacobian)
     assert (np.abs(found + jacobian.T) < 4.0 * np.sqrt(variances.T / DRAWS)).all()
 
 
 def test_the_old_rule_on_average():
-    """u = M^-1 J xi, M = J Qbar + alpha I:  E[dQ_l] = Q_l C, C = M^-1 J J^T M^-T; u_a u_b has variance C_aa C_bb + C_ab^2."""
+    """u = M^-1 J xi, M = J Qbar + alpha I:  E[dQ_l] = Q_l C, C = M^-1 J J^T M^-T.
+
+    The variance of u_a u_b is C_aa C_bb + C_ab^2.
+    """
     net = make_net(hidden="linear")
     found, jacobian = many_draws(old_learning_rule, net)
     moved = np.linalg.solve(jacobian @ stacked_feedback(net) + SETTINGS.alpha_di * np.eye(3), jacobian)
@@ -134,7 +146,8 @@ def cosine(a, b):
 
 
 def alignment(net):
-    """Of Qbar in a linear network: share in the row space of J, cosines with J^T, J^dagger and the best J^T (J J^T + c I)^-1."""
+    """Of Qbar in a linear network: share in the row space of J, cosines with J^T, J^dagger and the
+    best J^T (J J^T + c I)^-1."""
     transposed, q = np.concatenate(weight_products(net.weights)), stacked_feedback(net)
     gram, pinv = transposed.T @ transposed, np.linalg.pinv(transposed.T)
     damped = [transposed @ np.linalg.inv(gram + c * np.eye(len(gram))) for c in np.logspace(-1, 2, 13)]
@@ -143,7 +156,8 @@ def alignment(net):
 
 
 def test_the_normal_rule_with_decay_leads_to_the_damped_pseudo_inverse():
-    """Theorem of the paper on feedback learning: Qbar -> J^T (J J^T + c I)^-1 up to its length, neither J^T nor J^dagger."""
+    """Theorem of the paper on feedback learning: Qbar -> J^T (J J^T + c I)^-1 up to its length,
+    neither J^T nor J^dagger."""
     net = make_net((4, 8, 6, 3), "linear", noise=0.6, bias=False, seed=3)
     share, *_, damped = alignment(net)
     assert share < 0.8

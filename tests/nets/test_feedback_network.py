@@ -9,12 +9,21 @@ from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
 from rules import backprop
 from rules._rule import NoOptions
-from tests.feedback_nets_for_tests import SIZES, central_differences, gradients_of, make_batch, make_net, weight_products
+from tests.feedback_nets_for_tests import (
+    SIZES,
+    central_differences,
+    gradients_of,
+    make_batch,
+    make_net,
+    weight_products,
+)
 from tests.nets_for_tests import difference
 
 STEP = 1e-5
 EVERY_ACTIVATION = pytest.mark.parametrize("name", ACTIVATIONS)
-ENDS = pytest.mark.parametrize("output, loss", (("linear", "ce"), ("linear", "mse"), ("tanh", "mse"), ("sigmoid", "mse")))
+ENDS = pytest.mark.parametrize(
+    "output, loss", (("linear", "ce"), ("linear", "mse"), ("tanh", "mse"), ("sigmoid", "mse"))
+)
 
 
 # ---- activations ----
@@ -78,7 +87,8 @@ def test_what_is_not_a_number_stays_so(name):
 
 
 def test_losses_by_hand():
-    """Three equal logits: ln 3 a sample, softmax 1/3.  Squared error: (1 + 4 + 0 + 16) / 4, gradient 2 / n_L the difference."""
+    """Three equal logits: ln 3 a sample, softmax 1/3.  Squared error: (1 + 4 + 0 + 16) / 4, gradient
+    2 / n_L the difference."""
     assert float(CROSS_ENTROPY.value(np.full((2, 3), 7.0), np.array([0, 2]))) == pytest.approx(math.log(3.0), rel=1e-15)
     expected = [[-2 / 3, 1 / 3, 1 / 3], [1 / 3, 1 / 3, -2 / 3]]
     np.testing.assert_allclose(CROSS_ENTROPY.error(np.full((2, 3), 7.0), np.array([0, 2])), expected, rtol=1e-14)

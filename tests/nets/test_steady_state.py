@@ -9,7 +9,9 @@ from dfc.steady_state import analytical_steady_state, control
 from tests.feedback_nets_for_tests import make_batch, make_net
 from tests.nets_for_tests import difference
 
-DEPTHS = pytest.mark.parametrize("sizes", ((4, 3), (5, 4, 3), (7, 6, 5, 4, 3)), ids=lambda sizes: f"{len(sizes) - 1} layers")
+DEPTHS = pytest.mark.parametrize(
+    "sizes", ((4, 3), (5, 4, 3), (7, 6, 5, 4, 3)), ids=lambda sizes: f"{len(sizes) - 1} layers"
+)
 
 
 def problem(net, samples=5):
@@ -134,7 +136,9 @@ def test_through_fewer_units_the_control_is_the_same(widths, hidden, alpha, solv
     assert solved_sizes == [11, widths[-1]]
 
 
-@pytest.mark.parametrize("sizes, output", (((6, 5, 4), "linear"), ((6, 4, 4), "linear"), ((6, 3, 4), "tanh"), ((3, 4), "linear")))
+@pytest.mark.parametrize(
+    "sizes, output", (((6, 5, 4), "linear"), ((6, 4, 4), "linear"), ((6, 3, 4), "tanh"), ((3, 4), "linear"))
+)
 def test_the_way_round_is_taken_where_it_holds_and_is_shorter(sizes, output, solved_sizes):
     net = make_net(sizes, output=output)
     activities, nudge = problem(net)

@@ -20,15 +20,34 @@ from dfc.simulation import record
 from main import parse
 from rules import dfc_ssa
 
-SMALL = ("--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3", "--target_stepsize=0.1",
-         "--initialization_K=xavier_normal", "--gn_damping=0.1", "--log_interval=2", "--quiet")  # fmt: skip
-STEPS = ("--dt_di=0.05", "--tmax_di=30", "--k_p=1.0", "--time_constant_ratio=0.2", "--apical_time_constant=0.05", "--alpha_di=0.01")
+SMALL = (
+    "--dataset=student_teacher", "--size_input=6", "--size_hidden=[5, 4]", "--size_output=3",
+    "--target_stepsize=0.1", "--initialization_K=xavier_normal", "--gn_damping=0.1", "--log_interval=2", "--quiet",
+)  # fmt: skip
+STEPS = (
+    "--dt_di=0.05",
+    "--tmax_di=30",
+    "--k_p=1.0",
+    "--time_constant_ratio=0.2",
+    "--apical_time_constant=0.05",
+    "--alpha_di=0.01",
+)
 SSA, SS, CONT = ("--ndi",), (), ("--grad_deltav_cont",)
-ANGLE_FLAGS = ("--save_BP_angle", "--save_GN_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_nullspace_norm_ratio")
+ANGLE_FLAGS = (
+    "--save_BP_angle",
+    "--save_GN_angle",
+    "--save_GNT_angle",
+    "--save_NDI_angle",
+    "--save_nullspace_norm_ratio",
+)
 LOG_FLAGS = ("--save_BP_GNT_angle", "--save_GN_GNT_angle", "--save_GNT_ss_no_ss_angle")
 FIT_FLAGS = ("--save_condition_gn", "--save_jac_t_angle", "--save_jac_pinv_angle")
 DYNAMICS_FLAGS = ("--save_eigenvalues", "--save_norm_r")
-FIT_FRAMES = {"condition_gn": "condition_gn_angles", "jac_transpose": "jac_transpose_angles", "jac_pinv": "jac_pinv_angles"}
+FIT_FRAMES = {
+    "condition_gn": "condition_gn_angles",
+    "jac_transpose": "jac_transpose_angles",
+    "jac_pinv": "jac_pinv_angles",
+}
 
 
 class Run:
@@ -78,7 +97,11 @@ class Run:
     def vectors(self):
         """{entry: values} of the flat vectors in the summary that were measured, and of the names of their columns."""
         measured = {row.key for row in self.measurements.rows if row.kept == "vector"}
-        found = {name: entry for name, entry in self.measurements.summary().items() if name in measured or name.endswith("_keys")}
+        found = {
+            name: entry
+            for name, entry in self.measurements.summary().items()
+            if name in measured or name.endswith("_keys")
+        }
         return {name: entry if isinstance(entry, list) else entry.tolist() for name, entry in found.items()}
 
 
@@ -111,7 +134,11 @@ def test_every_kth_batch_of_each_chosen_pass_is_measured_and_steps_count_these()
             before = now
     assert places["forward"] == [(passed, index) for passed in (2, 4) for index in (0, 2, 4)]
     assert places["feedback"] == [(passed, index) for passed in (1, 3) for index in (0, 2, 4)]
-    assert run.measurements.tables["bp_angles"].steps == run.measurements.tables["jac_transpose_angles"].steps == [1, 2, 3, 4, 5, 6]
+    assert (
+        run.measurements.tables["bp_angles"].steps
+        == run.measurements.tables["jac_transpose_angles"].steps
+        == [1, 2, 3, 4, 5, 6]
+    )
     assert run.measurements.tables["jac_transpose_angles_init"].steps == []
 
 
@@ -149,7 +176,9 @@ def test_condition_before_training_is_the_mean_over_the_last_pass():
     run.train(run.pretraining, (0,))
     assert run.measurements.summary()["gn_condition_init"] == NOT_YET
     run.train(run.pretraining, (1,))
-    assert run.measurements.summary()["gn_condition_init"] == pytest.approx(np.mean([spy[i] for i in (5, 7, 9)]), rel=1e-12)
+    assert run.measurements.summary()["gn_condition_init"] == pytest.approx(
+        np.mean([spy[i] for i in (5, 7, 9)]), rel=1e-12
+    )
 
 
 # ---- what is measured
@@ -158,7 +187,14 @@ def test_condition_before_training_is_the_mean_over_the_last_pass():
 @pytest.mark.parametrize("rule", (SSA, SS, CONT), ids=("DFC-SSA", "DFC-SS", "DFC"))
 @pytest.mark.parametrize("at_rest", (False, True), ids=("", "use_ss_gnt"))
 def test_angles_with_all_updates(rule, at_rest):
-    flags = (*ANGLE_FLAGS, *LOG_FLAGS, "--save_df", "--save_logs", "--include_non_converged_samples", *["--use_ss_gnt"] * at_rest)
+    flags = (
+        *ANGLE_FLAGS,
+        *LOG_FLAGS,
+        "--save_df",
+        "--save_logs",
+        "--include_non_converged_samples",
+        *["--use_ss_gnt"] * at_rest,
+    )
     settings, run = build(*rule, *flags, "--freeze_forward_weights")
     net = run.learner.net
     options = dfc_ssa.Options(0.1, 0.01, settings.learning_rule)
@@ -169,9 +205,19 @@ def test_angles_with_all_updates(rule, at_rest):
         with_rates, without = (gnt_update(net, activities, target, 0.1, True, r) for r in (rates, None))
         gnt, bp = with_rates if at_rest else without, bp_update(net, activities, target)
         gn, ndi = gn_update(net, activities, target, 0.1), ssa_update(net, activities, target, options, rates)
-        pairs = {"bp": (own, bp), "gn": (own, gn), "gnt": (own, gnt), "ndi": (own, ndi), "gnt_bp": (gnt, bp), "gnt_gn": (gnt, gn)}
+        pairs = {
+            "bp": (own, bp),
+            "gn": (own, gn),
+            "gnt": (own, gnt),
+            "ndi": (own, ndi),
+            "gnt_bp": (gnt, bp),
+            "gnt_gn": (gnt, gn),
+        }
         pairs["gnt_ss_no_ss"] = (with_rates, without)
-        found = {f"{name}_angles": [angle(*each) for each in list(zip(*pair, strict=True))[::2]] for name, pair in pairs.items()}
+        found = {
+            f"{name}_angles": [angle(*each) for each in list(zip(*pair, strict=True))[::2]]
+            for name, pair in pairs.items()
+        }
         found |= {f"{name}_angles_network": [joint_angle(*pairs[name])] for name in ("gn", "gnt", "ndi")}
         return found | {"nullspace_relative_norm_angles": nullspace_ratios(net, activities, own)}
 
@@ -194,7 +240,9 @@ def test_angles_of_biases_are_for_logs_alone():
     _, logged = build("--ndi", "--save_GN_angle", "--save_logs")
     assert set(without.frames()) == {"gn_angles", "gn_angles_network"}
     assert set(logged.frames()) == {"gn_angles", "gn_angles_network", "gn_bias_angles"}
-    seen = logged.spy(logged.learner, lambda seen: gn_update(logged.learner.net, seen.activities, seen.target, 0.1)[1::2])
+    seen = logged.spy(
+        logged.learner, lambda seen: gn_update(logged.learner.net, seen.activities, seen.target, 0.1)[1::2]
+    )
     own = logged.spy(logged.learner, lambda seen: [gradient.copy() for gradient in seen.gradients[1::2]])
     logged.train(logged.learner, (1,), batches=1)
     expected = [angle(a, b) for a, b in zip(own[0], seen[0], strict=True)]
@@ -206,7 +254,14 @@ def test_alignment_of_direct_feedback():
     _, run = build("--network_type=DFA", *flags)
     run.train(run.learner, (0,))
     frames = {name: frame for name, frame in run.frames().items() if "bias" not in name}
-    expected = {"bp_angles", "gn_angles", "gn_angles_network", "gnt_angles", "gnt_angles_network", "nullspace_relative_norm_angles"}
+    expected = {
+        "bp_angles",
+        "gn_angles",
+        "gn_angles_network",
+        "gnt_angles",
+        "gnt_angles_network",
+        "nullspace_relative_norm_angles",
+    }
     assert set(frames) == expected | {"gnt_bp_angles", "gnt_gn_angles"}
     assert all(np.isfinite(values).all() for _, _, values in frames.values())
     assert run.vectors() == {}
@@ -246,10 +301,13 @@ def test_vectors_are_means_and_spreads_event_after_event(rule):
             np.testing.assert_allclose(vectors[f"{name}_{moment}"], expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("flags", ((), ("--noisy_dynamics",), ("--efficient_controller",), ("--include_non_converged_samples",)))
+@pytest.mark.parametrize(
+    "flags", ((), ("--noisy_dynamics",), ("--efficient_controller",), ("--include_non_converged_samples",))
+)
 @pytest.mark.parametrize("rule", (SS, CONT), ids=("DFC-SS", "DFC"))
 def test_voltages_before_the_correction(rule, flags):
-    """30 steps are too few to converge: at rest stands the feedforward pass, before the correction the end of the simulation."""
+    """30 steps are too few to converge: at rest stands the feedforward pass, before the correction the
+    end of the simulation."""
     settings, run = build(*rule, "--save_eigenvalues_bcn", *flags)
     draws = Draws(42, select_backend("numpy"))
     net, learner = run.learner.net, run.learner
@@ -283,7 +341,8 @@ def test_voltages_before_the_correction(rule, flags):
 @pytest.mark.parametrize("flags", ((), ("--noisy_dynamics",)), ids=("", "noisy"))
 @pytest.mark.parametrize("rule", (SS, CONT), ids=("DFC-SS", "DFC"))
 def test_drawn_dynamics_are_those_that_taught(rule, flags):
-    """Noise belongs to parts of 4 samples here: with that of the first part for all 7, the last three would end elsewhere."""
+    """Noise belongs to parts of 4 samples here: with that of the first part for all 7, the last
+    three would end elsewhere."""
     _, run = build(*rule, *flags, "--include_non_converged_samples")
     learner = run.learner
     report = learner.compute(*batch(0), (1, 0))
@@ -312,9 +371,12 @@ def test_distance_to_the_analytical_steady_state_is_a_mean_over_all_batches_of_a
 
 
 def test_a_null_space_that_does_not_fit_is_refused():
-    """128 samples of 784 outputs are 100352 rows, fewer than the widest layer has weights: a Gram matrix of 100352^2 entries."""
+    """128 samples of 784 outputs are 100352 rows, fewer than the widest layer has weights: a Gram
+    matrix of 100352^2 entries."""
     flags = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output=784", "--size_hidden=[256, 32, 256]")
-    with pytest.raises(UsageError, match=r"--save_nullspace_norm_ratio: needs .* <= 268435456.*; here it is 10070523904"):
+    with pytest.raises(
+        UsageError, match=r"--save_nullspace_norm_ratio: needs .* <= 268435456.*; here it is 10070523904"
+    ):
         build(*flags, "--save_nullspace_norm_ratio", "--save_df")
 
 
@@ -329,7 +391,9 @@ def test_an_interrupted_run_keeps_its_measurements():
     for index in range(5):
         run = first if index < 3 else second
         if index == 3:
-            state = {name: np.array(array) for name, array in (first.learner.state() | first.measurements.state()).items()}
+            state = {
+                name: np.array(array) for name, array in (first.learner.state() | first.measurements.state()).items()
+            }
             second.learner.restore(state)
             second.measurements.restore(state)
             assert {name for name in state if name.startswith("seen_")} >= {"seen_gn_angles", "seen_gn_angles_steps"}

@@ -14,7 +14,9 @@ from tests.nets_for_tests import SQUARE, TOWER, difference, make_batch, make_lea
 FOLDER = Path(rules.__file__).parent
 CASES = [(name, rule.Options()) for name, rule in RULES.items()]
 CASES.append(("GAIT", RULES["GAIT"].Options(target_form="absolute")))
-EVERY_RULE = pytest.mark.parametrize("name, options", CASES, ids=[f"{n}-{getattr(o, 'target_form', '')}" for n, o in CASES])
+EVERY_RULE = pytest.mark.parametrize(
+    "name, options", CASES, ids=[f"{n}-{getattr(o, 'target_form', '')}" for n, o in CASES]
+)
 
 
 def layer_errors(net, name, options, inputs, target):
@@ -70,7 +72,9 @@ def test_samples_do_not_see_each_other(name, options):
 def test_a_square_network_is_a_tower_of_equal_widths(name, options):
     """The square network's own class, its auxiliary outputs and the tower's cut give one result."""
     tower = make_net()
-    square = SquareInvNet(*zip(*((l.weights, l.biases) for l in tower.layers), strict=True), tower.transfer, tower.classes)
+    square = SquareInvNet(
+        *zip(*((l.weights, l.biases) for l in tower.layers), strict=True), tower.transfer, tower.classes
+    )
     inputs, target = make_batch(tower)
     both = [layer_errors(net, name, options, inputs, target) for net in (square, tower)]
     for one, two in zip(*both, strict=True):

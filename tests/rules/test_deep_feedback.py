@@ -13,7 +13,15 @@ from dfc.simulation import record
 from dfc.time_block import TIME_BLOCK
 from rules import backprop, dfc, dfc_ss, dfc_ssa
 from rules._rule import NoOptions
-from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, make_batch, make_net, result_of, weight_products
+from tests.feedback_nets_for_tests import (
+    STABLE,
+    draw_noise,
+    gradients_from,
+    make_batch,
+    make_net,
+    result_of,
+    weight_products,
+)
 from tests.nets_for_tests import difference
 
 pytestmark = pytest.mark.usefixtures("form")
@@ -148,7 +156,8 @@ def unequal_problem(net):
 @pytest.mark.parametrize("sigma", (None, 1e-6), ids=("quiet", "noisy"))
 @EVERY_LEARNING_RULE
 def test_samples_that_did_not_converge_count_as_if_they_had_stayed(learning_rule, sigma):
-    """Their somatic and basal voltages are equal at every time point: they add zero, but stay in the batch; noise is replayed."""
+    """Their somatic and basal voltages are equal at every time point: they add zero, but stay in the
+    batch; noise is replayed."""
     net = make_net()
     activities, target = unequal_problem(net)
     controller = replace(STABLE, steps=100, sigma=sigma, sigma_output=sigma)
@@ -192,7 +201,9 @@ def test_the_parts_of_a_batch_converge_as_the_batch_does(rule):
     for sample0 in (False, True):
         options = replace(options, sample0_error=sample0)
         whole = result_of(rule, net, activities, target, options)
-        parts = [result_of(rule, net, activities.part(rows), target[rows], options) for rows in (slice(0, 2), slice(2, 6))]
+        parts = [
+            result_of(rule, net, activities.part(rows), target[rows], options) for rows in (slice(0, 2), slice(2, 6))
+        ]
         np.testing.assert_array_equal(np.concatenate([part.converged for part in parts]), whole.converged)
         np.testing.assert_array_equal(sum(part.counts for part in parts), whole.counts)
         for expected, *shares in zip(whole.gradients, *(part.gradients for part in parts), strict=True):
@@ -202,7 +213,8 @@ def test_the_parts_of_a_batch_converge_as_the_batch_does(rule):
 
 
 def test_the_first_error_of_a_part():
-    """The target against a sample's own output, or against that of the first sample of the whole batch, in whichever part it is."""
+    """The target against a sample's own output, or against that of the first sample of the whole batch,
+    in whichever part it is."""
     net = make_net()
     activities, target = unequal_problem(net)
     own, first = (np.linalg.norm(target - output, axis=-1) for output in (activities.r[-1], activities.r[-1][0]))
@@ -216,7 +228,8 @@ def test_the_first_error_of_a_part():
 
 @EVERY_LEARNING_RULE
 def test_the_late_part_of_the_mean_over_time_is_the_steady_state(learning_rule):
-    """T g(T) sums over all time points; those from T to 2 T are all at rest: 2 g(2T) - g(T) is the gradient of DFC-SS."""
+    """T g(T) sums over all time points; those from T to 2 T are all at rest: 2 g(2T) - g(T) is
+    the gradient of DFC-SS."""
     net = make_net()
     activities, target = problem(net)
     options = dfc.Options(STABLE, 1.0, learning_rule)
@@ -231,7 +244,8 @@ def test_the_late_part_of_the_mean_over_time_is_the_steady_state(learning_rule):
 
 @EVERY_LEARNING_RULE
 def test_the_memory_saving_variant_leaves_the_first_time_point_out_of_the_mean(learning_rule):
-    """T / (T - 1) times the other, as long as nothing diverges or is clipped; flags are counted at every step and at the end."""
+    """T / (T - 1) times the other, as long as nothing diverges or is clipped; flags are counted at
+    every step and at the end."""
     net = make_net()
     activities, target = problem(net)
     options = dfc.Options(SHORT, 1.0, learning_rule, include_non_converged_samples=True)

@@ -30,11 +30,16 @@ def variants():
             changes[" initial activations"] = {"use_initial_activations": True}
         if "efficient" in known:
             changes[" memory-saving"] = {"efficient": True, "sample0_error": True, "clip_grad_norm": -1.0}
-            changes[" converged only"] = {"include_non_converged_samples": False, "controller": replace(STABLE, steps=150)}
+            changes[" converged only"] = {
+                "include_non_converged_samples": False,
+                "controller": replace(STABLE, steps=150),
+            }
             changes[" blockwise"] = {"controller": replace(SHORT, inst_transmission=False, proactive=False)}
             changes[" noisy"] = {"controller": replace(SHORT, sigma=0.02, sigma_output=0.01)}
         if "feedback" in known:
-            changes[" teaching Q"] = {"feedback": FeedbackSettings(SHORT, 0.02, sigma_output=0.01, growth=1.5, rate=0.1)}
+            changes[" teaching Q"] = {
+                "feedback": FeedbackSettings(SHORT, 0.02, sigma_output=0.01, growth=1.5, rate=0.1)
+            }
         found |= {name + change: (rule, rule.Options(**(shared | given))) for change, given in changes.items()}
     return found
 

@@ -32,9 +32,13 @@ CASES = {name: PUBLISHED.get(name, f"--network_type={name}") for name in FEEDBAC
     "labels, BP": f"--network_type=BP {IMAGES} --momentum=0.5 --lr=1e-3",
     "labels, DFC-SSA": f"--ndi {IMAGES} --optimizer=Adam --lr=1e-3 --clip_grad_norm=0.01",
     "last layer, one norm": "--network_type=BP --shallow_training --fix_grad_norm=0.1 --optimizer=Adam --lr=1e-6",
-    "sigmoid, no biases": "--network_type=DFA --output_activation=sigmoid --hidden_activation=[relu,leakyrelu] --no_bias",
+    "sigmoid, no biases": (
+        "--network_type=DFA --output_activation=sigmoid --hidden_activation=[relu,leakyrelu] --no_bias"
+    ),
     "decay": "--network_type=DFA --forward_wd=0.01",
-    "rates of the forward pass": "--ndi --lr=[0.1,0.05,0.02] --use_initial_activations --learning_rule=derivative_matrix",
+    "rates of the forward pass": (
+        "--ndi --lr=[0.1,0.05,0.02] --use_initial_activations --learning_rule=derivative_matrix"
+    ),
     "RMSprop": f"{INSTANT} --optimizer=RMSprop --lr=1e-5 --momentum=0.3",
     "delayed": "--include_non_converged_samples --learning_rule=voltage_difference --hidden_activation=sigmoid",
     "memory-saving": f"{INSTANT} --efficient_controller --epsilon_di=0.2",
@@ -45,7 +49,9 @@ CASES = {name: PUBLISHED.get(name, f"--network_type={name}") for name in FEEDBAC
     "all samples": "--inst_system_dynamics --grad_deltav_cont --include_non_converged_samples --clip_grad_norm=0.01",
     "some samples, noisy": f"{INSTANT} --grad_deltav_cont --noisy_dynamics --sigma=1e-7",
     "step by step": f"{INSTANT} --grad_deltav_cont --efficient_controller --clip_grad_norm=0.01 --no_bias",
-    "labels, Strong-DFC": f"--network_type=Strong-DFC {STRONG} --scaling_fb_updates --optimizer=Adam --lr=1e-3 --clip_grad_norm=1",
+    "labels, Strong-DFC": (
+        f"--network_type=Strong-DFC {STRONG} --scaling_fb_updates --optimizer=Adam --lr=1e-3 --clip_grad_norm=1"
+    ),
     "labels, two phases": f"--network_type=Strong-DFC-2phase {STRONG} --use_bp_updates",
     "filtered": f"--network_type=Strong-DFC {INSTANT} --strong_feedback --low_pass_filter_u --tau_f=0.7",
     "ideal": f"--network_type=Strong-DFC {INSTANT} --use_jacobian_as_fb",
@@ -130,10 +136,15 @@ def test_feedback_weights_of_large_networks_learn_as_those_of_each_seed_alone(ca
 
 
 def test_only_seeds_of_large_networks_are_computed_one_after_the_other():
-    """And only on a CPU: a GPU takes blocks of any size at once. The bound is on one seed's state, not on the number of seeds."""
-    wide, narrow = ([run.learner.net for run in runs_of(f"--size_hidden={size}", Workers())] for size in ("256,256", "10,10"))
+    """And only on a CPU: a GPU takes blocks of any size at once. The bound is on one seed's state, not
+    on the number of seeds."""
+    wide, narrow = (
+        [run.learner.net for run in runs_of(f"--size_hidden={size}", Workers())] for size in ("256,256", "10,10")
+    )
     assert wide[0].together(wide).apart(128) == [(0,), (1,), (2,)]
-    assert wide[0].apart(128) == narrow[0].together(narrow).apart(128) == narrow[0].together(100 * narrow).apart(128) == []
+    assert (
+        wide[0].apart(128) == narrow[0].together(narrow).apart(128) == narrow[0].together(100 * narrow).apart(128) == []
+    )
     for net in wide:
         net.block = block_size(None)
     assert wide[0].together(wide).apart(128) == []
@@ -153,7 +164,9 @@ def test_watchers_see_of_large_networks_what_each_seed_reports_alone(case, apart
 
 def _arrays(result):
     """All arrays of a RuleResult, in order."""
-    steady = [] if result.steady is None else [result.steady.u, *result.steady.delta_v, *result.steady.v, *result.steady.r]
+    steady = (
+        [] if result.steady is None else [result.steady.u, *result.steady.delta_v, *result.steady.v, *result.steady.r]
+    )
     kinds = [] if result.counts is None else [result.counts, result.converged, result.diverged]
     return [*result.gradients, *steady, *kinds, *(result.feedback or [])]
 

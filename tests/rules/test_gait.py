@@ -87,7 +87,8 @@ def solve_exactly(matrix, row):
 @pytest.mark.parametrize("transfer", (LEAKY_RELU, LINEAR), ids=lambda t: t.name)
 @pytest.mark.parametrize("init", ("orthogonal", "xavier"))
 def test_difference_form_is_the_published_formula_in_exact_arithmetic(init, transfer, gamma):
-    """Six layers deep the formula as published has no digit left in float64; gamma = 0.3 makes units cross their kink."""
+    """Six layers deep the formula as published has no digit left in float64; gamma = 0.3 makes
+    units cross their kink."""
     net = make_net((4,) * 6, transfer, classes=3, init=init, seed=8)
     crossed = 0
     for seed in range(4):
@@ -101,7 +102,8 @@ def test_difference_form_is_the_published_formula_in_exact_arithmetic(init, tran
 
 
 def test_a_unit_that_crosses_its_kink_is_taken_exactly():
-    """h = 0.25 moves by -1 to -0.75: f^-1 goes from 0.25 to -7.5, over a step of 1; and h = -0.25 by +1: from -2.5 to 0.75."""
+    """h = 0.25 moves by -1 to -0.75: f^-1 goes from 0.25 to -7.5, over a step of 1; and h = -0.25 by
+    +1: from -2.5 to 0.75."""
     change = LEAKY_RELU.inverse_change(np.array([0.25, -0.25]), np.array([1.0, -1.0]), 1.0)
     np.testing.assert_allclose(change, [7.75, -3.25], rtol=1e-14)
 

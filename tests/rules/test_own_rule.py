@@ -56,8 +56,9 @@ def layer_errors(net, activities, target, options):
 RULE = Rule("SIGN", layer_errors, Options)
 '''
 CONFIG = {
-    "network_type": "SIGN", "sign_gain": 0.5, "dataset": "student_teacher", "num_train": 64, "num_test": 20, "num_val": 20,
-    "size_hidden": 8, "lr": 0.05, "epochs": 3, "batch_size": 16, "no_cuda": True, "threads": 1, "quiet": True,
+    "network_type": "SIGN", "sign_gain": 0.5, "dataset": "student_teacher",
+    "num_train": 64, "num_test": 20, "num_val": 20, "size_hidden": 8, "lr": 0.05,
+    "epochs": 3, "batch_size": 16, "no_cuda": True, "threads": 1, "quiet": True,
 }  # fmt: skip
 MODULE = f"""config = {CONFIG}
 config_fixed = config
@@ -68,7 +69,9 @@ statistics_keys = ["loss_test_last"]
 
 
 def words(**flags):
-    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items() if value is not False]
+    return [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items() if value is not False
+    ]
 
 
 def copy_with(rule, folder, table):
@@ -119,7 +122,9 @@ def weights(folder):
 
 
 def assert_same_weights(one, other, same=True):
-    assert weights(one) and all(np.array_equal(a, b) == same for a, b in zip(weights(one)[:-1], weights(other)[:-1], strict=True))
+    assert weights(one) and all(
+        np.array_equal(a, b) == same for a, b in zip(weights(one)[:-1], weights(other)[:-1], strict=True)
+    )
 
 
 def test_a_new_rule_of_main_is_one_file_of_under_25_lines(program):

@@ -31,7 +31,11 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 def equal(found, expected):
     """Whether two arrays have the same bits, but for the payload of what is not a number."""
-    return found.shape == expected.shape and found.dtype == expected.dtype and np.array_equal(found, expected, equal_nan=True)
+    return (
+        found.shape == expected.shape
+        and found.dtype == expected.dtype
+        and np.array_equal(found, expected, equal_nan=True)
+    )
 
 
 def batches_of(nets, samples=6):
@@ -128,7 +132,9 @@ def test_a_large_layer_is_worked_on_in_the_same_rows():
 
 
 def rebuilt(learner, block):
-    return type(learner)(learner.net, learner.rule, learner.options, learner.regulariser, learner.optimiser, learner.workers, block)
+    return type(learner)(
+        learner.net, learner.rule, learner.options, learner.regulariser, learner.optimiser, learner.workers, block
+    )
 
 
 def test_a_seed_that_needs_more_products_leaves_the_others_alone():
@@ -164,4 +170,6 @@ def test_optimisers_move_every_seed_as_alone(make, decay):
         for optimiser, gradient in zip(alone, gradients, strict=True):
             optimiser.step(gradient)
     for seed, optimiser in enumerate(alone):
-        assert all(equal(ours[seed], theirs) for ours, theirs in zip(whole.parameters, optimiser.parameters, strict=True))
+        assert all(
+            equal(ours[seed], theirs) for ours, theirs in zip(whole.parameters, optimiser.parameters, strict=True)
+        )
