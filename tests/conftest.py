@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-# Idle threads of BLAS sleep at once. Those of the hundreds of short processes that tests start would otherwise wait busily for
-# new work for a while, on the cores that the tests share. The variable is read when numpy is imported.
+# Idle threads of BLAS sleep at once. Those of the hundreds of short processes that tests start would otherwise wait
+# busily for new work for a while, on the cores that the tests share. The variable is read when numpy is imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from dfc import simulation

@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = re.compile(
-    r"[Ii]n (?:the new file \*\*(?P<new>[^*]+)\*\*|`(?P<file>[^`]+)`, (?P<how>before|in place of) `(?P<text>[^`]+)`):\n\n"
+    r"[Ii]n (?:the new file \*\*(?P<new>[^*]+)\*\*|"
+    r"`(?P<file>[^`]+)`, (?P<how>before|in place of) `(?P<text>[^`]+)`):\n\n"
     r"```python\n(?P<code>.*?)```\n",
     re.DOTALL,
 )

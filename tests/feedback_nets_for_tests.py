@@ -10,9 +10,11 @@ from dfc.network import FeedbackNetwork
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
 SIZES = (7, 6, 5, 3)  # the input first
-# The loops Jbar Qbar of the networks below have eigenvalues from 1 to 8: 25 units of time are enough to come to rest, steps of 1/20
-# and this gain small enough not to oscillate.
-STABLE = Controller(alpha=0.1, dt=0.05, steps=500, k_p=0.1, tau_v=0.1, tau_a=0.05, inst_transmission=True, proactive=True)
+# The loops Jbar Qbar of the networks below have eigenvalues from 1 to 8: 25 units of time are enough to come to rest,
+# steps of 1/20 and this gain small enough not to oscillate.
+STABLE = Controller(
+    alpha=0.1, dt=0.05, steps=500, k_p=0.1, tau_v=0.1, tau_a=0.05, inst_transmission=True, proactive=True
+)
 
 
 def weight_products(weights):
@@ -24,7 +26,8 @@ def weight_products(weights):
 
 
 def make_net(sizes=SIZES, hidden="tanh", output="linear", loss="mse", bias=True, noise=0.2, dtype="float64", seed=1):
-    """A network whose feedback weights are the products of its forward weights, plus Gaussian `noise` in hidden layers."""
+    """A network whose feedback weights are the products of its forward weights, plus Gaussian
+    `noise` in hidden layers."""
     pairs = list(zip(sizes[1:], sizes[:-1], strict=True))
     weights = [xavier_normal(stream(seed, "init", l), *pair) for l, pair in enumerate(pairs)]
     biases = [0.2 * stream(seed, "init", 100 + l).standard_normal(n) for l, (n, _) in enumerate(pairs)] if bias else []
@@ -69,7 +72,8 @@ def gradients_from(rule, net, activities, target, options, noise=None):
 
 
 def central_differences(function, array, step):
-    """d function() / d array, one entry after the other, last axes those of `array`; `array` is varied in place and restored."""
+    """d function() / d array, one entry after the other, last axes those of `array`; `array` is varied
+    in place and restored."""
     slopes = []
     for entry in np.ndindex(array.shape):
         kept = array[entry]

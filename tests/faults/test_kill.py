@@ -52,7 +52,8 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture
 def call(tmp_path_factory, monkeypatch):
-    """run.py in this process, which goes on where another one has ended: a function of options, which returns the exit status."""
+    """run.py in this process, which goes on where another one has ended: a function of options, which
+    returns the exit status."""
     return in_process(tmp_path_factory.mktemp("own"), monkeypatch)
 
 
@@ -61,7 +62,9 @@ def same(folder, whole):
     assert checkpoint(folder) == checkpoint(whole)
     assert {path.name for path in whole.iterdir()} <= {path.name for path in folder.iterdir()}
     # what a killed process leaves behind is hidden and in nobody's way
-    assert all(path.name.startswith(".") for path in folder.iterdir() if path.name not in {p.name for p in whole.iterdir()})
+    assert all(
+        path.name.startswith(".") for path in folder.iterdir() if path.name not in {p.name for p in whole.iterdir()}
+    )
 
 
 def test_kill_at_random_moments_and_resume(data, uninterrupted, tmp_path):
@@ -172,7 +175,9 @@ PLACES = {  # moment: (step, batch that the checkpoint must stand at); 15 batche
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data, uninterrupted, call, tmp_path, capsys):
+def test_signal_saves_tells_how_to_resume_and_loses_no_batch(
+    number, place, data, uninterrupted, call, tmp_path, capsys
+):
     step, batch = PLACES[place]
     options = [*SETTINGS, "--nb_epochs=3"]
     words = [data, f"--results_dir={tmp_path}", *options]
@@ -192,7 +197,8 @@ def test_signal_saves_tells_how_to_resume_and_loses_no_batch(number, place, data
 def test_signal_between_two_evaluations_of_an_epoch(data, uninterrupted, call, tmp_path):
     options = [*SETTINGS, "--nb_epochs=2", "--eval_interval=4"]
     words = [data, f"--results_dir={tmp_path}", *options]
-    for step in (4, 6, 9):  # right after an evaluation, between two, and when nothing but the last batches of it are left
+    # right after an evaluation, between two, and when nothing but the last batches of it are left
+    for step in (4, 6, 9):
         status = finish(*words, *["--load"] * (step != 4), fault=f"step {step} SIGINT")[0]
         assert status == 130
     assert call(*words, "--load") == 0

@@ -10,18 +10,29 @@ import numpy as np
 import pytest
 
 from tests.faults.crashes import Crash, crash_at
-from tests.faults.tiny_main import RULES, checkpoint, complaint, contents, finish, in_process, read_metrics, results, start
+from tests.faults.tiny_main import (
+    RULES,
+    checkpoint,
+    complaint,
+    contents,
+    finish,
+    in_process,
+    read_metrics,
+    results,
+    start,
+)
 from tests.faults.tiny_runs import kill_at_random
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
-    "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1", "--fb_learning_rule=normal_controller", "--optimizer=Adam",
-    "--lr=1e-6", "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
+    "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1",
+    "--fb_learning_rule=normal_controller", "--optimizer=Adam", "--lr=1e-6",
+    "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
 )  # fmt: skip
 
 STRONG = (  # the same passes, in which one simulation teaches W and Q
-    *RULES["Strong-DFC"], "--epochs_fb=2", "--extra_fb_epochs=2", "--optimizer=Adam", "--optimizer_fb=Adam", "--sigma=0.001",
-    "--threads=2",
+    *RULES["Strong-DFC"], "--epochs_fb=2", "--extra_fb_epochs=2",
+    "--optimizer=Adam", "--optimizer_fb=Adam", "--sigma=0.001", "--threads=2",
 )  # fmt: skip
 
 
@@ -40,7 +51,8 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """main.py in this process, which goes on where another one has ended: a function of options, which returns the exit status."""
+    """main.py in this process, which goes on where another one has ended: a function of options, which
+    returns the exit status."""
     return in_process(tmp_path, monkeypatch)
 
 
@@ -135,7 +147,8 @@ def test_crash_at_every_write_and_resume(run, call, tmp_path, monkeypatch):
 
 
 def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(call, tmp_path, monkeypatch):
-    """A finished run that goes on is resumed from wherever it stopped; what is known of its epochs never leaves the summary."""
+    """A finished run that goes on is resumed from wherever it stopped; what is known of its epochs
+    never leaves the summary."""
     assert call("--epochs=2") == 0
     whole = tmp_path / "run"
     for where in range(1, 60):

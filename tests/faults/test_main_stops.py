@@ -1,4 +1,5 @@
-"""main.py stopped by a signal after any batch of any pass, then --load: the run that nobody disturbed, bit for bit (dfc.md D.1, I).
+"""main.py stopped by a signal after any batch of any pass, then --load: the run that nobody disturbed,
+bit for bit (dfc.md D.1, I).
 
 All in this process; what kills a process: tests/faults/test_main_kill.py.
 """
@@ -16,20 +17,22 @@ IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", 
 NOISE = ("--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--fb_learning_rule=normal_controller")
 MEASURED = (
     "--save_df", "--log_interval=2", "--save_BP_angle", "--save_GNT_angle", "--save_NDI_angle", "--save_norm_r",
-    "--save_eigenvalues", "--save_condition_gn", "--save_jac_t_angle", "--compute_gn_condition_init", "--compare_with_ndi",
+    "--save_eigenvalues", "--save_condition_gn", "--save_jac_t_angle",
+    "--compute_gn_condition_init", "--compare_with_ndi",
 )  # fmt: skip
 SURROGATE = ("--save_H_angle", "--save_lu_loss", "--save_ratio_ff_fb")
+OLD, STRONG = ("--fb_learning_rule=old_learning_rule",), RULES["Strong-DFC"]
 # name: (options, passes before the first epoch, passes of an epoch); two epochs of each
 RUNS = {
     "BP": ((*RULES["BP"], *IMAGES, "--optimizer=Adam", "--lr=1e-6"), 0, 1),
     "DFA": ((*RULES["DFA"], *IMAGES, "--momentum=0.5", "--single_precision"), 0, 1),
     "DFC": ((*RULES["DFC"], *NOISE, "--epochs_fb=2", "--extra_fb_epochs=1", "--optimizer=Adam", "--lr=1e-6"), 2, 3),
     "DFC-SS": (("--reset_K", "--use_homeostatic_wd_fb", "--optimizer_fb=Adam", "--initialization_K=xavier"), 1, 2),
-    "DFC-SSA": ((*RULES["DFC-SSA"], "--fb_learning_rule=old_learning_rule", "--optimizer_fb=RMSprop", "--momentum=0.3"), 1, 2),
+    "DFC-SSA": ((*RULES["DFC-SSA"], *OLD, "--optimizer_fb=RMSprop", "--momentum=0.3"), 1, 2),
     "fixed": ((*RULES["DFC-SSA"], "--freeze_fb_weights", "--optimizer=RMSprop", "--lr=1e-6", "--no_bias"), 0, 1),
     "step by step": ((*RULES["DFC"], "--efficient_controller", "--clip_grad_norm=0.01"), 1, 2),
     "feedback alone": (("--train_only_feedback_parameters", "--epochs_fb=3", *NOISE), 3, 0),
-    "Strong-DFC": ((*RULES["Strong-DFC"], "--extra_fb_epochs=1", "--optimizer_fb=Adam", "--momentum=0.3", *SURROGATE), 1, 2),
+    "Strong-DFC": ((*STRONG, "--extra_fb_epochs=1", "--optimizer_fb=Adam", "--momentum=0.3", *SURROGATE), 1, 2),
     "one batch a pass": (("--batch_size=20", "--epochs_fb=2"), 2, 2),
     "measured": (MEASURED, 1, 2),
 }
@@ -62,7 +65,9 @@ def test_stopped_after_any_batch_and_loaded_equals_the_whole_run(name, call, tmp
         number = (signal.SIGINT, signal.SIGTERM)[step % 2]
         place = tmp_path / str(step)
         capsys.readouterr()
-        assert interrupted(call, monkeypatch, f"step {step} {number.name}", *options, f"--out_dir={place}") == 128 + number
+        assert (
+            interrupted(call, monkeypatch, f"step {step} {number.name}", *options, f"--out_dir={place}") == 128 + number
+        )
         out, err = capsys.readouterr()
         # so small a network need not come to rest in its first epoch
         assert all("note: no sample converged" in line for line in err.splitlines())
@@ -110,7 +115,8 @@ def test_signal_in_the_last_batch_of_all_is_a_finished_run(name, call, tmp_path,
 
 
 def test_signal_at_any_write(call, tmp_path, monkeypatch, capsys):
-    """Before training nothing is saved, while a file is written the file is finished, and the run that is over is over."""
+    """Before training nothing is saved, while a file is written the file is finished, and the
+    run that is over is over."""
     options, written, replace = RUNS["DFC-SS"][0], [], os.replace
 
     def noting(source, target, **more):
@@ -140,7 +146,14 @@ def test_signal_at_any_write(call, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_in_the_epoch_that_stops_the_run_is_the_stop(number, call, tmp_path, monkeypatch):
     """The published condition holds whether somebody pressed Ctrl-C in that batch or not."""
-    options = ["--ndi", "--freeze_fb_weights", "--freeze_forward_weights", "--num_train=1", "--batch_size=1", "--epochs=14"]
+    options = [
+        "--ndi",
+        "--freeze_fb_weights",
+        "--freeze_forward_weights",
+        "--num_train=1",
+        "--batch_size=1",
+        "--epochs=14",
+    ]
     assert call(*options) == 0
     assert json.loads((tmp_path / "run" / "DONE").read_text())["epoch"] == 12
     for step in (11, 12):

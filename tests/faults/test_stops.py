@@ -55,7 +55,8 @@ def test_any_checkpoint_goes_on_with_more_epochs():
 
 
 def test_a_shorter_run_is_the_beginning_of_a_longer_one():
-    """How many epochs are planned changes nothing before the last; and a checkpoint does not change after it is saved."""
+    """How many epochs are planned changes nothing before the last; and a checkpoint does not
+    change after it is saved."""
     whole, one = Run(epochs=3), Run(epochs=1)
     whole.go()
     one.go()

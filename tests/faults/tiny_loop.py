@@ -83,7 +83,8 @@ class Probe(Watcher):
 
 
 class Run:
-    """A loop with everything it needs; `events` lists what happened, (kind, details…).  `probes` are functions of the network."""
+    """A loop with everything it needs; `events` lists what happened, (kind, details…).  `probes` are
+    functions of the network."""
 
     def __init__(self, epochs=2, batch_size=10, interval=None, at=None, surprise=None, probes=(), folder=Memory):
         self.events = []
@@ -135,7 +136,8 @@ def losses_after(samples, batch_size, counts):
 
 
 def taken_without(arrays, restore):
-    """The names of the arrays of a checkpoint, columns of series aside, without which `restore` takes it all the same."""
+    """The names of the arrays of a checkpoint, columns of series aside, without which `restore`
+    takes it all the same."""
     taken = []
     for name in [name for name in arrays if not name.startswith("series_")]:
         try:

@@ -1,11 +1,12 @@
 """main.py on tiny data: whole runs of every rule in a fraction of a second, from the command line to the files.
 
-Tests import the functions.  As a script it is main.py with a small teacher and made-up images in place of the published ones:
+Tests import the functions.  As a script it is main.py with a small teacher and made-up images in
+place of the published ones:
 
     TINY_FAULT="step 7 SIGKILL" python tests/faults/tiny_main.py ARGUMENTS...
 
-where the optional fault makes the process send itself signals at an exact place: right after a batch of any pass ("step"), or
-right before a temporary file takes its final name ("replace").
+where the optional fault makes the process send itself signals at an exact place: right after a batch of any pass
+("step"), or right before a temporary file takes its final name ("replace").
 """
 
 import json
@@ -20,13 +21,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 TEACHER_HIDDEN = (12, 12)
 TRAIN, VALIDATION, TEST = 24, 10, 12
-# Three batches a pass, the last one short; 2 passes an epoch where Q is trained in passes of its own, one before the first.  The
-# controller comes to rest within its 60 time points, so that most samples converge and every rule learns.
+# Three batches a pass, the last one short; 2 passes an epoch where Q is trained in passes of its own, one before the
+# first.  The controller comes to rest within its 60 time points, so that most samples converge and every rule learns.
 TINY = (
-    "--num_train=20", f"--num_val={VALIDATION}", f"--num_test={TEST}", "--batch_size=8", "--size_input=6", "--size_hidden=[7, 5]",
-    "--size_output=3", "--tmax_di=60", "--tmax_di_fb=20", "--dt_di=0.1", "--alpha_di=0.01", "--k_p=0.5",
-    "--time_constant_ratio=0.2", "--inst_transmission", "--proactive_controller", "--target_stepsize=0.001", "--normalize_lr",
-    "--lr=0.05", "--lr_fb=0.01", "--epochs=2", "--threads=1", "--quiet",
+    "--num_train=20", f"--num_val={VALIDATION}", f"--num_test={TEST}", "--batch_size=8", "--size_input=6",
+    "--size_hidden=[7, 5]", "--size_output=3", "--tmax_di=60", "--tmax_di_fb=20", "--dt_di=0.1", "--alpha_di=0.01",
+    "--k_p=0.5", "--time_constant_ratio=0.2", "--inst_transmission", "--proactive_controller",
+    "--target_stepsize=0.001", "--normalize_lr", "--lr=0.05", "--lr_fb=0.01", "--epochs=2", "--threads=1", "--quiet",
 )  # fmt: skip
 BATCHES = 3
 STRONG = ("--network_type=Strong-DFC", "--strong_feedback", "--protocol=strong2022", "--include_non_converged_samples")
@@ -39,7 +40,9 @@ RULES = {  # rule: its flags
     "Strong-DFC": (*STRONG, "--lr=2e-5", "--lr_fb=1e-5"),
 }
 FIXED = ("--freeze_fb_weights",)
-VARIANTS = dict(RULES) | {f"{name}, fixed": (*RULES[name], *FIXED) for name in ("DFC", "DFC-SS", "DFC-SSA", "Strong-DFC")}
+VARIANTS = dict(RULES) | {
+    f"{name}, fixed": (*RULES[name], *FIXED) for name in ("DFC", "DFC-SS", "DFC-SSA", "Strong-DFC")
+}
 TIMES = ("avg_time_per_epoch",)  # what no two runs have in common
 
 
@@ -140,7 +143,8 @@ def checkpoint(folder):
 
 
 def contents(folder):
-    """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at a run takes, left out."""
+    """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at
+    a run takes, left out."""
     found = sorted(path for path in folder.rglob("*") if path.name != ".lock")
     return {path: path.read_bytes() if path.is_file() else None for path in found}
 

@@ -4,8 +4,8 @@ Tests import the functions.  As a script it is run.py with these image sets in p
 
     TINY_FAULT="step 7 SIGKILL" python tests/faults/tiny_runs.py ARGUMENTS...
 
-where the optional fault makes the process send itself signals at an exact place: right after a batch ("step"), or right before
-a temporary file takes its final name ("replace").  A number among the signals is a pause in seconds.
+where the optional fault makes the process send itself signals at an exact place: right after a batch ("step"), or right
+before a temporary file takes its final name ("replace").  A number among the signals is a pause in seconds.
 """
 
 import contextlib
@@ -113,15 +113,18 @@ def finish(*argv, fault="", timeout=60):
 
 
 def contents(folder):
-    """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at a run takes, left out."""
+    """{path: bytes, None for a folder} of all that lies below a folder; locks, which every look at
+    a run takes, left out."""
     found = sorted(path for path in folder.rglob("*") if path.name != ".lock")
     return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 def kill_at_random(process, random):
-    """Kill a run at a moment that its own progress sets, however busy the machine is; nothing happens to one that is done.
+    """Kill a run at a moment that its own progress sets, however busy the machine is; nothing
+    happens to one that is done.
 
-    It comes after some epochs that the run has told of, within the time that the last of them took, or before the first one.
+    It comes after some epochs that the run has told of, within the time that the last of them took, or
+    before the first one.
     """
     epochs, times = random.integers(0, 6), [time.monotonic()]
     while len(times) <= epochs and (line := process.stdout.readline()):
@@ -176,7 +179,8 @@ def send(names):
 
 
 def _arrange(fault):
-    """Patch the parts so that the fault "PLACE COUNT SIGNAL [SIGNAL…]" happens at the COUNT-th passage of PLACE; see `send`."""
+    """Patch the parts so that the fault "PLACE COUNT SIGNAL [SIGNAL…]" happens at the COUNT-th
+    passage of PLACE; see `send`."""
     place, count, *names = fault.split()
     passages = iter(range(1, 1 << 62))
 

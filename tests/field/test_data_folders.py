@@ -25,10 +25,21 @@ SPELLED = {
 }
 FOLDERS = {  # set: folders under --data_dir
     "MNIST": ("MNIST", "MNIST/raw", "mnist", "mnist-dataset", "MNIST_data", "MNIST/MNIST/raw", "", "raw"),
-    "FMNIST": ("FMNIST", "FashionMNIST/raw", "fashion-mnist", "fashion_mnist", "Fashion-MNIST/raw", "fashionmnist", "fashion", ""),
+    "FMNIST": (
+        "FMNIST",
+        "FashionMNIST/raw",
+        "fashion-mnist",
+        "fashion_mnist",
+        "Fashion-MNIST/raw",
+        "fashionmnist",
+        "fashion",
+        "",
+    ),
     "KMNIST": ("KMNIST", "KMNIST/raw", "kmnist", "kuzushiji-mnist", ""),
 }
-PLACES = [pytest.param(name, place, id=f"{name} in {place or '.'}") for name, places in FOLDERS.items() for place in places]
+PLACES = [
+    pytest.param(name, place, id=f"{name} in {place or '.'}") for name, places in FOLDERS.items() for place in places
+]
 
 
 def names_of(name):
@@ -50,7 +61,9 @@ def load(name, folder):
 
 def catalogue():
     """The made-up sets with the names that other programs give the published ones."""
-    return {name: replace(source, names=datasets.CATALOGUE[name].names) for name, source in tiny_runs.catalogue().items()}
+    return {
+        name: replace(source, names=datasets.CATALOGUE[name].names) for name, source in tiny_runs.catalogue().items()
+    }
 
 
 def right(data, name):

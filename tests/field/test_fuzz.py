@@ -1,7 +1,7 @@
 """Random command lines and damaged run folders: one sentence or a run, never a traceback, and nothing outside touched.
 
-The command lines draw from the declared rows of the options, values within and outside their ranges, on tiny made-up data.  `make
-test` tries 100 of each kind, `make fuzz` 2,000 (environment variable FUZZ).
+The command lines draw from the declared rows of the options, values within and outside their ranges, on tiny made-up
+data.  `make test` tries 100 of each kind, `make fuzz` 2,000 (environment variable FUZZ).
 """
 
 import contextlib
@@ -66,11 +66,17 @@ def values(field):
     if choices:
         return st.one_of(st.sampled_from(choices), ODD_TEXTS)
     if kind is as_path:
-        return st.sampled_from(["there", "there/below", "", "~", "file", "file/below", "x" * 300, "ü" * 130, "/dev/null", "a\nb"])
+        return st.sampled_from(
+            ["there", "there/below", "", "~", "file", "file/below", "x" * 300, "ü" * 130, "/dev/null", "a\nb"]
+        )
     if kind in (int, float) and bounds:
         _, low, high, _ = _parse_bounds(bounds)
         low, high = max(low, -5), min(high, LARGEST.get(field.name, 6))
-        inside = st.integers(int(low), int(max(low, high))) if kind is int else st.floats(low, max(low, high), allow_nan=False)
+        inside = (
+            st.integers(int(low), int(max(low, high)))
+            if kind is int
+            else st.floats(low, max(low, high), allow_nan=False)
+        )
         edges = st.sampled_from([low, high, low - 1])
         return st.one_of(inside.map(repr), edges.map(lambda value: repr(kind(value))), ODD_TEXTS)
     return st.one_of(st.sampled_from(["0.1", "3", "[0.1, 0.1]", "tanh", "here"]), ODD_TEXTS)
@@ -158,7 +164,14 @@ def tiny(tmp_path_factory):
 @FUZZ
 @given(data=st.data())
 def test_random_command_lines_of_run(tiny, data):
-    base = [f"--data_dir={tiny}", "--nb_epochs=1", "--threads=1", "--results_dir=results", "--batch_size=30", "--backend=numpy"]
+    base = [
+        f"--data_dir={tiny}",
+        "--nb_epochs=1",
+        "--threads=1",
+        "--results_dir=results",
+        "--batch_size=30",
+        "--backend=numpy",
+    ]
     rule = RULES[data.draw(st.sampled_from(list(RULES)))]
     more = data.draw(words(run.Options)) + data.draw(words(rule.Options, 2))
     with place():
@@ -195,14 +208,19 @@ def test_random_command_lines_of_sweeps(data):
     more = data.draw(words(script.Options)) + data.draw(words(MainOptions, 2)) * (script is not run_toy_exp_fig2)
     with place(), pytest.MonkeyPatch.context() as patch:
         # no processes: every run of a sweep has nothing left to do but to fail
-        patch.setattr(sys.modules["sweeps.script"], "run_all", lambda runs, folder, ended, *how: [ended(r, "fails") for r in runs])
-        patch.setattr(run_toy_exp_fig1D, "experiment", lambda *_: (_ for _ in ()).throw(run_toy_exp_fig1D.FileError("no room")))
+        patch.setattr(
+            sys.modules["sweeps.script"], "run_all", lambda runs, folder, ended, *how: [ended(r, "fails") for r in runs]
+        )
+        patch.setattr(
+            run_toy_exp_fig1D, "experiment", lambda *_: (_ for _ in ()).throw(run_toy_exp_fig1D.FileError("no room"))
+        )
         patch.setattr(main, "train", lambda _: (_ for _ in ()).throw(run_toy_exp_fig1D.FileError("no room")))
         status_of(script, [*SWEEPS[script], *more])
 
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = {  # script: words before the random ones, record that these are drawn from; tiny_*.py are run.py and main.py
+# script: (words before the random ones, record that these are drawn from); tiny_*.py are run.py and main.py
+PROCESSES = {
     "tests/faults/tiny_runs.py": (["--nb_epochs=1", "--batch_size=30", "--backend=numpy"], run.Options),
     "tests/faults/tiny_main.py": ([*tiny_main.TINY, "--epochs=1", "--out_dir=out", "--backend=numpy"], MainOptions),
     "run_config.py": (["--dry_run", *tiny_main.TINY], run_config.Options),
@@ -221,7 +239,8 @@ PROCESSES = {  # script: words before the random ones, record that these are dra
 @settings(FUZZ, max_examples=max(COUNT // 16, 1))
 @given(data=st.data())
 def test_random_command_lines_of_processes(tiny, data):
-    """From the shell: what the tests within this process cannot see, such as handlers of signals and the interpreter's end."""
+    """From the shell: what the tests within this process cannot see, such as handlers of signals and
+    the interpreter's end."""
     script = data.draw(st.sampled_from(list(PROCESSES)))
     base, record = PROCESSES[script]
     base = [*base, f"--data_dir={tiny}"] if "tiny_runs" in script else base
@@ -291,10 +310,15 @@ def argv_of_run(tiny, here):
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """(words of run_seed_robustness.py, the run folder of its only seed)."""
-    words = ["--config_module=configs.toy_experiments.config_fig1D", "--nb_seeds=1", "--regression", "--epochs=1", "--epochs_fb=1",
-             "--num_train=20", "--num_val=10", "--num_test=10", "--batch_size=10", "--tmax_di=20", "--threads=1"]  # fmt: skip
+    words = [
+        "--config_module=configs.toy_experiments.config_fig1D", "--nb_seeds=1", "--regression", "--epochs=1",
+        "--epochs_fb=1", "--num_train=20", "--num_val=10", "--num_test=10", "--batch_size=10", "--tmax_di=20",
+        "--threads=1",
+    ]  # fmt: skip
     place = tmp_path_factory.mktemp("swept")
-    options, overrides = run_config.split(run_config.Parser(prog="x"), run_seed_robustness.Options, [*words, f"--out_dir={place}"])
+    options, overrides = run_config.split(
+        run_config.Parser(prog="x"), run_seed_robustness.Options, [*words, f"--out_dir={place}"]
+    )
     (job,) = run_seed_robustness.SeedSweep(options, overrides).runs
     seed = [] if getattr(job, "seed", None) is None else [f"--random_seed={job.seed}"]
     assert status_of(main, [*job.argv, *seed, f"--out_dir={job.folder}", "--quiet"]) in (0, 3)
@@ -344,4 +368,6 @@ def test_damaged_run_folders(tiny, folders, data):
         if program == "run.py":
             status_of(list_seeds, ["1", "--status", *argv_of_run(tiny, here)])
         status_of(learning_curves, [str(folder), "--output=curves.png"]) if data.draw(st.integers(0, 9)) == 0 else None
-        status_of(script, [*argv, epochs, data.draw(st.sampled_from(["--load", "--load_or_start", "--overwrite", "--quiet"]))])
+        status_of(
+            script, [*argv, epochs, data.draw(st.sampled_from(["--load", "--load_or_start", "--overwrite", "--quiet"]))]
+        )

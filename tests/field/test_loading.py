@@ -1,4 +1,5 @@
-"""--load of a run whose checkpoint or weights are gone: status 2, one sentence, nothing changed; in both programs and in sweeps."""
+"""--load of a run whose checkpoint or weights are gone: status 2, one sentence, nothing changed; in both
+programs and in sweeps."""
 
 import os
 import shutil

@@ -52,7 +52,13 @@ def test_the_second_one_is_refused_and_told_who_has_the_folder(stand_in, tmp_pat
     for _ in range(3):
         with pytest.raises(UsageError) as refusal:
             FolderLock(tmp_path).take()
-        for word in (str(tmp_path), "in use by another process", os.uname().nodename, f"process {os.getpid()}", "job 4711"):
+        for word in (
+            str(tmp_path),
+            "in use by another process",
+            os.uname().nodename,
+            f"process {os.getpid()}",
+            "job 4711",
+        ):
             assert word in str(refusal.value)
     first.close()
     second = FolderLock(tmp_path)
@@ -149,7 +155,9 @@ def test_a_run_that_is_refused_after_its_folder_was_made_leaves_none(place, tmp_
     monkeypatch.chdir(tmp_path)
     assert call("--out_dir=None", *place, "--start_from=none") == 2
     assert "none" in capsys.readouterr().err
-    assert not list(tmp_path.rglob("*Lweights.npy")) and not [path for path in tmp_path.rglob("*") if path.name in (".lock", "b")]
+    assert not list(tmp_path.rglob("*Lweights.npy")) and not [
+        path for path in tmp_path.rglob("*") if path.name in (".lock", "b")
+    ]
     assert not list((tmp_path / "logs").rglob("run_*"))
 
 
@@ -168,7 +176,9 @@ def test_a_sweep_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "other" / "config.json").write_text(json.dumps(config))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UsageError, match="lr"):
-        processes.run_all([processes.Job("b", tmp_path / "other", [], {"lr": 0.1}, 1), job], tmp_path / "sweep", print, quiet=True)
+        processes.run_all(
+            [processes.Job("b", tmp_path / "other", [], {"lr": 0.1}, 1), job], tmp_path / "sweep", print, quiet=True
+        )
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -206,7 +216,9 @@ def test_runs_of_earlier_versions_that_do_not_tell_the_machine_go_on_without_a_n
     assert call("--nb_epochs=1") == 0
     path = only(tmp_path / "results") / "config.json"
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in config.items() if name not in ("cpu", "blas", "host", "job")}))
+    path.write_text(
+        json.dumps({name: value for name, value in config.items() if name not in ("cpu", "blas", "host", "job")})
+    )
     capsys.readouterr()
     assert call("--nb_epochs=2", "--load", "--quiet") == 0
     assert "note" not in capsys.readouterr().out
@@ -215,7 +227,13 @@ def test_runs_of_earlier_versions_that_do_not_tell_the_machine_go_on_without_a_n
 def test_another_kernel_of_blas_is_noticed(tmp_path):
     """The variable makes one processor compute like an older one, as a node of another type does."""
     write_data(tmp_path / "data")
-    words = [sys.executable, str(ROOT / "tests/faults/tiny_runs.py"), f"--data_dir={tmp_path / 'data'}", "--threads=1", "--quiet"]
+    words = [
+        sys.executable,
+        str(ROOT / "tests/faults/tiny_runs.py"),
+        f"--data_dir={tmp_path / 'data'}",
+        "--threads=1",
+        "--quiet",
+    ]
     words.append(f"--results_dir={tmp_path / 'results'}")
     outputs = []
     for kernel, more in (("Haswell", ["--nb_epochs=1"]), ("Nehalem", ["--nb_epochs=2", "--load"])):
@@ -231,7 +249,8 @@ def test_another_kernel_of_blas_is_noticed(tmp_path):
 
 @pytest.mark.parametrize("more", [(), ("--overwrite",), ("--load_or_start",)])
 def test_run_that_cannot_begin_leaves_nothing(more, tmp_path, monkeypatch):
-    """The first file cannot be written: no lock stays, and no folder that was made for it; a folder of the user's stays."""
+    """The first file cannot be written: no lock stays, and no folder that was made for it; a
+    folder of the user's stays."""
     from core import recording
 
     def full(path, content):

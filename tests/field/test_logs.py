@@ -103,7 +103,9 @@ def test_nan_is_written_without_a_word(tmp_path, capfd):
         log.add_scalar("layer 1/x", value, step)
     log.close()
     log.close()
-    assert [value for _, _, value in events(tmp_path)] == pytest.approx([math.nan, math.inf, -math.inf, 1.5], nan_ok=True)
+    assert [value for _, _, value in events(tmp_path)] == pytest.approx(
+        [math.nan, math.inf, -math.inf, 1.5], nan_ok=True
+    )
     assert capfd.readouterr() == ("", "")
 
 
@@ -124,7 +126,13 @@ def test_steps_by_hand():
 
 
 def test_overwrite_takes_away_all_that_a_run_writes_and_nothing_else(call, tmp_path):
-    images = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output=784", "--plot_autoencoder_images", "--save_logs")
+    images = (
+        "--dataset=mnist_autoencoder",
+        "--size_input=784",
+        "--size_output=784",
+        "--plot_autoencoder_images",
+        "--save_logs",
+    )
     assert call(*images, "--make_dynamics_plot", "--epochs=2", "--save_df", "--save_BP_angle") == 0
     folder = tmp_path / "run"
     written = {path for path in folder.rglob("*") if path.is_file()}
@@ -165,7 +173,9 @@ NEVER = ("--tmax_di=2", "--epsilon_di=0", "--freeze_fb_weights", "--epochs=3")
 
 def test_an_epoch_in_which_no_sample_converged_is_told_once(call, tmp_path, capfd):
     assert call(*NEVER) == 0
-    assert "note: no sample converged in epoch 1, so that nothing was learned" in tiny_main.complaint(capfd.readouterr().err)
+    assert "note: no sample converged in epoch 1, so that nothing was learned" in tiny_main.complaint(
+        capfd.readouterr().err
+    )
     assert set(tiny_main.read_metrics(tmp_path / "run")["converged"]) == {0}
 
 

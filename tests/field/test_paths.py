@@ -1,6 +1,8 @@
-"""Paths as people give them: a home folder, an empty value, names that no disk can hold, folders that one must not search.
+"""Paths as people give them: a home folder, an empty value, names that no disk can hold, folders
+that one must not search.
 
-Every option of every script that names a file or a folder is tried; whatever is wrong is told in one sentence, before any work.
+Every option of every script that names a file or a folder is tried; whatever is wrong is told in one
+sentence, before any work.
 """
 
 import errno
@@ -23,7 +25,18 @@ import tidy
 from core import paths
 from core.files import FileError
 from core.recording import RunFolder
-from figures import against_bp, alignment, alignment_depth, fig1d, fig2, fig3, fig_s1, learning_curves, pipeline, precision
+from figures import (
+    against_bp,
+    alignment,
+    alignment_depth,
+    fig1d,
+    fig2,
+    fig3,
+    fig_s1,
+    learning_curves,
+    pipeline,
+    precision,
+)
 from tests.faults import tiny_main, tiny_runs
 
 OPTIONS = {  # script: its options that name a path, "" for an argument
@@ -50,7 +63,9 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
 }
 WRITTEN = ("--output=", "--csv=", "--table=", "--series=", "--pack=")  # options that name a file to be written
 NEEDED = {option: ["here"] for option in WRITTEN}  # arguments that must stand beside an option
-PLACES = [pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own]
+PLACES = [
+    pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own
+]
 IMPOSSIBLE = {
     "empty": ("", "is empty"),
     "a name too long": ("x" * 256 + ".png", "bytes"),
@@ -115,7 +130,9 @@ def test_a_folder_where_the_table_of_a_sweep_is_to_be_written(tmp_path, monkeypa
 def test_home_is_expanded_in_a_file_of_options_and_for_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     tiny_runs.in_process(tmp_path / "home", monkeypatch)
-    (tmp_path / "home" / "options").write_text("--data_dir=~/data --results_dir ~/runs --nb_epochs=1 # as often\n--quiet")
+    (tmp_path / "home" / "options").write_text(
+        "--data_dir=~/data --results_dir ~/runs --nb_epochs=1 # as often\n--quiet"
+    )
     assert status(run, "@~/options") == 0
     assert (tiny_runs.only(tmp_path / "home/runs") / "DONE").exists()
 
@@ -217,8 +234,10 @@ def locked(tmp_path, monkeypatch):
         original = getattr(os, name)
 
         def refuse(path=".", *arguments, **words):
-            if not isinstance(path, int) and str(place) + "/" in os.fspath(path) + "/" and (
-                name in ("listdir", "scandir") or os.fspath(path) != str(place)
+            if (
+                not isinstance(path, int)
+                and str(place) + "/" in os.fspath(path) + "/"
+                and (name in ("listdir", "scandir") or os.fspath(path) != str(place))
             ):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             return original(path, *arguments, **words)

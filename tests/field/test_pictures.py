@@ -1,4 +1,5 @@
-"""Pictures on other people's machines: settings of matplotlib that would end a drawing, long names, no matplotlib at all."""
+"""Pictures on other people's machines: settings of matplotlib that would end a drawing, long
+names, no matplotlib at all."""
 
 import functools
 import importlib
@@ -110,10 +111,14 @@ def test_settings_that_matplotlib_cannot_read_are_one_sentence(monkeypatch):
 
 
 def test_nobody_draws_through_the_window_system():
-    programs = [path for folder in ("core", "dfc", "figures", "gait", "sweeps") for path in (ROOT / folder).rglob("*.py")]
+    programs = [
+        path for folder in ("core", "dfc", "figures", "gait", "sweeps") for path in (ROOT / folder).rglob("*.py")
+    ]
     for path in (*programs, *ROOT.glob("*.py")):
         source = path.read_text()
-        assert "matplotlib.pyplot" not in source and "import pyplot" not in source and "matplotlib.use" not in source, path
+        assert "matplotlib.pyplot" not in source and "import pyplot" not in source and "matplotlib.use" not in source, (
+            path
+        )
 
 
 # ---- names

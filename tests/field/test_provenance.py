@@ -1,4 +1,5 @@
-"""git_commit names this program, whatever repository it lies in and whatever the environment says of others; git writes nothing."""
+"""git_commit names this program, whatever repository it lies in and whatever the environment says of
+others; git writes nothing."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""Signals as launchers, clusters and shells send them: twice, late, early, of many names; nothing is lost, and "saved" is true."""
+"""Signals as launchers, clusters and shells send them: twice, late, early, of many names; nothing is
+lost, and "saved" is true."""
 
 import os
 import select
@@ -95,14 +96,21 @@ def test_signals_ignored_at_the_start_stay_ignored(data, whole, tmp_path):
     assert results(only(tmp_path)) == results(whole)
 
 
-PROGRAMS = {"run.py": ["--nb_epochs=1"], "main.py": [], "run_toy_exp_fig2.py": ["--quick"], "summarise_seeds.py": ["none"]}
+PROGRAMS = {
+    "run.py": ["--nb_epochs=1"],
+    "main.py": [],
+    "run_toy_exp_fig2.py": ["--quick"],
+    "summarise_seeds.py": ["none"],
+}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_during_the_imports_ends_it_cleanly(name, program, tmp_path):
     """At this line of an import that takes long."""
-    (tmp_path / "numpy.py").write_text(f"import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(20)\n")
+    (tmp_path / "numpy.py").write_text(
+        f"import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(20)\n"
+    )
     words = [sys.executable, str(ROOT / program), *PROGRAMS[program]]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=15)
@@ -189,7 +197,10 @@ def test_a_host_program_that_turns_ctrl_c_into_an_exception(tmp_path, monkeypatc
 @pytest.mark.parametrize("stale", [(), ("SIGTERM",)])
 def test_the_first_of_several_counts_though_a_library_computes_meanwhile(names, stale):
     """Python calls the handlers only when the library is done, that of the lowest number first."""
-    numbers, (first, *more) = np.random.default_rng(1).random(3_000_000), [getattr(signal, name) for name in names.split()]
+    numbers, (first, *more) = (
+        np.random.default_rng(1).random(3_000_000),
+        [getattr(signal, name) for name in names.split()],
+    )
 
     def send():
         time.sleep(0.02)
@@ -288,7 +299,9 @@ def test_a_run_that_could_not_save_is_named(do, reason, sweep):
     assert stop.lost == [f"a ({reason})"]
 
 
-@pytest.mark.parametrize("lost, sentence", [([], "stopped and saved; this"), (["a (why)"], "stopped, but without saving a (why)")])
+@pytest.mark.parametrize(
+    "lost, sentence", [([], "stopped and saved; this"), (["a (why)"], "stopped, but without saving a (why)")]
+)
 def test_saved_is_said_only_where_it_is_true(lost, sentence, capsys):
     from sweeps.script import Sweep, run_sweep
 
@@ -313,11 +326,20 @@ needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="sweep_seeds.sh
 def seeds(tmp_path, data):
     """A function (words before the command) -> the process of sweep_seeds.sh, when its first run has begun to train."""
     python = tmp_path / "python"
-    python.write_text(f'#!/usr/bin/env bash\nshift\nexec {sys.executable} {ROOT / "tests/faults/tiny_runs.py"} {data} "$@"\n')
+    python.write_text(
+        f'#!/usr/bin/env bash\nshift\nexec {sys.executable} {ROOT / "tests/faults/tiny_runs.py"} {data} "$@"\n'
+    )
     python.chmod(0o755)
 
     def begin(script=ROOT / "sweep_seeds.sh", **environment):
-        words = [str(script), "1 2", f"--results_dir={tmp_path / 'results'}", "--nb_epochs=100000", "--threads=1", "--quiet"]
+        words = [
+            str(script),
+            "1 2",
+            f"--results_dir={tmp_path / 'results'}",
+            "--nb_epochs=100000",
+            "--threads=1",
+            "--quiet",
+        ]
         process = subprocess.Popen(
             words,
             env={**os.environ, "PYTHON": str(python), **environment},
@@ -360,7 +382,10 @@ def test_sweep_seeds_through_a_link_and_with_cdpath(seeds, tmp_path):
 @needs_bash
 def test_a_signal_to_sweep_seeds_in_its_second_run(data, tmp_path):
     """The first one is finished, the second one saves and goes on by the same command."""
-    python, words = tmp_path / "python", [str(ROOT / "sweep_seeds.sh"), "1 2", f"--results_dir={tmp_path / 'results'}", *OPTIONS]
+    python, words = (
+        tmp_path / "python",
+        [str(ROOT / "sweep_seeds.sh"), "1 2", f"--results_dir={tmp_path / 'results'}", *OPTIONS],
+    )
     python.write_text(
         '#!/usr/bin/env bash\nshift\ncase "$*" in *--seed=2*) export TINY_FAULT="$FAULT" ;; esac\n'
         f'exec {sys.executable} {ROOT / "tests/faults/tiny_runs.py"} {data} "$@"\n'
@@ -385,7 +410,9 @@ def test_a_signal_to_sweep_seeds_in_its_second_run(data, tmp_path):
 def stopped_children(parent):
     """The numbers of the children of a process that SIGSTOP has stopped, as soon as there are any."""
     for _ in range(600):
-        listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True
+        ).stdout
         found = [int(line.split()[0]) for line in listed.splitlines() if line.split()[1].startswith("T")]
         if found:
             return found
@@ -403,7 +430,9 @@ def test_a_run_that_a_signal_without_a_name_ended(tmp_path, monkeypatch):
 
 
 def test_repeats_in_main_too(tmp_path):
-    status, out, err = tiny_main.finish(f"--out_dir={tmp_path / 'run'}", "--epochs=3", fault="step 5 SIGTERM 0.003 SIGTERM")
+    status, out, err = tiny_main.finish(
+        f"--out_dir={tmp_path / 'run'}", "--epochs=3", fault="step 5 SIGTERM 0.003 SIGTERM"
+    )
     assert (status, err) == (143, "") and "and saved in" in out
     assert contents(tmp_path / "run")
 

@@ -1,4 +1,5 @@
-"""Output that goes nowhere: closed pipes, full disks, closed files, lost terminals, odd encodings.  No training ends by it."""
+"""Output that goes nowhere: closed pipes, full disks, closed files, lost terminals, odd encodings.
+No training ends by it."""
 
 import io
 import os
@@ -44,7 +45,9 @@ def words_of(program, data, place):
 
 
 def shell(line, **settings):
-    return subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=60, **settings)
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=60, **settings
+    )
 
 
 LOST = {  # what becomes of the output: the end of a line of bash, whose status is that of the program
@@ -106,7 +109,13 @@ def test_ctrl_c_of_a_run_into_tee_saves(data, whole, tmp_path):
     assert again.returncode == 0 and results(only(tmp_path / "place")) == results(whole)
 
 
-SWEEP = ["--name=n", "--nb_seeds=1", "--config_module=configs.toy_experiments.config_fig1D", "--regression", "--epochs=1"]
+SWEEP = [
+    "--name=n",
+    "--nb_seeds=1",
+    "--config_module=configs.toy_experiments.config_fig1D",
+    "--regression",
+    "--epochs=1",
+]
 SWEEP += ["--epochs_fb=1", "--num_train=20", "--num_val=10", "--num_test=10", "--batch_size=10", "--tmax_di=20"]
 
 
@@ -143,7 +152,9 @@ def test_a_stack_of_seeds_goes_on_too(data, whole, tmp_path):
 @pytest.mark.parametrize("setting", [{"PYTHONIOENCODING": "ascii"}, {"LANG": "C", "LC_ALL": "C"}, {}])
 def test_paths_that_cannot_be_encoded_are_escaped(name, setting, data, tmp_path):
     place = tmp_path / name
-    done = subprocess.run(words_of("run.py", data, place), env={**os.environ, **setting}, capture_output=True, timeout=60)
+    done = subprocess.run(
+        words_of("run.py", data, place), env={**os.environ, **setting}, capture_output=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"finished 3 epochs" in done.stdout and b"files:" in done.stdout
     assert (only(place) / "DONE").exists()
@@ -172,7 +183,9 @@ class Broken(io.TextIOBase):
         raise self.error
 
 
-@pytest.mark.parametrize("stream", [None, *map(Broken, (BrokenPipeError(), OSError(28, "full"), ValueError("closed file")))])
+@pytest.mark.parametrize(
+    "stream", [None, *map(Broken, (BrokenPipeError(), OSError(28, "full"), ValueError("closed file")))]
+)
 def test_no_stream_is_too_broken(stream, tmp_path, monkeypatch):
     call = in_process(tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "stdout", stream)
@@ -207,7 +220,8 @@ SCRIPTS = sorted(
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_start_without_docstrings_and_outside_their_folder(script, tmp_path):
-    """python -OO, and PYTHONSAFEPATH=1, which keeps the folder of the script from the places where Python looks for modules."""
+    """python -OO, and PYTHONSAFEPATH=1, which keeps the folder of the script from the places where
+    Python looks for modules."""
     words = [sys.executable, "-OO", str(ROOT / script), "--help"]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)

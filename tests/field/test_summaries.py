@@ -15,7 +15,13 @@ from figures.runs import COMPARABLE, read_run, read_runs, read_series
 from tests.faults import tiny_main, tiny_runs
 from tests.field.test_fuzz import status_of
 
-IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--size_hidden=[12, 12]")
+IMAGES = (
+    "--dataset=mnist",
+    "--output_activation=softmax",
+    "--size_input=784",
+    "--size_output=10",
+    "--size_hidden=[12, 12]",
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +86,8 @@ def test_names_of_both_programs_become_those_of_run(runs):
 
 
 @pytest.mark.parametrize("words, rule", [
-    (["--network_type=BP", "--lr=2e-5"], "BP"), (["--network_type=DFA"], "DFA"), (["--grad_deltav_cont"], "DFC"), ([], "DFC-SS"),
-    (["--ndi"], "DFC-SSA"), (["--network_type=DFC-SSA"], "DFC-SSA"),
+    (["--network_type=BP", "--lr=2e-5"], "BP"), (["--network_type=DFA"], "DFA"), (["--grad_deltav_cont"], "DFC"),
+    ([], "DFC-SS"), (["--ndi"], "DFC-SSA"), (["--network_type=DFC-SSA"], "DFC-SSA"),
 ])  # fmt: skip
 def test_a_run_of_main_bears_the_name_of_its_rule(words, rule, tmp_path, monkeypatch):
     call = tiny_main.in_process(tmp_path, monkeypatch)

@@ -1,4 +1,5 @@
-"""Files where they are not plain files on a plain disk: links, devices, pipes, odd file systems, killed writers, odd numbers."""
+"""Files where they are not plain files on a plain disk: links, devices, pipes, odd file systems,
+killed writers, odd numbers."""
 
 import csv
 import errno
@@ -37,7 +38,9 @@ def run_folder(tmp_path, monkeypatch):
 
 
 def script(name, *words, **settings):
-    return subprocess.run([sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, timeout=60, **settings)
+    return subprocess.run(
+        [sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, timeout=60, **settings
+    )
 
 
 # ---- links
@@ -99,7 +102,8 @@ def test_files_of_a_run_that_are_links_stay_links(tmp_path, monkeypatch):
 
 
 def device(name, folder):
-    """Returns the path of a device; root gets one of its own, because a renamed file would take its place for everybody."""
+    """Returns the path of a device; root gets one of its own, because a renamed file would take
+    its place for everybody."""
     path = Path("/dev", name)
     if os.geteuid() == 0:
         number, path = os.stat(path).st_rdev, folder / name
@@ -147,13 +151,21 @@ def test_a_picture_goes_to_standard_output(output, run_folder):
         ("tidy.py", ["--series=/dev/fd/1"], b"run,", b"", b"1 runs"),
         ("tidy.py", ["--pack=/dev/stdout"], b"\x1f\x8b", b"", b"1 runs"),
         ("report.py", ["--output=/dev/stdout"], b"<!DOCTYPE", b"</html>", b""),
-        ("figures/learning_curves.py", ["--output=first.png", "--output=/dev/stdout"], PNG, b"IEND\xaeB`\x82", b"first.png"),
+        (
+            "figures/learning_curves.py",
+            ["--output=first.png", "--output=/dev/stdout"],
+            PNG,
+            b"IEND\xaeB`\x82",
+            b"first.png",
+        ),
     ],
 )
 def test_what_goes_to_standard_output_is_alone_there(name, words, begin, end, said, run_folder):
     """Words go to stderr instead."""
     done = script(name, run_folder, *words, cwd=run_folder)
-    assert done.returncode == 0 and done.stdout.startswith(begin) and done.stdout.endswith((end, end + b"\n")), done.stderr
+    assert done.returncode == 0 and done.stdout.startswith(begin) and done.stdout.endswith((end, end + b"\n")), (
+        done.stderr
+    )
     assert said in done.stderr and (not said or said not in done.stdout)
 
 
@@ -170,7 +182,9 @@ def test_standard_output_that_is_a_file_is_written_into(run_folder, tmp_path):
 
 def test_a_table_goes_to_a_process_substitution(run_folder, tmp_path):
     line = f"{sys.executable} {ROOT / 'summarise_seeds.py'} {run_folder} --csv >(cat >table; echo >ended) >/dev/null"
-    done = subprocess.run(["bash", "-c", f"{line}; while ! [[ -e ended ]]; do sleep 0.01; done"], cwd=tmp_path, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", f"{line}; while ! [[ -e ended ]]; do sleep 0.01; done"], cwd=tmp_path, timeout=60
+    )
     assert done.returncode == 0
     with open(tmp_path / "table", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["1"]
@@ -297,7 +311,13 @@ def test_leftovers_of_killed_writes_go_and_those_of_others_at_work_stay(tmp_path
     for name in (f".file.{dead}.tmp", f".file.{alive}.tmp", f".other.{dead}.tmp", ".file.tmp", ".file.mine.tmp"):
         (tmp_path / name).write_text("half")
     write_text(tmp_path / "file", "new")
-    assert sorted(os.listdir(tmp_path)) == [f".file.{alive}.tmp", ".file.mine.tmp", ".file.tmp", f".other.{dead}.tmp", "file"]
+    assert sorted(os.listdir(tmp_path)) == [
+        f".file.{alive}.tmp",
+        ".file.mine.tmp",
+        ".file.tmp",
+        f".other.{dead}.tmp",
+        "file",
+    ]
 
 
 def test_a_run_that_goes_on_removes_all_leftovers_in_its_folder(tmp_path, monkeypatch):
@@ -334,7 +354,13 @@ def test_numbers_that_are_not_finite_are_null_with_a_note_and_come_back(tmp_path
     content = {"a": math.nan, "b": [1.5, math.inf, {"c": -math.inf}], "d": "nan", "e": None}
     write_json(tmp_path / "file", content)
     note = {"a": "nan", "b/1": "inf", "b/2/c": "-inf"}
-    assert strict(tmp_path / "file") == {"a": None, "b": [1.5, None, {"c": None}], "d": "nan", "e": None, "not_finite": note}
+    assert strict(tmp_path / "file") == {
+        "a": None,
+        "b": [1.5, None, {"c": None}],
+        "d": "nan",
+        "e": None,
+        "not_finite": note,
+    }
     found = read_json(tmp_path / "file")
     assert math.isnan(found.pop("a")) and found == {"b": [1.5, math.inf, {"c": -math.inf}], "d": "nan", "e": None}
 

@@ -16,9 +16,10 @@ from rules import dfc, dfc_ss
 from tests.feedback_nets_for_tests import LOSSES, GivenNoise
 
 FOLDER = Path(__file__).parent / "dfc"
-EXACT = 1e-11  # relative to the largest entry; recomputed from the stored inputs, the recordings agree with themselves to this
-# In float32 rates and voltages of order 1 are rounded by 6e-8, some ten times; what is left of their differences (nudges of 1e-2,
-# and gradients) inherits that error, not one relative to itself.
+# Relative to the largest entry; recomputed from the stored inputs, the recordings agree with themselves to this.
+EXACT = 1e-11
+# In float32 rates and voltages of order 1 are rounded by 6e-8, some ten times; what is left of their differences
+# (nudges of 1e-2, and gradients) inherits that error, not one relative to itself.
 ROUNDED = 20.0 * float(np.finfo("float32").eps)
 # What an absent key means, by dfc/README.md.
 ABSENT = {
@@ -89,7 +90,9 @@ def network(case, feedback="Q"):
     hidden = meta["hidden_activation"]
     names = [hidden] * (len(weights) - 1) if isinstance(hidden, str) else hidden
     activations = [ACTIVATIONS[name] for name in (*names, meta["output_activation"])]
-    return FeedbackNetwork(weights, case.layers("b"), case.layers(feedback), activations, LOSSES[meta.get("loss", "mse")])
+    return FeedbackNetwork(
+        weights, case.layers("b"), case.layers(feedback), activations, LOSSES[meta.get("loss", "mse")]
+    )
 
 
 def start(case, feedback="Q"):
@@ -161,7 +164,8 @@ def noise(case):
 
 
 def assert_close(found, expected, tolerance=EXACT, scale=0.0):
-    """Equal shapes, the same entries not finite, the others equal relative to the largest of them, or to `scale` if larger."""
+    """Equal shapes, the same entries not finite, the others equal relative to the largest of them,
+    or to `scale` if larger."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     finite = np.isfinite(expected)

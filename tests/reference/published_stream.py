@@ -65,7 +65,8 @@ class PublishedStream:
         return order
 
     def begin_pass(self, count, shuffle):
-        """The order in which a loader of `count` samples hands them out, with what its creation and first batch draw."""
+        """The order in which a loader of `count` samples hands them out, with what its
+        creation and first batch draw."""
         self.random64(1)  # a base seed for worker processes, of which there are none
         if not shuffle:
             return np.arange(count)

@@ -1,4 +1,5 @@
-"""The random numbers of the published Strong-DFC program, all from one stream that its seed begins (strong_dfc.md 11)."""
+"""The random numbers of the published Strong-DFC program, all from one stream that its seed
+begins (strong_dfc.md 11)."""
 
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +18,8 @@ class PublishedDraws:
     settings      flags of main.py by name
     sizes         (n_0, …, n_L)
     phase         function (passes before) -> (name of this pass, passes of this name before)
-    follows_test  function (passes before) -> whether an epoch has ended before this pass, so that the network was evaluated
+    follows_test  function (passes before) -> whether an epoch has ended before this pass, so that the network was
+                  evaluated
     """
 
     on_device = False
@@ -40,9 +42,12 @@ class PublishedDraws:
 
     @cached_property
     def matrices(self):
-        """{("W" or "Q", layer): initial matrix}; that of the output layer, and weight products, are drawn too, and replaced."""
+        """{("W" or "Q", layer): initial matrix}; that of the output layer, and weight products, are
+        drawn too, and replaced."""
         settings, found = self.settings, {}
-        kind_of_q = settings.initialization_K if settings.initialization_K != "weight_product" else settings.initialization
+        kind_of_q = (
+            settings.initialization_K if settings.initialization_K != "weight_product" else settings.initialization
+        )
         for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
             found["W", layer] = self._draw(settings.initialization, n_out, n_in)
             if settings.rule.feedback != "none":

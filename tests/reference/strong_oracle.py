@@ -1,8 +1,9 @@
-"""The equations of Strong-DFC, written down once more from strong_dfc.md 2 to 5 alone: plain numpy, all time points stored.
+"""The equations of Strong-DFC, written down once more from strong_dfc.md 2 to 5 alone: plain
+numpy, all time points stored.
 
-A phase is a dict of settings: alpha, dt, T, k_p, tau_v, tau_A (None: instantaneous apical compartments), transmission, s (standard
-deviation of the noise of every layer, or None), coloured, and those of every phase: proactive, inst_system, tau_f_of_u (None: no
-filter), tau_noise, ideal, error ("mse" or "ce").
+A phase is a dict of settings: alpha, dt, T, k_p, tau_v, tau_A (None: instantaneous apical compartments), transmission,
+s (standard deviation of the noise of every layer, or None), coloured, and those of every phase: proactive, inst_system,
+tau_f_of_u (None: no filter), tau_noise, ideal, error ("mse" or "ce").
 """
 
 import numpy as np
@@ -53,8 +54,9 @@ def phase(f, suffix, s, before=False):
     """The phase of flags {published name: value}: suffix "" of the forward phase, "_fb" of the others."""
     ce = f["strong_feedback"] and f["classification"] and not before
     return {
-        "alpha": f["alpha_di" + suffix], "dt": f["dt_di" + suffix], "T": f["tmax_di" + suffix], "k_p": f["k_p" + suffix],
-        "tau_v": f["time_constant_ratio" + suffix], "tau_A": None if f["single"] else f["apical_time_constant" + suffix],
+        "alpha": f["alpha_di" + suffix], "dt": f["dt_di" + suffix], "T": f["tmax_di" + suffix],
+        "k_p": f["k_p" + suffix], "tau_v": f["time_constant_ratio" + suffix],
+        "tau_A": None if f["single"] else f["apical_time_constant" + suffix],
         "transmission": f["inst_transmission" + suffix], "s": s, "coloured": f["single"] or f["low_pass_filter_noise"],
         "proactive": f["proactive_controller"], "inst_system": f["inst_system_dynamics"], "tau_noise": f["tau_noise"],
         "tau_f_of_u": f["tau_f"] if f["low_pass_filter_u"] else None, "ideal": f["use_jacobian_as_fb"],
@@ -95,7 +97,9 @@ def simulate(net, x, target, p, xi):
                 apical = apical + p["s"][i] * eps[i]
             elif p["s"] is not None:
                 apical = apical + p["s"][i] * np.sqrt(p["dt"]) / p["tau_A"] * xi[i][t]
-            somatic = apical + basal if p["inst_system"] else vs[t][i] + p["dt"] / p["tau_v"] * (apical + basal - vs[t][i])
+            somatic = (
+                apical + basal if p["inst_system"] else vs[t][i] + p["dt"] / p["tau_v"] * (apical + basal - vs[t][i])
+            )
             for name, value in (("va", apical), ("vb", basal), ("vs", somatic), ("r", net.phi(i, somatic))):
                 now[name][i] = value
         for kept, name in ((va, "va"), (vb, "vb"), (vs, "vs"), (rates, "r")):

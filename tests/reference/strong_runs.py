@@ -25,8 +25,8 @@ PROGRAMS = {"DFC_single_phase": "dfc_single_phase", "DFC": "dfc", "BP": "bp", "D
 SMALL_DIFFERENCES = 1e-9
 # measured quantities, which this program keeps under other names or as series
 OTHER_NAMES = (
-    "gn_condition_init", "gn_condition", "lu_angle", "lu_angle_last", "lu_angle_best", "dist_to_ndi", "loss_lu_train_last",
-    "loss_lu_train_best", "avg_time_per_epoch",
+    "gn_condition_init", "gn_condition", "lu_angle", "lu_angle_last", "lu_angle_best",
+    "dist_to_ndi", "loss_lu_train_last", "loss_lu_train_best", "avg_time_per_epoch",
 )  # fmt: skip
 BACKEND = select_backend("numpy")
 

@@ -1,7 +1,9 @@
-"""Whole runs of Strong-DFC and its companions, written down once more from strong_dfc.md 5 to 7 and dfc.md E: plain numpy.
+"""Whole runs of Strong-DFC and its companions, written down once more from strong_dfc.md 5 to 7
+and dfc.md E: plain numpy.
 
-A run is a dict: program, epochs, before and extra (passes of Q alone), clip, optimisers {"W", "Q", "before"} of Optimiser settings,
-frozen_w, learns_q, frozen_output, layers (those whose W move), by_bp, and functions that the caller knows the phases by.
+A run is a dict: program, epochs, before and extra (passes of Q alone), clip, optimisers {"W", "Q", "before"} of
+Optimiser settings, frozen_w, learns_q, frozen_output, layers (those whose W move), by_bp, and functions that the
+caller knows the phases by.
 """
 
 import numpy as np
@@ -82,14 +84,16 @@ def dfa_gradients(net, x, y, classification):
 
 
 class Training:
-    """A run of `about`, a dict as above, on (x, y) of three sets; `order` and `noise` are functions of passes and batches before.
+    """A run of `about`, a dict as above, on (x, y) of three sets; `order` and `noise` are functions of
+    passes and batches before.
 
-    gradients  function (net, x, y, xi, phase) -> (dW, db, dQ), None for what the phase does not teach; phase "before", "feedback",
-               "forward" or "extra"
+    gradients  function (net, x, y, xi, phase) -> (dW, db, dQ), None for what the phase does not teach; phase "before",
+               "feedback", "forward" or "extra"
     """
 
     def __init__(self, net, about, sets, gradients, order, noise):
-        self.net, self.about, self.sets, self.gradients, self.order, self.noise = net, about, sets, gradients, order, noise
+        self.net, self.about, self.sets = net, about, sets
+        self.gradients, self.order, self.noise = gradients, order, noise
         self.optimisers = {name: Optimiser(settings) for name, settings in about["optimisers"].items()}
         self.passed, self.batch_losses, self.epochs = 0, [], []
 

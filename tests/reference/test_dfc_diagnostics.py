@@ -1,4 +1,5 @@
-"""Angles, reference updates, fit of the feedback weights and stability against the recordings of the published program."""
+"""Angles, reference updates, fit of the feedback weights and stability against the recordings of
+the published program."""
 
 from functools import cache
 
@@ -60,11 +61,14 @@ def test_all_recordings_are_here():
 
 @cache
 def problem(case):
-    """(network, feedforward pass, the recorded gradients like net.parameters, voltages and rates at rest, updates by name)."""
+    """(network, feedforward pass, the recorded gradients like net.parameters, voltages and rates at
+    rest, updates by name)."""
     net, activities = start(case)
     gradients = as_parameters(case, case.layers("dW"), case.layers("db"))
     meta, target = case.meta, case["target"]
-    options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"])
+    options = dfc_ssa.Options(
+        meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"]
+    )
     rule, own = (dfc_ssa, options) if meta["method"] == "ssa" else update_options(meta)
     rest = result_of(rule, net, activities, target, own).steady
     gamma, nonlinear = meta["gn_damping"], meta["use_nonlinear_gnt"]
@@ -181,7 +185,9 @@ def test_fit_of_the_feedback_weights(case):
 @every(*FORWARD)
 def test_condition_two_of_the_forward_cases(case):
     net, activities = start(case)
-    assert abs(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"] - case["condition_two"]) < RATIO
+    assert (
+        abs(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"] - case["condition_two"]) < RATIO
+    )
 
 
 # ---- dynamics

@@ -17,8 +17,12 @@ def read(file, prefix=""):
     """{case: ({name: array}, meta)} of the cases of a file whose names begin with `prefix`."""
     with np.load(FOLDER / file) as archive:
         names = [str(case) for case in archive["cases"] if str(case).startswith(prefix)]
-        arrays = {name: archive[name] for name in archive.files if name.startswith(tuple(f"{case}__" for case in names))}
-    cases = {case: {n.removeprefix(f"{case}__"): a for n, a in arrays.items() if n.startswith(f"{case}__")} for case in names}
+        arrays = {
+            name: archive[name] for name in archive.files if name.startswith(tuple(f"{case}__" for case in names))
+        }
+    cases = {
+        case: {n.removeprefix(f"{case}__"): a for n, a in arrays.items() if n.startswith(f"{case}__")} for case in names
+    }
     return {case: (found, json.loads(str(found.pop("meta", "{}")))) for case, found in cases.items()}
 
 
@@ -34,7 +38,8 @@ def owned(meta):
 
 
 def build(meta, parameters):
-    """The optimiser that the recorded flags ask for; lists of the flags hold one value per layer, for W and b together."""
+    """The optimiser that the recorded flags ask for; lists of the flags hold one value per
+    layer, for W and b together."""
     forward = meta["which"] == "forward"
     suffix, decay = ("", meta["forward_wd"]) if forward else ("_fb", meta["feedback_wd"])
     kind, rate, epsilon = (per_array(meta[name + suffix]) for name in ("optimizer", "lr", "epsilon"))
@@ -51,7 +56,10 @@ def per_array(value):
 
 def test_all_recordings_are_here():
     assert len(CASES) == 14
-    kinds = {(meta["which"], meta["optimizer" if meta["which"] == "forward" else "optimizer_fb"]) for _, meta in CASES.values()}
+    kinds = {
+        (meta["which"], meta["optimizer" if meta["which"] == "forward" else "optimizer_fb"])
+        for _, meta in CASES.values()
+    }
     assert kinds == {(which, kind) for which in ("forward", "feedback") for kind in ("SGD", "RMSprop", "Adam")}
 
 
@@ -71,7 +79,9 @@ def test_every_step(case):
 def test_a_frozen_output_is_not_owned(case):
     arrays, _ = CASES[case]
     last = f"Q{LAYERS - 1}"
-    np.testing.assert_array_equal(arrays[f"traj_{last}"], np.broadcast_to(arrays[f"{last}_init"], arrays[f"traj_{last}"].shape))
+    np.testing.assert_array_equal(
+        arrays[f"traj_{last}"], np.broadcast_to(arrays[f"{last}_init"], arrays[f"traj_{last}"].shape)
+    )
 
 
 @pytest.mark.parametrize("clip", (clip_each, clip_together))
@@ -92,7 +102,8 @@ def test_fixed_norm():
 
 
 def test_each_clips_apart_and_together_by_one_factor():
-    """Norms 3 and 4, together 5: with a bound of 3.5 the first is short enough alone, but not together with the second."""
+    """Norms 3 and 4, together 5: with a bound of 3.5 the first is short enough alone, but not
+    together with the second."""
     long = [np.array([[3.0]]), np.array([0.0, -4.0])]
     each, together = ([g.copy() for g in long] for _ in range(2))
     clip_each(each, 3.5)

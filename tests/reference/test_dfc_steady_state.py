@@ -26,7 +26,9 @@ def taught(case):
     """The RuleResult of a case, gradients clipped as asked."""
     net, activities = start(case)
     meta = case.meta
-    options = dfc_ssa.Options(meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"])
+    options = dfc_ssa.Options(
+        meta["target_stepsize"], meta["alpha"], meta["learning_rule"], meta["use_initial_activations"]
+    )
     result = result_of(dfc_ssa, net, activities, case["target"], options)
     if meta["clip_grad_norm"] > 0.0:
         clip_each(result.gradients, meta["clip_grad_norm"])

@@ -1,7 +1,8 @@
-"""Several training steps end to end, against train_trace.npz and the traces of extra.npz: learners, clipping, optimisers together.
+"""Several training steps end to end, against train_trace.npz and the traces of extra.npz: learners,
+clipping, optimisers together.
 
-The traces `…_accumulated` let the gradient of a frozen last Q pile up, as published; this program starts from zero in every batch
-(docs/deviations.md, 16), so that it must meet `…_reset` and must not meet the others.
+The traces `…_accumulated` let the gradient of a frozen last Q pile up, as published; this program starts from zero in
+every batch (docs/deviations.md, 16), so that it must meet `…_reset` and must not meet the others.
 """
 
 import numpy as np
@@ -49,7 +50,9 @@ class Trace:
             module, options = update_options(meta | {"epsilon": meta["epsilon_di"]})
             rule = module.RULE
         constants = (meta["beta1"], meta["beta2"], meta["epsilon"])
-        optimiser = self._optimiser("", self.net.parameters, meta["lr"], meta["forward_wd"], meta["momentum"], constants)
+        optimiser = self._optimiser(
+            "", self.net.parameters, meta["lr"], meta["forward_wd"], meta["momentum"], constants
+        )
         correct = count_correct if meta["loss"] == "ce" else None
         owned = range(len(self.net.parameters))
         return ForwardLearner(
@@ -87,7 +90,8 @@ class Trace:
         return GivenNoise([layer if layer.ndim == 3 else layer[None] for layer in layers])
 
     def go(self):
-        """One step after the other; yields (step, the batches watched, and the norm of the feedback gradients before clipping)."""
+        """One step after the other; yields (step, the batches watched, and the norm of the feedback
+        gradients before clipping)."""
         for step, batch in enumerate(zip(self.case["x"], self.case["target"], strict=True)):
             seen = {}
             if self.meta["train_feedback"]:

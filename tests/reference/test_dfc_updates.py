@@ -29,7 +29,8 @@ EXTRA = read("extra.npz", "update")
 STORED = [case for case in (*CASES, *EXTRA) if "u_ss" in case]
 WITH_LAST = [case for case in CASES if "converged_last" in case]
 TOY = [case for case in CASES if "rel_dist_to_ndi" in case]
-# In float32 the test of convergence (1e-5 of the output) decides by rounding, so that only those can be compared that include all.
+# In float32 the test of convergence (1e-5 of the output) decides by rounding, so that only those can be
+# compared that include all.
 ROUNDABLE = [case for case in CASES if case.meta["include_non_converged_samples"]]
 
 

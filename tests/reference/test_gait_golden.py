@@ -98,9 +98,10 @@ def test_weight_and_bias_updates(file, form, threads):
 def noise_bound(meta, arrays):
     """How far rounding alone may move a trained weight whose gradient is rounding.
 
-    In the towers recorded with orthogonal weights and the regulariser, auxiliary columns have no gradient but lambda R(W),
-    which is zero up to the rounding of G = W W^T: at most size eps an entry, 4 lambda size eps in R.  Adam divides it by as
-    little as 1e-8, so that each step may differ by lr 4 lambda size eps / 1e-8 between two ways of summing G.
+    In the towers recorded with orthogonal weights and the regulariser, auxiliary columns have no gradient but
+    lambda R(W), which is zero up to the rounding of G = W W^T: at most size eps an entry, 4 lambda size eps in
+    R.  Adam divides it by as little as 1e-8, so that each step may differ by lr 4 lambda size eps / 1e-8
+    between two ways of summing G.
     """
     if not meta["orthogonal_reg"]:
         return 0.0
@@ -137,7 +138,8 @@ def test_training_steps(file, form, gram_solve, monkeypatch):
 
 @pytest.mark.parametrize("file, form", CASES, ids=IDS)
 def test_training_steps_with_the_symmetric_product(file, form):
-    """W W^T computed as the symmetric product that it is differs in its last digits: what follows stays within their bound."""
+    """W W^T computed as the symmetric product that it is differs in its last digits: what follows
+    stays within their bound."""
     meta, arrays = read(file)
     orthogonal_tower = file.stem.startswith("tower") and file.stem.endswith("orthogonal")
     limit = 1e-6 if meta["algorithm"] == "GAIT" else EXACT + (noise_bound(meta, arrays) if orthogonal_tower else 0.0)

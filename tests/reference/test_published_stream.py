@@ -73,6 +73,12 @@ def test_an_unshuffled_pass_draws_its_base_seed_alone():
 
 
 def test_shapes_do_not_change_the_draws():
-    np.testing.assert_array_equal(PublishedStream(1).standard_normal((4, 3, 5)).ravel(), PublishedStream(1).standard_normal(60))
-    np.testing.assert_array_equal(PublishedStream(1).standard_normal((4, 3)).ravel(), PublishedStream(1).standard_normal(12))
-    np.testing.assert_array_equal(PublishedStream(1).uniform(-1, 3, (2, 3)).ravel(), PublishedStream(1).random(6) * 4 - 1)
+    np.testing.assert_array_equal(
+        PublishedStream(1).standard_normal((4, 3, 5)).ravel(), PublishedStream(1).standard_normal(60)
+    )
+    np.testing.assert_array_equal(
+        PublishedStream(1).standard_normal((4, 3)).ravel(), PublishedStream(1).standard_normal(12)
+    )
+    np.testing.assert_array_equal(
+        PublishedStream(1).uniform(-1, 3, (2, 3)).ravel(), PublishedStream(1).random(6) * 4 - 1
+    )

@@ -1,7 +1,7 @@
 """Whole runs of the published Deep Feedback Control program, repeated by this program's own loop from the flags alone.
 
-Only the source of random numbers is exchanged, for the published one (dfc.md M): data, weights, order of the samples, noise, every
-loss and every final weight must then be the recorded ones.
+Only the source of random numbers is exchanged, for the published one (dfc.md M): data, weights, order of the samples,
+noise, every loss and every final weight must then be the recorded ones.
 """
 
 import json
@@ -168,7 +168,9 @@ def test_data(replay):
 
 
 def test_initial_weights(replay):
-    names = [key.split("__")[1][:-5] for key in FILE.files if key.startswith(f"{replay.case}__") and key.endswith("_init")]
+    names = [
+        key.split("__")[1][:-5] for key in FILE.files if key.startswith(f"{replay.case}__") and key.endswith("_init")
+    ]
     assert set(names) == replay.start.keys()
     for name in names:
         assert np.abs(replay.start[name] - replay.recorded(f"{name}_init")).max() <= 1e-15

@@ -36,12 +36,14 @@ EPOCHS = [f"epochs_{name}_{what}" for name in ("train", "test", "val") for what 
 LOSSES = " ".join(["batch_loss", "batch_accuracy", *EPOCHS])
 START = "W#_init b#_init Q#_init"
 MEASURED = "gn_condition gn_condition_init epochs_train_loss_lu epochs_lu_angle lu_angles lu_angles_network"
-# These hold slips that the program has mended and offers no option for: the test makes them of the program's own quantities.  The
-# angles compare the analytical update of an epoch's first batch, by low-passed rates in the single phase, with the gradient of its
-# last one; the distance is the mean over all epochs so far.
+# These hold slips that the program has mended and offers no option for: the test makes them of the program's own
+# quantities.  The angles compare the analytical update of an epoch's first batch, by low-passed rates in the single
+# phase, with the gradient of its last one; the distance is the mean over all epochs so far.
 WITH_SLIPS = "ndi_angles ndi_angles_network rel_dist_to_ndi"
 RUNS = {
-    "test_start_order_and_noise_follow_from_the_seed": f"{START} order noise_pre# noise_feedback# noise_forward# noise_extra#",
+    "test_start_order_and_noise_follow_from_the_seed": (
+        f"{START} order noise_pre# noise_feedback# noise_forward# noise_extra#"
+    ),
     "test_every_gradient_and_every_weight_of_every_batch": MOVING,
     "test_losses": LOSSES,
     "test_measurements_at_the_ends_of_epochs": f"{MEASURED} {WITH_SLIPS}",
@@ -53,7 +55,11 @@ IMAGES = {
 FILES = {
     "single_phase": [(test_strong_updates, CASES), (None, {"given": GIVEN_TO_CASES})],
     "two_phase": [(test_strong_updates, CASES), (None, {"given": GIVEN_TO_CASES})],
-    "diagnostics": [(test_strong_updates, CASES), (test_strong_diagnostics, DIAGNOSTICS), (None, {"given": GIVEN_TO_CASES})],
+    "diagnostics": [
+        (test_strong_updates, CASES),
+        (test_strong_diagnostics, DIAGNOSTICS),
+        (None, {"given": GIVEN_TO_CASES}),
+    ],
     "runs": [(test_strong_replay, RUNS), (None, {"given": GIVEN_TO_RUNS})],
     "baselines": [(test_strong_replay, RUNS), (None, {"given": GIVEN_TO_RUNS})],
     "images": [(test_strong_images, IMAGES)],

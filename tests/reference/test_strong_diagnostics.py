@@ -1,4 +1,5 @@
-"""The surrogate loss H, its update, condition 2 and feedback shares against the recordings of the published Strong-DFC program."""
+"""The surrogate loss H, its update, condition 2 and feedback shares against the recordings of the
+published Strong-DFC program."""
 
 import numpy as np
 
@@ -39,12 +40,15 @@ def test_surrogate_update_and_its_angles(case):
 @every(*CASES)
 def test_condition_two(case):
     net, activities, _ = start(case)
-    assert_close(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"], case["condition_two"], EXACT)
+    assert_close(
+        feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"], case["condition_two"], EXACT
+    )
 
 
 @every(*CASES)
 def test_feedback_shares(case):
-    """The published denominator is |r_l W_l| above the first layer, a slip; with |W_l r_{l-1}| in its place the numbers agree."""
+    """The published denominator is |r_l W_l| above the first layer, a slip; with |W_l r_{l-1}| in its
+    place the numbers agree."""
     net, activities, _ = start(case)
     found = feedback_shares(net, activities, case["u_ss"])
     assert_close(found[0], case["ratio_ff_fb_asis"][0], EXACT)

@@ -46,7 +46,9 @@ def test_a_run_on_images_from_the_seed_alone():
     recorded, series = run.recorded, run.folder.series
     assert np.array_equal(run.images[:40], recorded["split_train_head"])
     assert np.array_equal(run.images[-5000:][:40], recorded["split_val_head"])
-    assert np.array_equal(np.concatenate([order[: run.size] for order in run.draws.orders]), recorded["order_flat"].ravel())
+    assert np.array_equal(
+        np.concatenate([order[: run.size] for order in run.draws.orders]), recorded["order_flat"].ravel()
+    )
     assert len(run.start) == 9
     for name, found in run.start.items():
         close(found, recorded[f"{name}_init"])

@@ -1,4 +1,5 @@
-"""Command lines of Strong-DFC of other sizes, activations and flags against the equations of strong_dfc.md (strong_oracle.py)."""
+"""Command lines of Strong-DFC of other sizes, activations and flags against the equations of
+strong_dfc.md (strong_oracle.py)."""
 
 import random
 
@@ -18,8 +19,8 @@ from tests.reference import strong_oracle as oracle
 SAMPLES = 5
 CORNERS = (
     # -1 stands for another flag
-    dict.fromkeys(("sigma_output", "sigma_fb", "sigma_output_fb", "k_p_fb", "dt_di_fb", "tmax_di_fb", "time_constant_ratio_fb"), -1)
-    | {"apical_time_constant": -1, "apical_time_constant_fb": -1},
+    dict.fromkeys(("sigma_output", "sigma_fb", "sigma_output_fb", "k_p_fb", "dt_di_fb", "tmax_di_fb"), -1)
+    | dict.fromkeys(("time_constant_ratio_fb", "apical_time_constant", "apical_time_constant_fb"), -1),
     # steps longer than tau_v are shortened, tau_A keeps them as typed
     {"dt_di": 0.4, "dt_di_fb": 0.35, "apical_time_constant": -1, "apical_time_constant_fb": -1},
     {"tau_f": 0.1, "tau_noise": 0.7, "time_constant_ratio": 0.5, "time_constant_ratio_fb": 0.6},
@@ -36,25 +37,29 @@ CASES = range(60 + 4 * len(CORNERS))
 EXACT = 1e-10
 SWITCHES = (
     "strong_feedback", "proactive_controller", "inst_transmission", "inst_transmission_fb", "inst_system_dynamics",
-    "low_pass_filter_u", "low_pass_filter_noise", "noisy_dynamics", "scaling_fb_updates", "no_bias", "use_jacobian_as_fb", "ss",
-    "classification", "pretrain_without_controller",
+    "low_pass_filter_u", "low_pass_filter_noise", "noisy_dynamics", "scaling_fb_updates",
+    "no_bias", "use_jacobian_as_fb", "ss", "classification", "pretrain_without_controller",
 )  # fmt: skip
 
 
 def drawn(number):
     """A program and values of its flags, every activation, number of layers and switch among them."""
     choose = random.Random(number)
-    flags = {name: choose.random() < (0.15 if name in ("use_jacobian_as_fb", "inst_system_dynamics") else 0.5) for name in SWITCHES}
+    flags = {
+        name: choose.random() < (0.15 if name in ("use_jacobian_as_fb", "inst_system_dynamics") else 0.5)
+        for name in SWITCHES
+    }
     single = flags["single"] = bool(number % 2)
     flags["hidden"] = list(oracle.PHI)[number % len(oracle.PHI)]
     flags["size_hidden"] = choose.choice(("6", "5,1", "1", "4,7,3", "2,3,4,5"))
     flags["learning_rule"] = choose.choice(("nonlinear_difference", "voltage_difference"))
     flags["target_class_value"] = choose.choice((1.0, 0.99, 0.8))
     for name, low, high in (
-        ("tau_f", 0.3, 0.9), ("tau_noise", 0.05, 0.29), ("dt_di", 0.005, 0.05), ("dt_di_fb", 0.005, 0.05), ("sigma", 0.0, 0.2),
-        ("time_constant_ratio", 0.05, 0.29), ("time_constant_ratio_fb", 0.05, 0.29), ("sigma_output", 0.0, 0.2),
-        ("sigma_fb", 0.0, 0.2), ("sigma_output_fb", 0.0, 0.2), ("alpha_di", 0.0, 0.5), ("alpha_di_fb", 0.0, 0.5),
-        ("apical_time_constant", 0.06, 0.3), ("apical_time_constant_fb", 0.06, 0.3), ("target_stepsize", 0.01, 1.0),
+        ("tau_f", 0.3, 0.9), ("tau_noise", 0.05, 0.29), ("dt_di", 0.005, 0.05), ("dt_di_fb", 0.005, 0.05),
+        ("sigma", 0.0, 0.2), ("time_constant_ratio", 0.05, 0.29), ("time_constant_ratio_fb", 0.05, 0.29),
+        ("sigma_output", 0.0, 0.2), ("sigma_fb", 0.0, 0.2), ("sigma_output_fb", 0.0, 0.2),
+        ("alpha_di", 0.0, 0.5), ("alpha_di_fb", 0.0, 0.5), ("apical_time_constant", 0.06, 0.3),
+        ("apical_time_constant_fb", 0.06, 0.3), ("target_stepsize", 0.01, 1.0),
     ):  # fmt: skip
         flags[name] = round(choose.uniform(low, high), 4)
     flags |= {"k_p": choose.choice((0.0, 1.5)), "k_p_fb": choose.choice((0.0, 0.7))}
@@ -86,11 +91,19 @@ def settled(flags):
 
 
 def command_of(flags):
-    words = ["dfc_single_phase" if flags["single"] else "dfc", "--double_precision", f"--hidden_activation={flags['hidden']}"]
-    words += [f"--{name}" for name, value in flags.items() if value is True and name not in ("single", "classification")]
+    words = [
+        "dfc_single_phase" if flags["single"] else "dfc",
+        "--double_precision",
+        f"--hidden_activation={flags['hidden']}",
+    ]
+    words += [
+        f"--{name}" for name, value in flags.items() if value is True and name not in ("single", "classification")
+    ]
     if flags["single"] and flags["noisy_dynamics"]:
         words.remove("--noisy_dynamics")
-    words += ["--dataset=mnist" if flags["classification"] else "--dataset=student_teacher --teacher_n_in=9 --teacher_n_out=3"]
+    words += [
+        "--dataset=mnist" if flags["classification"] else "--dataset=student_teacher --teacher_n_in=9 --teacher_n_out=3"
+    ]
     only_two = ("apical_time_constant_fb",)
     for name, value in flags.items():
         if not isinstance(value, bool) and name != "hidden" and not (flags["single"] and name in only_two):
@@ -136,7 +149,9 @@ class Both:
         f = self.flags
         if held:
             return self.other.forward(self.x)[1][-1]
-        return oracle.output_target(self.other, self.x, self.y, f["strong_feedback"], f["classification"], f["target_stepsize"])
+        return oracle.output_target(
+            self.other, self.x, self.y, f["strong_feedback"], f["classification"], f["target_stepsize"]
+        )
 
     def growth(self, tau):
         return 1.0 + self.flags[tau] / self.flags["tau_noise"] if self.flags["scaling_fb_updates"] else 1.0
@@ -154,11 +169,16 @@ def test_gradients_of_w_and_of_a_single_phase(number):
     f, net = both.flags, both.net
     s = both.spread("sigma", "sigma_output")
     xi = both.noise(f["tmax_di"])
-    expected = oracle.simulate(both.other, both.x, both.wanted(), both.phase("", s if f["noisy_dynamics"] else None), xi)
+    expected = oracle.simulate(
+        both.other, both.x, both.wanted(), both.phase("", s if f["noisy_dynamics"] else None), xi
+    )
     system = both.settings.system
     given = GivenNoise(xi) if f["noisy_dynamics"] else None
-    with np.errstate(all="ignore"):  # as in a run: the test of convergence divides by the output, which dead units make zero
-        result = system.rule.gradients(net, net.forward(both.x), both.target, system.rule_options, empty_gradients(net), given)
+    # as in a run: the test of convergence divides by the output, which dead units make zero
+    with np.errstate(all="ignore"):
+        result = system.rule.gradients(
+            net, net.forward(both.x), both.target, system.rule_options, empty_gradients(net), given
+        )
     form = oracle.gradients_at_the_end if f["ss"] else oracle.gradients_over_time
     dW, db = form(both.other, both.x, expected, f["learning_rule"])
     step = 1 if f["no_bias"] else 2
@@ -167,14 +187,17 @@ def test_gradients_of_w_and_of_a_single_phase(number):
         close(result.gradients[1::2], db)
     assert (result.feedback is not None) == (f["single"] and not f["use_jacobian_as_fb"])
     if result.feedback:
-        dQ = oracle.feedback_gradients(both.other, expected, s, both.growth("time_constant_ratio"), f["dt_di"] / f["tau_f"])
+        dQ = oracle.feedback_gradients(
+            both.other, expected, s, both.growth("time_constant_ratio"), f["dt_di"] / f["tau_f"]
+        )
         close(result.feedback, dQ)
 
 
 @pytest.mark.parametrize("before", (True, False))
 @pytest.mark.parametrize("number", [number for number in CASES if not drawn(number)["use_jacobian_as_fb"]])
 def test_gradients_of_q_in_passes_of_its_own(number, before):
-    """Before the first epoch, and in it: the first of two phases, or further passes by the forward controller of a single one."""
+    """Before the first epoch, and in it: the first of two phases, or further passes by the forward
+    controller of a single one."""
     both = Both(number)
     f, net, phase = both.flags, both.net, both.settings.system.feedback
     extra = f["single"] and not before
@@ -184,6 +207,8 @@ def test_gradients_of_q_in_passes_of_its_own(number, before):
     xi = both.noise(p["T"])
     expected = oracle.simulate(both.other, both.x, both.wanted(held), p, xi)
     tau, share = ("time_constant_ratio", f["dt_di"] / f["tau_f"]) if f["single"] else ("time_constant_ratio_fb", None)
-    dQ = oracle.feedback_gradients(both.other, expected, both.spread("sigma_fb", "sigma_output_fb"), both.growth(tau), share)
+    dQ = oracle.feedback_gradients(
+        both.other, expected, both.spread("sigma_fb", "sigma_output_fb"), both.growth(tau), share
+    )
     settings = phase.first_settings if before else phase.rule_settings
     close(normal_controller(net, net.forward(both.x), settings, GivenNoise(xi), both.target), dQ)

@@ -1,7 +1,8 @@
 """Whole runs of the published Strong-DFC program, repeated by this program's own loop from flags and seed alone.
 
-Only the source of random numbers is exchanged, for the published one, and the data are the recorded ones.  Initial weights, order
-of the samples, noise, every gradient, every weight after every batch, and every loss must then be those recorded.
+Only the source of random numbers is exchanged, for the published one, and the data are the recorded ones.
+Initial weights, order of the samples, noise, every gradient, every weight after every batch, and every loss must
+then be those recorded.
 """
 
 import json

@@ -1,6 +1,8 @@
-"""Random command lines of Strong-DFC, trained for whole epochs, against the equations of strong_dfc.md (strong_training.py).
+"""Random command lines of Strong-DFC, trained for whole epochs, against the equations of
+strong_dfc.md (strong_training.py).
 
-Every gradient, clipping, optimiser and pass of a run is in its last weights; losses and accuracies of each epoch are compared too.
+Every gradient, clipping, optimiser and pass of a run is in its last weights; losses and accuracies of each
+epoch are compared too.
 """
 
 import random
@@ -48,7 +50,11 @@ def run_flags(number):
     flags["momentum"] *= choose.random() < 0.7
     flags["momentum_fb"] = choose.choice((None, 0.0, flags["momentum_fb"]))
     flags |= {"adam_epsilon": choose.choice((1e-8, 1e-3)), "adam_epsilon_fb": choose.choice((1e-8, 1e-3))}
-    flags |= {"lr": choose.choice((1e-3, 0.01)), "lr_fb": choose.choice((1e-4, 1e-3)), "lr_fb_init": choose.choice((None, 2e-3))}
+    flags |= {
+        "lr": choose.choice((1e-3, 0.01)),
+        "lr_fb": choose.choice((1e-4, 1e-3)),
+        "lr_fb_init": choose.choice((None, 2e-3)),
+    }
     flags |= {
         "init_fb_epochs": choose.randint(0, 2),
         "extra_fb_epochs": choose.choice((0, 0, 1, 2)),
@@ -100,7 +106,12 @@ class Case:
         if self.controlled:
             words = command_of(self.typed)
         else:
-            words = [program, "--double_precision", f"--hidden_activation={f['hidden']}", f"--size_hidden={f['size_hidden']}"]
+            words = [
+                program,
+                "--double_precision",
+                f"--hidden_activation={f['hidden']}",
+                f"--size_hidden={f['size_hidden']}",
+            ]
             words += ["--dataset=mnist" if f["classification"] else "--dataset=student_teacher"]
             words += [f"--target_class_value={f['target_class_value']}"] + ["--no_bias"] * f["no_bias"]
         given = {"clip_grad_norm": flags["clip"], "lr": ",".join(map(str, self.rates))}
@@ -108,9 +119,13 @@ class Case:
         switches = ["no_val_set", "freeze_fw_weights"]
         if self.controlled:
             fed = ("lr_fb", "lr_fb_init", "optimizer_fb", "adam_epsilon_fb", "init_fb_epochs", "extra_fb_epochs")
-            given |= {name: flags[name] for name in (*fed, *(f"{name}_fb" for name in WORDS)) if flags[name] is not None}
+            given |= {
+                name: flags[name] for name in (*fed, *(f"{name}_fb" for name in WORDS)) if flags[name] is not None
+            }
             switches += ["freeze_fb_weights", "freeze_fb_weights_output", "normalize_lr", "use_bp_updates"]
-        words += [f"--{name}={value}" for name, value in given.items()] + [f"--{name}" for name in switches if flags[name]]
+        words += [f"--{name}={value}" for name, value in given.items()] + [
+            f"--{name}" for name in switches if flags[name]
+        ]
         return words + ([f"--only_train_{flags['only']}_layer"] if flags["only"] else [])
 
     # ---- the program
@@ -160,7 +175,11 @@ class Case:
         layers = {"first": [0], "last": [self.other.L - 1], None: range(self.other.L)}[flags["only"]]
         about |= {"layers": layers, "bias": not f["no_bias"], "by_bp": flags["use_bp_updates"] and self.controlled}
         about |= {"frozen_w": flags["freeze_fw_weights"], "frozen_output": flags["freeze_fb_weights_output"]}
-        return about | {name: flags[name] for name in ("epochs", "batch_size", "clip")} | {"classification": f["classification"]}
+        return (
+            about
+            | {name: flags[name] for name in ("epochs", "batch_size", "clip")}
+            | {"classification": f["classification"]}
+        )
 
     def optimiser(self, suffix, rate):
         flags = self.flags
@@ -195,7 +214,9 @@ class Case:
             held = phase == "before" and f["pretrain_without_controller"]
         target = oracle.output_target(net, x, y, f["strong_feedback"], classification, f["target_stepsize"])
         target = net.forward(x)[1][-1] if held else target
-        found = oracle.simulate(net, x, target, oracle.phase(f, suffix, spread if noisy else None, phase == "before"), xi)
+        found = oracle.simulate(
+            net, x, target, oracle.phase(f, suffix, spread if noisy else None, phase == "before"), xi
+        )
         dW = db = dQ = None
         if phase == "forward":
             form = oracle.gradients_at_the_end if f["ss"] else oracle.gradients_over_time
@@ -242,6 +263,10 @@ def test_a_whole_run(number, monkeypatch):
     if case.f["classification"]:
         close(case.series["acc_train"], [row["train"][1] for row in expected.epochs])
         close(case.series["acc_test"], [row["test"][1] for row in expected.epochs])
-    for own, other in ((case.net.weights, case.other.W), (case.net.biases, case.other.b), (case.net.feedback, case.other.Q)):
+    for own, other in (
+        (case.net.weights, case.other.W),
+        (case.net.biases, case.other.b),
+        (case.net.feedback, case.other.Q),
+    ):
         for one, array in zip(own, other, strict=False):
             close(one, array)

@@ -1,4 +1,5 @@
-"""One minibatch of Strong-DFC, case by case: trajectories, convergence, gradients of W and Q, before and after clipping."""
+"""One minibatch of Strong-DFC, case by case: trajectories, convergence, gradients of W and Q,
+before and after clipping."""
 
 import numpy as np
 import pytest
@@ -45,7 +46,12 @@ def given(case):
 def taught(case):
     """(RuleResult, network) of a forward phase."""
     meta, (net, activities, target) = case.meta, start(case)
-    rule = dfc_ssa if meta["ssa"] else strong_dfc if meta["network_type"] == "DFC_single_phase" else dfc_ss if meta["ss"] else dfc
+    if meta["ssa"]:
+        rule = dfc_ssa
+    elif meta["network_type"] == "DFC_single_phase":
+        rule = strong_dfc
+    else:
+        rule = dfc_ss if meta["ss"] else dfc
     return result_of(rule, net, activities, target, rule_options(case), given(case)), net
 
 
@@ -75,14 +81,16 @@ def test_trajectories(case):
 
 
 def published_mean(u, noisy):
-    """The last control signal; with noise the sum over a quarter of the time but for one point, divided by the whole quarter."""
+    """The last control signal; with noise the sum over a quarter of the time but for one point,
+    divided by the whole quarter."""
     quarter = len(u) // 4
     return u[-quarter:-1].sum(axis=0) / quarter if noisy else u[-1]
 
 
 @every(*WITH_ANALYTICAL)
 def test_analytical_update(case):
-    """The update of the analytical steady state, with the final rates; the single phase filters them (strong_dfc.md 4)."""
+    """The update of the analytical steady state, with the final rates; the single phase filters
+    them (strong_dfc.md 4)."""
     net, activities, target = start(case)
     rates = [layer[-1] for layer in case.layers("rt")]
     if case.meta["network_type"] == "DFC_single_phase":
@@ -118,7 +126,8 @@ def test_gradients_of_passes_that_teach_feedback_alone(case):
 
 @every(*CLIPPED)
 def test_clipping(case):
-    """W_l and b_l of a layer are clipped by their joint norm, every Q_l by its own; one that is frozen is left alone."""
+    """W_l and b_l of a layer are clipped by their joint norm, every Q_l by its own; one that
+    is frozen is left alone."""
     result, net = taught(case)
     bound = case.meta["clip_grad_norm"]
     for l in range(len(net.weights)):

@@ -1,4 +1,5 @@
-"""sweep_slurm.sh: its words with a stand-in for sbatch, and runs that a real Slurm on this machine interrupts in every way."""
+"""sweep_slurm.sh: its words with a stand-in for sbatch, and runs that a real Slurm on this machine
+interrupts in every way."""
 
 import contextlib
 import getpass
@@ -49,7 +50,13 @@ def test_one_array_task_per_line_and_all_further_words_go_to_sbatch(tmp_path, st
     assert submit(tmp_path, stand_in, "my runs/a list.txt", "--time=1:00", "--comment=two words").returncode == 0
     *words, script, copy = [line[1:-1] for line in (tmp_path / "words").read_text().splitlines()]
     logs = f"{folder}/a list.txt.log"
-    assert words == [f"--chdir={tmp_path}", "--array=1-2", f"--output={logs}/%A_%a.txt", "--time=1:00", "--comment=two words"]
+    assert words == [
+        f"--chdir={tmp_path}",
+        "--array=1-2",
+        f"--output={logs}/%A_%a.txt",
+        "--time=1:00",
+        "--comment=two words",
+    ]
     assert script == SCRIPT and copy.startswith(f"{logs}/list.")
     # blank lines are no tasks, and the last line needs no end
     assert (tmp_path / "copied").read_text() == "first 'a b'\nsecond\n"
@@ -169,7 +176,9 @@ class Slurm:
 
     def tasks(self, job):
         """{number in the array: (state, why it waits, node)} of the tasks that have not ended."""
-        lines = self("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T|%r|%N", check=False).splitlines()
+        lines = self(
+            "squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T|%r|%N", check=False
+        ).splitlines()
         return {int(number): tuple(rest) for number, *rest in (line.split("|") for line in lines)}
 
     def release(self, job):
@@ -194,7 +203,12 @@ def slurm(tmp_path):
 
 
 EPOCHS = 25
-OPTIONS = ["--config_module=configs.configs_mnist.mnist_bp", "--train_samples=1000", "--no_val_set", f"--epochs={EPOCHS}"]
+OPTIONS = [
+    "--config_module=configs.configs_mnist.mnist_bp",
+    "--train_samples=1000",
+    "--no_val_set",
+    f"--epochs={EPOCHS}",
+]
 OPTIONS += ["--threads=1"]
 
 
@@ -224,11 +238,16 @@ def bits(folder):
 def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(slurm, tmp_path):
     place = tmp_path / "place"
     place.mkdir()
-    good, (wild,) = listed(place, "good", "--nb_seeds=3", "--list"), listed(place, "wild", "--nb_seeds=1", "--lr=1e6", "--list")
+    good, (wild,) = (
+        listed(place, "good", "--nb_seeds=3", "--list"),
+        listed(place, "wild", "--nb_seeds=1", "--lr=1e6", "--list"),
+    )
     (place / "runs.txt").write_text("\n".join([wild, *good]) + "\n")
     folders = [place / shlex.split(line)[-3].removeprefix("--out_dir=") for line in good]
     environment = slurm.environment
-    done = subprocess.run([SCRIPT, "runs.txt", "--mem=100"], cwd=place, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [SCRIPT, "runs.txt", "--mem=100"], cwd=place, env=environment, capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 0, done.stderr
     job = done.stdout.split()[-1]
     runs = dict(enumerate(folders, 2))  # by the number of their task
@@ -237,7 +256,9 @@ def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(sl
 
     def at_work():
         """A task whose run has done epochs since it was last interrupted, and has some left."""
-        running = [number for number, (state, *_) in slurm.release(job).items() if state == "RUNNING" and number in runs]
+        running = [
+            number for number, (state, *_) in slurm.release(job).items() if state == "RUNNING" and number in runs
+        ]
         return next((number for number in running if saved[number] + 1 < rows(runs[number]) < EPOCHS - 5), None)
 
     def interrupted(number, before):
@@ -273,6 +294,8 @@ def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(sl
     undisturbed.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for line in good:
-        subprocess.run(["bash", "-c", line], cwd=undisturbed, env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["bash", "-c", line], cwd=undisturbed, env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL
+        )
     for folder in folders:
         assert bits(folder) == bits(undisturbed / folder.relative_to(place))
