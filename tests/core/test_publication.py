@@ -76,7 +76,8 @@ def test_the_citation_names_the_papers():
 
 TOPICS = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
 PAGES = ["README.md", "tests/README.md", *(f"docs/{topic}.md" for topic in TOPICS)]
-OWN = r"(?:docs|tests|rules|core|dfc|gait|sweeps|tables|datasets|configs|figures|benchmarks)/[\w./-]*|\w+\.(?:py|sh|cff|yml)"
+ROOMS = "docs|tests|rules|core|dfc|gait|sweeps|tables|datasets|configs|figures|benchmarks"
+OWN = rf"(?:{ROOMS})/[\w./-]*|\w+\.(?:py|sh|cff|yml)"
 MADE_BY_READERS = {"rules/sign_symmetry.py", "rules/sign_feedback.py"}
 PUBLISHED_SCRIPTS = {f"run_{name}.py" for name in ("PROGRAM", "bp", "dfa", "dfc", "dfc_single_phase")}
 
