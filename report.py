@@ -35,7 +35,7 @@ def rows(cells, records):
     found = []
     for cell in cells:
         try:
-            jobs, problem = campaign.jobs_of(cell, campaign.Selection(seeds=1)), ""
+            jobs, problem = campaign.jobs_of(cell, campaign.Selection(nb_seeds=1)), ""
         except FileError as refused:
             jobs, problem = [], str(refused)
         found += rows_of(cell, jobs, records, problem)

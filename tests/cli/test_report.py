@@ -47,7 +47,7 @@ def settings_of(command):
     from tables.published import Cell
 
     cell = Cell("t", "t", "t", "test accuracy %, last epoch", None, None, 2, 2, 1.0, command, "", 2)
-    settings = campaign.jobs_of(cell, campaign.Selection(seeds=1))[0].settings
+    settings = campaign.jobs_of(cell, campaign.Selection(nb_seeds=1))[0].settings
     return {name: value for name, value in settings.items() if name not in ("seed", "random_seed")}
 
 
