@@ -44,7 +44,9 @@ class Selection:
     method: str = option("", "methods, as BP,GAIT or 'DFC-SSA fixed'; default: all", metavar="NAMES", group="cells")
     nb_seeds: int = option(0, "runs of each cell; 0: as many as published", bounds="[0, 100]", group="runs")
     epochs: int = option(0, "epochs of each run, for a trial; 0: as many as published", bounds="[0, inf)", group="runs")
-    train_samples: int = option(0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs")
+    train_samples: int = option(
+        0, "learn from the first N training samples only; 0: all", bounds="[0, inf)", group="runs"
+    )
     precision: str = option("float32", "float type of all arithmetic", choices=PRECISIONS, group="runs")
 
 
@@ -111,7 +113,9 @@ def jobs_of(cell, selection):
             seeds = range(1, (selection.nb_seeds or cell.n) + 1)
             jobs = [list_seeds.plan(words[1:], seed) for seed in seeds]
         elif cell.command.startswith("run_seed_robustness.py "):
-            options, overrides = split(Parser(prog=PROG), run_seed_robustness.Options, words[1:], run_seed_robustness.RESERVED)
+            options, overrides = split(
+                Parser(prog=PROG), run_seed_robustness.Options, words[1:], run_seed_robustness.RESERVED
+            )
             jobs = run_seed_robustness.SeedSweep(options, overrides).runs
         else:
             raise UsageError(f"{cell.command.split()[0]} is neither run.py nor run_seed_robustness.py")

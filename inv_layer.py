@@ -169,8 +169,9 @@ def solve_gram(off, diagonal, rows, most_products=16):
     diagonal       (size,), positive
     rows           (n, size)
     most_products  products with `off` after which a direct solve is cheaper
-    Returns        (n, size) with a residual of at most sqrt(size) eps |row| in every row, the rounding of one product; None if
-                   the rate of the first products shows that `most_products` would not suffice, or numbers are not finite
+    Returns        (n, size) with a residual of at most sqrt(size) eps |row| in every row, the rounding of one product;
+                   None if the rate of the first products shows that `most_products` would not suffice, or numbers are
+                   not finite
     """
     goal = rows.shape[-1] * float(array_module(rows).finfo(rows.dtype).eps) ** 2
     scale = 1.0 / diagonal

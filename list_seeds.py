@@ -39,12 +39,16 @@ def plan(argv, seed, cost=1.0):
     settings = result_settings(options, rule_options)
     # Every network has at least one layer.
     layers = 1
-    return Job(f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers)
+    return Job(
+        f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers
+    )
 
 
 def main(argv=None):
     """Runs one command line; returns the exit status, 0 or 2 for a mistake."""
-    parser = Parser(prog=PROG, description=__doc__, epilog="All other options are those of run.py (python run.py --help).")
+    parser = Parser(
+        prog=PROG, description=__doc__, epilog="All other options are those of run.py (python run.py --help)."
+    )
     parser.add_argument("seeds", metavar="SEEDS", help='whole numbers, as "1 2 5"')
     add_arguments(parser, Options)
     given, words = parser.parse_known_args(argv)

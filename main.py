@@ -65,7 +65,10 @@ def train_seeds(settings):
         tasks, memory = tasks_of(runs, backend, draws)
         place = run_folder(settings)
         runs = placed(runs, place)
-        folders = [SummaryFolder(each.out_dir, result_settings(each, backend), each.args, not each.rule.reference) for each in runs]
+        folders = [
+            SummaryFolder(each.out_dir, result_settings(each, backend), each.args, not each.rule.reference)
+            for each in runs
+        ]
         with contextlib.ExitStack() as opened:
             if settings.out_dir is None:
                 opened.callback(remove_if_empty, place)
@@ -74,7 +77,9 @@ def train_seeds(settings):
                 folder.open(settings.load, settings.load_or_start, settings.overwrite)
             announce(settings, folders, backend, workers.count, memory)
             loops = [
-                build_loop(each, backend, task, workers, own_draws, folder, say_of(each.random_seed) if each.seeds else say)
+                build_loop(
+                    each, backend, task, workers, own_draws, folder, say_of(each.random_seed) if each.seeds else say
+                )
                 for each, task, own_draws, folder in zip(runs, tasks, draws, folders, strict=True)
             ]
             records = [provenance(backend, workers.count, recorded(each, backend, workers)) for each in runs]
@@ -197,7 +202,11 @@ def result_settings(settings, backend=None):
     if settings.task.load_ST_dataset:
         # The numbers depend on this folder, because it contains the data.
         own["data_dir"] = settings.task.data_dir
-    published = {name: value for name, value in settings.args.items() if name not in NOT_COMPARED and not name.startswith("save_")}
+    published = {
+        name: value
+        for name, value in settings.args.items()
+        if name not in NOT_COMPARED and not name.startswith("save_")
+    }
     return published | own
 
 
@@ -221,7 +230,8 @@ def announce(settings, folders, backend, threads, memory):
     """Prints where the results go, and the notes on the settings."""
     if not settings.quiet:
         paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
-        say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {backend.describe()}, threads: {threads}{note}{memory}")
+        about = f"{backend.describe()}, threads: {threads}{note}{memory}"
+        say(f"{paths}\n{settings.rule.name} on {settings.task.dataset}; {about}")
     for note in () if settings.quiet else settings.notes:
         complain(f"note: {note}")
 

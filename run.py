@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 
 import datasets
 from core import rehearsal
@@ -28,7 +29,6 @@ from core.options import (
     add_arguments,
     add_rule_arguments,
     as_path,
-    expand,
     first_paragraph,
     option,
     split_rule_arguments,
@@ -46,84 +46,85 @@ from gait.endings import conclude_all
 from gait.evaluation import Evaluation
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.settings import bytes_of_a_run, initialiser, resolved, result_settings, run_name, runs_of, solver
+from gait.settings import bytes_of_a_run, expand, initialiser, resolved, result_settings, run_name, runs_of, solver
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
 from utils import LEAKY_RELU, LINEAR
+
+_experiment = partial(option, group="experiment")
+_network = partial(option, group="network")
+_machine = partial(option, group="machine")
+_files = partial(option, group="files")
 
 
 @dataclass(frozen=True)
 class Options:
     """Holds the options of run.py; those of a rule are defined with the rule."""
 
-    algorithm: str = option("BP", "learning rule", choices=tuple(RULES), group="experiment")
-    dataset: str = option("MNIST", "images to learn", choices=tuple(datasets.CATALOGUE), group="experiment")
-    seed: int = option(1, "seed of the initial weights", bounds="[0, inf)", group="experiment")
-    seeds: str = option(
+    algorithm: str = _experiment("BP", "learning rule", choices=tuple(RULES))
+    dataset: str = _experiment("MNIST", "images to learn", choices=tuple(datasets.CATALOGUE))
+    seed: int = _experiment(1, "seed of the initial weights", bounds="[0, inf)")
+    seeds: str = _experiment(
         "",
         "several seeds, as 1-5 or '1 2 5', trained at once in this process; each has a run folder as if it were alone; "
         "default: the one of --seed",
         metavar="SEEDS",
-        group="experiment",
     )
-    nb_epochs: int = option(100, "passes over the training images, in all", bounds="[1, inf)", group="experiment")
-    optimizer: str = option("Adam", "optimiser, with its default numbers", choices=tuple(OPTIMISERS), group="experiment")
-    learning_rate: float = option(1e-4, "step size", bounds="(0, inf)", group="experiment")
-    orthogonal_reg: float = option(
+    nb_epochs: int = _experiment(100, "passes over the training images, in all", bounds="[1, inf)")
+    optimizer: str = _experiment("Adam", "optimiser, with its default numbers", choices=tuple(OPTIMISERS))
+    learning_rate: float = _experiment(1e-4, "step size", bounds="(0, inf)")
+    orthogonal_reg: float = _experiment(
         0.0,
         "strength of the orthogonal regulariser; 0 implies orthogonal initial weights",
         bounds="[0, inf)",
         names=("--orthogona_reg",),
-        group="experiment",
     )
-    batch_size: int = option(60, "images in a batch, in file order", bounds="[1, inf)", group="experiment")
-    train_samples: int = option(0, "learn from the first N training images only; 0: all", bounds="[0, inf)", group="experiment")
-    nb_layers: int = option(1, "hidden layers of the square network, not used with --tower", bounds="[1, inf)", group="network")
-    tower: bool = option(False, "tower network, layers 784-784-500-200-10, instead of the square one", group="network")
-    linear: bool = option(False, "linear units instead of leaky ReLU with slope 0.1", group="network")
-    orthogonal_init: bool = option(False, "random orthogonal initial weights; the same as --init=orthogonal", group="network")
-    init: str = option(
+    batch_size: int = _experiment(60, "images in a batch, in file order", bounds="[1, inf)")
+    train_samples: int = _experiment(0, "learn from the first N training images only; 0: all", bounds="[0, inf)")
+    nb_layers: int = _network(1, "hidden layers of the square network, not used with --tower", bounds="[1, inf)")
+    tower: bool = _network(False, "tower network, layers 784-784-500-200-10, instead of the square one")
+    linear: bool = _network(False, "linear units instead of leaky ReLU with slope 0.1")
+    orthogonal_init: bool = _network(False, "random orthogonal initial weights; the same as --init=orthogonal")
+    init: str = _network(
         "auto",
         "initial weights; auto: orthogonal with --orthogonal_init or without a regulariser, otherwise xavier",
         choices=("auto", *INITIALISERS),
-        group="network",
     )
-    precision: str = option("float64", "float type of all arithmetic", choices=PRECISIONS, group="machine")
-    backend: str = option("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS, group="machine")
-    device: int = option(0, "number of the GPU; a number other than 0 must exist", bounds="[0, inf)", group="machine")
-    threads: int = option(0, "threads on the CPU; 0: one per core, at most 4", bounds="[0, 64]", group="machine")
-    solver: str = option(
+    precision: str = _machine("float64", "float type of all arithmetic", choices=PRECISIONS)
+    backend: str = _machine("auto", "array library; auto: cupy if a GPU works", choices=BACKENDS)
+    device: int = _machine(0, "number of the GPU; a number other than 0 must exist", bounds="[0, inf)")
+    threads: int = _machine(0, "threads on the CPU; 0: one per core, at most 4", bounds="[0, 64]")
+    solver: str = _machine(
         "auto",
-        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix if that converges, with "
-        "one synchronisation with the device per product; auto: gram on the CPU, direct on a GPU",
+        "how TP and GAIT invert weights; direct: LU; gram: through the regulariser's Gram matrix if that converges, "
+        "with one synchronisation with the device per product; auto: gram on the CPU, direct on a GPU",
         choices=("auto", "gram", "direct"),
-        group="machine",
     )
-    eval_interval: int = option(
+    eval_interval: int = _files(
         0,
-        "measure after every N batches, except the last of an epoch (10 gives the published series); 0: after every epoch",
+        "measure after every N batches, except the last of an epoch (10 gives the published series); "
+        "0: after every epoch",
         bounds="[0, inf)",
-        group="files",
     )
-    alignment: bool = option(
+    alignment: bool = _files(
         False,
-        "measure the angle between the rule's update and backpropagation's, of each layer and of the network, in degrees, on the "
-        "first batch of the training images",
-        group="files",
+        "measure the angle between the rule's update and backpropagation's, of each layer and of the network, "
+        "in degrees, on the first batch of the training images",
     )
-    data_dir: str = option("", "folder of MNIST/ and the like; default: this program's datasets/", kind=as_path, group="files")
-    results_dir: str = option("results", "folder for the run folders", kind=as_path, group="files")
-    load: bool = option(False, "continue the run of these options, up to --nb_epochs in all", group="files")
-    load_or_start: bool = option(False, "like --load, but start the run if there is none; for sweeps", group="files")
-    overwrite: bool = option(False, "delete an earlier run of these options and start again", group="files")
-    quiet: bool = option(False, "no progress bar and no advice, one line per epoch only", group="files")
-    dry_run: bool = option(
-        False, "print options, folder, size and the time expected from a few batches; write nothing", group="files"
-    )
+    data_dir: str = _files("", "folder of MNIST/ and the like; default: this program's datasets/", kind=as_path)
+    results_dir: str = _files("results", "folder for the run folders", kind=as_path)
+    load: bool = _files(False, "continue the run of these options, up to --nb_epochs in all")
+    load_or_start: bool = _files(False, "like --load, but start the run if there is none; for sweeps")
+    overwrite: bool = _files(False, "delete an earlier run of these options and start again")
+    quiet: bool = _files(False, "no progress bar and no advice, one line per epoch only")
+    dry_run: bool = _files(False, "print options, folder, size and the time expected from a few batches; write nothing")
 
 
-EPILOG = "Each setting has its own run folder; see docs/files.md.  @FILE among the options is replaced by the options in that file."
+EPILOG = (
+    "Each setting has its own run folder; see docs/files.md.  "
+    "@FILE among the options is replaced by the options in that file."
+)
 
 
 def parse(argv=None):
@@ -150,7 +151,9 @@ def check(options):
         raise UsageError("--init=xavier: contradicts --orthogonal_init")
     check_machine(options)
     if options.solver != "auto" and not RULES[options.algorithm].inverts:
-        raise UsageError(f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing")
+        raise UsageError(
+            f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing"
+        )
     if options.solver == "gram" and not options.orthogonal_reg:
         raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it uses")
 
@@ -162,9 +165,9 @@ def load_samples(options, backend):
     """
     further = {"download": False} if options.dry_run else {}
     data = datasets.load(options.dataset, options.data_dir or None, options.quiet, **further)
-    count, wanted = len(data.train_images), options.train_samples
-    if options.tower and data.train_images.shape[1] != layer_sizes(True, None, None)[0]:
-        raise UsageError(f"--tower: needs images of 784 pixels, those of {options.dataset} have {data.train_images.shape[1]}")
+    (count, pixels), wanted = data.train_images.shape, options.train_samples
+    if options.tower and pixels != layer_sizes(True, None, None)[0]:
+        raise UsageError(f"--tower: needs images of 784 pixels, those of {options.dataset} have {pixels}")
     if wanted > count:
         raise UsageError(f"--train_samples={wanted}: {options.dataset} has {count} training images")
     chosen = wanted or count
@@ -239,14 +242,17 @@ def train(options, rule_options):
             opened.callback(folder.close)
             folder.open(options.load, options.load_or_start, options.overwrite)
         if not options.quiet:
-            paths, note = "\n".join(str(folder.path) for folder in folders), f" ({backend.note})" if backend.note else ""
+            paths = "\n".join(str(folder.path) for folder in folders)
+            note = f" ({backend.note})" if backend.note else ""
             say(f"{paths}\n{backend.describe()}, threads: {threads}{note}{memory}")
         with Workers(threads) as workers:
             shared = {"backend": backend.name, "threads": threads}
             shared |= {"solver": solver(options, backend), "train_samples": len(sets[0])}
             records = [provenance(backend, threads, resolved(each, rule_options) | shared) for each in runs]
             loops = [
-                build_loop(each, rule_options, sets, backend, workers, folder, say if len(runs) == 1 else say_of(each.seed))
+                build_loop(
+                    each, rule_options, sets, backend, workers, folder, say if len(runs) == 1 else say_of(each.seed)
+                )
                 for each, folder in zip(runs, folders, strict=True)
             ]
             return list(zip(run_to_outcomes(loops, folders, records, give_up), folders, strict=True))
@@ -258,7 +264,8 @@ def rehearse(options, rule_options):
     Raises  UserError, StoppedByError
     """
     backend, threads, sets, runs, memory = prepare(options)
-    about = [f"{backend.describe()}, threads: {threads}{memory}", *["what follows is about the first seed alone"] * bool(memory)]
+    about = [f"{backend.describe()}, threads: {threads}{memory}"]
+    about += ["what follows is about the first seed alone"] * bool(memory)
     folders = [Path(options.results_dir) / run_name(each, rule_options) for each in runs]
     with Workers(threads) as workers:
         loop = build_loop(runs[0], rule_options, sets, backend, workers, None, say)

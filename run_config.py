@@ -72,7 +72,9 @@ def split(parser, record, argv, reserved=None):
     add_flags(others, FEEDBACK_NET_RULES)
     for name in vars(others.parse_args(rest)):
         if name == "dry_run" and reserved is not None:
-            parser.error("--dry_run: tells about a single run (run_config.py, main.py); --list prints the runs of this script")
+            parser.error(
+                "--dry_run: tells about a single run (run_config.py, main.py); --list prints the runs of this script"
+            )
         if name in (reserved or {}):
             parser.error(f"--{name}: {reserved[name]}")
     return record(**vars(own)), rest
@@ -89,7 +91,9 @@ def plan(name, folder, config, overrides, prog):
         # main.py refuses more threads on a GPU.
         argv.append("--threads=1")
     layers = len(settings.task.sizes) - 1
-    return Job(name, Path(folder), argv, program.result_settings(settings), settings.flags["epochs"], layers=layers), settings
+    return Job(
+        name, Path(folder), argv, program.result_settings(settings), settings.flags["epochs"], layers=layers
+    ), settings
 
 
 def main(argv=None):

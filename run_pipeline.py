@@ -46,11 +46,17 @@ RESERVED["out_dir"] = "must be written in full"
 class Options(ListOptions):
     """Holds the options of run_pipeline.py itself."""
 
-    out_dir: str = option("logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path)
+    out_dir: str = option(
+        "logs/pipeline", "folder in which the pipeline's own folder, NAME__<time>, is made", kind=as_path
+    )
     experiment_name: str = option("experiment", "NAME of that folder", metavar="NAME")
-    folder: str = option("", "the pipeline's folder itself, instead of the two; an interrupted pipeline is continued", kind=as_path)
+    folder: str = option(
+        "", "the pipeline's folder itself, instead of the two; an interrupted pipeline is continued", kind=as_path
+    )
     config_module: str = option(CONFIG_MODULE, "module whose `config_collection` is run", metavar="MODULE")
-    jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
+    jobs: int = option(
+        1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]"
+    )
     overwrite: bool = option(False, "delete earlier runs in --folder and start again")
     quiet: bool = option(False, f"print only what went wrong and the outcome; each run writes {LOG} anyway")
 
@@ -83,12 +89,13 @@ class Pipeline(Sweep):
         for name in self.results.collection.experiments:
             where = f"{self.options.config_module}.config_collection[{name!r}]"
             if name in OWN_NAMES or "/" in name or not name.isprintable() or not 0 < len(name.encode()) <= LONGEST_NAME:
-                raise UsageError(
-                    f"{where}: must be the name of a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} bytes"
-                )
+                legal = f"a folder other than {', '.join(OWN_NAMES)}, of at most {LONGEST_NAME} bytes"
+                raise UsageError(f"{where}: must be the name of {legal}")
             own = {f"{key}_{name}" for key in self.results.keys(name)}
             if own & files:
-                raise UsageError(f"{where}: its result {min(own & files)} would be written to the file of another experiment")
+                raise UsageError(
+                    f"{where}: its result {min(own & files)} would be written to the file of another experiment"
+                )
             files |= own
 
     def _check_folder(self):
@@ -173,7 +180,9 @@ class Pipeline(Sweep):
     def conclude(self):
         """Draws the figures and prints how the experiments ended and where their results are."""
         figures = self.draw()
-        ended = f"{sum(map(self.finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
+        ended = (
+            f"{sum(map(self.finished, self.runs))} of {len(self.runs)} experiments finished; results in {self.folder}"
+        )
         print(ended + (f", figures in {figures}" if figures else ""))
 
 
@@ -186,7 +195,9 @@ def new_folder(options):
     if options.overwrite:
         raise UsageError("--overwrite: needs --folder; without it every pipeline has a new folder")
     if options.list or options.status:
-        raise UsageError(f"--{'list' if options.list else 'status'}: needs --folder; without it every pipeline has a new folder")
+        raise UsageError(
+            f"--{'list' if options.list else 'status'}: needs --folder; without it every pipeline has a new folder"
+        )
     return Path(options.out_dir, f"{name}__{datetime.datetime.now():%Y_%m_%d__%H_%M_%S}")
 
 

@@ -40,8 +40,8 @@ CLASSIFICATION_COLUMNS = (
     "loss_train_last", "loss_train_best", "epoch_best_loss", "epoch_best_acc",
 )  # fmt: skip
 REGRESSION_COLUMNS = (
-    "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best", "loss_train_last", "loss_train_best",
-    "epoch_best_loss",
+    "loss_test_val_best", "loss_train_val_best", "loss_val_best", "loss_test_best", "loss_train_last",
+    "loss_train_best", "epoch_best_loss",
 )  # fmt: skip
 CONTINUED = "interrupted runs are continued anyway, finished ones only read"
 RESERVED = {
@@ -57,16 +57,21 @@ RESERVED = {
 class Options(ListOptions):
     """Holds the options of run_seed_robustness.py itself."""
 
-    out_dir: str = option("logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path)
+    out_dir: str = option(
+        "logs/seed_robustness/", "folder of the tables, and in it NAME/seed_<seed>/ of the runs", kind=as_path
+    )
     name: str = option("default", "name of the table, NAME.csv, and of the folder of its runs", metavar="NAME")
     config_module: str = option(CONFIG_MODULE, "module whose `config` is run", metavar="MODULE")
     nb_seeds: int = option(5, "number of seeds; a smaller number gives the first of them", bounds=f"[1, {SEEDS}]")
     base_seed: int = option(0, "seed from which the seeds are drawn", bounds="[0, inf)")
     regression: bool = option(False, "tabulate losses only: for autoencoders and student-teacher")
-    jobs: int = option(1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]")
+    jobs: int = option(
+        1, "runs at a time; the cores are divided among them, unless --threads is given", bounds="[1, 64]"
+    )
     together: int = option(
         1,
-        "seeds that train at once in each process, which pays for small networks; without a number: all, divided among --jobs",
+        "seeds that train at once in each process, which pays for small networks; "
+        "without a number: all, divided among --jobs",
         bounds=f"[1, {SEEDS}]",
         bare=0,
     )
@@ -143,11 +148,15 @@ class SeedSweep(Sweep):
         ended = [run for run in self.runs if run.name in self.summaries]
         rows = [self._row(run.name, columns) for run in ended]
         finished = [row for run, row in zip(ended, rows, strict=True) if self.finished(run)]
-        means, stds = zip(*(spread([row[column] for row in finished]) for column in range(len(columns) + 1)), strict=True)
+        means, stds = zip(
+            *(spread([row[column] for row in finished]) for column in range(len(columns) + 1)), strict=True
+        )
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["", "seed", *columns, "outcome"])
-        lines.writerows([index, *row, self._outcome(run)] for index, (run, row) in enumerate(zip(ended, rows, strict=True)))
+        lines.writerows(
+            [index, *row, self._outcome(run)] for index, (run, row) in enumerate(zip(ended, rows, strict=True))
+        )
         lines.writerows([["mean", *means, ""], ["std", *stds, ""]])
         return text.getvalue()
 
@@ -165,15 +174,23 @@ class SeedSweep(Sweep):
     def report(self):
         """Returns lines of text with the numbers that the paper tabulates, over the seeds that finished."""
         finished = [self.summaries[run.name] for run in self.runs if self.finished(run)]
-        lines = [f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")]
+        lines = [
+            f"{len(finished)} of {len(self.runs)} seeds finished" + (f"; table: {self.path}" if self.summaries else "")
+        ]
         if not finished or "loss_test" not in finished[0]:
             return lines
-        at, when = ("last", "last epoch") if self.settings.task.no_val_set else ("val_best", "epoch of the best validation result")
+        at, when = (
+            ("last", "last epoch")
+            if self.settings.task.no_val_set
+            else ("val_best", "epoch of the best validation result")
+        )
         if self.settings.system.network.classification and not self.options.regression:
             accuracies = [100 * summary[f"acc_test_{at}"] for summary in finished]
             quantities = {"test accuracy %": accuracies, "test error %": [100 - each for each in accuracies]}
         else:
-            quantities = {f"{part} loss": [summary[f"loss_{part}_{at}"] for summary in finished] for part in ("test", "train")}
+            quantities = {
+                f"{part} loss": [summary[f"loss_{part}_{at}"] for summary in finished] for part in ("test", "train")
+            }
         lines.append(f"mean and standard deviation at the {when}:")
         for name, values in quantities.items():
             mean, std = (format(number, ".2f" if "%" in name else ".5g") for number in spread(values))

@@ -46,9 +46,11 @@ TOY = {"backend": "numpy", "threads": 1, "save_logs": False}
 QUICK = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help) and replace the module's."
 CONTINUED = "the feedback weights in --out_dir are used, and their training is continued, anyway"
-RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
-    ("out_dir", "random_seed"), "must be written in full"
-)
+RESERVED = {
+    "load": CONTINUED,
+    "load_or_start": CONTINUED,
+    "seeds": "there is one seed, that of --seed",
+} | dict.fromkeys(("out_dir", "random_seed"), "must be written in full")
 # What the feedback weights do not depend on, so that another controller may be tried on the same ones.
 FORWARD_PHASE = (
     "alpha_di", "dt_di", "tmax_di", "k_p", "time_constant_ratio", "apical_time_constant", "inst_transmission",
@@ -60,8 +62,12 @@ FORWARD_PHASE = (
 class Options:
     """Holds the options of run_toy_exp_fig1D.py itself."""
 
-    config_module: str = option("configs.toy_experiments.config_fig1D", "module whose `config` is used", metavar="MODULE")
-    out_dir: str = option("", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
+    config_module: str = option(
+        "configs.toy_experiments.config_fig1D", "module whose `config` is used", metavar="MODULE"
+    )
+    out_dir: str = option(
+        "", f"folder of data and pictures; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path
+    )
     seed: int = option(None, "seed; default: the module's", bounds="[0, inf)", kind=int, names=("--random_seed",))
     quick: bool = option(False, f"learn the feedback weights in {QUICK['epochs_fb']} passes only")
     overwrite: bool = option(False, "learn the feedback weights anew")
@@ -89,12 +95,18 @@ def pretrain(argv, folder, options):
 
     Raises  StoppedByError, the errors of main.train
     """
-    words = ["--train_only_feedback_parameters", f"--out_dir={folder}", "--overwrite" if options.overwrite else "--load_or_start"]
+    words = [
+        "--train_only_feedback_parameters",
+        f"--out_dir={folder}",
+        "--overwrite" if options.overwrite else "--load_or_start",
+    ]
     settings = program.parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
     try:
         outcome, run = program.train(settings)
     except UsageError as error:
-        raise UsageError(f"{str(error).removeprefix('--load: ')}; give another --out_dir, or --overwrite to learn anew") from None
+        raise UsageError(
+            f"{str(error).removeprefix('--load: ')}; give another --out_dir, or --overwrite to learn anew"
+        ) from None
     if outcome["outcome"] == "interrupted":
         raise StoppedByError("interrupted and saved; the same command continues it", 128 + outcome["signal"])
     if outcome["outcome"] != "finished":
@@ -119,7 +131,9 @@ def read_feedback(path, sizes):
     except Exception as error:
         # For damaged bytes zipfile, zlib, struct and numpy each raise errors of their own.
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
-        raise FileError(f"{path} is damaged or unreadable ({reason}); without it the feedback weights are learned anew") from None
+        raise FileError(
+            f"{path} is damaged or unreadable ({reason}); without it the feedback weights are learned anew"
+        ) from None
     names = [f"Q{l}" for l in range(len(sizes))]
     if set(arrays) != set(names):
         raise FileError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}, where {', '.join(names)} are needed")
@@ -162,7 +176,10 @@ def condition(net, task, settings):
     """Returns condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
     size, count = settings.schedule.batch_size, len(task.train)
     batches = (net.forward(task.train.batch(slice(start, start + size))[0]) for start in range(0, count, size))
-    found = [float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"])) for activities in batches]
+    found = [
+        float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"]))
+        for activities in batches
+    ]
     return sum(found) / len(found)
 
 

@@ -43,7 +43,9 @@ COUNT, QUICK_COUNT = 2000, 300
 class Options:
     """Holds the options of run_toy_exp_fig2.py."""
 
-    out_dir: str = option("", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
+    out_dir: str = option(
+        "", f"folder of data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path
+    )
     seed: int = option(42, "seed of weights, input and feedback", bounds="[0, inf)", names=("--random_seed",))
     count: int = option(None, f"random Q; default {COUNT}, with --quick {QUICK_COUNT}", bounds="[1, 1000000]", kind=int)
     quick: bool = option(False, "fewer random Q")
@@ -56,7 +58,10 @@ def small_jacobian(seed):
     The input is random.
     """
     layers = enumerate(pairwise(SIZES))
-    weights = [PUBLISHED_INITIALISERS["xavier_normal"](stream(seed, "init", l), n, m).astype(np.float32) for l, (m, n) in layers]
+    weights = [
+        PUBLISHED_INITIALISERS["xavier_normal"](stream(seed, "init", l), n, m).astype(np.float32)
+        for l, (m, n) in layers
+    ]
     biases = [np.zeros(len(w), dtype=np.float32) for w in weights]
     net = FeedbackNetwork(weights, biases, [], [ACTIVATIONS[HIDDEN], ACTIVATIONS["linear"]], SQUARED_ERROR)
     x = stream(seed, "data").standard_normal((1, SIZES[0]), dtype=np.float32)
@@ -126,7 +131,9 @@ def main(argv=None):
 
     def run():
         folder = make_folder(options.out_dir or OUT_DIR + ("_quick" if options.quick else ""))
-        write_arrays(folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT)))
+        write_arrays(
+            folder / DATA, experiment(options.seed, options.count or (QUICK_COUNT if options.quick else COUNT))
+        )
         draw_or_note(fig2.write, folder / DATA, both(folder / fig2.NAME))
         return 0
 

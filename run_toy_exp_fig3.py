@@ -44,9 +44,11 @@ QUICK = {"epochs": 8, "num_train": 512, "num_test": 256, "num_val": 256, "tmax_d
 QUICK_TRAINED = {"epochs_fb": 5}
 EPILOG = "All other options are those of main.py (python main.py --help), for all runs."
 CONTINUED = "interrupted runs are continued anyway, finished ones only read"
-RESERVED = {"load": CONTINUED, "load_or_start": CONTINUED, "seeds": "there is one seed, that of --seed"} | dict.fromkeys(
-    ("out_dir", "random_seed"), "must be written in full"
-)
+RESERVED = {
+    "load": CONTINUED,
+    "load_or_start": CONTINUED,
+    "seeds": "there is one seed, that of --seed",
+} | dict.fromkeys(("out_dir", "random_seed"), "must be written in full")
 # {column: place among the four matrices of an event}
 EIGENVALUES = {"lambda_max_A_PI": 3, "lambda_max_A_instI": 2}
 # {column: frame of the summary}
@@ -62,10 +64,16 @@ FRAMES = {
 class Options(ListOptions):
     """Holds the options of run_toy_exp_fig3.py itself."""
 
-    out_dir: str = option("", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path)
-    seed: int = option(None, "seed of all runs; default: the published 42", bounds="[0, inf)", kind=int, names=("--random_seed",))
+    out_dir: str = option(
+        "", f"folder of runs, data and picture; default {OUT_DIR}, with --quick {OUT_DIR}_quick", kind=as_path
+    )
+    seed: int = option(
+        None, "seed of all runs; default: the published 42", bounds="[0, inf)", kind=int, names=("--random_seed",)
+    )
     jobs: int = option(1, "runs at a time; each uses one core, unless --threads is given", bounds="[1, 64]")
-    quick: bool = option(False, f"{QUICK['epochs']} epochs, {QUICK['num_train']} training samples, half the time points")
+    quick: bool = option(
+        False, f"{QUICK['epochs']} epochs, {QUICK['num_train']} training samples, half the time points"
+    )
     overwrite: bool = option(False, "delete earlier runs and start again")
     quiet: bool = option(False, f"print only what went wrong and the files; each run writes {LOG} anyway")
 
@@ -157,7 +165,9 @@ class Experiment(Sweep):
         It waits until all of them have ended.
         """
         pipeline = self.pipelines[method]
-        summaries = {run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path}
+        summaries = {
+            run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path
+        }
         if not all(summaries.values()):
             return
         pipeline.begin(f"{CONFIGS}.{MODULES[method]}", self.records[method])
@@ -178,7 +188,9 @@ class Experiment(Sweep):
             if run.name in self.summaries:
                 series = curves(self.summaries[run.name])
                 rows = zip_longest(*(series.get(column, []) for column in fig3.COLUMNS[3:]), fillvalue="")
-                lines.writerows([*self.names[run.name], event / self.events[run.name], *row] for event, row in enumerate(rows))
+                lines.writerows(
+                    [*self.names[run.name], event / self.events[run.name], *row] for event, row in enumerate(rows)
+                )
         return text.getvalue()
 
 

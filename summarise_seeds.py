@@ -56,7 +56,9 @@ def summarise(name, runs):
     test, training = (100 * np.array([each[column] for each in series]) for column in COLUMNS)
     best = int(test.mean(axis=0).argmax())
     summary = {"setting": name, "seeds": len(runs), "epochs": runs[0].outcome["epochs"]}
-    summary |= _spread("test_acc", _final(runs, "test_acc", test)) | _spread("training_acc", _final(runs, "training_acc", training))
+    summary |= _spread("test_acc", _final(runs, "test_acc", test)) | _spread(
+        "training_acc", _final(runs, "training_acc", training)
+    )
     return summary | _spread("best_test_acc", test[:, best]) | {"best_test_acc_epoch": float(series[0]["x"][best])}
 
 
@@ -91,7 +93,9 @@ def summaries(runs):
     found, notes = [], []
     groups = group_by_setting(runs)
     for group, name in zip(groups, names(groups), strict=True):
-        finished = [run for run in group if run.state == "finished" and run.outcome["epochs"] and "test_acc" in run.outcome]
+        finished = [
+            run for run in group if run.state == "finished" and run.outcome["epochs"] and "test_acc" in run.outcome
+        ]
         notes += [f"{run.path}: {_lacks(run)}, left out of the means" for run in group if run not in finished]
         for epochs in sorted({run.outcome["epochs"] for run in finished}):
             found.append(summarise(name, [run for run in finished if run.outcome["epochs"] == epochs]))
@@ -102,7 +106,11 @@ def summaries(runs):
 
 def _lacks(run):
     """Returns why a run has no accuracy to average, in words."""
-    return run.state if run.state != "finished" else "finished without accuracies, as its data set has none or W was not trained"
+    return (
+        run.state
+        if run.state != "finished"
+        else "finished without accuracies, as its data set has none or W was not trained"
+    )
 
 
 def table(found):
@@ -111,7 +119,9 @@ def table(found):
     rows += [[_cell(summary[key], decimals) for key, (_, decimals) in HEADINGS.items()] for summary in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     ]
 

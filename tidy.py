@@ -32,7 +32,9 @@ def main(argv=None):
     parser.add_argument("runs", nargs="+", type=as_path, metavar="RUNS", help=told)
     told = "table to write, one row per run; default runs.csv, none with --pack"
     parser.add_argument("--output", type=as_output, metavar="FILE", help=told)
-    parser.add_argument("--series", type=as_output, metavar="FILE", help="table to write, one row per epoch and quantity")
+    parser.add_argument(
+        "--series", type=as_output, metavar="FILE", help="table to write, one row per epoch and quantity"
+    )
     told = "archive to write, of the runs that ended: config.json, DONE, metrics.csv, results.json and angles"
     parser.add_argument("--pack", type=as_output, metavar=f"FILE{ENDING}", help=told)
     options = parser.parse_args(argv)

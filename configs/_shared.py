@@ -1,7 +1,7 @@
 """Holds what the published experiments have in common; a module of configs names what it changes, and why.
 
 Dictionaries are merged from left to right: in a | b, b wins. A flag that is not named keeps its default
-(dfc/settings/flags.py). Many values are results of a random search, which explains their digits. Those marked
+(dfc/settings/published.py). Many values are results of a random search, which explains their digits. Those marked
 idle have no effect there; they are kept so that an experiment resolves to the published flags, value by value
 (tests/core/test_configs.py).
 """
@@ -40,7 +40,13 @@ ALL_SAMPLES = {"include_non_converged_samples": True}
 
 # Feedback: learnt from a random start, or the product of the forward weights at the start, for good.
 LEARNT = {"initialization_K": "xavier_normal", "epochs_fb": 10, "extra_fb_epochs": 2}
-_IDLE_FEEDBACK = {"feedback_wd": 0.0, "k_p_fb": 0.0, "lr_fb_init": 0.1, "dt_di_fb": 0.001, "time_constant_ratio_fb": 0.005}
+_IDLE_FEEDBACK = {
+    "feedback_wd": 0.0,
+    "k_p_fb": 0.0,
+    "lr_fb_init": 0.1,
+    "dt_di_fb": 0.001,
+    "time_constant_ratio_fb": 0.005,
+}
 FIXED = _IDLE_FEEDBACK | {
     "freeze_fb_weights": True,
     "initialization_K": "weight_product",

@@ -22,7 +22,8 @@ PRECISIONS = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "cupy")
 # Entries that an elementwise pass on a CPU handles at a time, see block_size.
 BLOCK = 150_000
-# Handing parts to another thread takes 40 us; a pass of fewer multiplications and additions is over sooner in one thread.
+# Handing parts to another thread takes 40 us; a pass of fewer multiplications and additions is over sooner in one
+# thread.
 LEAST_OPERATIONS = 6_000_000
 
 
@@ -199,7 +200,8 @@ class Workers:
     out whole products, each computed by one thread, is faster than a BLAS that splits every product among the cores.
     It also divides memory-bound passes, such as an optimiser's, which BLAS does not divide at all.
 
-    count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without threadpoolctl
+    count  number of threads, >= 1; 1 computes everything in the calling thread, and leaves BLAS as it is without
+           threadpoolctl
     least  multiplications and additions of the smallest pass that is divided, see `pieces`
     """
 
@@ -221,7 +223,8 @@ class Workers:
     def pieces(self, operations):
         """Returns into how many parts to divide the rows of a pass of so many multiplications and additions.
 
-        Small passes stay whole. A simulation counts one time point, as its threads would wait for each other at every one.
+        Small passes stay whole. A simulation counts one time point, as its threads would wait for each other at every
+        one.
         """
         return self.count if operations >= self.least else 1
 
@@ -245,7 +248,9 @@ class Workers:
                 results[i] = function(items[i])
 
         # Threads work in a copy of this context, so that the caller's numpy errstate holds in them.
-        helpers = [self._pool.submit(contextvars.copy_context().run, work) for _ in range(min(self.count, len(items)) - 1)]
+        helpers = [
+            self._pool.submit(contextvars.copy_context().run, work) for _ in range(min(self.count, len(items)) - 1)
+        ]
         try:
             work()
         finally:

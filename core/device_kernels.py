@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from core.backend import array_module
 
-# larger(a, b) is the larger number, and NaN where a or b is NaN.  fraction(k) is k if k < 1, else 1, also where k is NaN.
-# slope(h, below) is the slope of a function with a kink at zero, told by the sign of h.  crossed(h, w, x) is x where h and w
-# lie on different sides of that kink, else 0.  chosen(kept, x) is x where kept is 1, else 0, also where x is NaN.  normal is
-# explained at NORMALS.
+# larger(a, b) is the larger number, and NaN where a or b is NaN.  fraction(k) is k if k < 1, else 1, also where k is
+# NaN. slope(h, below) is the slope of a function with a kink at zero, told by the sign of h.  crossed(h, w, x) is x
+# where h and w lie on different sides of that kink, else 0.  chosen(kept, x) is x where kept is 1, else 0, also where x
+# is NaN.  normal is explained at NORMALS.
 PREAMBLE = """
 template <typename A> __device__ A larger(A a, A b) { return a < b || b != b ? b : a; }
 template <typename A> __device__ A fraction(A k) { return k < A(1) ? k : A(1); }
@@ -120,12 +120,15 @@ INVERSE_CHANGE = Kernel(
     f"change = move / slope(h, below) + crossed(h, h - step * move, {_BEYOND});",
 )
 
-# Noise (dfc/draws.py): independent standard normals, each a function of key, place and index alone, so that there is no state, and
-# the same noise can be drawn again anywhere.  Ten rounds of Philox4x32 (Salmon, Moraes, Dror, Shaw 2011) make of the key and the
-# counter (index, place) 128 bits; Box and Muller's transformation makes of these one normal, as core.streams.fill_normals does.
-# `size` entries share a key, and `first` is the index of the first of them.
+# Noise (dfc/draws.py): independent standard normals, each a function of key, place and index alone, so that there is no
+# state, and the same noise can be drawn again anywhere.  Ten rounds of Philox4x32 (Salmon, Moraes, Dror, Shaw 2011)
+# make of the key and the counter (index, place) 128 bits; Box and Muller's transformation makes of these one normal, as
+# core.streams.fill_normals does. `size` entries share a key, and `first` is the index of the first of them.
 NORMALS = Kernel(
-    "normals", "key:uint64 place:uint64 first:uint64 size:uint64", "z", "z = normal(T(0), key, place, first + i % size);"
+    "normals",
+    "key:uint64 place:uint64 first:uint64 size:uint64",
+    "z",
+    "z = normal(T(0), key, place, first + i % size);",
 )
 
 # Sums over time (dfc/time_sums.py).

@@ -262,7 +262,8 @@ def write_arrays(path, arrays):
 def read_arrays(path):
     """Returns {name: array} of a file that `write_arrays` wrote; it never unpickles.
 
-    Raises  FileError if the file is truncated or altered. The archive's own CRC-32 would not notice altered headers of arrays.
+    Raises  FileError if the file is truncated or altered. The archive's own CRC-32 would not notice altered headers of
+            arrays.
     """
     try:
         data = read_bytes(path)

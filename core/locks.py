@@ -61,7 +61,8 @@ class FolderLock:
             wait(f"waiting for another sweep in {self.folder}, or its remaining runs, to end{holder}")
             self._lock(0)
         if self.descriptor is not None and not self._same():
-            # The process that had it has deleted the file meanwhile: another one may have locked a new file of this name.
+            # The process that had it has deleted the file meanwhile: another one may have locked a new file of this
+            # name.
             os.close(self.descriptor)
             self._open()
             return self.take(wait)

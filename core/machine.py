@@ -53,7 +53,14 @@ def git_commit():
     Nothing is written, and environment variables that point git at another repository are ignored.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ask = {"cwd": ROOT, "env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 5}
+    ask = {
+        "cwd": ROOT,
+        "env": environment,
+        "stdin": subprocess.DEVNULL,
+        "capture_output": True,
+        "text": True,
+        "timeout": 5,
+    }
     git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         own = subprocess.run([*git, "ls-files", "--error-unmatch", "core/recording.py"], **ask)
@@ -129,7 +136,9 @@ def check_machine(options):
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
     if options.backend == "cupy" and options.threads > 1:
-        raise UsageError(f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU divides its work itself")
+        raise UsageError(
+            f"--threads={options.threads}: does not apply to --backend=cupy, whose GPU divides its work itself"
+        )
     if options.threads > 1 and not importlib.util.find_spec("threadpoolctl"):
         raise UsageError(f"--threads={options.threads}: needs threadpoolctl (pip install threadpoolctl)")
 

@@ -192,15 +192,18 @@ class Adam(Optimiser):
 
         m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   p <- p - lr m / (sqrt(v) + eps)
 
-    and with `bias_correction`, at step k = 1, 2, …,   p <- p - lr / (1 - beta1^k) m / (sqrt(v) / sqrt(1 - beta2^k) + eps).
-    The first is that of docs/published/gait.md 2, the second that of docs/published/dfc.md E. The moments are kept divided by
-    1 - beta1 and 1 - beta2, which saves two passes over memory.
+    and with `bias_correction`, at step k = 1, 2, …,   p <- p - lr / (1 - beta1^k) m / (sqrt(v) / sqrt(1 - beta2^k) +
+                                                       eps).
+    The first is that of docs/published/gait.md 2, the second that of docs/published/dfc.md E. The moments are kept
+    divided by 1 - beta1 and 1 - beta2, which saves two passes over memory.
 
     The arguments are those of Optimiser; beta1 and beta2 in [0, 1), epsilon > 0: a number, or a list with one
     number per array.
     """
 
-    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False, weight_decay=0.0):
+    def __init__(
+        self, parameters, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, bias_correction=False, weight_decay=0.0
+    ):
         super().__init__(parameters, learning_rate, weight_decay, ("m", "v"))
         self.beta1, self.beta2 = beta1, beta2
         self.epsilon = per_array(epsilon, parameters, "epsilons")
@@ -243,7 +246,8 @@ class Adam(Optimiser):
         return rate, epsilon
 
 
-# Maps a name to (class, the arguments that flags of main.py set, the other arguments of main.py); run.py takes the defaults.
+# Maps a name to (class, the arguments that flags of main.py set, the other arguments of main.py); run.py takes the
+# defaults.
 OPTIMISERS = {
     "SGD": (SGD, ("momentum",), {}),
     "RMSprop": (RMSprop, ("momentum",), {}),

@@ -5,9 +5,7 @@ import copy
 import dataclasses
 import math
 import re
-import shlex
 import sys
-from pathlib import Path
 
 from core import machine
 from core.errors import UsageError
@@ -28,13 +26,13 @@ def option(
     bounds    interval of the legal numbers, e.g. "(0, 1)" or "[1, inf)"
     sentinel  one more legal number, outside the bounds, with a meaning of its own
     choices   legal strings
-    kind      the option's type where the default cannot tell it: if that is None, which then may be given as the word None,
-              or if the option is a path (`as_path`)
+    kind      the option's type where the default cannot tell it: if that is None, which then may be given as the word
+              None, or if the option is a path (`as_path`)
     metavar   what `--help` prints for the value
     names     further spellings of the flag
     group     heading in `--help`; default: that of `add_arguments`
-    entries   for an option that is a list in text, which `read_lists` reads: float, int or the legal names; the text is one
-              entry, or several as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
+    entries   for an option that is a list in text, which `read_lists` reads: float, int or the legal names; the text is
+              one entry, or several as [a, b, c], (a, b, c) or a, b, c; `bounds` hold for each of them
     one       whether the list must have one entry
     follows   name of the option whose value is taken where this one has its default (`complete`)
     needs     the setting without which this option has no effect
@@ -69,11 +67,13 @@ def add_arguments(parser, record, heading="options", choices=None):
 def _add_argument(parser, groups, title, field):
     if title not in groups:
         groups[title] = parser.add_argument_group(title)
-    how = {"action": "store_true", "help": _help(field)}
-    if not isinstance(field.default, bool):
-        how = {"type": _converter(field), "metavar": _metavar(field), "help": _help(field)}
+    how = {"dest": field.name, "default": argparse.SUPPRESS, "help": _help(field)}
+    if isinstance(field.default, bool):
+        how["action"] = "store_true"
+    else:
+        how |= {"type": _converter(field), "metavar": _metavar(field)}
         how |= {"nargs": "?", "const": field.metadata["bare"]} if field.metadata["bare"] is not None else {}
-    groups[title].add_argument(f"--{field.name}", *field.metadata["names"], dest=field.name, default=argparse.SUPPRESS, **how)
+    groups[title].add_argument(f"--{field.name}", *field.metadata["names"], **how)
 
 
 def add_rule_arguments(parser, record, rules, flag):
@@ -94,10 +94,12 @@ def split_rule_arguments(given, record, rules, flag, rule):
     Raises   UsageError for an option of another rule
     """
     of_rules = options_of_rules(record, rules)
-    own = {each.name: given.get(each.name, each.default) for each in dataclasses.fields(rule.Options) if each.name in of_rules}
+    fields = [field for field in dataclasses.fields(rule.Options) if field.name in of_rules]
+    own = {field.name: given.get(field.name, field.default) for field in fields}
     for name in given:
         if name in of_rules and name not in own:
-            raise UsageError(f"--{name}: does not apply to --{flag}={rule.name}, only to {', '.join(of_rules[name][1])}")
+            others = ", ".join(of_rules[name][1])
+            raise UsageError(f"--{name}: does not apply to --{flag}={rule.name}, only to {others}")
     return {name: value for name, value in given.items() if name not in of_rules}, own
 
 
@@ -134,7 +136,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=bool(abbreviated), **settings)
         self._abbreviated = abbreviated
         if self.add_help:
-            self.add_argument("--version", action=_Version, help="print the version and the commit of this program and exit")
+            told = "print the version and the commit of this program and exit"
+            self.add_argument("--version", action=_Version, help=told)
 
     def _print_message(self, message, file=None):
         super()._print_message(message, Dropping(file or sys.stderr))
@@ -165,21 +168,6 @@ class Parser(argparse.ArgumentParser):
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"{unknown[0]}: there is no such option{hint} (--help lists all)")
         return known
-
-
-def expand(argv):
-    """Returns the words of a command line, with each @FILE replaced by the words in that file.
-
-    They are quoted as for a shell, and # begins a comment.  Raises UsageError if the file cannot be read.
-    """
-    return [inner for word in argv for inner in (_words(word[1:]) if word.startswith("@") else [word])]
-
-
-def _words(path):
-    try:
-        return shlex.split(Path(expanded(path)).read_text(), comments=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"@{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def as_path(text):
@@ -232,7 +220,8 @@ def complete(record, values):
 
 def read_lists(record, values):
     """Returns {option: tuple of entries, or the one entry} of options that are lists; raises UsageError."""
-    return {field.name: _read_list(field, values[field.name]) for field in dataclasses.fields(record) if field.metadata["entries"]}
+    fields = [field for field in dataclasses.fields(record) if field.metadata["entries"]]
+    return {field.name: _read_list(field, values[field.name]) for field in fields}
 
 
 def _read_list(field, text):

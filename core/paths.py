@@ -58,7 +58,8 @@ def unfit_name(name):
     try:
         name.encode()
     except UnicodeEncodeError:
-        return f"holds bytes that are no characters in this locale ({sys.getfilesystemencoding()}); LC_ALL=C.UTF-8 knows most"
+        encoding = sys.getfilesystemencoding()
+        return f"holds bytes that are no characters in this locale ({encoding}); LC_ALL=C.UTF-8 knows most"
     if name in (".", "..") or not name.isprintable() or "/" in name or "\\" in name:
         return "must be the name of a folder or of a file, without another folder in front of it"
     return None

@@ -45,7 +45,8 @@ def run_program(prog, run, interrupted="interrupted before training began; nothi
 
     Meanwhile text that cannot be printed is dropped, and does not change the exit status.
 
-    prog         name of the script, with which every complaint begins, unless a script that was called before has named itself
+    prog         name of the script, with which every complaint begins, unless a script that was called before has named
+                 itself
     run          function () -> exit status
     interrupted  the sentence for Ctrl-C, or another signal that asks to stop, if it arrives outside of a training loop
     """

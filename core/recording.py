@@ -27,12 +27,14 @@ from core.paths import check_room, entries, exists, shortened
 from core.program import keep_standard_output
 
 RUN_FILES = (
-    "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt", "*_loss.txt",
-    "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz", "*_angles*.csv",
+    "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt",
+    "*_loss.txt", "config.json", "args.txt", "performance_overview.txt", "results.json", "results.npz",
+    "*_angles*.csv",
 )  # fmt: skip
 # Further files of main.py, which do not make a folder a run: logs, pictures and texts.
 FURTHER_FILES = (
-    "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt", "autoencoder_images/*_epoch_*.png",
+    "events.out.tfevents.*", "_Epoch[0-9]*__*.png", "optimal_gnt_damping_constant.txt",
+    "autoencoder_images/*_epoch_*.png",
 )  # fmt: skip
 # A run folder is known by one of these files, even if it is damaged.
 MARKS = ("config.json", "checkpoint.npz", "DONE", LOCK)
@@ -97,11 +99,11 @@ class RunFolder:
 
     def _files(self, patterns):
         """Returns the files in the folder whose names match these patterns.  Raises FileError."""
-        found = []
-        for folder in dict.fromkeys(pattern.rpartition("/")[0] for pattern in patterns):
-            names = entries(self.path / folder)
-            own = [pattern for pattern in patterns if pattern.rpartition("/")[0] == folder]
-            found += [self.path / folder / name for pattern in own for name in fnmatch.filter(names, pattern.rpartition("/")[2])]
+        found, names = [], {}
+        for folder, _, pattern in (each.rpartition("/") for each in patterns):
+            if folder not in names:
+                names[folder] = entries(self.path / folder)
+            found += [self.path / folder / name for name in fnmatch.filter(names[folder], pattern)]
         return found
 
     def open(self, load=False, load_or_start=False, overwrite=False):
@@ -159,7 +161,8 @@ class RunFolder:
         """
         for name in names:
             if not exists(self.path / f"{name}.npy"):
-                raise FileError(f"{self.path} holds a run that has ended, but its {name}.npy is missing; --overwrite starts again")
+                missing = f"its {name}.npy is missing; --overwrite starts again"
+                raise FileError(f"{self.path} holds a run that has ended, but {missing}")
 
     def check_progress(self, net, epochs, series, outcome, saved):
         """Raises FileError if the folder holds more epochs than the run would continue from.
@@ -174,7 +177,8 @@ class RunFolder:
         measured = self._measured()
         if any(_differ(series.get(name, ()), values) for name, values in measured.items()):
             raise FileError(
-                f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; nothing was changed"
+                f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; "
+                "nothing was changed"
             )
         shown = max(max(measured.get("epoch", ()), default=0) - 1, outcome["epochs"] if outcome else 0)
         # metrics.csv is written before these files: if only these exist, the other files of the run were deleted.
@@ -186,8 +190,8 @@ class RunFolder:
             return
         has = f"ends at epoch {epochs}" if saved else "is missing"
         raise FileError(
-            f"--load: {self.path} holds more than can be continued: its checkpoint.npz {has}; nothing was changed; --overwrite "
-            "starts anew"
+            f"--load: {self.path} holds more than can be continued: its checkpoint.npz {has}; nothing was changed; "
+            "--overwrite starts anew"
         )
 
     def _measured(self):
@@ -235,7 +239,8 @@ class RunFolder:
             now = {name: record.get(name) for name in ("time", *ROUNDING, "host", "job", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
-            told = {name: value for name, value in self.settings.items() if name not in IMPLIED or value != IMPLIED[name]}
+            implied = {name for name, value in IMPLIED.items() if self.settings.get(name) == value}
+            told = {name: value for name, value in self.settings.items() if name not in implied}
             config = {**record, "settings": told}
         write_json(path, config)
         self._changed = True
@@ -280,10 +285,7 @@ class RunFolder:
         write_arrays(self.path / "checkpoint.npz", {name: to_host(array) for name, array in arrays.items()})
 
     def save_weights(self, net):
-        """Writes each array of the network to a file of its published name.
-
-        In run.py these are {l}Lweights.npy and {l}Lbiases.npy.
-        """
+        """Writes each array of the network to a file of its published name, such as 0Lweights.npy."""
         for file, array in zip(self._weight_files(net), net.named_arrays.values(), strict=True):
             write_array(file, to_host(array))
 

@@ -33,7 +33,15 @@ def tell(folders, options, loop, about):
     lines.append(f"expected: {epoch:.3g} seconds per epoch ({counts}, and measuring)")
     lines += [f"expected: {before:.3g} seconds before the first epoch"] * (before > 0)
     total = before + epoch * loop.schedule.epochs
-    say("\n".join([*lines, f"expected: {total:.3g} seconds for {loop.schedule.epochs} epochs", "nothing was trained or written"]))
+    say(
+        "\n".join(
+            [
+                *lines,
+                f"expected: {total:.3g} seconds for {loop.schedule.epochs} epochs",
+                "nothing was trained or written",
+            ]
+        )
+    )
 
 
 def expected_seconds(loop):
@@ -52,14 +60,18 @@ def expected_seconds(loop):
     measuring = time.perf_counter() - start
     interval = loop.schedule.eval_interval
     rows = (loop.batches - 1) // interval if interval else 1
-    return sum(passes[id(each)] for each in loop.plan.epoch) + rows * measuring, sum(passes[id(each)] for each in loop.plan.prelude)
+    return sum(passes[id(each)] for each in loop.plan.epoch) + rows * measuring, sum(
+        passes[id(each)] for each in loop.plan.prelude
+    )
 
 
 def _seconds_of_passes(loop):
     """Returns {id of a learner: seconds that one pass of it takes}."""
     found = {}
     learners = [*loop.plan.prelude, *loop.plan.epoch]
-    with tqdm(total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None) as bar:
+    with tqdm(
+        total=len(loop.plan.learners), desc="a few batches", unit="pass", leave=False, disable=loop.quiet or None
+    ) as bar:
         for passed, learner in enumerate(learners):
             if id(learner) not in found:
                 loop.passed, loop.batch = passed, 0

@@ -31,7 +31,9 @@ class BaseLearner:
         xp, prefix = array_module(*self.net.arrays), self._prefix
         for index, p in enumerate(self.net.arrays):
             p[...] = xp.asarray(named[f"p{index}"])
-        self.optimiser.restore({name[len(prefix) :]: xp.asarray(a) for name, a in named.items() if name.startswith(prefix)})
+        self.optimiser.restore(
+            {name[len(prefix) :]: xp.asarray(a) for name, a in named.items() if name.startswith(prefix)}
+        )
         self.net.weights_changed()
 
     def take(self, learners):

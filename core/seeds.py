@@ -40,7 +40,9 @@ def check_alone(options, given, single):
     single   name of the option for a single seed
     """
     if parse_seeds(options.seeds) and single in given:
-        raise UsageError(f"--seeds={options.seeds}: contradicts --{single}={getattr(options, single)}; give one of them")
+        raise UsageError(
+            f"--seeds={options.seeds}: contradicts --{single}={getattr(options, single)}; give one of them"
+        )
 
 
 def folder_of(seed):

@@ -41,9 +41,9 @@ class StopRequest:
 
     The first signal counts. Further ones change nothing, except that SIGINT and SIGTERM end the process at once if
     they come more than SAME_WISH seconds later. Requests may be nested: the inner one starts with what the outer one
-    has recorded, and passes on what it records itself. Signals that were ignored when the program began stay ignored, as with
-    nohup, except for SIGINT and SIGTERM, which shells ignore for programs in the background. Signals that a host
-    program handles outside of Python stay with that program.
+    has recorded, and passes on what it records itself. Signals that were ignored when the program began stay ignored,
+    as with nohup, except for SIGINT and SIGTERM, which shells ignore for programs in the background. Signals that a
+    host program handles outside of Python stay with that program.
 
     answer  function of the number, called at the first signal; it may raise an error
     """

@@ -1,6 +1,7 @@
 """Draws random numbers and initial weights on the host, from independent streams: one per purpose and layer.
 
-The noise of simulations takes millions of standard normals, which `fill_normals` draws faster than numpy's own generator.
+The noise of simulations takes millions of standard normals, which `fill_normals` draws faster than numpy's own
+generator.
 """
 
 import math
@@ -78,7 +79,9 @@ def fill_normals(generator, out):
     Raises     ValueError for any other array
     """
     if not out.flags.c_contiguous or out.dtype not in (np.float64, np.float32):
-        raise ValueError(f"normals are written to C-contiguous arrays of float64 or float32, not {out.dtype} {out.strides}")
+        raise ValueError(
+            f"normals are written to C-contiguous arrays of float64 or float32, not {out.dtype} {out.strides}"
+        )
     flat = out.reshape(-1)
     if flat.size < SHORT:
         generator.standard_normal(out=flat, dtype=flat.dtype)
@@ -96,7 +99,8 @@ def fill_normals(generator, out):
 def _fill_pairs(generator, first, second, scratch):
     """Fills two halves of a block with normals.
 
-    The radius needs the output's precision, the angle only float32: for float64 `first` holds the radius, for float32 the angle.
+    The radius needs the output's precision, the angle only float32: for float64 `first` holds the radius, for float32
+    the angle.
     """
     if first.dtype == np.float64:
         radius, angle = first, scratch
@@ -186,8 +190,8 @@ def _signed_basis(matrix):
 
 INITIALISERS = {"xavier": xavier_normal, "orthogonal": haar_orthogonal}
 
-# (random, rows, columns) -> matrix.  Those of Deep Feedback Control are (n_out, n_in), and xavier_normal makes no difference
-# between the two; `random` needs no more than standard_normal(shape) and uniform(low, high, shape).
+# (random, rows, columns) -> matrix.  Those of Deep Feedback Control are (n_out, n_in), and xavier_normal makes no
+# difference between the two; `random` needs no more than standard_normal(shape) and uniform(low, high, shape).
 PUBLISHED_INITIALISERS = {
     "orthogonal": orthogonal_scaled,
     "xavier": xavier_uniform,

@@ -12,8 +12,8 @@ from core.program import say
 from core.together import run_together
 
 POSITION = ("epoch", "passed", "batch", "seconds", "prelude_seconds")
-# A run counts as diverged above this loss.  Targets are of order one; no run has recovered from here, although float64 has not
-# overflowed yet.
+# A run counts as diverged above this loss.  Targets are of order one; no run has recovered from here, although float64
+# has not overflowed yet.
 LARGEST_LOSS = 1e8
 
 
@@ -44,7 +44,7 @@ class EpochPlan:
 
     epoch          list of learners; each makes one pass over the samples per epoch
     prelude        list of learners; each makes one pass before the first epoch
-    order          function (passes before, number of samples) -> indices (samples,) on the device; None: the files' order
+    order          function (passes before, number of samples) -> indices (samples,) on the device; None: as they are
     begin_epoch    function of the number of epochs before, called at the start of every epoch; None: nothing to do
     measure_start  whether the series begins with a row of the parameters before training
     """
@@ -108,14 +108,16 @@ class Loop:
     def restore(self, checkpoint):
         """Continues from a checkpoint, {name: host array}; raises FileError if it is of another run."""
         try:
-            state = {name: a for name, a in checkpoint.items() if name not in POSITION and not name.startswith("series_")}
+            state = {name: checkpoint[name] for name in checkpoint if name not in POSITION and name[:7] != "series_"}
             if required_names(state) != required_names(self._state()):
                 raise ValueError("it has another number of layers")
             for part in (*self.plan.learners, *self.watchers):
                 part.restore(state)
             self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))
             self._seconds, self._prelude_seconds = float(checkpoint["seconds"]), float(checkpoint["prelude_seconds"])
-            self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")}
+            self.series = {
+                name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")
+            }
         except (KeyError, ValueError, TypeError) as error:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 
@@ -131,7 +133,7 @@ class Loop:
         """Starts the clock, and copies the network before training if it is still to be measured."""
         self._clock = time.perf_counter()
         if self.plan.measure_start and not self.series["epoch"]:
-            # Measured with the first row of training: before the first batch, MNIST and four hidden layers would take some 4 s.
+            # Measured with the first row of training: for MNIST and four hidden layers it takes some 4 s.
             self._before = self.learner.net.copy()
 
     @property
@@ -229,7 +231,8 @@ class Loop:
             self._add_row(before, 0, 0, 0.0)
 
     def _add_row(self, net, epoch, batch, seconds, seen=None):
-        row = {"epoch": epoch, "batch": batch} | (seen or {}) | self._columns(net, epoch) | {"seconds": round(seconds, 3)}
+        row = {"epoch": epoch, "batch": batch} | (seen or {}) | self._columns(net, epoch)
+        row["seconds"] = round(seconds, 3)
         for name, value in row.items():
             self.series.setdefault(name, []).append(value)
         return row

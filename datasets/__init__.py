@@ -46,8 +46,8 @@ def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
     catalogue  {name: Source}; None: CATALOGUE
     download   whether missing files are fetched; else DataError names them
     Returns    Dataset; the checksum of every file is the published one
-    Raises     DataError for an unknown name, a wrong file (which is left alone), a failed download, a folder that cannot be
-               written
+    Raises     DataError for an unknown name, a wrong file (which is left alone), a failed download, a folder that
+               cannot be written
     """
     catalogue = CATALOGUE if catalogue is None else catalogue
     if name not in catalogue:
@@ -62,7 +62,9 @@ def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
     arrays |= {role: array for role, array in others.items() if array is not None}
     missing, folder = [role for role in ROLES if role not in arrays], root / name
     if missing and not download:
-        raise DataError(f"{folder}: {', '.join(files[role].name + '.gz' for role in missing)} would have to be downloaded first")
+        raise DataError(
+            f"{folder}: {', '.join(files[role].name + '.gz' for role in missing)} would have to be downloaded first"
+        )
     for index, role in enumerate(missing):
         still = [files[later].name + ".gz" for later in missing[index:]]
         arrays[role] = _download(files[role], source, folder, still, quiet)

@@ -41,7 +41,8 @@ class DataSet:
     outputs      numbers in an output, the classes of a classification; None: as many as the network has
     training     training samples; None: as many as the command line asks for
     validation   number of training samples that main.py holds out, unless --no_val_set is given
-    mean, spread of a pixel in [0, 1]: main.py learns from (p / 255 - mean) / spread; run.py divides by the largest pixel
+    mean, spread of a pixel in [0, 1]: main.py learns from (p / 255 - mean) / spread; run.py divides by the largest
+    pixel
     least        training accuracy below which main.py stops a run early; None: it never does
     least_bp     the same with --network_type=BP
     autoencoder  --dataset in main.py for the same images as an autoencoder's inputs and targets; None: not offered
@@ -63,7 +64,9 @@ class DataSet:
     source: Source | None = None
 
 
-def idx_set(name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, names=(), **facts):
+def idx_set(
+    name, url, checksums, folders=(), pixels=(28, 28), training=60000, testing=10000, classes=10, names=(), **facts
+):
     """Returns the row of an image set in IDX form, whose four files have MNIST's names.
 
     checksums  four dicts in the order of ROLES: {"sha256": of the unpacked file} or {"gz_md5": of the packed file}
@@ -143,7 +146,9 @@ def _by_flag(rows):
     tasks = {row.flag: row for row in rows if row.flag}
     autoencoders = (row for row in rows if row.autoencoder)
     facts = {"task": "autoencoder", "least": None, "least_bp": None}
-    return tasks | {row.autoencoder: replace(row, flag=row.autoencoder, outputs=row.inputs, **facts) for row in autoencoders}
+    return tasks | {
+        row.autoencoder: replace(row, flag=row.autoencoder, outputs=row.inputs, **facts) for row in autoencoders
+    }
 
 
 # {--dataset in main.py: DataSet}

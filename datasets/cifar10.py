@@ -48,15 +48,21 @@ def _complete_folder(root):
     Raises  DataError if none has
     """
     try:
-        places = dict.fromkeys([*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))])
-        missing = {folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places}
+        places = dict.fromkeys(
+            [*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))]
+        )
+        missing = {
+            folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places
+        }
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be searched ({error.strerror or error})") from error
     folder = min(missing, key=lambda folder: len(missing[folder]))
     if not missing[folder]:
         return folder
     python = root / "cifar-10-batches-py"
-    hint = f"; {python} holds the version for Python, which is pickled and therefore not read" if python.is_dir() else ""
+    hint = (
+        f"; {python} holds the version for Python, which is pickled and therefore not read" if python.is_dir() else ""
+    )
     raise DataError(
         f"CIFAR-10 is not complete: put {', '.join(missing[folder])} into {folder}, from the binary version "
         f"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz{hint}"
@@ -73,13 +79,15 @@ def _read(path, records):
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
     if len(content) != right:
-        raise DataError(f"{path} has {size} bytes, where {right} are right: put the file of the binary version in its place")
+        raise DataError(
+            f"{path} has {size} bytes, where {right} are right: put the file of the binary version in its place"
+        )
     rows = np.frombuffer(content, np.uint8).reshape(records, 1 + PIXELS)
     wrong = np.flatnonzero(rows[:, 0] >= CLASSES)
     if wrong.size:
         raise DataError(
-            f"{path} has the label {rows[wrong[0], 0]} at index {wrong[0]}, where labels lie in 0 to {CLASSES - 1}: put the "
-            "file of the binary version in its place"
+            f"{path} has the label {rows[wrong[0], 0]} at index {wrong[0]}, where labels lie in 0 to {CLASSES - 1}: "
+            "put the file of the binary version in its place"
         )
     return rows
 
@@ -90,6 +98,6 @@ def _check_balance(what, labels):
     wrong = np.flatnonzero(counts != right)
     if wrong.size:
         raise DataError(
-            f"{what} {counts[wrong[0]]} images of class {wrong[0]}, where {right} are right: a file is damaged, or stands in "
-            "another's place"
+            f"{what} {counts[wrong[0]]} images of class {wrong[0]}, where {right} are right: a file is damaged, "
+            "or stands in another's place"
         )

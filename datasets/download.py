@@ -24,8 +24,8 @@ def fetch(url, target, limit, check, quiet=False):
     check    function of the temporary path; it raises an error if the file is wrong
     quiet    whether there is no progress bar, as when stderr is not a terminal
     Returns  the result of check
-    Raises   DownloadError for the server and the network, OSError if the folder cannot be written, and the errors of check; the
-             temporary file is always removed, also after Ctrl-C
+    Raises   DownloadError for the server and the network, OSError if the folder cannot be written, and the errors of
+             check; the temporary file is always removed, also after Ctrl-C
     """
     # The process and a random part in the name keep two simultaneous downloads apart.
     partial = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")

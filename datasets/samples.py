@@ -45,7 +45,8 @@ class Images:
         self.table = backend.floats(table)
         self.targets, self.classes = targets, classes
         self._xp = backend.xp
-        # Each thread keeps scratch for its largest batch: a new array of this size per batch costs as much as the look-up.
+        # Each thread keeps scratch for its largest batch: a new array of this size per batch costs as much as the
+        # look-up.
         self._scratch = threading.local()
 
     def __len__(self):

@@ -37,7 +37,9 @@ class Evaluation(Watcher):
         """Returns {column: number} of losses and accuracies."""
         settings, found = self.settings, {}
         total = sum(map(len, self.sets.values()))
-        with tqdm(total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None) as bar:
+        with tqdm(
+            total=total, desc="measuring", unit="sample", leave=False, delay=2, disable=settings.quiet or None
+        ) as bar:
             how = (self.workers, settings.classification, bar.update, settings.weighted, settings.first_batches)
             for name, samples in self.sets.items():
                 loss, accuracy = evaluate(net, samples, settings.batch_size, *how)

@@ -46,7 +46,8 @@ class FeedbackSettings:
 class Fluctuations:
     """Sums over time the products of apical voltages with the control signal of the next time point.
 
-        S_l = sum_t v^A_l[t]^T h[t+1],   h = u, or high-passed h = u - l,   l[1] = u[1],   l[t] = rate u[t] + (1 - rate) l[t-1]
+        S_l = sum_t v^A_l[t]^T h[t+1],   h = u, or high-passed h = u - l
+        l[1] = u[1],   l[t] = rate u[t] + (1 - rate) l[t-1]
 
     (docs/published/strong_dfc.md 5)
 
@@ -114,7 +115,7 @@ class Fluctuations:
     def gradients(self, count, settings, steps):
         """Returns [dQ_0 … dQ_{L-1}], the share in the mean over `count` samples and steps - 1 products.
 
-            dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
+        dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
         """
         sums = self._sums or [array_module(q).zeros_like(q) for q in self.net.feedback]
         of_layers = self.net.split(array_module(*sums).concatenate(sums, axis=-2))
@@ -131,7 +132,9 @@ def normal_controller(net, activities, settings, noise, target=None):
     scaling and the high-pass filter.
     """
     total, controller = Fluctuations(net, settings.rate), settings.controller
-    simulate(net, activities, output_target(net, activities, target, settings), controller, noise, signalled=total.observe)
+    simulate(
+        net, activities, output_target(net, activities, target, settings), controller, noise, signalled=total.observe
+    )
     return total.gradients(activities.batch_size, settings, controller.steps)
 
 

@@ -18,8 +18,8 @@ class Activation:
 
     name        as on the command line
     apply       (v, out=None) -> phi(v)
-    slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu and
-                leakyrelu; r is phi(v), if it is known already
+    slope       (v, r=None) -> phi'(v) as in the hand-written formulas of the published program: 1 at the kink of relu
+                and leakyrelu; r is phi(v), if it is known already
     derivative  (v, r=None) -> phi'(v) as automatic differentiation gives it: 0 (relu) or 0.2 (leakyrelu) at the kink
     formula     phi(v) as an expression of core/device_kernels.py
     """
@@ -92,7 +92,9 @@ ACTIVATIONS = {
         Activation("tanh", _tanh, _tanh_slope, _tanh_slope, "tanh(v)"),
         Activation("relu", _relu, _step(0.0, at_zero=True), _step(0.0, at_zero=False), "larger(v, T(0))"),
         Activation("linear", _identity, _ones, _ones, "v"),
-        Activation("leakyrelu", _leaky_relu, _step(LEAK, at_zero=True), _step(LEAK, at_zero=False), f"larger(v, T({LEAK}) * v)"),
+        Activation(
+            "leakyrelu", _leaky_relu, _step(LEAK, at_zero=True), _step(LEAK, at_zero=False), f"larger(v, T({LEAK}) * v)"
+        ),
         Activation("sigmoid", _sigmoid, _sigmoid_slope, _sigmoid_slope, "(tanh(T(0.5) * v) + T(1)) * T(0.5)"),
     )
 }
@@ -103,7 +105,8 @@ class Loss:
     """Holds a loss and its gradient.
 
     value  (output, target) -> the mean over the samples, a number per seed
-    error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples n
+    error  (output, target) -> n dLoss/dr_L (n, n_L): the gradient of each sample's own loss, not divided by the samples
+           n
     goal   (output, target) -> the target as an array like the output (n, n_L)
     logits whether the output stands for probabilities, softmax(output)
     """

@@ -21,8 +21,8 @@ class RuleResult:
     """Holds the results of a rule for some rows of a batch; computing them changes no weights.
 
     gradients  like net.parameters, [dW_0, db_0, …], to be descended: the share of these rows in the mean over the batch
-    steady     dfc.steady_state.SteadyState at the end, with the feedforward values of samples that did not converge; None
-               without a controller
+    steady     dfc.steady_state.SteadyState at the end, with the feedforward values of samples that did not converge;
+               None without a controller
     counts     numbers of converged, diverged and other samples, (3,) integers; None where nothing is simulated
     converged, diverged  (n,) bool at the last time point; None where nothing is simulated
     clipped    whether the rule has already clipped its gradients as `--clip_grad_norm` asks
@@ -39,7 +39,9 @@ class RuleResult:
 
     def of(self, seed):
         """Returns the part of the result that belongs to one of several seeds; `seed` is (s,)."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")}
+        parts = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("steady", "clipped")
+        }
         return RuleResult(
             **{name: of_seed(part, seed) for name, part in parts.items()},
             steady=self.steady and self.steady.of(seed),

@@ -29,7 +29,8 @@ def slopes_at(net, v, automatic=False):
 def blocks_below(net, slopes):
     """Yields J'_{L-2}, …, J'_0 (n, n_L, n_l): the Jacobians without the slopes of the output layer.
 
-        J'_{L-1} = I,   J'_{L-2} = W_{L-1} diag(phi'_{L-2}),   J'_l = J'_{l+1} W_{l+1} diag(phi'_l),   J_l = diag(phi'_{L-1}) J'_l
+        J'_{L-1} = I,   J'_{L-2} = W_{L-1} diag(phi'_{L-2}),   J'_l = J'_{l+1} W_{l+1} diag(phi'_l)
+        J_l = diag(phi'_{L-1}) J'_l
 
     slopes  the list that `slopes_at` returned
     """

@@ -9,7 +9,8 @@ class JointLearner(ForwardLearner):
 
     Both gradients are those at the old weights.
 
-    feedback  FeedbackLearner whose optimiser and clipping move Q; if it has passes of its own, these use the same optimiser
+    feedback  FeedbackLearner whose optimiser and clipping move Q; if it has passes of its own, these use the same
+              optimiser
     """
 
     def __init__(self, *parts, feedback, **settings):

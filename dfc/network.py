@@ -121,7 +121,8 @@ class FeedbackNetwork:
     def apart(self, rows):
         """Returns the seeds, [(0,), (1,), …], if a rule does better to compute one after the other; else [].
 
-        That is so on a CPU if the network is so large that the state of all seeds, each with `rows` samples, leaves the cache.
+        That is so on a CPU if the network is so large that the state of all seeds, each with `rows` samples, leaves the
+        cache.
         """
         return list(np.ndindex(self.seeds)) if self.seeds and LARGE * rows * sum(self.sizes) > self.block else []
 
@@ -216,7 +217,7 @@ class FeedbackNetwork:
     def forward(self, x):
         """Returns the Activities of a feedforward pass of inputs x (n, n_{-1}).
 
-            v_l = r_{l-1} W_l^T + b_l,   r_l = phi_l(v_l)
+        v_l = r_{l-1} W_l^T + b_l,   r_l = phi_l(v_l)
         """
         v, r = [], []
         for l, activation in enumerate(self.activations):
@@ -248,7 +249,10 @@ def forward(net, inputs, workers):
     if pieces == 1:
         return net.forward(inputs)
     parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, pieces))
-    v, r = ([join(arrays, axis=-2) for arrays in zip(*each, strict=True)] for each in ([p.v for p in parts], [p.r for p in parts]))
+    v, r = (
+        [join(arrays, axis=-2) for arrays in zip(*each, strict=True)]
+        for each in ([p.v for p in parts], [p.r for p in parts])
+    )
     return Activities(inputs, v, r, count, r[-1][..., 0, :])
 
 
@@ -274,5 +278,7 @@ def load_weights(net, folder):
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise FileError(f"--start_from={folder}: {path} cannot be read ({reason})") from None
         if found.shape != array.shape or found.dtype.kind != "f":
-            raise FileError(f"--start_from={folder}: {path} has shape {found.shape}, where this network has {array.shape}")
+            raise FileError(
+                f"--start_from={folder}: {path} has shape {found.shape}, where this network has {array.shape}"
+            )
         array[...] = array_module(array).asarray(found, dtype=array.dtype)

@@ -15,12 +15,13 @@ def simulate(net, activities, target, controller, noise=None, observe=None, sign
     activities  its feedforward pass, the state at the first time point
     target      output target (n, n_L), constant
     controller  Controller
-    noise       needed where the controller has noise: an object with `fill(steps, like)`, which returns L arrays (steps, n, n_l)
-                of standard normals, valid until the next call, and `again(rows)`, which returns the same noise from its
-                beginning for these rows alone
-    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; it must copy arrays that it keeps
-    signalled   function (ControlledNetwork), called at every time point but the first, when the control signal has moved to this
-                time point and the layers have not
+    noise       needed where the controller has noise: an object with `fill(steps, like)`, which returns L arrays
+                (steps, n, n_l) of standard normals, valid until the next call, and `again(rows)`, which returns the
+                same noise from its beginning for these rows alone
+    observe     function (t, ControlledNetwork), called at every time point t = 0 … T - 1; it must copy arrays that it
+                keeps
+    signalled   function (ControlledNetwork), called at every time point but the first, when the control signal has
+                moved to this time point and the layers have not
     """
     on_host = StackedNetwork if stackable(net, controller) else ControlledNetwork
     form = device_form(controller) if on_device(target) else on_host

@@ -43,7 +43,8 @@ class SteadyStates:
 def analytical_steady_state(net, activities, nudge, alpha):
     """Returns the steady state of the linearised controlled network.
 
-        u = (Jbar Qbar + alpha I)^-1 nudge,   delta_v_l = u Q_l^T,   v_l = r_{l-1} W_l^T + b_l + delta_v_l,   r_l = phi_l(v_l)
+        u = (Jbar Qbar + alpha I)^-1 nudge,   delta_v_l = u Q_l^T
+        v_l = r_{l-1} W_l^T + b_l + delta_v_l,   r_l = phi_l(v_l)
 
     with Jbar at the feedforward point (Meulemans et al. 2021, equation of DFC-SSA; docs/published/dfc.md B.8).
     One linear system per sample is solved, with many samples per call.
@@ -93,7 +94,8 @@ def _solve_outputs(net, activities, directions, nudge, alpha):
 def _control_through_fewer_units(net, activities, nudge, alpha):
     """Returns u (n, n_L) by Woodbury's identity, where control acts through k < n_L units below the output.
 
-        (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c,   c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
+        (c I + W A)^-1 e = (e - W (c I + A W)^-1 A e) / c
+        c = 1 + alpha,   W = W_{L-1} (n_L, k),   A = M_{L-2} (k, n_L)
 
     A itself (n, k, n_L) is never formed: A W and A e follow from Q_l W, which is the same for all samples, and
     from Q_l e.

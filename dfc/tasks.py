@@ -50,9 +50,11 @@ def load_task(settings, backend, teacher_weights=None, quiet=False, split=None, 
 
     settings         dfc.settings.records.TaskSettings
     backend          core.backend.Backend
-    teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64 on the host: the teacher of student_teacher
+    teacher_weights  function (layer 0..4, n_out, n_in) -> (n_out, n_in) float64 on the host: the teacher of
+                     student_teacher
     quiet            whether there is no progress bar
-    split            function (number of images) -> their order; the last ones are held out for validation; None: a fixed order
+    split            function (number of images) -> their order; the last ones are held out for validation; None: a
+                     fixed order
     download         whether missing files of images are fetched
     Raises           UsageError if data do not fit the network or a seed cannot draw them; datasets.DataError
     """
@@ -79,9 +81,8 @@ def _images(settings, backend, quiet, split, download):
     parts = whole if settings.no_val_set else train_validation_split(count, about.validation, split and split(count))
     train, *validation = ((data.train_images[part], data.train_labels[part]) for part in parts)
     if settings.train_samples > len(train[0]):
-        raise UsageError(
-            f"--train_samples={settings.train_samples}: must be in [0, {len(train[0])}] for --dataset={settings.dataset}"
-        )
+        most = f"[0, {len(train[0])}] for --dataset={settings.dataset}"
+        raise UsageError(f"--train_samples={settings.train_samples}: must be in {most}")
     train = images(*(each[: settings.train_samples or None] for each in train))
     test = images(data.test_images, data.test_labels)
     return Task(train, images(*validation[0]) if validation else None, test, inputs, outputs)
@@ -208,7 +209,8 @@ def load_arrays(folder, names=("train", "test", "validation")):
     folder   folder of the files
     names    sets to load
     Returns  {name: (x (n, n_0), y (n, n_L))}, numbers as stored, the same n_0 and n_L in every set
-    Raises   DataError for a file that is missing, cannot be read, has another shape, or holds numbers that are not finite
+    Raises   DataError for a file that is missing, cannot be read, has another shape, or holds numbers that are not
+             finite
     """
     paths = {name: [Path(folder) / f"{FILE_PREFIXES[name]}_{part}.npy" for part in "xy"] for name in names}
     try:

@@ -83,7 +83,13 @@ def task_of(record):
     samples = settings.get("train_samples")
     strength = settings.get("orthogonal_reg") or STRENGTH
     own = f"\N{GREEK SMALL LETTER LAMDA} = {strength:g}" if record.rule != "TP" and strength != STRENGTH else ""
-    parts = [record.dataset, network, "linear" * bool(settings.get("linear")), f"{samples} samples" if samples else "", own]
+    parts = [
+        record.dataset,
+        network,
+        "linear" * bool(settings.get("linear")),
+        f"{samples} samples" if samples else "",
+        own,
+    ]
     return ", ".join(filter(None, parts))
 
 
@@ -119,7 +125,9 @@ def _by_task(records):
             continue
         runs = tasks.setdefault((task_of(record), record.precision), {}).setdefault(method_of(record), {})
         if record.seed in runs:
-            raise UsageError(f"{record.name} and {runs[record.seed].name}: two runs of {method_of(record)} with seed {record.seed}")
+            raise UsageError(
+                f"{record.name} and {runs[record.seed].name}: two runs of {method_of(record)} with seed {record.seed}"
+            )
         runs[record.seed] = record
     return tasks, notes
 

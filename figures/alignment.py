@@ -63,7 +63,9 @@ def load(runs, start=0.0):
 
 def layer_columns(columns):
     """Returns the columns of the layers, from the first layer."""
-    return sorted((name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1]))
+    return sorted(
+        (name for name in columns if re.fullmatch(rf"{NETWORK}_\d+", name)), key=lambda name: int(name.split("_")[-1])
+    )
 
 
 def draw(curves, title=""):
@@ -86,7 +88,12 @@ def draw(curves, title=""):
     deepest = max(range(len(curves)), key=lambda index: len(curves[index].mean))
     note = "mean over the seeds and one standard deviation" if any(curve.std for curve in curves) else None
     handles = panels.flat[deepest].get_legend_handles_labels()
-    settings = {"loc": "outside lower center", "ncols": columns + 1 if columns > 1 else 2, "frameon": False, "handlelength": 3}
+    settings = {
+        "loc": "outside lower center",
+        "ncols": columns + 1 if columns > 1 else 2,
+        "frameon": False,
+        "handlelength": 3,
+    }
     figure.legend(*handles, title=note, **settings)
     return figure
 

@@ -75,7 +75,9 @@ def draw(arrays):
         for index, (case, (rule, init)) in enumerate(CASES.items()):
             largest = max(arrays[f"{case}_{each}"].max() for each in PARTS)
             remark = f" (at most {largest:.1g}°)" if largest < VISIBLE else ""
-            draw_seeds(axes, arrays["hidden_layers"], arrays[f"{case}_{part}"], index, f"{rule}, {init} weights{remark}")
+            draw_seeds(
+                axes, arrays["hidden_layers"], arrays[f"{case}_{part}"], index, f"{rule}, {init} weights{remark}"
+            )
         finish(axes)
         axes.set(title=title, yticks=range(0, 181, 30), ylim=(-3, max(100.0, axes.dataLim.y1 + 3)))
         axes.tick_params(labelleft=True)

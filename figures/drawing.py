@@ -14,7 +14,8 @@ from figures.runs import read_runs
 ENDINGS = (".png", ".pdf")
 # Markers along a curve: enough to follow it, few enough to see the line.
 MARKS = 8
-# Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without colour.
+# Three properties that repeat after 7, 4 and 6 curves, so that no two of the first 84 look alike, with or without
+# colour.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")

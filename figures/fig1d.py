@@ -62,7 +62,8 @@ def _narrow_ticks(axes):
 def write(data, outputs):
     """Draws a data file of run_toy_exp_fig1D.py; returns the paths.
 
-    outputs  names like PI_control.png, from which PI_control<n>.png and PI_control_signal<n>.png follow for each sample n
+    outputs  names like PI_control.png, from which PI_control<n>.png and PI_control_signal<n>.png follow for each sample
+             n
     Raises   UsageError if matplotlib is missing, FileError
     """
     arrays, figures = read_data(data, SHAPES), {}

@@ -21,8 +21,8 @@ from figures.toy import read_data, run, save_all
 
 NAME = "pca_fitted_total"
 SHAPES = {
-    "gamma": "g", "feedback_places": "np", "damped_places": "gp", "pseudo_inverse_places": "1p", "transpose_places": "1p",
-    "variance_shares": "p",
+    "gamma": "g", "feedback_places": "np", "damped_places": "gp", "pseudo_inverse_places": "1p",
+    "transpose_places": "1p", "variance_shares": "p",
 }  # fmt: skip
 # Levels of the density.
 LEVELS = 5
@@ -79,8 +79,12 @@ def draw(data):
     axes.set(xlabel=f"PC1 ({shares[0]:.0f} % of the variance)", ylabel=f"PC2 ({shares[1]:.0f} % of the variance)")
     axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5))
     enlarged.set(xlabel="PC1", ylabel="PC2", title="the square, enlarged")
-    _zoom(axes, enlarged, np.concatenate([data[f"{name}_places"] for name in ("damped", "pseudo_inverse", "transpose")]))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, columnspacing=1.2)
+    _zoom(
+        axes, enlarged, np.concatenate([data[f"{name}_places"] for name in ("damped", "pseudo_inverse", "transpose")])
+    )
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, columnspacing=1.2
+    )
     return figure
 
 
@@ -88,7 +92,9 @@ def _draw_places(axes, data):
     smallest, largest = data["gamma"].min(), data["gamma"].max()
     dampings = rf"$J^T(JJ^T+\gamma I)^{{-1}}$, $\gamma$ = {smallest:g} … {largest:g}"
     edge = {"marker": "X", "edgecolors": "white", "linewidths": 0.5}
-    axes.scatter(*data["feedback_places"].T, s=10, color="midnightblue", alpha=0.3, linewidths=0, label="$Q$", rasterized=True)
+    axes.scatter(
+        *data["feedback_places"].T, s=10, color="midnightblue", alpha=0.3, linewidths=0, label="$Q$", rasterized=True
+    )
     axes.scatter(*data["damped_places"].T, s=50, color="orange", label=dampings, zorder=3, **edge)
     axes.scatter(*data["pseudo_inverse_places"].T, s=130, color="green", label=r"$J^\dagger$", zorder=4, **edge)
     axes.scatter(*data["transpose_places"].T, s=130, color="red", label="$J^T$", zorder=4, **edge)

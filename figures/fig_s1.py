@@ -15,7 +15,12 @@ from core.options import option
 from figures.pipeline import Results, draw_frames, draw_vector, label, run, save_all
 
 VECTORS = ("max_eig", "max_eig_bcn", "norm_r")
-FRAMES = {"gnt_angles": "Angle GNT", "gn_angles": "Angle GN", "condition_gn_angles": None, "nullspace_relative_norm_angles": None}
+FRAMES = {
+    "gnt_angles": "Angle GNT",
+    "gn_angles": "Angle GN",
+    "condition_gn_angles": None,
+    "nullspace_relative_norm_angles": None,
+}
 # Logged batches.
 SMOOTH = 5
 # The folder of the pictures in the folder of the pipeline.

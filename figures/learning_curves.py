@@ -40,7 +40,9 @@ NAME = 80
 class Options:
     """Holds the options of learning_curves.py that are numbers."""
 
-    from_epoch: float = option(0.0, "draw from this epoch on, to see small differences late in training", bounds="[0, inf)")
+    from_epoch: float = option(
+        0.0, "draw from this epoch on, to see small differences late in training", bounds="[0, inf)"
+    )
 
 
 def draw(curves, title=""):
@@ -130,7 +132,9 @@ def picture(runs, options):
     """Returns (Figure, notes) of a list of figures.runs.Run."""
     runs, left_out = drawable(runs, lambda run: COLUMNS if run.program == "run.py" else LOSSES, options.from_epoch)
     with_accuracy = [run for run in runs if "test_acc" in read_series(run, LOSSES)]
-    notes = [f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy]
+    notes = [
+        f"{run.path} has no accuracies, so that the losses alone are drawn" for run in runs if run not in with_accuracy
+    ]
     curves, more = load_curves(runs, LOSSES if notes else COLUMNS, options.from_epoch)
     title = ", ".join(filter(None, (common_setting(runs, "dataset"), common_setting(runs, "algorithm"))))
     return draw(curves, title), [*left_out, *notes[:1], *more]

@@ -28,12 +28,16 @@ from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
 # "Set1" with the published replacements of its yellow and its grey.
 COLOURS = (
-    "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF", (0.0, 0.797, 0.797),
+    "#E41A1C", "#377EB8", "#4DAF4A", "#984EA3", "#FF7F00", (0.332, 0.418, 0.184), "#A65628", "#F781BF",
+    (0.0, 0.797, 0.797),
 )  # fmt: skip
 LABELS = {row.key: row.label for row in MEASUREMENTS if row.label}
 # {name of a vector: the key of the names of its entries}
-VECTORS = {row.key.removesuffix("_mean"): row.listed for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")}
-MATRIX_NAMES = {"A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$"}
+MEANS = [row for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")]
+VECTORS = {row.key.removesuffix("_mean"): row.listed for row in MEANS}
+MATRIX_NAMES = {
+    "A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$",
+}  # fmt: skip
 COUNTS = ("converged", "not_converged", "diverged")
 SMOOTH = 30
 # The folder of the pictures in the folder of the pipeline.
@@ -84,7 +88,8 @@ class Results:
 
     def arrays(self, key):
         """Returns {name: array} of the arrays with one number per entry and at least one finite number."""
-        found = {name: value for name, value in self.of.get(key, {}).items() if isinstance(value, np.ndarray) and value.ndim == 1}
+        results = self.of.get(key, {}).items()
+        found = {name: value for name, value in results if isinstance(value, np.ndarray) and value.ndim == 1}
         return {name: value for name, value in found.items() if value.dtype.kind in "iuf" and np.isfinite(value).any()}
 
     def vector(self, name):
@@ -98,7 +103,8 @@ class Results:
         for moment in ("mean", "std"):
             arrays = self.arrays(f"{name}_{moment}")
             measured = {which: each for which, each in arrays.items() if len(each) > 1 or each[0] != 0}
-            found.append({which: each.reshape(-1, len(keys)) for which, each in measured.items() if each.size % len(keys) == 0})
+            whole = {which: each for which, each in measured.items() if each.size % len(keys) == 0}
+            found.append({which: each.reshape(-1, len(keys)) for which, each in whole.items()})
         return keys, *found
 
     def style(self, name, points):
@@ -211,8 +217,8 @@ def finish(figure, panels, xlabel, every_row=None):
         curves |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     for axes in panels[-(every_row or len(panels)) :]:
         axes.set_xlabel(xlabel)
-    columns = -(-len(curves) // LEGEND_ROWS)
-    figure.legend(curves.values(), curves.keys(), loc="outside right upper", ncols=columns, handlelength=4, frameon=False)
+    how = {"ncols": -(-len(curves) // LEGEND_ROWS), "loc": "outside right upper", "handlelength": 4, "frameon": False}
+    figure.legend(curves.values(), curves.keys(), **how)
 
 
 def label(key):
@@ -269,7 +275,8 @@ def run(name, description, place, record, argv, draw_all):
     draw_all  function (folder, output, **those options) -> paths
     """
     parser = Parser(prog=name, description=description)
-    parser.add_argument("folder", type=as_path, metavar="FOLDER", help="folder of a pipeline, with result_dict and pipeline.json")
+    told = "folder of a pipeline, with result_dict and pipeline.json"
+    parser.add_argument("folder", type=as_path, metavar="FOLDER", help=told)
     told = f"folder of the pictures, PNG and PDF; default {place} in the first"
     parser.add_argument("--output", type=as_path, metavar="FOLDER", help=told)
     add_arguments(parser, record)

@@ -105,7 +105,10 @@ def measure(options):
     with tqdm(total=len(seeds) * len(depths), unit="network", disable=options.quiet or None) as bar:
         for s, seed in enumerate(seeds.tolist()):
             # The weights are single floats, so that both formats hold the same network.
-            draw = [haar_orthogonal(stream(seed, "init", l), *2 * images.shape[-1:]).astype("float32") for l in depths.tolist()]
+            draw = [
+                haar_orthogonal(stream(seed, "init", l), *2 * images.shape[-1:]).astype("float32")
+                for l in depths.tolist()
+            ]
             for d, depth in enumerate(depths.tolist()):
                 for case, deviation in deviations(draw[: depth + 1], images, labels).items():
                     found[case][s, d] = deviation
@@ -149,9 +152,13 @@ def draw(arrays):
     finish(axes)
     axes.set_ylabel("relative deviation of the first layer's update")
     axes.axhline(1.0, color="0.5", linewidth=0.8)
-    axes.annotate("no digit right", (1.0, 1.0), (-2, 2), ("axes fraction", "data"), "offset points", ha="right", color="0.3")
+    axes.annotate(
+        "no digit right", (1.0, 1.0), (-2, 2), ("axes fraction", "data"), "offset points", ha="right", color="0.3"
+    )
     settings = {"loc": "outside lower center", "ncols": 2, "frameon": False, "handlelength": 4}
-    figure.legend(*axes.get_legend_handles_labels(), title=f"median and range of {len(arrays['seeds'])} seeds", **settings)
+    figure.legend(
+        *axes.get_legend_handles_labels(), title=f"median and range of {len(arrays['seeds'])} seeds", **settings
+    )
     return figure
 
 

@@ -223,7 +223,8 @@ def names(groups):
     found = [", ".join(_phrase(key, each[key]) for key in differing if key in each) for each in settings]
     found = [name or str(each.get("algorithm", "run")) for name, each in zip(found, settings, strict=True)]
     return [
-        name if found.count(name) == 1 else f"{name}, {group[0].path.name}" for name, group in zip(found, groups, strict=True)
+        name if found.count(name) == 1 else f"{name}, {group[0].path.name}"
+        for name, group in zip(found, groups, strict=True)
     ]
 
 

@@ -19,7 +19,9 @@ def read_data(path, shapes):
         if name not in arrays:
             raise FileError(f"{path} is not the data of this figure: it has no {name}")
         shape = arrays[name].shape
-        fits = len(shape) == len(letters) and all(lengths.setdefault(*pair) == pair[1] for pair in zip(letters, shape, strict=True))
+        fits = len(shape) == len(letters) and all(
+            lengths.setdefault(*pair) == pair[1] for pair in zip(letters, shape, strict=True)
+        )
         if not fits:
             raise FileError(f"{path} is not the data of this figure: {name} has shape {shape}")
     return arrays

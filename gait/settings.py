@@ -1,7 +1,11 @@
 """Derives initial weights, the settings of the results and the run folder's name from the options of run.py."""
 
 import dataclasses
+import shlex
+from pathlib import Path
 
+from core.errors import UsageError
+from core.paths import expanded
 from core.seeds import parse_seeds
 
 # Options that the numbers do not depend on, or that may change when a run goes on.
@@ -73,3 +77,18 @@ def bytes_of_a_run(options, sizes, backend):
     These are weights, two moments, gradients and buffers, all of it twice.
     """
     return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)
+
+
+def expand(argv):
+    """Returns the words of a command line, with each @FILE replaced by the words in that file.
+
+    They are quoted as for a shell, and # begins a comment.  Raises UsageError if the file cannot be read.
+    """
+    return [inner for word in argv for inner in (_words(word[1:]) if word.startswith("@") else [word])]
+
+
+def _words(path):
+    try:
+        return shlex.split(Path(expanded(path)).read_text(), comments=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"@{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

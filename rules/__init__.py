@@ -9,5 +9,6 @@ from rules import backprop, dfc, dfc_ss, dfc_ssa, direct_feedback, gait, strong_
 RULES = {module.RULE.name: module.RULE for module in (backprop, gait, target_prop)}
 # The rules of main.py, for networks with direct feedback.
 FEEDBACK_NET_RULES = {
-    module.RULE.name: module.RULE for module in (dfc, dfc_ss, dfc_ssa, strong_dfc, strong_dfc_2phase, direct_feedback, backprop)
+    module.RULE.name: module.RULE
+    for module in (dfc, dfc_ss, dfc_ssa, strong_dfc, strong_dfc_2phase, direct_feedback, backprop)
 }

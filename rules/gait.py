@@ -13,8 +13,8 @@ class Options:
     gamma: float = option(1e-3, "weight of the target in each incremental step", bounds="(0, 1)")
     target_form: str = option(
         "difference",
-        "difference: carry scaled differences, exact to rounding at any depth; absolute: the formula as published, which "
-        "loses the digits of the first layers beyond 3 hidden layers",
+        "difference: carry scaled differences, exact to rounding at any depth; "
+        "absolute: the formula as published, which loses the digits of the first layers beyond 3 hidden layers",
         choices=("difference", "absolute"),
     )
 

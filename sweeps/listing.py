@@ -23,7 +23,8 @@ class ListOptions:
     """Holds the options that make a script print the state of its sweep instead of running it."""
 
     list: bool = option(
-        False, "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing"
+        False,
+        "print one shell command for each run that is not over, of one thread unless --threads is given; write nothing",
     )
     status: bool = option(False, "print the state of each run, read from its folder alone; write nothing")
 

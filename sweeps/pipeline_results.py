@@ -59,7 +59,9 @@ class PipelineFolder:
         """Writes the table and the lists, in the order of the collection.  Raises FileError."""
         collection = self.collection
         ended = {name: summaries[name] for name in collection.experiments if name in summaries}
-        rows = {name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()}
+        rows = {
+            name: statistics(summary, collection.statistics_keys, self.keys(name)) for name, summary in ended.items()
+        }
         write_text(self.path / TABLE, table_text(rows, collection.statistics_keys))
         write_lists(self.path, ended, dict.fromkeys([*collection.result_keys, *collection.result_keys_DFA]))
 
@@ -152,7 +154,10 @@ def write_results(folder, name, summary, keys):
             write_text(frames, value.text())
         elif value is not None:
             write_array(arrays, np.asarray(value))
-        for path, kept in ((arrays, value is not None and not isinstance(value, Frame)), (frames, isinstance(value, Frame))):
+        for path, kept in (
+            (arrays, value is not None and not isinstance(value, Frame)),
+            (frames, isinstance(value, Frame)),
+        ):
             # The file is of an earlier run.
             if not kept:
                 path.unlink(missing_ok=True)

@@ -53,8 +53,8 @@ class Job:
     place     words that make the program write into `folder`; None: --out_dir=folder
     cost      seconds that an epoch takes; only the ratios between jobs matter
     layers    number of layers whose weights a finished run must have saved
-    seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ only in it; their
-              folders lie next to each other, named by core.seeds.folder_of
+    seed      --random_seed, which `argv` then lacks, of a job that may share a process with others that differ only in
+              it; their folders lie next to each other, named by core.seeds.folder_of
     """
 
     name: str
@@ -86,7 +86,8 @@ def command(jobs, threads, overwrite=False):
     elif job.seed is not None:
         place = (f"--random_seed={job.seed}", *place)
     own = any(word.startswith("--threads=") for word in job.argv)
-    words = [_nearby(sys.executable), _nearby(program), *([] if own else [f"--threads={threads}"]), *job.argv, *place, "--quiet"]
+    divided = [] if own else [f"--threads={threads}"]
+    words = [_nearby(sys.executable), _nearby(program), *divided, *job.argv, *place, "--quiet"]
     return [*words, "--overwrite" if overwrite else "--load_or_start"]
 
 
@@ -110,14 +111,14 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=
 
     runs       list of Job
     folder     of the sweep; only one sweep works in it at a time, a second one waits
-    ended      function (job, error), called as soon as a job has ended, and first for those that had ended earlier; error: None
-               after an outcome (finished, stopped, diverged), else one sentence
+    ended      function (job, error), called as soon as a job has ended, and first for those that had ended earlier;
+               error: None after an outcome (finished, stopped, diverged), else one sentence
     jobs       number of processes at a time; the cores are divided among them
     quiet      whether neither a progress bar nor the output of the runs is printed; LOG has that output
     overwrite  whether every run starts anew
     together   runs in each process, see `groups`
-    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that asks to
-               stop: by then the runs have saved their state, so that the same call continues them
+    Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that
+               asks to stop: by then the runs have saved their state, so that the same call continues them
     """
     with alone(folder) as lock:
         over = [] if overwrite else [job for job in runs if is_over(job)]
@@ -211,7 +212,7 @@ class _Process:
             self._copies = [open(each.folder / LOG, mode) for each in group[1:]]
             with open(job.folder / LOG, mode) as log:
                 begin = log.tell()
-                # It gets its own session: else a Ctrl-C at the terminal would reach it twice and end it before it has saved.
+                # In a session of its own a Ctrl-C at the terminal does not reach it twice, before it has saved.
                 self._process = subprocess.Popen(
                     command(group, threads, overwrite),
                     env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),

@@ -83,7 +83,9 @@ class Sweep:
 
     def finished(self, run):
         """Returns whether a run came to its own end."""
-        return run.name in self.summaries and run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
+        return (
+            run.name in self.summaries and run.name not in self.failed and self.summaries[run.name]["finished"] == DONE
+        )
 
     @property
     def status(self):

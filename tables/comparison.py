@@ -121,7 +121,9 @@ class Row:
     @property
     def mixed(self):
         """Returns a sentence on differences between the used runs that may change last digits, or ""."""
-        differing = [name for name, part in PROVENANCE.items() if len({str(part(record.config)) for record in self.used}) > 1]
+        differing = [
+            name for name, part in PROVENANCE.items() if len({str(part(record.config)) for record in self.used}) > 1
+        ]
         return f"runs of different {', '.join(differing)}" if differing else ""
 
 
@@ -190,7 +192,9 @@ def _belongs(record, job):
 def _row(cell, precision, samples, records):
     ended = [record for record in records if record.finished]
     lengths = Counter(record.epochs for record in ended)
-    epochs = cell.epochs if cell.epochs in lengths else max(lengths, key=lambda length: (lengths[length], length), default=0)
+    epochs = (
+        cell.epochs if cell.epochs in lengths else max(lengths, key=lambda length: (lengths[length], length), default=0)
+    )
     quantity = QUANTITIES[cell.quantity]
     used, values = [], []
     for record in ended:

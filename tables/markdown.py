@@ -8,7 +8,8 @@ HEADER = """\
 Written by `python report.py RUNS --markdown FILE`. Published and ours: mean ± sample standard deviation over n runs;
 small numbers by their significant digits. Difference: ours minus published where the runs are as long as the published
 ones, with Welch's 95 % interval; † where no published spread is known: the interval of our mean alone; ≠ where Welch's
-interval excludes zero or the difference exceeds one published standard deviation. The command makes or completes a cell.
+interval excludes zero or the difference exceeds one published standard deviation. The command makes or completes \
+a cell.
 """
 HEADINGS = ("task", "method", "published", "ours", "n", "difference, 95 % interval", "epochs", "state", "command")
 ALIGNMENT = "|---|---|---:|---:|---:|---|---:|---|---|"
@@ -23,12 +24,23 @@ def markdown(rows, command):
     tables = {}
     for row in rows:
         tables.setdefault(row.cell.table, []).append(line_of(row, "", command))
-    return "\n".join([HEADER, *(part for name, lines in tables.items() for part in _table(TITLES.get(name, name), lines))])
+    return "\n".join(
+        [HEADER, *(part for name, lines in tables.items() for part in _table(TITLES.get(name, name), lines))]
+    )
 
 
 def _table(title, lines):
     source = lines[0]["row"].cell.source
-    return [f"## {title}", "", f"Source: {source}.", "", f"| {' | '.join(HEADINGS)} |", ALIGNMENT, *map(_line, lines), ""]
+    return [
+        f"## {title}",
+        "",
+        f"Source: {source}.",
+        "",
+        f"| {' | '.join(HEADINGS)} |",
+        ALIGNMENT,
+        *map(_line, lines),
+        "",
+    ]
 
 
 def _line(line):

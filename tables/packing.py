@@ -8,7 +8,19 @@ from pathlib import Path
 
 from core.files import make_folder, replacing
 
-KEPT = ("command", "options", "settings", "time", "versions", "device", "threads", "machine", "cpu", "blas", "git_commit")
+KEPT = (
+    "command",
+    "options",
+    "settings",
+    "time",
+    "versions",
+    "device",
+    "threads",
+    "machine",
+    "cpu",
+    "blas",
+    "git_commit",
+)
 
 
 def pack(records, path):
@@ -42,7 +54,9 @@ def stripped(config):
     """Returns the bytes of a config.json without hosts, and with only the last part of absolute paths."""
     kept = {name: config[name] for name in KEPT if name in config}
     kept["command"] = [_local(str(word)) for word in kept.get("command", [])]
-    kept["options"] = {name: _local(value) if isinstance(value, str) else value for name, value in kept["options"].items()}
+    kept["options"] = {
+        name: _local(value) if isinstance(value, str) else value for name, value in kept["options"].items()
+    }
     return (json.dumps(kept, indent=2) + "\n").encode()
 
 

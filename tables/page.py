@@ -32,9 +32,10 @@ MINUS = "\N{MINUS SIGN}"
 OURS_ALONE = " †"
 # Columns of the table of all runs: column of the tidy table, heading, decimals.
 RUN_COLUMNS = (
-    ("run", "run", None), ("rule", "rule", None), ("dataset", "data", None), ("seed", "seed", 0), ("precision", "precision", None),
-    ("outcome", "state", None), ("epochs", "epochs", 0), ("test_acc", "test accuracy", 4), ("test_loss", "test loss", 4),
-    ("seconds_per_epoch", "s/epoch", 2), ("seconds", "seconds", 0),
+    ("run", "run", None), ("rule", "rule", None), ("dataset", "data", None), ("seed", "seed", 0),
+    ("precision", "precision", None), ("outcome", "state", None), ("epochs", "epochs", 0),
+    ("test_acc", "test accuracy", 4), ("test_loss", "test loss", 4), ("seconds_per_epoch", "s/epoch", 2),
+    ("seconds", "seconds", 0),
 )  # fmt: skip
 
 
@@ -109,10 +110,7 @@ def table_of(name, rows, command):
     first = {(row.cell.task, row.cell.method): row for row in reversed(rows)}
     lines = [line_of(row, f"{name}-{place}", command) for place, row in enumerate(rows)]
     anchors = {id(row): line["id"] for row, line in zip(rows, lines, strict=True)}
-    grid = [
-        (task, [_mark(first.get((task, method)), anchors) for method in methods])
-        for task in tasks
-    ]
+    grid = [(task, [_mark(first.get((task, method)), anchors) for method in methods]) for task in tasks]
     figures = [figure for place, task in enumerate(tasks) if (figure := figure_of(task, rows, f"{name}-f{place}"))]
     title = TITLES.get(name, name)
     waiting = [row for row in rows if not row.records]
@@ -194,7 +192,9 @@ def figure_of(task, rows, prefix):
         good = [record for record in row.used or under_way if kind.curve in record.series]
         if row.cell.task != task or not good:
             continue
-        series = [(record.series["epoch"], [kind.convert(value) for value in record.series[kind.curve]]) for record in good]
+        series = [
+            (record.series["epoch"], [kind.convert(value) for value in record.series[kind.curve]]) for record in good
+        ]
         found = pictures.band(_after_start(series))
         quantity = quantity or row.cell.quantity.partition(",")[0]
         if found and len(found[0]) > 1 and quantity == row.cell.quantity.partition(",")[0]:
@@ -204,7 +204,10 @@ def figure_of(task, rows, prefix):
 
 def _after_start(series):
     """Drops the numbers before training, which lie far from all others."""
-    return [([x for x in epochs if x > 0], [y for x, y in zip(epochs, values, strict=True) if x > 0]) for epochs, values in series]
+    return [
+        ([x for x in epochs if x > 0], [y for x, y in zip(epochs, values, strict=True) if x > 0])
+        for epochs, values in series
+    ]
 
 
 def _named(row, taken):
@@ -245,13 +248,16 @@ def angles_of(records):
 def _gave_up(record):
     """Returns whether an unfinished run's log ends with the sentence of an error."""
     last = record.tail.rpartition("\n")[2]
-    return record.state == "unfinished" and last.startswith(f"{record.program}: ") and f"{record.program}: note: " not in last
+    who = f"{record.program}: "
+    return record.state == "unfinished" and last.startswith(who) and f"{who}note: " not in last
 
 
 def failure_of(record):
     """Returns the values of a run that failed: when, why, and the end of its log."""
     outcome = record.outcome or {}
-    when = f"{record.state} in epoch {outcome['epoch']}" if "epoch" in outcome else f"stopped after epoch {record.epochs}"
+    when = (
+        f"{record.state} in epoch {outcome['epoch']}" if "epoch" in outcome else f"stopped after epoch {record.epochs}"
+    )
     return {"name": record.name, "rule": record.rule, "dataset": record.dataset, "seed": record.seed, "when": when,
             "reason": outcome.get("reason", ""), "tail": record.tail}  # fmt: skip
 
@@ -288,4 +294,6 @@ def provenance_of(records):
 def run_of(record):
     """Returns [(value, text)] of a run, one pair per column of RUN_COLUMNS."""
     row = row_of(record)
-    return [(row[name], number(row[name], digits) if digits is not None else row[name]) for name, _, digits in RUN_COLUMNS]
+    return [
+        (row[name], number(row[name], digits) if digits is not None else row[name]) for name, _, digits in RUN_COLUMNS
+    ]

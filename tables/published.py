@@ -42,7 +42,9 @@ class Quantity:
 
 
 QUANTITIES = {
-    "test error %, best validation epoch": Quantity("test_acc_val_best", "test_acc", lambda accuracy: 100 * (1 - accuracy), 2),
+    "test error %, best validation epoch": Quantity(
+        "test_acc_val_best", "test_acc", lambda accuracy: 100 * (1 - accuracy), 2
+    ),
     "test accuracy %, last epoch": Quantity("test_acc", "test_acc", lambda accuracy: 100 * accuracy, 2),
     "training loss, last epoch": Quantity("train_loss", "train_loss", lambda loss: loss, 6),
     "test loss, best validation epoch": Quantity("test_loss_val_best", "test_loss", lambda loss: loss, 6),
@@ -101,6 +103,8 @@ def _cell(row, line, where):
             values[name] = kind(values[name]) if values[name] else instead[name]
         except ValueError:
             raise FileError(f"{where}: {name} {values[name]!r} is no number") from None
-        if (values[name] is not None and not 0 <= values[name] < float("inf")) or (name == "epochs" and not values[name]):
+        if (values[name] is not None and not 0 <= values[name] < float("inf")) or (
+            name == "epochs" and not values[name]
+        ):
             raise FileError(f"{where}: {name} must be a number of at least {int(name == 'epochs')}")
     return Cell(**values, line=line)

@@ -39,7 +39,8 @@ class Record:
     name      its folder, as it was given or found
     config    the content of config.json, a dict
     outcome   the content of DONE in the common vocabulary, a dict; None while the run is unfinished
-    series    {column in the common vocabulary: list of floats}, NaN where there is no number; {} before the first evaluation
+    series    {column in the common vocabulary: list of floats}, NaN where there is no number; {} before the first
+              evaluation
     frames    {name: (layers, steps, rows of floats)} of tables of angles
     tail      last lines of the log, a str
     running   whether a process has the folder open
@@ -149,7 +150,9 @@ def find(paths):
                 continue
             earlier = records.get(record.identity)
             if earlier is not None and earlier.config.get("time") != record.config.get("time"):
-                notes.append(f"{earlier.name} and {name} are the same setting and seed: the one with more epochs counts")
+                notes.append(
+                    f"{earlier.name} and {name} are the same setting and seed: the one with more epochs counts"
+                )
             if earlier is None or (record.epochs, record.finished) > (earlier.epochs, earlier.finished):
                 records[record.identity] = record
         if nothing and len(notes) == told:
@@ -175,7 +178,9 @@ def _runs(path, notes):
 
 def _folders(top, notes):
     """Yields the same for every run folder below `top`."""
-    for place, inner, files in os.walk(top, onerror=lambda error: notes.append(f"cannot read {error.filename}: {error.strerror}")):
+    for place, inner, files in os.walk(
+        top, onerror=lambda error: notes.append(f"cannot read {error.filename}: {error.strerror}")
+    ):
         inner.sort()
         if "config.json" in files:
             inner.clear()
@@ -267,5 +272,9 @@ def _frames(files):
             header, *rows = csv.reader(io.StringIO(files[file].decode()))
             numbers = [[_number(text) for text in row] for row in rows]
             if numbers and all(len(row) == len(header) for row in numbers):
-                found[file.removesuffix(".csv")] = (header[1:], [int(row[0]) for row in numbers], [row[1:] for row in numbers])
+                found[file.removesuffix(".csv")] = (
+                    header[1:],
+                    [int(row[0]) for row in numbers],
+                    [row[1:] for row in numbers],
+                )
     return found

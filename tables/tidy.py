@@ -10,8 +10,8 @@ FINAL = tuple(f"{part}_{measure}" for measure in MEASURES for part in PARTS)
 BEST = tuple(f"{part}_{measure}_val_best" for measure in MEASURES for part in PARTS)
 COLUMNS = (
     "run", "program", "rule", "dataset", "seed", "outcome", "epochs", "epochs_asked", "precision", *FINAL, *BEST,
-    "epoch_acc_val_best", "epoch_loss_val_best", "seconds", "seconds_per_epoch", "peak_memory_mb", "threads", "device", "machine",
-    "cpu", "blas", "host", "python", "numpy", "cupy", "commit", "started",
+    "epoch_acc_val_best", "epoch_loss_val_best", "seconds", "seconds_per_epoch", "peak_memory_mb", "threads",
+    "device", "machine", "cpu", "blas", "host", "python", "numpy", "cupy", "commit", "started",
 )  # fmt: skip
 SERIES_COLUMNS = ("run", "seed", "epoch", "batch", "quantity", "value")
 NOT_MEASURED = ("epoch", "batch")
@@ -99,11 +99,17 @@ def _measured(record):
     series = record.series
     for place, (epoch, batch) in enumerate(zip(series.get("epoch", ()), series.get("batch", ()), strict=False)):
         at = {"run": record.name, "seed": record.seed, "epoch": int(epoch), "batch": int(batch)}
-        yield from (at | {"quantity": name, "value": values[place]} for name, values in series.items() if name not in NOT_MEASURED)
+        yield from (
+            at | {"quantity": name, "value": values[place]}
+            for name, values in series.items()
+            if name not in NOT_MEASURED
+        )
     for name, (layers, steps, rows) in record.frames.items():
         for step, row in zip(steps, rows, strict=True):
             at = {"run": record.name, "seed": record.seed, "batch": step}
-            yield from (at | {"quantity": f"{name}_{layer}", "value": value} for layer, value in zip(layers, row, strict=True))
+            yield from (
+                at | {"quantity": f"{name}_{layer}", "value": value} for layer, value in zip(layers, row, strict=True)
+            )
 
 
 def csv_text(columns, rows):

@@ -23,6 +23,10 @@ LEARNT = _shared.LEARNT | {
     "time_constant_ratio_fb": 0.00630250312119787,
     "apical_time_constant_fb": 0.32469417320648936,
 }
-FIXED = _shared.FIXED | {"lr": 6.043454783083358e-05, "epsilon": 1.3326841152257578e-08, "alpha_di": 0.00024658638831547176}
+FIXED = _shared.FIXED | {
+    "lr": 6.043454783083358e-05,
+    "epsilon": 1.3326841152257578e-08,
+    "alpha_di": 0.00024658638831547176,
+}
 BP = _shared.BP | {"lr": 2.97764587844326e-07, "epsilon": 5.770311627459478e-08}
 DFA = _shared.DFA | {"lr": 2.6298517958226435e-07, "epsilon": 2.483437226361463e-08}

@@ -23,6 +23,10 @@ LEARNT = _shared.LEARNT | {
     "time_constant_ratio_fb": 0.01321911426052852,
     "apical_time_constant_fb": 0.14811459525530168,
 }
-FIXED = _shared.FIXED | {"lr": 8.756385365027279e-05, "epsilon": 4.517147913426628e-08, "alpha_di": 0.0003335356558452598}
+FIXED = _shared.FIXED | {
+    "lr": 8.756385365027279e-05,
+    "epsilon": 4.517147913426628e-08,
+    "alpha_di": 0.0003335356558452598,
+}
 BP = _shared.BP | {"lr": 1.0185913134203108e-07, "epsilon": 1.406584294335969e-07}
 DFA = _shared.DFA | {"lr": 2.6548173042920796e-05, "epsilon": 6.313719401969023e-08}

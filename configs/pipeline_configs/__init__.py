@@ -22,12 +22,13 @@ DFC_SS = _shared.DFC_SS | _SIMULATED
 DFC_SSA = _shared.DFC_SSA | _FEEDBACK | {"dt_di": 0.001, "simulate_layerwise": False}
 
 RESULT_KEYS = [
-    "loss_test", "loss_train", "bp_angles", "gnt_angles", "ndi_angles", "condition_gn_angles", "condition_gn_angles_init",
-    "jac_transpose_angles", "jac_transpose_angles_init", "jac_pinv_angles", "jac_pinv_angles_init", "converged", "not_converged",
-    "diverged",
+    "loss_test", "loss_train", "bp_angles", "gnt_angles", "ndi_angles", "condition_gn_angles",
+    "condition_gn_angles_init", "jac_transpose_angles", "jac_transpose_angles_init", "jac_pinv_angles",
+    "jac_pinv_angles_init", "converged", "not_converged", "diverged",
 ]  # fmt: skip
 RESULT_KEYS_DFA = ["loss_test", "loss_train", "bp_angles", "gnt_angles"]
 STATISTICS_KEYS = [
-    "avg_time_per_epoch", "loss_test_val_best", "loss_train_best", "loss_val_best", "loss_test_best", "loss_train_last",
-    "loss_val_last", "loss_test_last", "acc_test_val_best", "acc_train_best", "acc_val_best", "acc_test_best", "epoch_best_loss",
+    "avg_time_per_epoch", "loss_test_val_best", "loss_train_best", "loss_val_best", "loss_test_best",
+    "loss_train_last", "loss_val_last", "loss_test_last", "acc_test_val_best", "acc_train_best", "acc_val_best",
+    "acc_test_best", "epoch_best_loss",
 ]  # fmt: skip

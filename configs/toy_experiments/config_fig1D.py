@@ -8,5 +8,13 @@ from configs.toy_experiments import MEASURED, TOY
 config = (
     TOY
     | MEASURED
-    | {"size_output": 1, "epochs": 1, "epochs_fb": 50, "k_p": 1.0, "tmax_di": 2000, "sigma_fb": 0.01, "sigma_output_fb": 0.01}
+    | {
+        "size_output": 1,
+        "epochs": 1,
+        "epochs_fb": 50,
+        "k_p": 1.0,
+        "tmax_di": 2000,
+        "sigma_fb": 0.01,
+        "sigma_output_fb": 0.01,
+    }
 )

@@ -7,7 +7,14 @@ from typing import Any
 from core.backend import array_module
 from dfc.feedback_learning import squared_norm
 from dfc.jacobian import blocks_below, slopes_at
-from dfc.measures.least_squares import add_to_diagonal, check_damping, jacobian_rows, output_gram, reachable_outputs, seen_from
+from dfc.measures.least_squares import (
+    add_to_diagonal,
+    check_damping,
+    jacobian_rows,
+    output_gram,
+    reachable_outputs,
+    seen_from,
+)
 from dfc.network import rows_product
 
 MEASURES = ("condition_gn", "jac_transpose", "jac_pinv")
@@ -101,7 +108,7 @@ def _angle_with_transpose(gram, moved, inside, beyond, size, gamma):
 def _angle_with_pseudo_inverse(gram, moved, inside, beyond, size, gamma):
     """Returns the angle (n,) of J^+ = J'^T C to Q.
 
-        <J^+, Q> = trace(C^T J' Q),   |J^+|^2 = trace(C^T J' J'^T C)
+    <J^+, Q> = trace(C^T J' Q),   |J^+|^2 = trace(C^T J' J'^T C)
     """
     identity = add_to_diagonal(array_module(inside).zeros_like(inside), 1.0)
     c = gram.solve(identity, gamma)

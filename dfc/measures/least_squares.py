@@ -58,8 +58,8 @@ class OutputGram:
 
     slope     phi'_{L-1}, (n, k)
     gram      (n, k, k)
-    definite  whether J' is known to have full row rank; if not, `gram` is inverted only on the eigenvectors whose eigenvalues
-              exceed its rounding
+    definite  whether J' is known to have full row rank; if not, `gram` is inverted only on the eigenvectors whose
+              eigenvalues exceed its rounding
     """
 
     slope: Any
@@ -172,7 +172,9 @@ def _within_and_beyond(net, activities, error, gamma, parameters, basis):
     """Returns the same (n, n_L) where J' J'^T = s_{L-1} I in all directions but those of `basis`."""
     xp, within = array_module(error), error @ basis
     y = minimum_norm_error(*seen_from(basis, net, activities), within, gamma, parameters)
-    scale = gamma + (_column_weights(net, activities, len(net.weights) - 1)[..., 0] if parameters else xp.ones_like(error[:, :1]))
+    scale = gamma + (
+        _column_weights(net, activities, len(net.weights) - 1)[..., 0] if parameters else xp.ones_like(error[:, :1])
+    )
     beyond = (error - within @ basis.swapaxes(-1, -2)) / xp.where(scale == 0.0, float("inf"), scale)
     return y @ basis.swapaxes(-1, -2) + beyond
 
@@ -192,7 +194,9 @@ def seen_from(basis, net, activities):
     """Returns (network, activities) with the p outputs basis^T r_L, which gives each sample a p x p system."""
     transposed = basis.swapaxes(-1, -2)
     weights = [*net.weights[:-1], transposed @ net.weights[-1]]
-    feedback = [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
+    feedback = (
+        [*net.feedback[:-1], transposed @ net.feedback[-1]] if len(net.feedback) == len(weights) else net.feedback
+    )
     narrow = FeedbackNetwork(weights, net.biases, feedback, net.activations, net.loss, block=net.block)
     v, r = ([*layers[:-1], layers[-1] @ basis] for layers in (activities.v, activities.r))
     return narrow, Activities(activities.x, v, r, activities.batch_size, activities.first_output @ basis)

@@ -217,7 +217,9 @@ def low_passed_rates(net, report, options, noise, share):
         s[0] = r[0],   s[t] = share r[t] + (1 - share) s[t-1];   r[0] of samples that fell back to the feedforward pass
     """
     found = []
-    for (part, target, own_noise), result in zip(parts_of_batch(net, report, options, noise), report.results, strict=True):
+    for (part, target, own_noise), result in zip(
+        parts_of_batch(net, report, options, noise), report.results, strict=True
+    ):
         slow = [r.copy() for r in part.r]
 
         def observe(t, state, slow=slow):

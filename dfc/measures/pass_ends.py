@@ -20,7 +20,8 @@ class PassEnds(Watcher):
     """Measures batches that train W, after their update; all columns but the loss are of the last batch.
 
         loss_lu_train                the surrogate loss H, mean over the samples
-        lu_angle_<l>                 angle in degrees between the gradient of W_l and that of H;  lu_angle_network, of all W_l
+        lu_angle_<l>                 angle in degrees between the gradient of W_l and that of H
+        lu_angle_network             the same for all W_l together
         ratio_ff_fb_<l>              feedback drive over forward drive
         gn_condition                 condition 2 of Q
 
@@ -54,11 +55,17 @@ class PassEnds(Watcher):
         if self._angle:
             update = surrogate_update(self.net, report.activities, u, self.alpha)
             angles = surrogate_angles(self.net, report.gradients, update)
-            found = {f"lu_angle_{l}": [each] for l, each in enumerate(angles["weights"])} | {"lu_angle_network": angles["network"]}
+            found = {f"lu_angle_{l}": [each] for l, each in enumerate(angles["weights"])} | {
+                "lu_angle_network": angles["network"]
+            }
         if self._shares:
-            found |= {f"ratio_ff_fb_{l}": [each] for l, each in enumerate(feedback_shares(self.net, report.activities, u))}
+            found |= {
+                f"ratio_ff_fb_{l}": [each] for l, each in enumerate(feedback_shares(self.net, report.activities, u))
+            }
         if self._condition:
-            found["gn_condition"] = [feedback_fit(self.net, report.activities, measures=("condition_gn",))["condition_gn"]]
+            found["gn_condition"] = [
+                feedback_fit(self.net, report.activities, measures=("condition_gn",))["condition_gn"]
+            ]
         return found
 
     def row(self, net, epoch):
@@ -77,4 +84,6 @@ class PassEnds(Watcher):
         self._total, self._count = float(total), int(count)
         own = ("lu_angle_", "ratio_ff_fb_", "gn_condition")
         kept = {name.removeprefix("seen_"): value for name, value in named.items()}
-        self._found = {name: value.tolist() for name, value in kept.items() if name.startswith(own) and value.shape == (1,)}
+        self._found = {
+            name: value.tolist() for name, value in kept.items() if name.startswith(own) and value.shape == (1,)
+        }

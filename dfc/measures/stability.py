@@ -18,7 +18,8 @@ MATRICES = ("A_tildeI", "A_I", "A_instI", "A_PI")
 def stability_matrices(net, v, alpha, tau_v, k_p):
     """Returns {name of MATRICES: array (n, m, m)}, the linearised dynamics at the voltages v.
 
-        A_tildeI = [[-a, Qbar / tau], [-J0, -alpha I]]         a = (I - Jhat) / tau,  Jhat the blocks W_l diag(phi'_{l-1}) below
+        A_tildeI = [[-a, Qbar / tau], [-J0, -alpha I]]
+        a = (I - Jhat) / tau,  Jhat the blocks W_l diag(phi'_{l-1}) below
         A_I      = [[-a, a Qbar],     [-Jbar, -alpha I]]       the diagonal,  J0 = [0 … 0 J_{L-1}]
         A_instI  = -(Jbar Qbar + alpha I)
         A_PI     = [[-a, a Qbar],     [-Jbar + k_p/tau J0, -(alpha I + k_p/tau J_{L-1} Q_{L-1})]]
@@ -95,7 +96,9 @@ def activity_norms(activities):
     relative deviations, (|r| - m) / m.
     """
     sizes, mean = _norms_and_mean(activities)
-    return {"mean": mean} | {name: (size - mean) / mean for name, size in zip(norm_names(len(sizes))[1:], sizes, strict=True)}
+    return {"mean": mean} | {
+        name: (size - mean) / mean for name, size in zip(norm_names(len(sizes))[1:], sizes, strict=True)
+    }
 
 
 def norm_names(layers):

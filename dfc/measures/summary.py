@@ -15,10 +15,11 @@ from core.recording import RunFolder
 
 NOT_YET = -1
 INITIAL_KEYS = (
-    "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last", "acc_test_best", "acc_val_last",
-    "acc_val_best", "acc_test_val_best", "acc_train_val_best", "loss_test_val_best", "loss_train_val_best", "loss_val_best",
-    "epoch_best_loss", "epoch_best_acc", "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
-    "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch",
+    "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last", "acc_test_best",
+    "acc_val_last", "acc_val_best", "acc_test_val_best", "acc_train_val_best", "loss_test_val_best",
+    "loss_train_val_best", "loss_val_best", "epoch_best_loss", "epoch_best_acc", "loss_test_last", "loss_test_best",
+    "rec_loss", "rec_loss_last", "rec_loss_best", "rec_loss_first", "rec_loss_init", "rec_loss_var_av",
+    "avg_time_per_epoch",
 )  # fmt: skip
 # Values of "finished".
 RUNNING, DONE, STOPPED = 0, 1, -1
@@ -35,7 +36,9 @@ class Frame:
     def text(self):
         """Returns the table as csv, with the steps in the first column."""
         lines = [",".join(["", *map(str, self.columns)])]
-        lines += [",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)]
+        lines += [
+            ",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)
+        ]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -64,13 +67,21 @@ def summarise(series, finished, prelude_seconds=0.0, timed=True):
     for quantity, best, at in (("loss", min, "epoch_best_loss"), ("acc", max, "epoch_best_acc")):
         for name in (f"{quantity}_{part}" for part in ("train", "test", "val")):
             if name in series:
-                summary |= {f"{name}_last": series[name][-1], f"{name}_best": best(series[name]), name: np.array(series[name])}
+                summary |= {
+                    f"{name}_last": series[name][-1],
+                    f"{name}_best": best(series[name]),
+                    name: np.array(series[name]),
+                }
         if f"{quantity}_val" in series:
             epoch = series[f"{quantity}_val"].index(best(series[f"{quantity}_val"]))
             summary[at] = epoch
-            summary |= {f"{quantity}_{part}_val_best": series[f"{quantity}_{part}"][epoch] for part in ("test", "train")}
+            summary |= {
+                f"{quantity}_{part}_val_best": series[f"{quantity}_{part}"][epoch] for part in ("test", "train")
+            }
     named = ("epoch", "batch", "seconds")
-    return summary | {name: np.array(values) for name, values in series.items() if name not in named and name not in summary}
+    return summary | {
+        name: np.array(values) for name, values in series.items() if name not in named and name not in summary
+    }
 
 
 def write_summary(path, summary):
@@ -160,7 +171,9 @@ class SummaryFolder(RunFolder):
         write_text(self.path / "args.txt", json_text(self.args, sort_keys=True) + "\n")
         if self._checkpoint:
             # The summary keeps the numbers of earlier epochs.
-            self._series |= {name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")}
+            self._series |= {
+                name[7:]: values.tolist() for name, values in self._checkpoint.items() if name.startswith("series_")
+            }
             self.prelude_seconds = float(self._checkpoint["prelude_seconds"])
         self._write(RUNNING)
         return changed

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.options import UsageError
-from dfc.measures.observation import bias_angles, distance, fit, means, network_angle, nullspace_shares, spreads, weight_angles
+from dfc.measures.observation import (
+    bias_angles,
+    distance,
+    fit,
+    means,
+    network_angle,
+    nullspace_shares,
+    spreads,
+    weight_angles,
+)
 from dfc.measures.stability import MATRICES, norm_names
 
 # When a row is measured: in every --log_interval-th batch of these passes.
@@ -87,8 +96,9 @@ def nullspace_fits(settings):
     columns = max(n * m for n, m in zip(settings.sizes[1:], settings.sizes[:-1], strict=True))
     if rows * min(rows, columns) > LARGEST_MATRIX:
         raise UsageError(
-            f"--save_nullspace_norm_ratio: needs batch_size * size_output * min(batch_size * size_output, largest layer) <= "
-            f"{LARGEST_MATRIX}, the entries of its matrix; here it is {rows * min(rows, columns)}"
+            "--save_nullspace_norm_ratio: needs "
+            "batch_size * size_output * min(batch_size * size_output, largest layer) "
+            f"<= {LARGEST_MATRIX}, the entries of its matrix; here it is {rows * min(rows, columns)}"
         )
     return True
 
@@ -98,7 +108,8 @@ class Measurement:
     """Describes one measurement, a row of the table.
 
     flag      the option of main.py that asks for it
-    key       its name in the summary and in file names, which contains _angles for a FRAME; checkpoints keep it as seen_<key>
+    key       its name in the summary and in file names, which contains _angles for a FRAME; checkpoints keep it as
+              seen_<key>
     columns   names of its numbers, or a function of the number of layers that returns them
     measure   function of an Observation -> its numbers, one per column: 0-d arrays or floats
     when      FORWARD, FEEDBACK, PRETRAINING or LAST_PRETRAINING
@@ -158,10 +169,12 @@ MEASUREMENTS = (
       "total_alignment/ndi_angle", _angle_label(ALL, "SSA"), controlled),
     M("save_NDI_angle", "ndi_bias_angles", per_layer, bias_angles("own", "ndi"), FORWARD, LOG,
       "layer {}/bias_ndi_angle", needs=controlled_with_biases),
-    M("save_BP_GNT_angle", "gnt_bp_angles", per_layer, weight_angles("gnt", "bp"), FORWARD, LOG, "layer {}/weight_gnt_bp_angle"),
-    M("save_GN_GNT_angle", "gnt_gn_angles", per_layer, weight_angles("gnt", "gn"), FORWARD, LOG, "layer {}/weight_gnt_gn_angle"),
-    M("save_GNT_ss_no_ss_angle", "gnt_ss_no_ss_angles", per_layer, weight_angles("gnt_at_rest", "gnt_feedforward"), FORWARD, LOG,
-      "layer {}/weight_gnt_ss_no_ss_angle", needs=controlled),
+    M("save_BP_GNT_angle", "gnt_bp_angles", per_layer, weight_angles("gnt", "bp"), FORWARD, LOG,
+      "layer {}/weight_gnt_bp_angle"),
+    M("save_GN_GNT_angle", "gnt_gn_angles", per_layer, weight_angles("gnt", "gn"), FORWARD, LOG,
+      "layer {}/weight_gnt_gn_angle"),
+    M("save_GNT_ss_no_ss_angle", "gnt_ss_no_ss_angles", per_layer, weight_angles("gnt_at_rest", "gnt_feedforward"),
+      FORWARD, LOG, "layer {}/weight_gnt_ss_no_ss_angle", needs=controlled),
     M("save_nullspace_norm_ratio", "nullspace_relative_norm_angles", per_layer, nullspace_shares, FORWARD, FRAME,
       "layer {}/nullspace_relative_norm", r"$\|\Delta W^\mathrm{null}\| \,/\, \|\Delta W\|$", nullspace_fits),
 
@@ -177,7 +190,8 @@ MEASUREMENTS = (
       "feedback_training/jacobian_transpose_angle", TRANSPOSE % Q, feeds_back),
     M("save_jac_pinv_angle", "jac_pinv_angles", WHOLE, fit("jac_pinv"), FEEDBACK, FRAME,
       "feedback_training/jacobian_pinv_angle", INVERSE % Q, feeds_back),
-    M("compute_gn_condition_init", "gn_condition_init", WHOLE, fit("condition_gn"), LAST_PRETRAINING, MEAN, needs=learned_feedback),
+    M("compute_gn_condition_init", "gn_condition_init", WHOLE, fit("condition_gn"), LAST_PRETRAINING, MEAN,
+      needs=learned_feedback),
 
     M("save_eigenvalues", "max_eig_mean", MATRICES, means("eigenvalues"), FORWARD, VECTOR,
       "max_eig/{}", EIGENVALUE, controlled, "max_eig_keys"),
@@ -189,7 +203,8 @@ MEASUREMENTS = (
       needs=controlled, listed="max_eig_keys"),
     M("save_norm_r", "norm_r_mean", norm_names, means("norms"), FORWARD, VECTOR,
       "norm_r/{}_mean", NORM, controlled, "norm_r_keys"),
-    M("save_norm_r", "norm_r_std", norm_names, spreads("norms"), FORWARD, VECTOR, needs=controlled, listed="norm_r_keys"),
+    M("save_norm_r", "norm_r_std", norm_names, spreads("norms"), FORWARD, VECTOR,
+      needs=controlled, listed="norm_r_keys"),
     M("save_norm_r", "dev_r_mean", ("dev_r",), means("deviations"), FORWARD, VECTOR,
       "norm_r/dev_r_mean", "condition 1", controlled),
     M("save_norm_r", "dev_r_std", ("dev_r",), spreads("deviations"), FORWARD, VECTOR, needs=controlled),

@@ -15,7 +15,18 @@ from dfc.evaluation import Evaluation, StopCondition
 from dfc.measures.observation import Observation, to_floats
 from dfc.measures.pass_ends import BY_PROTOCOL, PassEnds
 from dfc.measures.summary import NOT_YET, Frame
-from dfc.measures.table import COLUMN, FEEDBACK, FORWARD, FRAME, LAST_PRETRAINING, LOG, MEAN, MEASUREMENTS, PRETRAINING, VECTOR
+from dfc.measures.table import (
+    COLUMN,
+    FEEDBACK,
+    FORWARD,
+    FRAME,
+    LAST_PRETRAINING,
+    LOG,
+    MEAN,
+    MEASUREMENTS,
+    PRETRAINING,
+    VECTOR,
+)
 
 
 def build_watchers(settings, system, task, workers, folder):
@@ -83,7 +94,8 @@ class ConvergenceNote(Watcher):
             self.told = True
             complain(
                 f"note: {self.who}no sample converged in epoch {series['epoch'][-1]}, so that nothing was learned: "
-                "the controller did not come to rest (--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di determine that)"
+                "the controller did not come to rest "
+                "(--tmax_di, --dt_di, --k_p, --alpha_di and --epsilon_di determine that)"
             )
 
 
@@ -113,7 +125,9 @@ class Measurements(Watcher):
         self.settings, self.learner = settings, learner
         rows, layers = chosen(settings), len(learner.net.weights)
         self.rows = [row for row in rows if row.kept != COLUMN]
-        self.tables = {row.key: Table(row.columns(layers) if callable(row.columns) else row.columns) for row in self.rows}
+        self.tables = {
+            row.key: Table(row.columns(layers) if callable(row.columns) else row.columns) for row in self.rows
+        }
         self.averaged = [row for row in rows if row.kept == COLUMN]
         self._totals, self._batches = dict.fromkeys((row.key for row in self.averaged), 0.0), 0
 
@@ -142,7 +156,9 @@ class Measurements(Watcher):
 
     def _steps(self, when):
         """Returns the number of batches that were measured `when` so far."""
-        return max(self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when)
+        return max(
+            self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when
+        )
 
     def row(self, net, epoch):
         row = {name: float(to_host(total)) / self._batches for name, total in self._totals.items()}
@@ -170,7 +186,9 @@ class Measurements(Watcher):
         return [(row, self.tables[row.key]) for row in self.rows if row.kept == kept]
 
     def state(self):
-        state = {f"seen_{name}": np.array([float(to_host(total)), self._batches]) for name, total in self._totals.items()}
+        state = {
+            f"seen_{name}": np.array([float(to_host(total)), self._batches]) for name, total in self._totals.items()
+        }
         for name, table in self.tables.items():
             state |= {f"seen_{name}": table.array, f"seen_{name}_steps": np.array(table.steps, dtype=int)}
         return state

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from core.options import Parser, UsageError, add_arguments, add_rule_arguments, complete, read_lists, split_rule_arguments
+from core.options import (
+    Parser,
+    UsageError,
+    add_arguments,
+    add_rule_arguments,
+    complete,
+    read_lists,
+    split_rule_arguments,
+)
 from core.seeds import check_alone
 from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
 from dfc.settings.checks import check_options, check_settings, check_strong, notes_on
-from dfc.settings.flags import ANGLES, PUBLISHED, STRONG, Options
+from dfc.settings.flags import PUBLISHED, STRONG, Options
 from dfc.settings.parts import schedule, system_settings, take, task_settings, watcher_settings
+from dfc.settings.published import ANGLES
 from dfc.settings.records import MachineSettings, SystemSettings, TaskSettings, WatcherSettings
 
 # Default worth of the right class under strong feedback.
@@ -29,7 +38,8 @@ class Settings:
 
     system, task, schedule, watchers, machine   records (dfc/settings/records.py)
     rule             rules._rule.Rule;  rule_flags are {flag: value} of its own flags
-    successor_flags  {flag: value} of the group "Strong-DFC";  strong_flags are those of them that differ from their defaults
+    successor_flags  {flag: value} of the group "Strong-DFC"
+    strong_flags     those of them that differ from their defaults
     angles_wanted    whether a flag asks for angles, a null-space ratio, condition 2 or the search of gn_damping
     args             {flag: value} for args.txt: as given, completed, with lists and lr still as text
     flags            {name: value} of all flags, see below
@@ -89,7 +99,8 @@ def add_flags(parser, rules):
 def parse(argv, rules, prog="main.py"):
     """Returns the Settings of a command line; exits with status 2 and one sentence on a mistake.
 
-    No file is touched. A published flag may be abbreviated if only one begins so; a whole name is never an abbreviation.
+    No file is touched. A published flag may be abbreviated if only one begins so; a whole name is never an
+    abbreviation.
 
     argv   list of words; None: those of this process
     rules  {name: rules._rule.Rule} that --network_type may name
@@ -251,14 +262,20 @@ def _read_rates(values, text):
     layers, rates, epsilons = len(values["activations"]), values["lr"], values["epsilon"]
     for name, entries in (("lr", rates), ("epsilon", epsilons)):
         if len(entries) not in (1, layers):
-            raise UsageError(f"--{name}={text[name]}: {len(entries)} numbers for {layers} layers, the output layer included")
+            raise UsageError(
+                f"--{name}={text[name]}: {len(entries)} numbers for {layers} layers, the output layer included"
+            )
     if len(epsilons) > 1 and len(rates) == 1:
         raise UsageError(f"--epsilon={text['epsilon']}: one number per layer needs an --lr with one number per layer")
     if values["normalize_lr"] and (values["rule"].controlled or PROTOCOLS[values["protocol"]].normalize_all):
         rates = tuple(rate / values["target_stepsize"] for rate in rates)
         if max(rates) == float("inf"):
-            raise UsageError(f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)")
-    values |= {name: entries[0] if len(entries) == 1 else entries for name, entries in (("lr", rates), ("epsilon", epsilons))}
+            raise UsageError(
+                f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)"
+            )
+    values |= {
+        name: entries[0] if len(entries) == 1 else entries for name, entries in (("lr", rates), ("epsilon", epsilons))
+    }
 
 
 def _derive(values):

@@ -9,9 +9,13 @@ from core.machine import check_machine
 from core.options import UsageError
 from datasets.catalogue import BY_FLAG
 from dfc.protocol import PROTOCOLS
-from dfc.settings import flags
+from dfc.settings import published
+from dfc.settings.flags import Options
 
-CONTRADICTED = {"ndi": "which simulates the steady state", "grad_deltav_cont": "which learns from the steady state alone"}
+CONTRADICTED = {
+    "ndi": "which simulates the steady state",
+    "grad_deltav_cont": "which learns from the steady state alone",
+}
 
 
 def check_options(options, rules):
@@ -58,13 +62,15 @@ def check_strong(values, task):
         raise UsageError(f"--strong_feedback: does not apply to {rule.name}, only to rules that simulate a controller")
     if strong and task == "classification" and not values["include_non_converged_samples"]:
         raise UsageError(
-            "--strong_feedback: needs --include_non_converged_samples for a classification, where no sample meets the test of "
-            "convergence"
+            "--strong_feedback: needs --include_non_converged_samples for a classification, "
+            "where no sample meets the test of convergence"
         )
     if rule.joint and values["efficient_controller"]:
         raise UsageError(f"--efficient_controller: does not apply to {rule.name}, which never keeps trajectories")
     if values["use_jacobian_as_fb"] and not rule.simulates:
-        raise UsageError(f"--use_jacobian_as_fb: does not apply to {rule.name}, only to rules that simulate a controller")
+        raise UsageError(
+            f"--use_jacobian_as_fb: does not apply to {rule.name}, only to rules that simulate a controller"
+        )
     if values["use_jacobian_as_fb"] and values["noisy_dynamics"]:
         raise UsageError("--use_jacobian_as_fb: does not go together with --noisy_dynamics")
     if values["pretrain_without_controller"] and not rule.joint:
@@ -86,9 +92,13 @@ def check_settings(settings):
 def _check_data(settings):
     name, output = settings.dataset, settings.output_activation
     if settings.train_samples and settings.task == "regression":
-        raise UsageError(f"--train_samples={settings.train_samples}: does not apply to --dataset={name}; see --num_train")
+        raise UsageError(
+            f"--train_samples={settings.train_samples}: does not apply to --dataset={name}; see --num_train"
+        )
     if settings.task == "classification" and output != "softmax":
-        raise UsageError(f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification")
+        raise UsageError(
+            f"--output_activation={output}: must be softmax for --dataset={name}, which is a classification"
+        )
     if settings.task != "classification" and output == "softmax":
         raise UsageError(f"--output_activation=softmax: does not apply to --dataset={name}, which is no classification")
     rule = settings.rule
@@ -116,7 +126,7 @@ def _check_dynamics(settings):
 
 def _check_measurements(settings):
     if settings.angles_wanted and not (settings.save_logs or settings.save_df):
-        flag = next(name for name in flags.ANGLES if getattr(settings, name))
+        flag = next(name for name in published.ANGLES if getattr(settings, name))
         raise UsageError(f"--{flag}: needs --save_df or --save_logs, which say where its numbers go")
     if settings.plot_autoencoder_images and settings.task != "autoencoder":
         names = ", ".join(name for name, about in BY_FLAG.items() if about.task == "autoencoder")
@@ -136,7 +146,9 @@ def _simulation(s):
 
 
 def _learned(s):
-    return _unless(s.rule.learns_feedback, f"for {s.rule.name}") or _unless(not s.freeze_fb_weights, "with --freeze_fb_weights")
+    return _unless(s.rule.learns_feedback, f"for {s.rule.name}") or _unless(
+        not s.freeze_fb_weights, "with --freeze_fb_weights"
+    )
 
 
 def _normal(s):
@@ -151,20 +163,26 @@ def _noise_on_gpu(s):
 
 # Maps a condition to a function of the Settings that says why it is not met, or ""; in the order of the notes.
 MISSING = {
-    flags.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
-    flags.ADAM: lambda s: _unless(s.optimizer == "Adam", f"with --optimizer={s.optimizer}"),
-    flags.COMPARED: lambda s: _unless(not s.rule.reference, f"for {s.rule.name}"),
-    flags.CLIPPING: lambda s: _unless(s.rule.clips == "asked" or PROTOCOLS[s.protocol].clip_as_asked, f"for {s.rule.name}"),
-    flags.FEEDBACK: lambda s: _unless(s.rule.feedback != "none", f"for {s.rule.name}"),
-    flags.CONTROL: _control,
-    flags.SIMULATION: _simulation,
-    flags.EFFICIENT: lambda s: _simulation(s) or _unless(s.efficient_controller, f"without {flags.EFFICIENT}"),
-    flags.LEARNED: _learned,
-    flags.SUCCESSOR: lambda s: _learned(s) or _unless(s.protocol == "strong2022", f"without {flags.SUCCESSOR}"),
-    flags.NORMAL: lambda s: _learned(s) or _normal(s),
-    flags.ADAM_FB: lambda s: _learned(s) or _unless(s.optimizer_fb == "Adam", f"with --optimizer_fb={s.optimizer_fb}"),
-    flags.GPU: _noise_on_gpu,
-    flags.HOMEOSTATIC: lambda s: _learned(s) or _unless(s.use_homeostatic_wd_fb, f"without {flags.HOMEOSTATIC}"),
+    published.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
+    published.ADAM: lambda s: _unless(s.optimizer == "Adam", f"with --optimizer={s.optimizer}"),
+    published.COMPARED: lambda s: _unless(not s.rule.reference, f"for {s.rule.name}"),
+    published.CLIPPING: lambda s: _unless(
+        s.rule.clips == "asked" or PROTOCOLS[s.protocol].clip_as_asked, f"for {s.rule.name}"
+    ),
+    published.FEEDBACK: lambda s: _unless(s.rule.feedback != "none", f"for {s.rule.name}"),
+    published.CONTROL: _control,
+    published.SIMULATION: _simulation,
+    published.EFFICIENT: lambda s: _simulation(s) or _unless(s.efficient_controller, f"without {published.EFFICIENT}"),
+    published.LEARNED: _learned,
+    published.SUCCESSOR: lambda s: _learned(s) or _unless(s.protocol == "strong2022", f"without {published.SUCCESSOR}"),
+    published.NORMAL: lambda s: _learned(s) or _normal(s),
+    published.ADAM_FB: lambda s: (
+        _learned(s) or _unless(s.optimizer_fb == "Adam", f"with --optimizer_fb={s.optimizer_fb}")
+    ),
+    published.GPU: _noise_on_gpu,
+    published.HOMEOSTATIC: lambda s: (
+        _learned(s) or _unless(s.use_homeostatic_wd_fb, f"without {published.HOMEOSTATIC}")
+    ),
 }
 
 
@@ -180,9 +198,14 @@ def _idle(settings, given):
     """Yields a sentence for each reason why flags that were given do nothing in such a run."""
     idle, missing, rule = {}, {need: find(settings) for need, find in MISSING.items()}, settings.rule
     used = () if rule.from_flags else rule.Options.__dataclass_fields__
-    for field in dataclasses.fields(flags.Options):
-        # Flags that are accepted only as published get a note; fb_activation gets none, because every published experiment sets it.
-        why = "(accepted as published)" if field.metadata["help"].startswith("no effect") else missing.get(field.metadata["needs"])
+    for field in dataclasses.fields(Options):
+        # Flags that are accepted only as published get a note; fb_activation gets none, because every published
+        # experiment sets it.
+        why = (
+            "(accepted as published)"
+            if field.metadata["help"].startswith("no effect")
+            else missing.get(field.metadata["needs"])
+        )
         if why and field.name in given and field.name not in used:
             idle.setdefault(why, []).append(f"--{field.name}")
     for why in dict.fromkeys(("(accepted as published)", *missing.values())):

@@ -104,7 +104,13 @@ def forward_settings(flags):
     elif flags["shallow_training"]:
         layers = layers[-1:]
     optimiser = OptimiserSettings(
-        flags["optimizer"], flags["lr"], flags["forward_wd"], flags["momentum"], flags["beta1"], flags["beta2"], flags["epsilon"]
+        flags["optimizer"],
+        flags["lr"],
+        flags["forward_wd"],
+        flags["momentum"],
+        flags["beta1"],
+        flags["beta2"],
+        flags["epsilon"],
     )
     protocol = PROTOCOLS[flags["protocol"]]
     return ForwardSettings(
@@ -165,7 +171,8 @@ def joint_settings(flags, phase):
     """Returns the FeedbackSettings of Strong-DFC.
 
     flags  {flag: value} of main.py
-    phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of W
+    phase  "forward", where W learns too; "pretraining", before the first epoch; "extra", further passes after those of
+           W
     """
     suffix, before = "" if phase == "forward" else "_fb", phase == "pretraining"
     published = not before or "filter_constants" in flags["defects"]

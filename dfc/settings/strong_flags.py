@@ -10,7 +10,8 @@ from functools import partial
 
 from core.options import UsageError, option
 from dfc.functions import ACTIVATIONS
-from dfc.settings.flags import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE, Options
+from dfc.settings.flags import Options
+from dfc.settings.published import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE
 
 # {learning rule of the published program: that of main.py}
 PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}
@@ -36,7 +37,9 @@ class StrongOptions:
     deterministic_run: bool = _every(False, "no effect: runs are deterministic")
     random_seed: int = _every(42, "seed of data, weights, order, noise and validation set", bounds=FROM_0)
     double_precision: bool = _every(False, "float64 instead of float32")
-    test: bool = _every(False, "one epoch, one pass before it, one further pass of Q, two batches in each pass and evaluation")
+    test: bool = _every(
+        False, "one epoch, one pass before it, one further pass of Q, two batches in each pass and evaluation"
+    )
     no_plots: bool = _every(False, "no effect: logs are written with --save_logs alone")
     save_checkpoints: bool = _every(False, "no effect: every run is saved after every pass")
     checkpoint_interval: int = _every(20, "no effect, as --save_checkpoints", bounds=COUNT)
@@ -45,7 +48,10 @@ class StrongOptions:
     epochs: int = _every(2, "passes over the training samples that train W", bounds=FROM_0)
     batch_size: int = _every(128, "samples in a batch", bounds=COUNT)
     clip_grad_norm: float = _every(
-        -1.0, "largest norm of the gradients of W and b of each layer, and of each Q; -1: off", bounds=POSITIVE, sentinel=-1
+        -1.0,
+        "largest norm of the gradients of W and b of each layer, and of each Q; -1: off",
+        bounds=POSITIVE,
+        sentinel=-1,
     )
     min_acc: float = _every(0.0, "stop after the fourth epoch if the training accuracy is below", bounds="[0, 1]")
     freeze_fw_weights: bool = _every(False, "never update W and b")
@@ -55,11 +61,15 @@ class StrongOptions:
     weight_decay: float = _every(0.0, "weight decay of W and b", bounds=FROM_0)
     adam_beta1: float = _every(0.99, "W: decay of the first moment", bounds="[0, 1)")
     adam_beta2: float = _every(0.99, "W: decay of the second moment", bounds="[0, 1)")
-    adam_epsilon: str = _every("1e-8", "W: added to the root of the second moment: one number, or one per layer", metavar="LIST")
+    adam_epsilon: str = _every(
+        "1e-8", "W: added to the root of the second moment: one number, or one per layer", metavar="LIST"
+    )
     dataset: str = _every("mnist", "data set", choices=DATASETS)
     no_val_set: bool = _every(False, "train on all samples")
     target_class_value: float = _every(
-        1.0, "worth of the right class in the target; the others share the rest; 1 is 0.99 with strong feedback", bounds="(0, 1]"
+        1.0,
+        "worth of the right class in the target; the others share the rest; 1 is 0.99 with strong feedback",
+        bounds="(0, 1]",
     )
     teacher_num_train: int = _every(1000, "student_teacher: training samples", bounds=COUNT)
     teacher_num_test: int = _every(1000, "student_teacher: test samples", bounds=COUNT)
@@ -72,7 +82,9 @@ class StrongOptions:
     size_hidden: str = _every("5", "units of each hidden layer: as many numbers as layers", metavar="LIST")
     hidden_activation: str = _every("linear", "of all hidden layers; the output is linear", choices=tuple(ACTIVATIONS))
     no_bias: bool = _every(False, "no biases")
-    initialization: str = _every("xavier_normal", "initial W", choices=tuple(name for name in INITIAL_W if name != "teacher"))
+    initialization: str = _every(
+        "xavier_normal", "initial W", choices=tuple(name for name in INITIAL_W if name != "teacher")
+    )
 
     only_train_first_layer: bool = _bp(False, "learn the W of the first layer only")
     only_train_last_layer: bool = _bp(False, "learn the W of the last layer only")
@@ -86,7 +98,9 @@ class StrongOptions:
     adam_epsilon_fb: str = _dfc("1e-8", "Q: added to the root of the second moment", metavar="FLOAT")
     ss: bool = _dfc(False, "dfc: learn W from the last time point instead of the average over time")
     ssa: bool = _dfc(False, "dfc: analytical steady state; not with strong feedback")
-    noisy_dynamics: bool = _dfc(False, "dfc: noise while W learns; dfc_single_phase has it always, unless --use_jacobian_as_fb")
+    noisy_dynamics: bool = _dfc(
+        False, "dfc: noise while W learns; dfc_single_phase has it always, unless --use_jacobian_as_fb"
+    )
     low_pass_filter_noise: bool = _dfc(False, "dfc: coloured noise instead of white; dfc_single_phase has it always")
     tau_noise: float = _dfc(0.8, "time constant of coloured noise; lowered to tau_f", bounds=POSITIVE)
     strong_feedback: bool = _dfc(False, "drive the output to the target itself, not a nudge towards it")
@@ -100,17 +114,23 @@ class StrongOptions:
     )
     init_fb_epochs: int = _dfc(1, "passes that train Q before the first epoch", bounds=FROM_0)
     lr_fb_init: str = _dfc(None, "step size of Q before the first epoch; default: lr_fb", kind=str, metavar="FLOAT")
-    pretrain_without_controller: bool = _dfc(False, "dfc_single_phase: hold the output where it is before the first epoch")
+    pretrain_without_controller: bool = _dfc(
+        False, "dfc_single_phase: hold the output where it is before the first epoch"
+    )
     freeze_fb_weights: bool = _dfc(False, "never train Q, which is then the weight_product")
     freeze_fb_weights_output: bool = _dfc(False, "keep the Q of the output layer the identity")
     extra_fb_epochs: int = _dfc(0, "further passes that train Q after each epoch", bounds=FROM_0)
-    scaling_fb_updates: bool = _dfc(False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below")
+    scaling_fb_updates: bool = _dfc(
+        False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below"
+    )
     include_only_converged_samples: bool = _dfc(False, "leave samples that did not converge out of the gradients of W")
     epsilon_di: float = _dfc(0.5, "converged: last error < epsilon_di^2 times the first", bounds=POSITIVE)
     inst_system_dynamics: bool = _dfc(False, "no somatic time constant")
     proactive_controller: bool = _dfc(False, "the control of a step acts in that step, in every phase")
     low_pass_filter_u: bool = _dfc(False, "layers receive a low-passed control signal")
-    tau_f: float = _dfc(0.9, "time constant of the filters; upper bound of tau_noise and both time_constant_ratio", bounds="(0, 1)")
+    tau_f: float = _dfc(
+        0.9, "time constant of the filters; upper bound of tau_noise and both time_constant_ratio", bounds="(0, 1)"
+    )
     dt_di: float = _dfc(0.1, "Euler step; lowered to time_constant_ratio", bounds=POSITIVE)
     tmax_di: int = _dfc(10, "time points", bounds="[2, inf)")
     inst_transmission: bool = _dfc(False, "no delay from layer to layer")
@@ -123,14 +143,20 @@ class StrongOptions:
     dt_di_fb: float = _dfc(-1.0, "Euler step while Q learns alone; -1: dt_di", bounds=POSITIVE, sentinel=-1)
     tmax_di_fb: int = _dfc(-1, "time points while Q learns alone; -1: tmax_di", bounds="[2, inf)", sentinel=-1)
     inst_transmission_fb: bool = _dfc(False, "no delay while Q learns alone; does not follow inst_transmission")
-    time_constant_ratio_fb: float = _dfc(-1.0, "tau_v while Q learns alone; -1: time_constant_ratio", bounds=POSITIVE, sentinel=-1)
+    time_constant_ratio_fb: float = _dfc(
+        -1.0, "tau_v while Q learns alone; -1: time_constant_ratio", bounds=POSITIVE, sentinel=-1
+    )
     sigma_fb: float = _dfc(-1.0, "sigma while Q learns alone; -1: sigma", bounds=FROM_0, sentinel=-1)
     sigma_output_fb: float = _dfc(-1.0, "sigma_output while Q learns alone; -1: sigma_fb", bounds=FROM_0, sentinel=-1)
     alpha_di_fb: float = _dfc(0.5, "leak of the controller while Q learns alone", bounds=FROM_0)
     k_p_fb: float = _dfc(-1.0, "proportional gain while Q learns alone; -1: k_p", bounds=FROM_0, sentinel=-1)
-    apical_time_constant_fb: float = _phases(-1.0, "tau_A while Q learns; -1: dt_di_fb as given", bounds=POSITIVE, sentinel=-1)
+    apical_time_constant_fb: float = _phases(
+        -1.0, "tau_A while Q learns; -1: dt_di_fb as given", bounds=POSITIVE, sentinel=-1
+    )
     use_bp_updates: bool = _dfc(False, "W moves by the gradient of BP, not clipped; control and Q do not change")
-    use_jacobian_as_fb: bool = _dfc(False, "ideal feedback J^T u; Q is not learned, and there is no noise in dfc_single_phase")
+    use_jacobian_as_fb: bool = _dfc(
+        False, "ideal feedback J^T u; Q is not learned, and there is no noise in dfc_single_phase"
+    )
     compute_jacobian_at: str = _dfc("ss", "no effect", choices=("ss", "average_ss", "full_trajectory"))
     compare_with_ndi: bool = _dfc(False, "measure the distance of the output from the analytical steady state")
     save_df: bool = _dfc(False, "write the tables of angles into the results; implied by other save_… flags")
@@ -176,7 +202,8 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 TURNED_INTO_OTHERS = ("test", "teacher_n_in", "teacher_n_out", "k_p_fb", "optimizer_fb")
 OF_THE_TEACHER = (
-    "teacher_num_train", "teacher_num_test", "teacher_num_val", "teacher_size_hidden", "teacher_linear", "data_random_seed",
+    "teacher_num_train", "teacher_num_test", "teacher_num_val", "teacher_size_hidden", "teacher_linear",
+    "data_random_seed",
 )  # fmt: skip
 MEASURED = ("save_ndi_angle", "save_bp_angle", "save_H_angle", "save_ratio_ff_fb", "save_condition_fb")
 
@@ -223,11 +250,13 @@ def _check(program, options, given):
     if program == "dfc_single_phase":
         for name in ("ss", "ssa"):
             if getattr(options, name):
-                raise UsageError(f"--{name}: does not apply to dfc_single_phase, which always learns from the average over time")
+                always = "which always learns from the average over time"
+                raise UsageError(f"--{name}: does not apply to dfc_single_phase, {always}")
     if options.ssa and options.strong_feedback:
         raise UsageError("--ssa: does not go together with --strong_feedback")
     if options.strong_feedback and options.include_only_converged_samples and options.dataset in CLASSIFICATIONS:
-        raise UsageError("--include_only_converged_samples: does not go together with --strong_feedback, with which none converges")
+        none = "with which none converges"
+        raise UsageError(f"--include_only_converged_samples: does not go together with --strong_feedback, {none}")
     if "0" in options.teacher_size_hidden.replace(" ", "").split(","):
         raise UsageError(f"--teacher_size_hidden={options.teacher_size_hidden}: a layer has at least one unit")
     if options.error_as_loss_grad and not options.strong_feedback:
@@ -242,7 +271,8 @@ def _ends(options):
     """Returns both ends of the network, sizes and activation, and the number of hidden layers if it is 1."""
     classification = options.dataset in CLASSIFICATIONS
     inputs, outputs = SIZES.get(options.dataset, (options.teacher_n_in, options.teacher_n_out))
-    flags = {"size_input": inputs, "size_output": outputs, "output_activation": "softmax" if classification else "linear"}
+    activation = "softmax" if classification else "linear"
+    flags = {"size_input": inputs, "size_output": outputs, "output_activation": activation}
     # main.py takes one number as the size of each of its --num_hidden layers
     return flags if "," in options.size_hidden else flags | {"num_hidden": 1}
 

@@ -14,7 +14,8 @@ import pytest
 import main
 from dfc.functions import ACTIVATIONS
 from dfc.measures import tensorboard
-from dfc.settings.flags import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES, Options
+from dfc.settings.flags import Options
+from dfc.settings.published import INITIAL_Q, INITIAL_W, LEARNING_RULES, OPTIMISERS, Q_RULES
 from tests.faults.tiny_main import FIXED, ROOT, RULES, TINY, arrays, checkpoint, in_process, read_metrics
 
 FLAGS = tuple(field.name for field in dataclasses.fields(Options))

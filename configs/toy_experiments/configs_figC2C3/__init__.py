@@ -34,12 +34,12 @@ LEAKS = {rf"$\alpha={alpha:g}$": {"alpha_fb": alpha} for alpha in (0.0, 0.001, 0
 GAINS = {f"$k_p={label}$": {"k_p_fb": float(label)} for label in ("0", "0.01", "0.1", "0.5", "1.")}
 
 RESULT_KEYS = [
-    "loss_test", "loss_train", "bp_angles", "gnt_angles", "gn_angles", "condition_gn_angles", "condition_gn_angles_init",
-    "jac_transpose_angles", "jac_transpose_angles_init", "jac_pinv_angles", "jac_pinv_angles_init",
-    "nullspace_relative_norm_angles", "converged", "not_converged", "diverged", "max_eig_mean", "max_eig_std",
-    "max_eig_bcn_mean", "max_eig_bcn_std", "max_eig_keys",
+    "loss_test", "loss_train", "bp_angles", "gnt_angles", "gn_angles", "condition_gn_angles",
+    "condition_gn_angles_init", "jac_transpose_angles", "jac_transpose_angles_init", "jac_pinv_angles",
+    "jac_pinv_angles_init", "nullspace_relative_norm_angles", "converged", "not_converged", "diverged",
+    "max_eig_mean", "max_eig_std", "max_eig_bcn_mean", "max_eig_bcn_std", "max_eig_keys",
 ]  # fmt: skip
 STATISTICS_KEYS = [
-    "avg_time_per_epoch", "loss_test_val_best", "loss_test_best", "loss_train_best", "loss_test_last", "loss_train_last",
-    "epoch_best_loss",
+    "avg_time_per_epoch", "loss_test_val_best", "loss_test_best", "loss_train_best", "loss_test_last",
+    "loss_train_last", "epoch_best_loss",
 ]  # fmt: skip
