@@ -55,6 +55,7 @@ from utils import LEAKY_RELU, LINEAR
 _experiment = partial(option, group="experiment")
 _network = partial(option, group="network")
 _machine = partial(option, group="machine")
+_measurements = partial(option, group="measurements")
 _files = partial(option, group="files")
 
 
@@ -101,13 +102,13 @@ class Options:
         "with one synchronisation with the device per product; auto: gram on the CPU, direct on a GPU",
         choices=("auto", "gram", "direct"),
     )
-    eval_interval: int = _files(
+    eval_interval: int = _measurements(
         0,
         "measure after every N batches, except the last of an epoch (10 gives the published series); "
         "0: after every epoch",
         bounds="[0, inf)",
     )
-    alignment: bool = _files(
+    alignment: bool = _measurements(
         False,
         "measure the angle between the rule's update and backpropagation's, of each layer and of the network, "
         "in degrees, on the first batch of the training images",

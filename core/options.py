@@ -53,7 +53,7 @@ def add_arguments(parser, record, heading="options", choices=None):
 
     choices  {option: further legal strings}
     """
-    groups = {}
+    groups = {group.title: group for group in parser._action_groups}
     for field in dataclasses.fields(record):
         if "help" not in field.metadata:
             continue
@@ -163,9 +163,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             import difflib
 
-            flag = unknown[0].split("=")[0]
-            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
+            quotes = "" if unknown[0].startswith("-") else "; a value with blanks needs quotes"
+            hint = f"; did you mean {near[0]}?" if near else quotes
             self.error(f"{unknown[0]}: there is no such option{hint} (--help lists all)")
         return known
 

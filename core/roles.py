@@ -110,7 +110,7 @@ class Watcher:
         return {}
 
     def restore(self, named):
-        """Continues from a checkpoint, {name: host array}; what its names do not contain starts empty."""
+        """Continues from a checkpoint, {name: host array}; a measurement that it lacks starts anew."""
 
 
 def _stacked(values):

@@ -5,6 +5,7 @@ itself.
 """
 
 import contextlib
+import importlib.util
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ import time
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 STOP_SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+# Packages that every program needs; the others are optional.
+NEEDED = ("numpy", "tqdm")
 # Signals that end a program at once when they come a second time.
 IMPATIENT = (signal.SIGINT, signal.SIGTERM)
 # The reading and the writing end of the pipe of `_note_arrivals`, once it is open.
@@ -132,9 +135,15 @@ def start():
     """Makes every signal that asks to stop end the program, with one line and status 128 + its number.
 
     Every script calls this before its other imports, which take long; it adds its own folder to the path of modules
-    because PYTHONSAFEPATH hides it.
+    because PYTHONSAFEPATH hides it.  Where a package is missing that all programs need, it ends the program with one
+    sentence and status 2.
     """
     occupy_standard_files()
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        who = os.path.basename(sys.argv[0])
+        print(f"{who}: {sys.executable} has no {' and no '.join(missing)}: pip install -r requirements.txt", file=sys.stderr)
+        raise SystemExit(2)
     _Start().__enter__()
 
 

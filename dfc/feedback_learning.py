@@ -102,7 +102,10 @@ class Fluctuations:
         return u - self._slow
 
     def of(self, seed):
-        """Returns the Fluctuations of one seed, (s,); its sums are views, and it adds no further time points."""
+        """Returns the Fluctuations of one seed, whose index is the tuple (s,).
+
+        Its sums share their memory with those of all seeds. It cannot add further time points.
+        """
         one = Fluctuations(self.net.of(seed), self.rate)
         one._sums = [total[seed] for total in self._sums]
         return one

@@ -55,7 +55,8 @@ class DfcLearner(BaseLearner):
     net        FeedbackNetwork
     optimiser  core.optimisers.Optimiser
     workers    core.backend.Workers
-    noise      function (place, part) -> noise for dfc.simulation.simulate, for part 0, 1, … of a batch; None: none is needed
+    noise      function (place, part) -> noise for dfc.simulation.simulate; None: none is needed. `place` is that of the
+               batch, (passes before, batches before in this pass), and `part` 0, 1, … one of its parts
     name       distinguishes the learners in a checkpoint and in reports
     part       rows of a batch that share one source of noise; None: all
     """

@@ -87,8 +87,8 @@ class TimeSum:
 
     gradients  arrays like net.parameters, into which the sums are written
     signalled  function that dfc.simulation.simulate calls when the control signal has moved; None: nothing
-    keeps_all  whether all time points are kept until the end, when it is known which samples are left out: on a
-               GPU, which would have to be waited for before a second simulation
+    keeps_all  whether all time points are kept until the end, when it is known which samples are left out. A CPU
+               leaves them out by a second simulation, before which a program would have to wait for a GPU
     """
 
     signalled = None

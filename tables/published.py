@@ -55,7 +55,7 @@ QUANTITIES = {
 class Cell:
     """Holds one published number and the command that makes it; the fields are the columns, None if empty.
 
-    line  of the file, for messages
+    line  where the cell stands in the file of published numbers; messages name it
     """
 
     table: str

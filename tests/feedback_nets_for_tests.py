@@ -86,7 +86,7 @@ def central_differences(function, array, step):
 
 
 class GivenNoise:
-    """Noise for simulate: rows of given arrays (steps, n, n_l), one a layer, handed out step after step."""
+    """Noise for simulate: rows of given arrays (steps, n, n_l), one per layer, handed out step after step."""
 
     def __init__(self, layers):
         self.layers, self.position, self.asked = layers, 0, []

@@ -417,7 +417,8 @@ def arrays_of(call, folder, *words):
     return {name: array.tobytes() for name, array in arrays(folder / "run").items()}
 
 
-OWNED = {  # flags: the arrays that may change beside Q
+# Flags, and the arrays that they may change in addition to Q.
+OWNED = {
     "--only_train_first_layer": {"0Lweights", "0Lbiases"},
     "--freeze_forward_weights": set(),
     "--network_type=BP --lr=2e-5 --shallow_training": {"2Lweights", "2Lbiases"},

@@ -108,7 +108,7 @@ def test_from_python_mistakes_are_errors(module):
             ["--config_module=configs.configs_mnist.mnist_bp", "--ndi", "--grad_deltav_cont", "--network_type=DFC"],
             "contradicts",
         ),
-        (["mnist_bp"], "mnist_bp: there is no such option"),
+        (["mnist_bp"], "mnist_bp: there is no such option; a value with blanks needs quotes"),
         (["--config_module"], "--config_module"),
     ],
 )

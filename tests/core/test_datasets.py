@@ -267,7 +267,7 @@ def test_wrong_file_is_named_and_left_alone(fault, tmp_path, server):
     put(tmp_path / "TINY", FILES)
     path = tmp_path / "TINY" / (NAMES[role] + ".gz")
     path.write_bytes(content)
-    # One file is missing and could be had: a wrong one beside it must stop that too.
+    # One file is missing and could be had: a wrong one next to it must stop that too.
     missing = "train_labels" if role == "train_images" else "train_images"
     (tmp_path / "TINY" / (NAMES[missing] + ".gz")).unlink()
     server.routes["/" + NAMES[missing] + ".gz"] = gz(FILES[missing])

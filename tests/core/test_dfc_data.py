@@ -172,7 +172,8 @@ def forge(folder, seed=0):
 
 @pytest.mark.parametrize("folder", ["cifar-10-batches-bin", "CIFAR10"])
 def test_cifar10_as_published(folder, tmp_path):
-    (tmp_path / "cifar-10-batches-bin").mkdir()  # even beside an empty folder of the other name
+    # An empty folder of the other name changes nothing.
+    (tmp_path / "cifar-10-batches-bin").mkdir()
     files = forge(tmp_path / folder)
     data = cifar10.load(tmp_path, RECORDS)
     train = np.concatenate([files[f"data_batch_{number}.bin"] for number in (1, 2, 3, 4, 5)])

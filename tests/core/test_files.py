@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 def assert_old(path):
-    """The content is the old one and nothing lies beside it."""
+    """The content is the old one and nothing else is left there."""
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == [path.name]
 

@@ -124,7 +124,7 @@ def test_the_first_step_of_rmsprop_by_hand():
 
 
 def test_weight_decay_of_adam_is_coupled():
-    """It is part of the gradient, in both moments; decoupled decay would shrink p beside the step."""
+    """It is part of the gradient, in both moments; decoupled decay would shrink p apart from the step."""
     start, gradients = draw()
     adam = Adam([p.copy() for p in start], 0.01, 0.8, 0.95, 1e-3, True, 0.5)
     assert_follows(adam, start, gradients, lambda i, p, g: written_out(p, g, 0.01, 0.8, 0.95, 1e-3, True, 0.5))

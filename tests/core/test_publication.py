@@ -36,6 +36,14 @@ def test_every_script_tells_its_version(path, capsys, monkeypatch):
     assert capsys.readouterr() == (f"{path.name} {machine.version()}, commit 0123abc\n", "")
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_missing_package_is_named_in_one_sentence(path):
+    """Without the module `site` Python finds none of the packages that are installed."""
+    done = subprocess.run([sys.executable, "-S", path], capture_output=True, text=True)
+    told = f"{path.name}: {sys.executable} has no numpy and no tqdm: pip install -r requirements.txt\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 def test_the_version_stands_alone_outside_a_repository(monkeypatch):
     monkeypatch.setattr(machine, "git_commit", lambda: None)
     assert machine.version_and_commit() == machine.version() and re.fullmatch(r"\d+\.\d+\.\d+", machine.version())

@@ -30,7 +30,8 @@ COMMON = (
 )
 INSTANT = "--inst_transmission --proactive_controller"
 ADAM = "--optimizer=Adam --lr=1e-6"
-CASES = {  # a run: its flags beside COMMON
+# The flags of each run, in addition to COMMON.
+CASES = {
     "BP": "--network_type=BP --momentum=0.5 --lr=1e-5",
     "BP, last layer": f"--network_type=BP --shallow_training --fix_grad_norm=0.1 {ADAM}",
     "DFA": "--network_type=DFA --forward_wd=0.01",

@@ -80,7 +80,7 @@ def test_stopped_after_any_batch_and_loaded_equals_the_whole_run(name, call, tmp
 
 
 def check_stopped(place, step, batches, before, an_epoch):
-    """Assert that a run which stopped after so many batches has saved exactly these, and the weights beside them."""
+    """Assert that a run which stopped after so many batches has saved exactly these, and the weights as well."""
     passed, batch = divmod(step, batches)
     assert not (place / "DONE").exists() and {path.name for path in place.glob(".*")} <= {".lock"}
     assert json.loads((place / "results.json").read_text())["finished"] == 0

@@ -1,4 +1,4 @@
-"""What main.py writes beside its numbers: TensorBoard files, pictures, notes; --overwrite takes it all away."""
+"""What main.py writes in addition to its numbers: TensorBoard files, pictures, notes; --overwrite takes it all away."""
 
 import json
 import math

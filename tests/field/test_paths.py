@@ -62,7 +62,8 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
     pipeline: ("", "--output="),
 }
 WRITTEN = ("--output=", "--csv=", "--table=", "--series=", "--pack=")  # options that name a file to be written
-NEEDED = {option: ["here"] for option in WRITTEN}  # arguments that must stand beside an option
+# Arguments that an option needs.
+NEEDED = {option: ["here"] for option in WRITTEN}
 PLACES = [
     pytest.param(script, option, id=f"{script.__name__} {option}") for script, own in OPTIONS.items() for option in own
 ]

@@ -159,7 +159,7 @@ def update_options(meta):
 
 
 def noise(case):
-    """The recorded noise, a draw a time step and layer; draws without a time axis are those of a single step."""
+    """The recorded noise, one draw per time step and layer; draws without a time axis are those of a single step."""
     return GivenNoise([layer if layer.ndim == 3 else layer[None] for layer in case.layers("noise")])
 
 
@@ -176,7 +176,7 @@ def assert_close(found, expected, tolerance=EXACT, scale=0.0):
 
 
 def assert_layers_close(found, expected, tolerance=EXACT, scale=0.0):
-    """The same for a list of arrays, one a layer."""
+    """The same for a list of arrays, one per layer."""
     assert len(found) == len(expected) > 0
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, tolerance, scale)

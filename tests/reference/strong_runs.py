@@ -47,7 +47,7 @@ class Kept(Watcher):
 
     @staticmethod
     def arrays_of(net):
-        """{"W0": copy of the first weights, …}, b and Q likewise."""
+        """{"W0": copy of the first weights, …}, and of b and Q."""
         groups = {"W": net.weights, "b": net.biases, "Q": net.feedback}
         return {f"{name}{l}": array.copy() for name, arrays in groups.items() for l, array in enumerate(arrays)}
 
