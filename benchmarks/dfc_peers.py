@@ -103,8 +103,7 @@ def suite(names, precision, threads, extent):
              noise alone; flops: operations of the products; rates: of two products while every worker computes one}}
              Processor times are those of all workers together, rates in FLOP per processor second
     """
-    from core.backend import Workers, shares
-    from dfc.learners import PART
+    from core.backend import Workers
 
     changed, batch, large = sizes_of(extent)
     with Workers(threads) as workers:
@@ -115,7 +114,7 @@ def suite(names, precision, threads, extent):
         for name in names:
             case, work = CASES[name], prepare(CASES[name], precision, workers, batch, **changed)
             feedback = case.phase == "feedback"
-            parts = list(enumerate(shares(batch, -(-batch // PART) if feedback else threads)))
+            parts = work.learner.parts(batch, feedback)
             asked = Counter()
             for count, *shape in products(work, case.phase, batch // len(parts)):
                 asked[tuple(shape)] += count * len(parts)

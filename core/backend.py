@@ -22,9 +22,9 @@ PRECISIONS = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "cupy")
 # Entries that an elementwise pass on a CPU handles at a time, see block_size.
 BLOCK = 150_000
-# Handing parts to another thread takes 40 us; a pass of fewer multiplications and additions is over sooner in one
-# thread.
-LEAST_OPERATIONS = 6_000_000
+# A pass of fewer multiplications and additions is over sooner in one thread: handing parts to another takes 40 us, and
+# where two cores share no cache, an update of weights that both have read takes 1 ms per million bytes.
+LEAST_OPERATIONS = 100_000_000
 
 
 class BackendError(UserError):
@@ -228,13 +228,16 @@ class Workers:
         """
         return self.count if operations >= self.least else 1
 
-    def map(self, function, items):
-        """Returns [function(item) for item in items], computed by all threads.
+    def map(self, function, items, threads=None):
+        """Returns [function(item) for item in items], computed by several threads.
+
+        threads  number of threads, the calling one included; None: all
 
         Each thread takes the next item when it is free. An error in one of them is raised after all have ended.
         """
         items = list(items)
-        if self.count == 1 or len(items) == 1:
+        threads = min(threads or self.count, self.count, len(items))
+        if threads <= 1:
             return [function(item) for item in items]
         results = [None] * len(items)
         waiting = deque(range(len(items)))
@@ -248,9 +251,7 @@ class Workers:
                 results[i] = function(items[i])
 
         # Threads work in a copy of this context, so that the caller's numpy errstate holds in them.
-        helpers = [
-            self._pool.submit(contextvars.copy_context().run, work) for _ in range(min(self.count, len(items)) - 1)
-        ]
+        helpers = [self._pool.submit(contextvars.copy_context().run, work) for _ in range(threads - 1)]
         try:
             work()
         finally:

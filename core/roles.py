@@ -74,7 +74,7 @@ class Watcher:
         return own.batch is not Watcher.batch or own.moved is not Watcher.moved
 
     def batch(self, report):
-        """Receives the report of one batch before its update (dfc.learners.BatchReport)."""
+        """Receives the report of one batch before its update (dfc.gradients.BatchReport)."""
 
     def moved(self, report):
         """Receives the report of the same batch once more, after its update of the weights."""

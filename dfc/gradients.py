@@ -3,14 +3,14 @@
 The source is Meulemans et al., NeurIPS 2021; docs/published/dfc.md B.6 and C.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from core.backend import array_module, stack
 from dfc.controller import distance, norms
 from dfc.functions import softmax
 from dfc.jacobian import pull_back
-from dfc.network import of_seed
+from dfc.network import Activities, of_seed
 from dfc.steady_state import SteadyStates
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
@@ -46,6 +46,36 @@ class RuleResult:
             **{name: of_seed(part, seed) for name, part in parts.items()},
             steady=self.steady and self.steady.of(seed),
             clipped=self.clipped,
+        )
+
+
+@dataclass
+class BatchReport:
+    """Tells the watchers about a batch: a ForwardLearner's before its update, a FeedbackLearner's after it.
+
+    phase       name of the learner: "forward", "feedback" or "pretraining"
+    place       (passes before, batches before in this pass)
+    target      labels (n,) or targets (n, n_L)
+    activities  of the feedforward pass
+    gradients   arrays like net.parameters, clipped; for a FeedbackLearner arrays like net.feedback
+    results     the RuleResult of each part of the batch (ForwardLearner)
+    """
+
+    phase: str
+    place: tuple
+    target: Any
+    activities: Activities
+    gradients: list
+    results: list
+
+    def of(self, seed):
+        """Returns the report of one of several seeds; `seed` is (s,)."""
+        return replace(
+            self,
+            target=self.target[seed],
+            activities=self.activities.of(seed),
+            gradients=of_seed(self.gradients, seed),
+            results=[result.of(seed) for result in self.results],
         )
 
 

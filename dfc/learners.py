@@ -1,52 +1,28 @@
 """Defines the two learners of system 2, which make one update of forward or of feedback weights per batch."""
 
 import copy
-from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 from core.backend import array_module, shares, to_host
 from core.clipping import clip_each, clip_together, fix_norm
 from core.roles import BaseLearner
 from dfc.draws import noise_of_seeds
 from dfc.feedback_learning import homeostatic_decay
-from dfc.gradients import RuleResult, empty_gradients, layer_gradients, of_seeds, stacked_lists, write_loss_gradients
-from dfc.network import Activities, forward, of_seed
+from dfc.gradients import (
+    BatchReport,
+    RuleResult,
+    empty_gradients,
+    layer_gradients,
+    of_seeds,
+    stacked_lists,
+    write_loss_gradients,
+)
+from dfc.network import forward, of_seed
 
 # Rows that share their noise, and are simulated together where there is noise.
 PART = 64
 # The same number for networks so small that more rows cost little.
 SMALL_PART = 256
-
-
-@dataclass
-class BatchReport:
-    """Tells the watchers about a batch: a ForwardLearner's before its update, a FeedbackLearner's after it.
-
-    phase       name of the learner: "forward", "feedback" or "pretraining"
-    place       (passes before, batches before in this pass)
-    target      labels (n,) or targets (n, n_L)
-    activities  of the feedforward pass
-    gradients   arrays like net.parameters, clipped; for a FeedbackLearner arrays like net.feedback
-    results     the RuleResult of each part of the batch (ForwardLearner)
-    """
-
-    phase: str
-    place: tuple
-    target: Any
-    activities: Activities
-    gradients: list
-    results: list
-
-    def of(self, seed):
-        """Returns the report of one of several seeds; `seed` is (s,)."""
-        return replace(
-            self,
-            target=self.target[seed],
-            activities=self.activities.of(seed),
-            gradients=of_seed(self.gradients, seed),
-            results=[result.of(seed) for result in self.results],
-        )
 
 
 class DfcLearner(BaseLearner):
@@ -64,6 +40,8 @@ class DfcLearner(BaseLearner):
     def __init__(self, net, optimiser, workers, noise=None, name="", part=PART):
         super().__init__(net, optimiser, name)
         self.workers, self.noise, self.name, self.part = workers, noise, name, part
+        # A controller makes many passes for each update, but small ones, so that they count as two.
+        self._passes = 2
 
     @classmethod
     def together(cls, learners, net=None):
@@ -82,18 +60,32 @@ class DfcLearner(BaseLearner):
         """Makes the arrays that are as large as the network, for a learner that `together` made."""
         raise NotImplementedError
 
-    def _parts(self, count, noisy):
+    def parts(self, batch_size, noisy):
         """Returns [(number, rows)] of a batch's parts; if noisy, independent of the number of threads."""
-        pieces = -(-count // (self.part or count)) if noisy else self.workers.pieces(self.net.operations(count))
-        return list(enumerate(shares(count, pieces)))
+        pieces = -(-batch_size // (self.part or batch_size)) if noisy else self.pieces(batch_size)
+        return list(enumerate(shares(batch_size, pieces)))
 
-    def _each(self, work, parts, seeds, join):
-        """Returns [work(number, rows, seed)] for the parts of a batch, computed by all threads.
+    def pieces(self, batch_size):
+        """Returns the number of threads that share a batch: see `Workers.pieces`."""
+        return self.workers.pieces(self._passes * self.net.operations(batch_size))
 
-        seeds  those that are computed one after the other, [(0,), (1,), …]; []: all at once, with the seed ()
-        join   function (number, results of the seeds) -> result of the part
+    def _each(self, work, activities, target, parts, join):
+        """Returns [work(number, seed, net, activities, target)] for the parts of a batch.
+
+        The seeds (0,), (1,), … may be computed one after the other, each with its own part of net, activities and
+        target; else `seed` is ().
+
+        join  function (number, results of the seeds) -> result of the part
         """
-        found = self.workers.map(lambda job: work(*job[0], job[1]), product(parts, seeds or [()]))
+        # Single passes gain nothing when seeds are apart.
+        seeds = self.net.apart(activities.batch_size) if self._passes > 1 else []
+
+        def work_on(job):
+            (number, rows), seed = job
+            net = self.net.of(seed)
+            return work(number, seed, net, activities.of(seed).part(rows), net.of_samples(of_seed(target, seed), rows))
+
+        found = self.workers.map(work_on, product(parts, seeds or [()]), self.pieces(activities.batch_size))
         if not seeds:
             return found
         return [join(number, found[number * len(seeds) : (number + 1) * len(seeds)]) for number, _ in parts]
@@ -123,6 +115,7 @@ class ForwardLearner(DfcLearner):
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
         self._noisy, self._whole = rule.noisy(options), rule.whole_batch(options)
+        self._passes = 2 if rule.gradients else 1
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
         self.clip_by, self.fixed, self.frozen, self.correct = clip_by, fixed, frozen, correct
         self.by_bp, self._totals, self._batches = by_bp, None, 0
@@ -156,7 +149,7 @@ class ForwardLearner(DfcLearner):
 
     def compute(self, inputs, target, place):
         """Returns the BatchReport of one batch, with its gradients but without an update; see `step`."""
-        activities = forward(self.net, inputs, self.workers)
+        activities = forward(self.net, inputs, self.workers, self._passes)
         results = self.results(activities, target, place)
         gradients = self._sum(results)
         if self.fixed > 0.0:
@@ -167,19 +160,17 @@ class ForwardLearner(DfcLearner):
 
     def results(self, activities, target, place):
         """Returns the RuleResult of every part of the batch."""
-        parts = [(0, slice(None))] if self._whole else self._parts(activities.batch_size, self._noisy)
+        parts = [(0, slice(None))] if self._whole else self.parts(activities.batch_size, self._noisy)
 
-        def work(number, rows, seed):
-            net, wanted = self.net.of(seed), of_seed(target, seed)
+        def work(number, seed, *batch):
             noise = self._noise(place, number, seed) if self._noisy else None
-            gradients = of_seed(self._gradients[number], seed)
-            return self._result(net, activities.of(seed).part(rows), net.of_samples(wanted, rows), gradients, noise)
+            return self._result(*batch, of_seed(self._gradients[number], seed), noise)
 
-        # The other rules make single passes, which gain nothing.
-        seeds = self.net.apart(activities.batch_size) if self.rule.gradients else []
         while len(self._gradients) < len(parts):
             self._gradients.append(empty_gradients(self.net))
-        return self._each(work, parts, seeds, lambda number, results: of_seeds(results, self._gradients[number]))
+        return self._each(
+            work, activities, target, parts, lambda number, found: of_seeds(found, self._gradients[number])
+        )
 
     def _result(self, net, activities, target, gradients, noise):
         if self.rule.gradients:
@@ -251,7 +242,18 @@ class FeedbackLearner(DfcLearner):
     """
 
     def __init__(
-        self, net, rule, settings, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_together, homeostatic=None, **shared
+        self,
+        net,
+        rule,
+        settings,
+        optimiser,
+        workers,
+        *,
+        owned,
+        clip=-1.0,
+        clip_by=clip_together,
+        homeostatic=None,
+        **shared,
     ):
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.settings, self.owned, self.homeostatic = rule, settings, owned, homeostatic
@@ -266,7 +268,7 @@ class FeedbackLearner(DfcLearner):
 
     def step(self, inputs, target, place, watch=None):
         """Makes one update with one batch, see ForwardLearner.step; `watch` is called after it."""
-        activities = forward(self.net, inputs, self.workers)
+        activities = forward(self.net, inputs, self.workers, self._passes)
         gradients = self.gradients(activities, place, target)
         self.update(gradients)
         if watch:
@@ -281,13 +283,11 @@ class FeedbackLearner(DfcLearner):
     def gradients(self, activities, place, target):
         """Returns [dQ_0 …], arrays like net.feedback: the batch's mean, and the homeostatic term."""
 
-        def work(number, rows, seed):
-            net, noise = self.net.of(seed), self._noise(place, number, seed)
-            wanted = net.of_samples(of_seed(target, seed), rows)
-            return self.rule(net, activities.of(seed).part(rows), self.settings, noise, wanted)
+        def work(number, seed, net, some, wanted):
+            return self.rule(net, some, self.settings, self._noise(place, number, seed), wanted)
 
-        parts = self._parts(activities.batch_size, noisy=True)
-        found = self._each(work, parts, self.net.apart(activities.batch_size), lambda _, of_each: stacked_lists(of_each))
+        parts = self.parts(activities.batch_size, noisy=True)
+        found = self._each(work, activities, target, parts, lambda _, of_each: stacked_lists(of_each))
         gradients = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
         if self.homeostatic:
             decay = homeostatic_decay(self.net, *self.homeostatic)

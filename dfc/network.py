@@ -242,10 +242,13 @@ class FeedbackNetwork:
         return delta @ self.weights[l]
 
 
-def forward(net, inputs, workers):
-    """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves."""
+def forward(net, inputs, workers, times=1):
+    """Returns the Activities of a batch of inputs (n, n_{-1}); the workers divide the rows among themselves.
+
+    times  how many passes count as one, see `Workers.pieces`
+    """
     count, join = inputs.shape[-2], array_module(inputs).concatenate
-    pieces = workers.pieces(net.operations(count))
+    pieces = workers.pieces(times * net.operations(count))
     if pieces == 1:
         return net.forward(inputs)
     parts = workers.map(lambda rows: net.forward(inputs[..., rows, :]), shares(count, pieces))

@@ -18,7 +18,8 @@ class Learner(BaseLearner):
     net          InvNet
     rule         rules._rule.Rule
     options      the rule's Options
-    regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to add
+    regulariser  anything with `prepare(layer)` and `gradient(layer, rows, out)` that is false where there is nothing to
+                 add
     optimiser    of net.parameters
     workers      core.backend.Workers
     block        entries of a matrix that one pass should handle (core/backend.py)
@@ -32,7 +33,7 @@ class Learner(BaseLearner):
         places = range(len(net.parameters))
         self._weights, self._biases = net.weights_of(places), net.biases_of(places)
         self.block = block
-        self._blocks = [(index, part) for index, layer in enumerate(net.layers) for part in self._parts(layer.size)]
+        self._blocks = {}
 
     @classmethod
     def together(cls, learners):
@@ -43,15 +44,35 @@ class Learner(BaseLearner):
         first = learners[0]
         net = first.net.together([learner.net for learner in learners])
         return cls(
-            net, first.rule, first.options, first.regulariser, first.optimiser.like(net.parameters), first.workers, first.block
+            net,
+            first.rule,
+            first.options,
+            first.regulariser,
+            first.optimiser.like(net.parameters),
+            first.workers,
+            first.block,
         )
 
-    def _parts(self, size):
-        """Returns the indices (rows,), or (seeds, rows), of the parts into which a matrix is divided.
+    def pieces(self, samples):
+        """Returns the number of threads that share a step with so many samples: see `Workers.pieces`.
+
+        A Gram matrix counts as a pass through its layer.
+        """
+        rows = [samples + (layer.size if self.regulariser else 0) for layer in self.net.layers]
+        return self.workers.pieces(sum(2 * n * layer.size**2 for n, layer in zip(rows, self.net.layers, strict=True)))
+
+    def blocks(self, pieces):
+        """Returns [(layer, part)] of the parts of all matrices, divided among `pieces` threads."""
+        if pieces not in self._blocks:
+            sizes = [layer.size for layer in self.net.layers]
+            self._blocks[pieces] = [(l, part) for l, size in enumerate(sizes) for part in self._parts(size, pieces)]
+        return self._blocks[pieces]
+
+    def _parts(self, size, count):
+        """Returns the indices (rows,), or (seeds, rows), of the parts of a matrix for `count` threads.
 
         The rows of a part do not depend on the number of seeds, and neither do the bits of its products.
         """
-        count = self.workers.count
         rows = shares(size, count * max(1, round(size**2 / (self.block * count))))
         seeds = [()]
         for total in self.net.seeds:
@@ -67,6 +88,7 @@ class Learner(BaseLearner):
         watch   never called: no watcher of system 1 needs single batches
         """
         trace, errors = self.propagate(inputs, target)
+        pieces = self.pieces(inputs.shape[-2])
         self.optimiser.advance()
 
         def finish(block):
@@ -75,7 +97,7 @@ class Learner(BaseLearner):
             layer, part = block
             self.optimiser.update(self._weights[layer], part, self.gradients[self._weights[layer]])
 
-        self.workers.map(finish, self._blocks)
+        self.workers.map(finish, self.blocks(pieces), pieces)
         self._finish_biases(errors)
         for index in self._biases:
             self.optimiser.update(index, slice(None), self.gradients[index])
@@ -87,7 +109,7 @@ class Learner(BaseLearner):
         The next call overwrites them.
         """
         trace, errors = self.propagate(inputs, target)
-        for block in self._blocks:
+        for block in self.blocks(self.pieces(inputs.shape[-2])):
             self._finish_gradient(trace, errors, *block)
         self._finish_biases(errors)
         return self.gradients
@@ -100,22 +122,23 @@ class Learner(BaseLearner):
         inputs  (n, units)
         target  (n, classes)
         """
+        pieces = self.pieces(inputs.shape[-2])
         if self.regulariser:
-            return self._propagate_with_the_regulariser(inputs, target)
+            return self._propagate_with_the_regulariser(inputs, target, pieces)
 
         def share(part):
             trace = self._forward(inputs[..., part, :])
             return trace, self._errors(trace, target[..., part, :])
 
-        traces, errors = zip(*self.workers.map(share, shares(inputs.shape[-2], self.workers.count)), strict=True)
+        traces, errors = zip(*self.workers.map(share, shares(inputs.shape[-2], pieces)), strict=True)
         return _join(traces), _join(errors)
 
-    def _propagate_with_the_regulariser(self, inputs, target):
+    def _propagate_with_the_regulariser(self, inputs, target, pieces):
         """Does the same, and computes the regulariser, which costs more, in parallel with the rule."""
         jobs = [partial(self.regulariser.prepare, layer) for layer in self.net.layers]
-        trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs])[0]
-        jobs = [partial(self._regularise, *block) for block in self._blocks]
-        return trace, self.workers.map(_call, [partial(self._errors, trace, target), *jobs])[0]
+        trace = self.workers.map(_call, [partial(self._forward, inputs), *jobs], pieces)[0]
+        jobs = [partial(self._regularise, *block) for block in self.blocks(pieces)]
+        return trace, self.workers.map(_call, [partial(self._errors, trace, target), *jobs], pieces)[0]
 
     def _forward(self, inputs):
         return self.net.forward(inputs, auxiliary=False)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,14 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """The list of what is handed to other threads than the calling one."""
+    work, submit = [], ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *words: work.append(words) or submit(*words))
+    return work
 
 
 @pytest.fixture(params=("stacked", "layer by layer"))

@@ -38,6 +38,7 @@ MUTANTS = {
     "bias forgotten in the inverse": (
         "inv_layer.py", "self.transfer.inverse(y) - self.biases", "self.transfer.inverse(y)",
     ),
+    "small steps divided": ("gait/learner.py", "self.blocks(pieces), pieces)", "self.blocks(pieces))"),
     "stale Gram matrix": ("inv_layer.py", "self.version += 1", "pass"),
     "diagonal left in the regulariser": ("inv_layer.py", "within[...] = 0.0", "pass"),
     "forgotten gamma": ("rules/gait.py", "step *= gamma", "pass"),
@@ -104,8 +105,8 @@ FEEDBACK_MUTANTS = {
     "momentum for Q": (PARTS, '== "RMSprop" else 0.0', '!= "Adam" else 0.0', FLAGS),
     "noise by threads": (
         "dfc/learners.py",
-        "(self.part or count)) if noisy else",
-        "(self.part or count)) if 0 else",
+        "(self.part or batch_size)) if noisy",
+        "(self.part or batch_size)) if 0",
         PROGRAM,
     ),
     "totals of all epochs": (
@@ -186,6 +187,12 @@ FEEDBACK_MUTANTS = {
     "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
     "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),
     "a bad end is everybody's": ("core/together.py", "if loop not in self.outcomes]", "if not self.outcomes]", ALONE),
+    "noisy parts of small networks divided": (
+        "dfc/learners.py",
+        "[()]), self.pieces(activities.batch_size))",
+        "[()]))",
+        STACK,
+    ),
     "small passes divided": ("core/backend.py", "if operations >= self.least else 1", "", "tests/core/test_parts.py"),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),

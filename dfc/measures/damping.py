@@ -84,7 +84,7 @@ def search_damping(net, batches, dampings=DAMPINGS):
     means.
 
     net       FeedbackNetwork, which is not changed
-    batches   iterable of dfc.learners.BatchReport, at least one: the logged batches of one pass without updates
+    batches   iterable of dfc.gradients.BatchReport, at least one: the logged batches of one pass without updates
     dampings  values to try, each >= 0
     Returns   DampingSearch
     """

@@ -19,7 +19,7 @@ class Observation:
 
     settings  dfc.settings.records.MeasurementSettings
     learner   dfc.learners.ForwardLearner, whose network is measured
-    report    dfc.learners.BatchReport
+    report    dfc.gradients.BatchReport
     """
 
     def __init__(self, settings, learner, report):

@@ -121,13 +121,20 @@ def test_two_workers_work_at_the_same_time():
 
 
 def test_passes_that_are_too_small_stay_whole():
-    """A pass of 128 images through 784-256-256-256-10 is divided, one through the toy network 15-10-10-5 is not."""
+    """A controller's two passes of 128 images through 784-256-256-256-10 are divided, through 15-10-10-5 not."""
     networks = (784, 256, 256, 256, 10), (15, 10, 10, 5)
-    published, toy = (2 * 128 * sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in networks)
+    published, toy = (2 * 2 * 128 * sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in networks)
     with Workers(2) as two, Workers(2, least=0) as always, Workers() as one:
         assert [two.pieces(published), two.pieces(toy)] == [2, 1]
         assert [always.pieces(published), always.pieces(toy)] == [2, 2]
         assert [one.pieces(published), one.pieces(toy)] == [1, 1]
+
+
+def test_as_many_threads_work_as_are_asked_for():
+    with Workers(2) as workers:
+        assert set(workers.map(lambda i: threading.get_ident(), range(50), 1)) == {threading.get_ident()}
+        meeting = threading.Barrier(2, timeout=10)
+        assert sorted(workers.map(lambda i: meeting.wait(), range(2), 3)) == [0, 1]
 
 
 def test_workers_keep_blas_in_one_thread_and_give_it_back():

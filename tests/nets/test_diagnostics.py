@@ -9,9 +9,8 @@ import pytest
 from core.angles import angle, joint_angle
 from core.options import UsageError
 from dfc.functions import ACTIVATIONS, SQUARED_ERROR
-from dfc.gradients import RuleResult, output_target
+from dfc.gradients import BatchReport, RuleResult, output_target
 from dfc.jacobian import jacobian_blocks, output_jacobian, stacked_feedback
-from dfc.learners import BatchReport
 from dfc.measures.angles import (
     bp_update,
     gn_update,

@@ -85,7 +85,7 @@ def test_weight_and_bias_updates(file, form, threads):
     net = build(meta, arrays)
     rule = RULES[meta["algorithm"]]
     options = rule.Options(gamma=meta["gamma"], **form) if form else rule.Options()
-    with Workers(threads) as workers:
+    with Workers(threads, least=0) as workers:
         learner = Learner(net, rule, options, OrthogonalRegulariser(meta["orthogonal_reg"]), None, workers)
         found = learner.compute_gradients(arrays["input"], arrays["onehot"])
     depth = len(net.layers)

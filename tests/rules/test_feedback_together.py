@@ -119,6 +119,41 @@ def test_feedback_weights_of_a_stack_learn_as_those_of_each_seed_alone(case, thr
     compare(FEEDBACK[case], ["pretraining", "feedback", "learner", "feedback"], threads)
 
 
+SHARED = {"BP": 1, "DFA": 1, "DFC-SSA": 2, "DFC-SS": 2, "some samples, noisy": 2, "step by step": 2}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_small_steps_stay_in_one_thread(case, handed_over):
+    """A batch counts one pass of the network, or two where there is a controller; the parts with noise are the same."""
+    operations = 2 * 9 * (6 * 7 + 7 * 5 + 5 * 3)
+    for least, shared in ((SHARED[case] * operations, True), (SHARED[case] * operations + 1, False)):
+        with Workers(2, least=least) as workers:
+            (run, *_) = runs_of(CASES[case], workers)
+            run.learner.part = 4
+            handed_over.clear()
+            run.learner.step(*next(batches_of(run, 0)), (0, 0))
+        assert bool(handed_over) == shared
+
+
+@pytest.mark.parametrize("rule", FEEDBACK)
+def test_small_steps_of_the_feedback_weights_stay_in_one_thread(rule, handed_over):
+    for least, shared in ((0, True), (10**6, False)):
+        with Workers(2, least=least) as workers:
+            (run, *_) = runs_of(FEEDBACK[rule], workers)
+            run.feedback.part = 4
+            handed_over.clear()
+            run.feedback.step(*next(batches_of(run, 0)), (0, 0))
+        assert bool(handed_over) == shared
+
+
+@pytest.mark.parametrize("case, pieces", (("labels, BP", 1), ("labels, DFC-SSA", 2), ("labels, Strong-DFC", 2)))
+def test_only_rules_with_a_controller_share_the_published_networks(case, pieces):
+    """128 images, 784-256-256-256-10: for single passes, exchanging the weights takes longer than a thread saves."""
+    with Workers(2) as workers:
+        (run, *_) = runs_of(f"{CASES[case]} --size_hidden=[256,256,256]", workers)
+        assert run.learner.pieces(128) == pieces
+
+
 @pytest.fixture
 def apart(monkeypatch):
     """Every network counts as so large that the seeds of a stack are computed one after the other."""

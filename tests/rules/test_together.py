@@ -1,6 +1,7 @@
 """A stack of seeds is only a way of computing: every seed gets the bits that it gets alone."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def assert_same_states(learners, others):
 @pytest.mark.parametrize("strength", (0.0, 0.1))
 @pytest.mark.parametrize("threads", (1, 2))
 def test_steps_of_a_stack_have_the_bits_of_each_seed_alone(variant, sizes, strength, threads):
-    with Workers(threads) as workers:
+    with Workers(threads, least=0) as workers:
         together, alone = (learners_of(variant, sizes, strength, workers) for _ in range(2))
         batches = batches_of([learner.net for learner in alone])
         whole = together[0].together(together)
@@ -123,12 +124,35 @@ def test_a_large_layer_is_worked_on_in_the_same_rows():
     together, alone = ([rebuilt(learner, block=200) for learner in group] for group in (together, alone))
     batches = batches_of([learner.net for learner in alone])
     whole = together[0].together(together)
-    assert len(whole._blocks) == len(SEEDS) * len(alone[0]._blocks) > 2 * len(SEEDS)
+    assert len(whole.blocks(1)) == len(SEEDS) * len(alone[0].blocks(1)) > 2 * len(SEEDS)
     whole.step(*stack(batches))
     whole.give(together)
     for learner, batch in zip(alone, batches, strict=True):
         learner.step(*batch)
     assert_same_states(together, alone)
+
+
+@pytest.mark.parametrize("strength, operations", ((0.0, 2 * 6 * 3 * 12**2), (0.1, 2 * (6 + 12) * 3 * 12**2)))
+@pytest.mark.parametrize("rule", ("BP", "GAIT"))
+def test_small_steps_stay_in_one_thread(rule, strength, operations, handed_over):
+    """A step counts a pass of the batch and, with the regulariser, one of W itself; six samples, 3 x 12 units."""
+    for least, shared in ((operations, True), (operations + 1, False)):
+        with Workers(2, least=least) as workers:
+            (learner, *_) = learners_of(rule, (12, 12, 12), strength, workers)
+            handed_over.clear()
+            learner.step(*make_batch(learner.net))
+        assert bool(handed_over) == shared
+
+
+@pytest.mark.parametrize(
+    "size, strength, pieces", ((784, 0.0, 2), (784, 0.1, 2), (300, 0.1, 2), (128, 0.1, 1), (300, 0.0, 1))
+)
+def test_published_layers_are_shared_and_small_images_are_not(size, strength, pieces):
+    """Five layers, 60 images: times with one and with two threads are in docs/results.md."""
+    with Workers(2) as workers:
+        (learner, *_) = learners_of("BP", (9, 9), strength, workers)
+        learner.net.layers = 5 * [SimpleNamespace(size=size)]
+        assert learner.pieces(60) == pieces
 
 
 def rebuilt(learner, block):
