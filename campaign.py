@@ -111,7 +111,7 @@ def jobs_of(cell, selection):
         _, *words = words_of(cell, selection)
         if cell.command.startswith("run.py "):
             seeds = range(1, (selection.nb_seeds or cell.n) + 1)
-            jobs = [list_seeds.plan(words[1:], seed) for seed in seeds]
+            jobs = [list_seeds.job_of(words[1:], seed) for seed in seeds]
         elif cell.command.startswith("run_seed_robustness.py "):
             options, overrides = split(
                 Parser(prog=PROG), run_seed_robustness.Options, words[1:], run_seed_robustness.RESERVED

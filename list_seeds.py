@@ -28,7 +28,7 @@ class Options(ListOptions):
     overwrite = False
 
 
-def plan(argv, seed, cost=1.0):
+def job_of(argv, seed, cost=1.0):
     """Returns the Job of a command line of run.py and a seed; a mistake in it ends the program.
 
     cost  seconds that an epoch takes
@@ -37,11 +37,9 @@ def plan(argv, seed, cost=1.0):
     options, rule_options = program.parse(words)
     folder = Path(options.results_dir, run_name(options, rule_options))
     settings = result_settings(options, rule_options)
+    name, script = f"seed {seed}", Path(program.__file__).name
     # Every network has at least one layer.
-    layers = 1
-    return Job(
-        f"seed {seed}", folder, words, settings, options.nb_epochs, Path(program.__file__).name, (), cost, layers
-    )
+    return Job(name, folder, words, settings, options.nb_epochs, script, (), cost, layers=1)
 
 
 def main(argv=None):
@@ -58,7 +56,7 @@ def main(argv=None):
         parser.error(f"SEEDS: {' '.join(seeds)!r} are not whole numbers")
 
     def run():
-        lines = lines_asked_for([plan(words, int(seed)) for seed in seeds], Options(**own))
+        lines = lines_asked_for([job_of(words, int(seed)) for seed in seeds], Options(**own))
         if lines is None:
             raise UsageError("give --list or --status; ./sweep_seeds.sh runs the seeds")
         print(*lines, sep="\n", end="\n" if lines else "")

@@ -202,12 +202,8 @@ def result_settings(settings, backend=None):
     if settings.task.load_ST_dataset:
         # The numbers depend on this folder, because it contains the data.
         own["data_dir"] = settings.task.data_dir
-    published = {
-        name: value
-        for name, value in settings.args.items()
-        if name not in NOT_COMPARED and not name.startswith("save_")
-    }
-    return published | own
+    compared = [name for name in settings.args if name not in NOT_COMPARED and not name.startswith("save_")]
+    return {name: settings.args[name] for name in compared} | own
 
 
 def own_settings(settings):

@@ -80,7 +80,7 @@ def split(parser, record, argv, reserved=None):
     return record(**vars(own)), rest
 
 
-def plan(name, folder, config, overrides, prog):
+def job_and_settings(name, folder, config, overrides, prog):
     """Returns the Job and the Settings of a config {flag: value} and a command line, whose flags win.
 
     A mistake ends the program.
@@ -91,9 +91,8 @@ def plan(name, folder, config, overrides, prog):
         # main.py refuses more threads on a GPU.
         argv.append("--threads=1")
     layers = len(settings.task.sizes) - 1
-    return Job(
-        name, Path(folder), argv, program.result_settings(settings), settings.flags["epochs"], layers=layers
-    ), settings
+    numbers = program.result_settings(settings)
+    return Job(name, Path(folder), argv, numbers, settings.flags["epochs"], layers=layers), settings
 
 
 def main(argv=None):

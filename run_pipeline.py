@@ -26,7 +26,7 @@ from core.program import complain, say
 from core.recording import LOG
 from figures import fig_s1
 from figures import pipeline as generic
-from run_config import EPILOG, plan, split
+from run_config import EPILOG, job_and_settings, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, RESULTS, TABLE, PipelineFolder, read_record, recorded
 from sweeps.processes import is_over
@@ -78,7 +78,7 @@ class Pipeline(Sweep):
         check_room(self.folder, LONGEST_NAME + INSIDE)
         self._check_names()
         for name, config in self.results.collection.experiments.items():
-            run, settings = plan(name, self.folder / name, config, overrides, f"{PROG}: {name}")
+            run, settings = job_and_settings(name, self.folder / name, config, overrides, f"{PROG}: {name}")
             self.runs.append(run)
             self.record[name] = recorded(run, settings)
         self._check_folder()

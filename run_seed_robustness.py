@@ -27,7 +27,7 @@ from core.program import complain
 from core.recording import LOG, RunFolder, prepare_outputs
 from core.seeds import folder_of
 from dfc.measures.summary import NOT_YET
-from run_config import CONFIG_MODULE, EPILOG, plan, split
+from run_config import CONFIG_MODULE, EPILOG, job_and_settings, split
 from sweeps.listing import ListOptions
 from sweeps.script import Sweep, run_sweep
 
@@ -109,7 +109,7 @@ class SeedSweep(Sweep):
         folder, self.path = Path(options.out_dir, name), Path(options.out_dir, f"{name}.csv")
         check_output(self.path)
         prepare_outputs(self.path)
-        run, self.settings = plan(name, folder, load(options.config_module), overrides, PROG)
+        run, self.settings = job_and_settings(name, folder, load(options.config_module), overrides, PROG)
         self.seeds = {folder_of(seed): seed for seed in draw_seeds(options.nb_seeds, options.base_seed)}
         runs = [
             replace(
@@ -179,11 +179,9 @@ class SeedSweep(Sweep):
         ]
         if not finished or "loss_test" not in finished[0]:
             return lines
-        at, when = (
-            ("last", "last epoch")
-            if self.settings.task.no_val_set
-            else ("val_best", "epoch of the best validation result")
-        )
+        at, when = "val_best", "epoch of the best validation result"
+        if self.settings.task.no_val_set:
+            at, when = "last", "last epoch"
         if self.settings.system.network.classification and not self.options.regression:
             accuracies = [100 * summary[f"acc_test_{at}"] for summary in finished]
             quantities = {"test accuracy %": accuracies, "test error %": [100 - each for each in accuracies]}

@@ -95,11 +95,8 @@ def pretrain(argv, folder, options):
 
     Raises  StoppedByError, the errors of main.train
     """
-    words = [
-        "--train_only_feedback_parameters",
-        f"--out_dir={folder}",
-        "--overwrite" if options.overwrite else "--load_or_start",
-    ]
+    begin = "--overwrite" if options.overwrite else "--load_or_start"
+    words = ["--train_only_feedback_parameters", f"--out_dir={folder}", begin]
     settings = program.parse([*argv, *words, *(["--quiet"] if options.quiet else [])], PROG)
     try:
         outcome, run = program.train(settings)
@@ -176,10 +173,8 @@ def condition(net, task, settings):
     """Returns condition 2 of the paper, |P Qbar| / |Qbar|: its mean over the batches of the training samples."""
     size, count = settings.schedule.batch_size, len(task.train)
     batches = (net.forward(task.train.batch(slice(start, start + size))[0]) for start in range(0, count, size))
-    found = [
-        float(to_host(feedback_fit(net, activities, measures=("condition_gn",))["condition_gn"]))
-        for activities in batches
-    ]
+    fits = (feedback_fit(net, activities, measures=("condition_gn",)) for activities in batches)
+    found = [float(to_host(fit["condition_gn"])) for fit in fits]
     return sum(found) / len(found)
 
 

@@ -58,10 +58,8 @@ def small_jacobian(seed):
     The input is random.
     """
     layers = enumerate(pairwise(SIZES))
-    weights = [
-        PUBLISHED_INITIALISERS["xavier_normal"](stream(seed, "init", l), n, m).astype(np.float32)
-        for l, (m, n) in layers
-    ]
+    draw = PUBLISHED_INITIALISERS["xavier_normal"]
+    weights = [draw(stream(seed, "init", l), n, m).astype(np.float32) for l, (m, n) in layers]
     biases = [np.zeros(len(w), dtype=np.float32) for w in weights]
     net = FeedbackNetwork(weights, biases, [], [ACTIVATIONS[HIDDEN], ACTIVATIONS["linear"]], SQUARED_ERROR)
     x = stream(seed, "data").standard_normal((1, SIZES[0]), dtype=np.float32)

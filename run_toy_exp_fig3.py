@@ -27,7 +27,7 @@ from core.recording import LOG
 from dfc.measures.summary import Frame
 from figures import fig3, fig_s1
 from figures.toy import both, draw_or_note
-from run_config import plan, split
+from run_config import job_and_settings, split
 from sweeps.listing import ListOptions
 from sweeps.pipeline_results import RECORD, PipelineFolder, recorded
 from sweeps.script import Sweep, run_sweep
@@ -127,7 +127,7 @@ class Experiment(Sweep):
             config |= QUICK_TRAINED
         if self.options.seed is not None:
             config["random_seed"] = self.options.seed
-        run, settings = plan(f"{method}, {FEEDBACK[entry]} feedback", folder, config, overrides, PROG)
+        run, settings = job_and_settings(f"{method}, {FEEDBACK[entry]} feedback", folder, config, overrides, PROG)
         batches = math.ceil(settings.task.num_train / settings.schedule.batch_size)
         self.runs.append(run)
         self.names[run.name] = method, FEEDBACK[entry]

@@ -106,11 +106,8 @@ def summaries(runs):
 
 def _lacks(run):
     """Returns why a run has no accuracy to average, in words."""
-    return (
-        run.state
-        if run.state != "finished"
-        else "finished without accuracies, as its data set has none or W was not trained"
-    )
+    without = "finished without accuracies, as its data set has none or W was not trained"
+    return without if run.state == "finished" else run.state
 
 
 def table(found):

@@ -110,7 +110,8 @@ def _relax(voltages, apical, basal, start, stop, rate):
 def control(target, output, before, u, u_int, alpha, dt, k_p):
     """Makes one Euler step of the controller in place, for contiguous arrays (S, outputs, n).
 
-        error = target - output,   change = dt (error - alpha before),   u_int <- u_int + change,   u <- u_int + k_p error
+        error = target - output,   change = dt (error - alpha before)
+        u_int <- u_int + change,   u <- u_int + k_p error
 
     Without k_p the step is u <- before + change, and u_int stays as it is. `output` may have further rows.
     """

@@ -53,14 +53,8 @@ def git_commit():
     Nothing is written, and environment variables that point git at another repository are ignored.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ask = {
-        "cwd": ROOT,
-        "env": environment,
-        "stdin": subprocess.DEVNULL,
-        "capture_output": True,
-        "text": True,
-        "timeout": 5,
-    }
+    ask = {"cwd": ROOT, "env": environment, "stdin": subprocess.DEVNULL}
+    ask |= {"capture_output": True, "text": True, "timeout": 5}
     git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         own = subprocess.run([*git, "ls-files", "--error-unmatch", "core/recording.py"], **ask)

@@ -33,15 +33,8 @@ def tell(folders, options, loop, about):
     lines.append(f"expected: {epoch:.3g} seconds per epoch ({counts}, and measuring)")
     lines += [f"expected: {before:.3g} seconds before the first epoch"] * (before > 0)
     total = before + epoch * loop.schedule.epochs
-    say(
-        "\n".join(
-            [
-                *lines,
-                f"expected: {total:.3g} seconds for {loop.schedule.epochs} epochs",
-                "nothing was trained or written",
-            ]
-        )
-    )
+    lines.append(f"expected: {total:.3g} seconds for {loop.schedule.epochs} epochs")
+    say("\n".join([*lines, "nothing was trained or written"]))
 
 
 def expected_seconds(loop):

@@ -142,7 +142,8 @@ def start():
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         who = os.path.basename(sys.argv[0])
-        print(f"{who}: {sys.executable} has no {' and no '.join(missing)}: pip install -r requirements.txt", file=sys.stderr)
+        lacks = " and no ".join(missing)
+        print(f"{who}: {sys.executable} has no {lacks}: pip install -r requirements.txt", file=sys.stderr)
         raise SystemExit(2)
     _Start().__enter__()
 

@@ -36,7 +36,8 @@ def run_to_outcomes(loops, folders, records, fail=None):
     for index, had_begun in zip(going, continued, strict=True):
         changed = folders[index].begin(records[index])
         if had_begun and changed:
-            notes.append(f"note: {', '.join(changed)} differ from those that this run began with, so that its last digits may")
+            names = ", ".join(changed)
+            notes.append(f"note: {names} differ from those that this run began with, so that its last digits may")
     for note in filter(None, dict.fromkeys(notes)):
         say(note)
     outcomes = _train([loops[index] for index in going], fail)
@@ -184,7 +185,11 @@ class Together:
 
         def show(report, moved=False):
             _hand_back(whole, learners)
-            self._each(self._alive(seeds), lambda loop: loop.show_batch(report.of(seeds[loop]) if seeds[loop] else report, moved))
+
+            def show_own(loop):
+                loop.show_batch(report.of(seeds[loop]) if seeds[loop] else report, moved)
+
+            self._each(self._alive(seeds), show_own)
 
         return show if seeds else None
 

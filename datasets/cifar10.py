@@ -48,12 +48,9 @@ def _complete_folder(root):
     Raises  DataError if none has
     """
     try:
-        places = dict.fromkeys(
-            [*(root / name for name in FOLDERS), *own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))]
-        )
-        missing = {
-            folder: [name for name in (*TRAIN_FILES, TEST_FILE) if not taken(folder / name)] for folder in places
-        }
+        own = own_folders(root, (*FOLDERS, "cifar-10", "cifar-10-binary"))
+        places, files = [*(root / name for name in FOLDERS), *own], (*TRAIN_FILES, TEST_FILE)
+        missing = {folder: [name for name in files if not taken(folder / name)] for folder in places}
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be searched ({error.strerror or error})") from error
     folder = min(missing, key=lambda folder: len(missing[folder]))

@@ -28,11 +28,8 @@ def bytes_of_a_run(settings, batch_size, backend):
     weights = sum(n * m for m, n in pairwise(sizes))
     weights += sizes[-1] * sum(sizes[1:]) if settings.rule.feedback != "none" else 0
     units, points = batch_size * sum(sizes), 60 if settings.rule.controlled else 6
-    if (
-        backend.device is not None
-        and settings.rule.averages
-        and not settings.rule_options.include_non_converged_samples
-    ):
+    on_gpu = backend.device is not None
+    if on_gpu and settings.rule.averages and not settings.rule_options.include_non_converged_samples:
         points += 2 * settings.rule_options.controller.steps
     return (12 * weights + points * units) * backend.dtype.itemsize
 

@@ -32,7 +32,7 @@ class Controller:
     error                 the error that the controller reduces: "mse", r* - r_L, or "ce", r* - softmax(r_L)
     tau_noise             time constant of coloured (Ornstein-Uhlenbeck) noise; None: the noise is white
     tau_f                 time constant of the low-pass filter between control signal and layers; None: no filter
-    ideal_feedback        whether layers receive J^T u, with the Jacobian at the voltages of the time step, instead of Q u
+    ideal_feedback        whether layers receive J^T u, with the Jacobian at the voltages of the time step, not Q u
     """
 
     alpha: float
@@ -92,7 +92,8 @@ class ControlledNetwork:
         self._biases = [b[..., None, :] for b in net.biases] or [None] * len(net.weights)
         fused = any(map(kernels.fuses, self.vs)) and not self.controller.inst_system_dynamics
         self._leak = self._leak_in_one_pass if fused else self._leak_pass_by_pass
-        # The transposes are copies: a product with a transposed view takes longer, in float32 by 12 % (128 rows) to 25 % (64).
+        # The transposes are copies: a product with a transposed view takes longer, in float32 by 12 % (128 rows) to
+        # 25 % (64 rows).
         self._transposed = [
             tuple(xp.ascontiguousarray(matrix.swapaxes(-1, -2)) for matrix in pair)
             for pair in zip(net.weights, net.feedback, strict=True)

@@ -118,7 +118,7 @@ class Fluctuations:
     def gradients(self, count, settings, steps):
         """Returns [dQ_0 … dQ_{L-1}], the share in the mean over `count` samples and steps - 1 products.
 
-        dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
+            dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
         """
         sums = self._sums or [array_module(q).zeros_like(q) for q in self.net.feedback]
         of_layers = self.net.split(array_module(*sums).concatenate(sums, axis=-2))

@@ -217,7 +217,7 @@ class FeedbackNetwork:
     def forward(self, x):
         """Returns the Activities of a feedforward pass of inputs x (n, n_{-1}).
 
-        v_l = r_{l-1} W_l^T + b_l,   r_l = phi_l(v_l)
+            v_l = r_{l-1} W_l^T + b_l,   r_l = phi_l(v_l)
         """
         v, r = [], []
         for l, activation in enumerate(self.activations):

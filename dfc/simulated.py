@@ -20,10 +20,11 @@ class Options:
     epsilon                         factor of the convergence test
     include_non_converged_samples   whether samples that did not converge contribute to the gradients
     use_initial_activations         whether presynaptic rates are those of the feedforward pass (no effect on DFC)
-    efficient                       whether the published memory-saving variant is used; it has another convergence test, and for
-                                    DFC another sum
-    sample0_error                   whether the first error compares every sample's target with the output of the batch's first
-                                    sample, as the published memory-saving variant does when it simulates layer by layer
+    efficient                       whether the published memory-saving variant is used; it has another convergence
+                                    test, and for DFC another sum
+    sample0_error                   whether the first error compares every sample's target with the output of the
+                                    batch's first sample, as the published memory-saving variant does when it simulates
+                                    layer by layer
     clip_grad_norm                  with `efficient`, DFC: bound on the running sum of each tensor; <= 0: none
     """
 

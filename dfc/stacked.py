@@ -45,7 +45,8 @@ class StackedNetwork(ControlledNetwork):
         apply = [activation.apply for activation in net.activations]
         parts = list(zip(weights, [None, *rates[:-1]], basal, drive, voltages, apply, active, strict=True))
         self._parts = [parts[l] for l in self._layers]
-        # numpy would process each seed's rows in a separate loop, so that for several seeds the compiled pass pays at any size.
+        # numpy would process each seed's rows in a separate loop, so that for several seeds the compiled pass pays at
+        # any size.
         self._compiled = kernels.fuses(self._voltages, 1 if net.seeds else None)
         if self._compiled:
             slices = net.slices
@@ -94,7 +95,8 @@ class StackedNetwork(ControlledNetwork):
         if not self._compiled or c.error != "mse":
             super().control()
             return
-        target, *signals = (_with_seeds(each.swapaxes(-1, -2)) for each in (self.target, self.u, self._next_u, self.u_int))
+        turned = (each.swapaxes(-1, -2) for each in (self.target, self.u, self._next_u, self.u_int))
+        target, *signals = map(_with_seeds, turned)
         kernels.control(target, self._output, *signals, c.alpha, c.dt, c.k_p)
         self.u, self._next_u = self._next_u, self.u
 

@@ -21,10 +21,8 @@ class TimeBlock:
         self._samples, self._turned = n, is_turned(like)
         if self._turned:
             self._block = block = xp.empty((*seeds, k, room, n), dtype=like.dtype)
-            by_time, self._flat = (
-                xp.moveaxis(block, -2, 0).swapaxes(-1, -2),
-                block.reshape(*seeds, k, -1).swapaxes(-1, -2),
-            )
+            by_time = xp.moveaxis(block, -2, 0).swapaxes(-1, -2)
+            self._flat = block.reshape(*seeds, k, -1).swapaxes(-1, -2)
         else:
             self._block = block = xp.empty((*seeds, room, n, k), dtype=like.dtype)
             by_time, self._flat = xp.moveaxis(block, -3, 0), block.reshape(*seeds, -1, k)

@@ -76,7 +76,8 @@ def _simulate_again(total, wanted, noise, chosen, gradients):
     again = type(total)(total.net, total.activities.part(rows), total.options, gradients)
     if len(rows):
         noise = noise and noise.again(rows)
-        simulate(total.net, again.activities, wanted[rows], total.options.controller, noise, again.observe, again.signalled)
+        sums, controller = (again.observe, again.signalled), total.options.controller
+        simulate(total.net, again.activities, wanted[rows], controller, noise, *sums)
     return again
 
 
@@ -95,7 +96,8 @@ class TimeSum:
 
     def __init__(self, net, activities, options, gradients):
         self.net, self.activities, self.options = net, activities, options
-        self._nonlinear, weighted = (options.learning_rule == name for name in ("nonlinear_difference", "derivative_matrix"))
+        self._nonlinear = options.learning_rule == "nonlinear_difference"
+        weighted = options.learning_rule == "derivative_matrix"
         self._slopes = [net.slope(activities, l) for l in range(len(net.weights))] if weighted else None
         self.sums = gradients
         for total in gradients:
@@ -129,7 +131,8 @@ class TimeSum:
         self._rest = state.r[0].copy("K")
         self._first, self._scratch = self._xp.zeros_like(self._rest), self._xp.empty_like(self._rest)
         pairs = zip(state.vs[1:], state.r[:-1], strict=True)
-        self._blocks = [(l, (TimeBlock(v, self._room), TimeBlock(r, self._room))) for l, (v, r) in enumerate(pairs, start=1)]
+        layers = enumerate(pairs, start=1)
+        self._blocks = [(l, (TimeBlock(v, self._room), TimeBlock(r, self._room))) for l, (v, r) in layers]
 
     def _half_error(self, state, l, out):
         """Writes s_l / 2 of this time point to `out`: voltage_errors without their factor, which comes last."""

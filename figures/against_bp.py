@@ -83,14 +83,8 @@ def task_of(record):
     samples = settings.get("train_samples")
     strength = settings.get("orthogonal_reg") or STRENGTH
     own = f"\N{GREEK SMALL LETTER LAMDA} = {strength:g}" if record.rule != "TP" and strength != STRENGTH else ""
-    parts = [
-        record.dataset,
-        network,
-        "linear" * bool(settings.get("linear")),
-        f"{samples} samples" if samples else "",
-        own,
-    ]
-    return ", ".join(filter(None, parts))
+    further = ["linear" * bool(settings.get("linear")), f"{samples} samples" if samples else ""]
+    return ", ".join(filter(None, [record.dataset, network, *further, own]))
 
 
 def differences(records):

@@ -88,13 +88,8 @@ def draw(curves, title=""):
     deepest = max(range(len(curves)), key=lambda index: len(curves[index].mean))
     note = "mean over the seeds and one standard deviation" if any(curve.std for curve in curves) else None
     handles = panels.flat[deepest].get_legend_handles_labels()
-    settings = {
-        "loc": "outside lower center",
-        "ncols": columns + 1 if columns > 1 else 2,
-        "frameon": False,
-        "handlelength": 3,
-    }
-    figure.legend(*handles, title=note, **settings)
+    columns = columns + 1 if columns > 1 else 2
+    figure.legend(*handles, title=note, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
     return figure
 
 

@@ -79,12 +79,10 @@ def draw(data):
     axes.set(xlabel=f"PC1 ({shares[0]:.0f} % of the variance)", ylabel=f"PC2 ({shares[1]:.0f} % of the variance)")
     axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5))
     enlarged.set(xlabel="PC1", ylabel="PC2", title="the square, enlarged")
-    _zoom(
-        axes, enlarged, np.concatenate([data[f"{name}_places"] for name in ("damped", "pseudo_inverse", "transpose")])
-    )
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, columnspacing=1.2
-    )
+    places = [data[f"{name}_places"] for name in ("damped", "pseudo_inverse", "transpose")]
+    _zoom(axes, enlarged, np.concatenate(places))
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=4, frameon=False, columnspacing=1.2)
     return figure
 
 

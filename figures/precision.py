@@ -105,10 +105,9 @@ def measure(options):
     with tqdm(total=len(seeds) * len(depths), unit="network", disable=options.quiet or None) as bar:
         for s, seed in enumerate(seeds.tolist()):
             # The weights are single floats, so that both formats hold the same network.
-            draw = [
-                haar_orthogonal(stream(seed, "init", l), *2 * images.shape[-1:]).astype("float32")
-                for l in depths.tolist()
-            ]
+            size = images.shape[-1]
+            streams = [stream(seed, "init", l) for l in depths.tolist()]
+            draw = [haar_orthogonal(each, size, size).astype("float32") for each in streams]
             for d, depth in enumerate(depths.tolist()):
                 for case, deviation in deviations(draw[: depth + 1], images, labels).items():
                     found[case][s, d] = deviation

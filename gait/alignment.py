@@ -38,8 +38,8 @@ def alignment(net, first, second, inputs, target):
 
     first, second   (rules._rule.Rule, its Options)
     inputs, target  (n, inputs), (n, classes)
-    Returns         [angle of layer 0, …, of layer L-1, of the whole network], 0-d arrays; the angle of a layer is that of its
-                    weights and biases together
+    Returns         [angle of layer 0, …, of layer L-1, of the whole network], 0-d arrays; the angle of a layer is that
+                    of its weights and biases together
     Raises          ArithmeticError if a rule needs an inverse that does not exist
     """
     trace = net.forward(inputs, auxiliary=False)

@@ -20,9 +20,9 @@ class Evaluation(Watcher):
         """Returns {column: number} of both accuracies and losses."""
         total = len(self.train) + len(self.test)
         with tqdm(total=total, desc="measuring", unit="image", leave=False, delay=2, disable=self.quiet or None) as bar:
-            training_acc, training_loss = evaluate(net, self.train, self.workers, bar.update)
-            test_acc, test_loss = evaluate(net, self.test, self.workers, bar.update)
-        return {"training_acc": training_acc, "training_loss": training_loss, "test_acc": test_acc, "test_loss": test_loss}
+            training = evaluate(net, self.train, self.workers, bar.update)
+            test = evaluate(net, self.test, self.workers, bar.update)
+        return dict(zip(("training_acc", "training_loss", "test_acc", "test_loss"), training + test, strict=True))
 
 
 def evaluate(net, samples, workers=None, tick=None):

@@ -9,7 +9,8 @@ def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
     presynaptic      h, activities below the layer (n, >= size)
     delta            errors (n, k) of the first k <= size units; those of the other units are zero
     rows             slice of the rows of W, that is of the layer's inputs
-    out              (rows, size), the part of the gradient that does not depend on the batch, or anything if `start_from_zero`
+    out              (rows, size), the part of the gradient that does not depend on the batch, or anything if
+                     `start_from_zero`
     start_from_zero  whether `out` is overwritten
     """
     inputs = presynaptic[..., rows].swapaxes(-1, -2)
@@ -61,4 +62,3 @@ class OrthogonalRegulariser:
         off, _ = layer.gram()
         array_module(off).matmul(off[part], layer.weights[part[:-1]], out=out)
         out *= 4.0 * self.strength
-

@@ -154,10 +154,8 @@ def write_results(folder, name, summary, keys):
             write_text(frames, value.text())
         elif value is not None:
             write_array(arrays, np.asarray(value))
-        for path, kept in (
-            (arrays, value is not None and not isinstance(value, Frame)),
-            (frames, isinstance(value, Frame)),
-        ):
+        framed = isinstance(value, Frame)
+        for path, kept in ((arrays, value is not None and not framed), (frames, framed)):
             # The file is of an earlier run.
             if not kept:
                 path.unlink(missing_ok=True)

@@ -31,16 +31,8 @@ def markdown(rows, command):
 
 def _table(title, lines):
     source = lines[0]["row"].cell.source
-    return [
-        f"## {title}",
-        "",
-        f"Source: {source}.",
-        "",
-        f"| {' | '.join(HEADINGS)} |",
-        ALIGNMENT,
-        *map(_line, lines),
-        "",
-    ]
+    table = [f"| {' | '.join(HEADINGS)} |", ALIGNMENT, *map(_line, lines)]
+    return [f"## {title}", "", f"Source: {source}.", "", *table, ""]
 
 
 def _line(line):

@@ -9,18 +9,8 @@ from pathlib import Path
 from core.files import make_folder, replacing
 
 KEPT = (
-    "command",
-    "options",
-    "settings",
-    "time",
-    "versions",
-    "device",
-    "threads",
-    "machine",
-    "cpu",
-    "blas",
-    "git_commit",
-)
+    "command", "options", "settings", "time", "versions", "device", "threads", "machine", "cpu", "blas", "git_commit",
+)  # fmt: skip
 
 
 def pack(records, path):

@@ -204,10 +204,8 @@ def figure_of(task, rows, prefix):
 
 def _after_start(series):
     """Drops the numbers before training, which lie far from all others."""
-    return [
-        ([x for x in epochs if x > 0], [y for x, y in zip(epochs, values, strict=True) if x > 0])
-        for epochs, values in series
-    ]
+    started = [[(x, y) for x, y in zip(*each, strict=True) if x > 0] for each in series]
+    return [([x for x, _ in points], [y for _, y in points]) for points in started]
 
 
 def _named(row, taken):

@@ -272,9 +272,6 @@ def _frames(files):
             header, *rows = csv.reader(io.StringIO(files[file].decode()))
             numbers = [[_number(text) for text in row] for row in rows]
             if numbers and all(len(row) == len(header) for row in numbers):
-                found[file.removesuffix(".csv")] = (
-                    header[1:],
-                    [int(row[0]) for row in numbers],
-                    [row[1:] for row in numbers],
-                )
+                steps, rows = [int(row[0]) for row in numbers], [row[1:] for row in numbers]
+                found[file.removesuffix(".csv")] = header[1:], steps, rows
     return found

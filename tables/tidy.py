@@ -99,11 +99,8 @@ def _measured(record):
     series = record.series
     for place, (epoch, batch) in enumerate(zip(series.get("epoch", ()), series.get("batch", ()), strict=False)):
         at = {"run": record.name, "seed": record.seed, "epoch": int(epoch), "batch": int(batch)}
-        yield from (
-            at | {"quantity": name, "value": values[place]}
-            for name, values in series.items()
-            if name not in NOT_MEASURED
-        )
+        measured = [name for name in series if name not in NOT_MEASURED]
+        yield from (at | {"quantity": name, "value": series[name][place]} for name in measured)
     for name, (layers, steps, rows) in record.frames.items():
         for step, row in zip(steps, rows, strict=True):
             at = {"run": record.name, "seed": record.seed, "batch": step}

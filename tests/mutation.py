@@ -2,8 +2,8 @@
 
     python tests/mutation.py [NAME ...]         (or: make mutants)
 
-A mutant of system 1 must be caught by TESTS, one of system 2 or of the loop by the tests that are named with it.  Prints
-one line per mutant and exits with status 1 if one survives.
+A mutant of system 1 must be caught by TESTS, one of system 2 or of the loop by the tests that are named with it.
+Prints one line per mutant and exits with status 1 if one survives.
 """
 
 import shutil

@@ -52,7 +52,7 @@ def gn_update(net, activities, target, gamma):
 def gnt_voltages(net, activities, target, gamma):
     """Returns [g_0 … g_{L-1}], (n, n_l): the smallest change of pre-activations that changes the output by E.
 
-    g = M(Jbar, E, gamma), M as in dfc.measures.least_squares
+        g = M(Jbar, E, gamma), M as in dfc.measures.least_squares
     """
     y = minimum_norm_error(net, activities, loss_gradient(net, activities, target), gamma)
     return pull_back(net, slopes_at(net, activities.v), y)
@@ -134,7 +134,7 @@ def nullspace_ratio(jacobian, rates, matrix):
 def _projection_by_gram(jacobian, rates):
     """Returns the projection on the row space of A by its Gram matrix, or None if the rank is unclear.
 
-    (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c)
+        (A A^T)[b o, c p] = (J_b J_c^T)[o, p] (r_b r_c)
     """
     xp = array_module(jacobian)
     n, k, units = jacobian.shape

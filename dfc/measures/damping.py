@@ -67,13 +67,10 @@ class DampingSearch:
         """Returns the text of optimal_gnt_damping_constant.txt: the table and the best dampings."""
         layers = range(len(self.by_layer))
         lines = ["damping " + " ".join(f"layer_{l}" for l in layers)]
-        lines += [
-            f"{gamma:g} " + " ".join(f"{a:.6f}" for a in row)
-            for gamma, row in zip(self.dampings, self.angles, strict=True)
-        ]
-        return "\n".join(
-            [*lines, f"best {self.best:g}", "best_by_layer " + " ".join(f"{gamma:g}" for gamma in self.by_layer), ""]
-        )
+        rows = zip(self.dampings, self.angles, strict=True)
+        lines += [f"{gamma:g} " + " ".join(f"{a:.6f}" for a in row) for gamma, row in rows]
+        lines += [f"best {self.best:g}", "best_by_layer " + " ".join(f"{gamma:g}" for gamma in self.by_layer)]
+        return "\n".join(lines) + "\n"
 
 
 def search_damping(net, batches, dampings=DAMPINGS):

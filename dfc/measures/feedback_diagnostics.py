@@ -108,7 +108,7 @@ def _angle_with_transpose(gram, moved, inside, beyond, size, gamma):
 def _angle_with_pseudo_inverse(gram, moved, inside, beyond, size, gamma):
     """Returns the angle (n,) of J^+ = J'^T C to Q.
 
-    <J^+, Q> = trace(C^T J' Q),   |J^+|^2 = trace(C^T J' J'^T C)
+        <J^+, Q> = trace(C^T J' Q),   |J^+|^2 = trace(C^T J' J'^T C)
     """
     identity = add_to_diagonal(array_module(inside).zeros_like(inside), 1.0)
     c = gram.solve(identity, gamma)

@@ -67,11 +67,8 @@ def summarise(series, finished, prelude_seconds=0.0, timed=True):
     for quantity, best, at in (("loss", min, "epoch_best_loss"), ("acc", max, "epoch_best_acc")):
         for name in (f"{quantity}_{part}" for part in ("train", "test", "val")):
             if name in series:
-                summary |= {
-                    f"{name}_last": series[name][-1],
-                    f"{name}_best": best(series[name]),
-                    name: np.array(series[name]),
-                }
+                values = series[name]
+                summary |= {f"{name}_last": values[-1], f"{name}_best": best(values), name: np.array(values)}
         if f"{quantity}_val" in series:
             epoch = series[f"{quantity}_val"].index(best(series[f"{quantity}_val"]))
             summary[at] = epoch

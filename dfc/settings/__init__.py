@@ -270,12 +270,10 @@ def _read_rates(values, text):
     if values["normalize_lr"] and (values["rule"].controlled or PROTOCOLS[values["protocol"]].normalize_all):
         rates = tuple(rate / values["target_stepsize"] for rate in rates)
         if max(rates) == float("inf"):
-            raise UsageError(
-                f"--target_stepsize={values['target_stepsize']}: too small to divide --lr by (--normalize_lr)"
-            )
-    values |= {
-        name: entries[0] if len(entries) == 1 else entries for name, entries in (("lr", rates), ("epsilon", epsilons))
-    }
+            given = f"--target_stepsize={values['target_stepsize']}"
+            raise UsageError(f"{given}: too small to divide --lr by (--normalize_lr)")
+    for name, entries in (("lr", rates), ("epsilon", epsilons)):
+        values[name] = entries[0] if len(entries) == 1 else entries
 
 
 def _derive(values):

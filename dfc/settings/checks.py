@@ -199,13 +199,9 @@ def _idle(settings, given):
     idle, missing, rule = {}, {need: find(settings) for need, find in MISSING.items()}, settings.rule
     used = () if rule.from_flags else rule.Options.__dataclass_fields__
     for field in dataclasses.fields(Options):
-        # Flags that are accepted only as published get a note; fb_activation gets none, because every published
-        # experiment sets it.
-        why = (
-            "(accepted as published)"
-            if field.metadata["help"].startswith("no effect")
-            else missing.get(field.metadata["needs"])
-        )
+        # Of the flags that have no effect, fb_activation gets no note, because every published experiment sets it.
+        no_effect = field.metadata["help"].startswith("no effect")
+        why = "(accepted as published)" if no_effect else missing.get(field.metadata["needs"])
         if why and field.name in given and field.name not in used:
             idle.setdefault(why, []).append(f"--{field.name}")
     for why in dict.fromkeys(("(accepted as published)", *missing.values())):

@@ -103,15 +103,8 @@ def forward_settings(flags):
         layers = layers[:1]
     elif flags["shallow_training"]:
         layers = layers[-1:]
-    optimiser = OptimiserSettings(
-        flags["optimizer"],
-        flags["lr"],
-        flags["forward_wd"],
-        flags["momentum"],
-        flags["beta1"],
-        flags["beta2"],
-        flags["epsilon"],
-    )
+    named = ("optimizer", "lr", "forward_wd", "momentum", "beta1", "beta2", "epsilon")
+    optimiser = OptimiserSettings(*(flags[name] for name in named))
     protocol = PROTOCOLS[flags["protocol"]]
     return ForwardSettings(
         optimiser,

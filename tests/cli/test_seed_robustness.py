@@ -407,7 +407,7 @@ def test_a_mistake_is_one_sentence_before_any_run(argv, text, tmp_path, monkeypa
 
 def test_a_gpu_run_is_given_one_thread():
     """main.py refuses more of them with --backend=cupy."""
-    run, _ = script.plan("a", "a", dict(TINY), ["--backend=cupy", "--lr=0.2"], "x")
+    run, _ = script.job_and_settings("a", "a", dict(TINY), ["--backend=cupy", "--lr=0.2"], "x")
     assert run.argv[-1] == "--threads=1" and run.settings["lr"] == "0.2"
 
 

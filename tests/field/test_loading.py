@@ -157,7 +157,7 @@ def test_sweeps_know_how_many_layers_their_runs_have():
     import run_config
 
     config = {"size_input": 6, "num_hidden": 2, "size_hidden": "5", "size_output": 3}
-    job, settings = run_config.plan("a", "folder", config, [], "x.py")
+    job, settings = run_config.job_and_settings("a", "folder", config, [], "x.py")
     assert job.layers == 3 and len(settings.task.sizes) == 4
 
 
