@@ -21,6 +21,12 @@ DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
+def curve_style(index, colours=COLOURS):
+    """Returns colour, dash and marker of a curve; `index` counts the curves from 0."""
+    style = {"color": colours[index % len(colours)], "linestyle": DASHES[index % len(DASHES)]}
+    return style | {"marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
+
+
 def new_figure(width, height):
     """Returns the figure of core.drawing.new_figure, with a margin."""
     figure = drawing.new_figure(width, height)

@@ -18,7 +18,7 @@ import numpy as np
 
 from core.drawing import DPI, legible
 from core.options import first_paragraph, option
-from figures.drawing import COLOURS, DASHES, MARKERS, MARKS, draw_runs, new_figure, plain
+from figures.drawing import MARKS, curve_style, draw_runs, new_figure, plain
 from figures.runs import common_setting, drawable, load_curves, read_series
 
 DEFAULT_OUTPUT = "results/learning_curves.png"
@@ -74,25 +74,15 @@ def draw(curves, title=""):
 
 
 def _draw_curve(axes, curve, column, factor, index, count):
-    colour = COLOURS[index % len(COLOURS)]
-    mean = factor * curve.mean[column]
+    style, mean = curve_style(index), factor * curve.mean[column]
     step = -(-len(mean) // MARKS)
     # Markers of different curves stand at different epochs.
     first = index * step // count
-    axes.plot(
-        curve.x,
-        mean,
-        color=colour,
-        linestyle=DASHES[index % len(DASHES)],
-        linewidth=1.4,
-        marker=MARKERS[index % len(MARKERS)],
-        markersize=4.5,
-        markevery=(min(first, len(mean) - 1), step),
-        label=legible(curve.name, NAME),
-    )
+    style |= {"linewidth": 1.4, "markevery": (min(first, len(mean) - 1), step)}
+    axes.plot(curve.x, mean, label=legible(curve.name, NAME), **style)
     if curve.std:
         spread = factor * curve.std[column]
-        axes.fill_between(curve.x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(curve.x, mean - spread, mean + spread, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def _scale(panels):

@@ -23,7 +23,7 @@ from core.options import Parser, add_arguments, as_path, option
 from core.program import run_program
 from dfc.measures.summary import Frame
 from dfc.measures.table import MEASUREMENTS, VECTOR
-from figures.drawing import DASHES, ENDINGS, MARKERS, MARKS, new_figure, plain, save
+from figures.drawing import ENDINGS, MARKS, curve_style, new_figure, plain, save
 from sweeps.pipeline_results import batches_in_a_pass, read_record, read_results
 
 # "Set1" with the published replacements of its yellow and its grey.
@@ -32,8 +32,8 @@ COLOURS = (
     (0.0, 0.797, 0.797),
 )  # fmt: skip
 LABELS = {row.key: row.label for row in MEASUREMENTS if row.label}
-# {name of a vector: the key of the names of its entries}
 MEANS = [row for row in MEASUREMENTS if row.kept == VECTOR and row.key.endswith("_mean")]
+# {name of a vector: the key of the names of its entries}
 VECTORS = {row.key.removesuffix("_mean"): row.listed for row in MEANS}
 MATRIX_NAMES = {
     "A_tildeI": r"$\tilde{A}_I$", "A_I": "$A_I$", "A_instI": r"$A_\mathrm{inst\,I}$", "A_PI": r"$A_\mathrm{PI}$",
@@ -113,15 +113,8 @@ class Results:
         step = -(-points // MARKS)
         # Markers of different curves stand at different places.
         first = index * step // len(self.flags)
-        return {
-            "color": COLOURS[index % len(COLOURS)],
-            "linestyle": DASHES[index % len(DASHES)],
-            "linewidth": 1.4,
-            "marker": MARKERS[index % len(MARKERS)],
-            "markersize": 4.5,
-            "markevery": (min(first, points - 1), step),
-            "label": legible(name, NAME),
-        }
+        own = {"linewidth": 1.4, "markevery": (min(first, points - 1), step), "label": legible(name, NAME)}
+        return curve_style(index, COLOURS) | own
 
 
 def rolling(values, window, forward=True):

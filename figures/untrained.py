@@ -10,7 +10,7 @@ from core.drawing import default_style
 from core.files import is_stream, write_arrays
 from core.options import UsageError, add_arguments, as_path, option
 from core.program import run_program
-from figures.drawing import COLOURS, DASHES, MARKERS, check_outputs, picture_parser, plain, tell, write_pictures
+from figures.drawing import COLOURS, check_outputs, curve_style, picture_parser, plain, tell, write_pictures
 from figures.toy import read_data
 
 
@@ -40,8 +40,7 @@ def draw_seeds(axes, x, values, index, label):
 
     values  (seeds, points)
     """
-    style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": MARKERS[index % len(MARKERS)]}
-    axes.plot(x, np.median(values, axis=0), **style, markersize=4.5, linewidth=1.4, label=label)
+    axes.plot(x, np.median(values, axis=0), **curve_style(index), linewidth=1.4, label=label)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[index], alpha=0.18, linewidth=0)
 
 

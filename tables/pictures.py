@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from core.drawing import default_style
-from figures.drawing import COLOURS, DASHES, MARKERS, new_figure
+from figures.drawing import curve_style, new_figure
 
 # Inches; text of 9 points stays legible where a page of 400 pixels shrinks it.
 SIZE = 4.6, 3.1
@@ -44,21 +44,12 @@ def curves(bands, xlabel, ylabel, prefix):
     axes = figure.subplots()
     tops = []
     for index, (name, (x, mean, std, count)) in enumerate(bands.items()):
-        colour = COLOURS[index % len(COLOURS)]
         step = max(1, -(-len(x) // MARKS))
-        axes.plot(
-            x,
-            mean,
-            color=colour,
-            linestyle=DASHES[index % len(DASHES)],
-            linewidth=1.5,
-            marker=MARKERS[index % len(MARKERS)],
-            markersize=4.5,
-            markevery=(index * step // len(bands), step) if len(x) > MARKS else 1,
-            label=f"{name}, {count} seeds" if count > 1 else name,
-        )
+        marked = (index * step // len(bands), step) if len(x) > MARKS else 1
+        style, label = curve_style(index), f"{name}, {count} seeds" if count > 1 else name
+        axes.plot(x, mean, linewidth=1.5, markevery=marked, label=label, **style)
         if std is not None:
-            axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.2, linewidth=0)
         tops.append(mean)
     _scale(axes, tops)
     axes.set_xlabel(xlabel)
