@@ -31,6 +31,12 @@ def products(work, phase, rows):
     gradient = [(1, sizes[l], rows, below[l]) for l in layers]
     control = [(1, rows, out, n) for n in sizes]
 
+    # Small networks are controlled by one product for all layers, and products with the weights add the biases.
+    small = work.run.learner.net.small
+    step = control + drive[1:]
+    if small:
+        step = [(1, sum(sizes), out, rows), *((1, sizes[l], below[l] + 1, rows) for l in layers[1:])]
+
     def times(count, listed):
         return [(count * each, *shape) for each, *shape in listed]
 
@@ -42,10 +48,10 @@ def products(work, phase, rows):
     if settings.rule.name == "DFA":
         return drive + gradient + control[:-1]
     if settings.rule.name == "DFC-SS":
-        return drive + gradient + drive[1:] + times(steps, control + drive[1:])
+        return drive + gradient + drive[1:] + times(steps, step)
     if settings.rule.name == "DFC":
         together = [(1 / TIME_BLOCK, n, TIME_BLOCK * rows, inputs) for _, n, _, inputs in gradient[1:]]
-        return drive + gradient[:1] + times(steps, control + drive[1:] + together)
+        return drive + gradient[:1] + times(steps, step + together)
     # The Woodbury identity then saves work (dfc/steady_state.py).
     few = work.run.learner.net.identity and below[-1] < out
     moved = [(1, rows * (below[-1] if few else out), below[l], sizes[l]) for l in (layers[1:-1] if few else layers[1:])]

@@ -12,7 +12,7 @@ program and of the sides in float64, with the same noise.
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,17 +23,35 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.dfc_costs import flops, median_seconds, noise_seconds, product_seconds, products
 
 IMAGES, BATCH, CLASSES, LARGE = 2048, 128, 10, 2000
+# Mean and spread of a pixel, by which all sides scale the inputs (dfc_jax.py contains the same numbers).
+PIXELS = 0.1307, 0.3081
 # Small sizes, to see that everything runs.
 TINY = {"batch": 16, "large": 200, "tmax_di": 20, "tmax_di_fb": 6}
 
 
 @dataclass(frozen=True)
 class Case:
-    """Describes what is measured: a config, which of its minibatches, and how often a process repeats it."""
+    """Describes what is measured: a config, which of its minibatches, and how often a process repeats it.
+
+    changed  flags with other values than the config's
+    """
 
     config: str
     phase: str
     batches: int
+    changed: dict = field(default_factory=dict)
+
+
+# The network of figure 3 of the paper, whose feedback lets all samples converge; otherwise the settings of the config.
+TOY = {
+    "initialization_K": "weight_product",
+    "dataset": "student_teacher",
+    "output_activation": "linear",
+    "size_input": 15,
+    "size_hidden": [10, 10],
+    "num_hidden": 2,
+    "size_output": 5,
+}
 
 
 CASES = {
@@ -44,6 +62,8 @@ CASES = {
     "DFC, feedback": Case("configs_mnist.mnist_dfc", "feedback", 5),
     "DFC-SS": Case("configs_mnist.mnist_dfc_ss", "forward", 1),
     "DFC": Case("configs_mnist.mnist_dfc", "forward", 1),
+    "DFC-SS, toy": Case("configs_mnist.mnist_dfc_ss", "forward", 15, TOY),
+    "DFC, toy": Case("configs_mnist.mnist_dfc", "forward", 15, TOY),
     "DFC-SSA, autoencoder": Case("configs_mnist_auto.mnist_auto_dfc_ssa", "forward", 1),
 }
 
@@ -68,7 +88,7 @@ def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **ch
     """Returns the Work of a case on an array library.
 
     seed     that of the weights
-    changed  flags with other values than the case's
+    changed  further flags with other values than the case's
     """
     import numpy as np
 
@@ -80,7 +100,8 @@ def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **ch
     from dfc.draws import Draws
     from main import parse
 
-    config = configs.load(f"configs.{case.config}") | {"single_precision": precision == "float32"} | changed
+    config = configs.load(f"configs.{case.config}") | case.changed | changed
+    config["single_precision"] = precision == "float32"
     parsed = parse(configs.to_argv(config))
     settings = SimpleNamespace(**parsed.flags)
     backend = select_backend(library, 0, settings.precision)
@@ -89,9 +110,10 @@ def prepare(case, precision, workers, batch=BATCH, seed=0, library="numpy", **ch
     pixels = random.integers(0, 256, (IMAGES, settings.sizes[0]), dtype=np.uint8)
     # About as many pixels are zero in a picture of a digit.
     pixels[random.random(pixels.shape) < 0.8] = 0
-    labels, about = random.integers(0, CLASSES, IMAGES), BY_FLAG[settings.dataset]
-    targets = "inputs" if about.task == "autoencoder" else "labels"
-    data = Images(pixels, labels, published_table(about.mean, about.spread), backend, targets)
+    labels, task = random.integers(0, CLASSES, IMAGES), BY_FLAG[settings.dataset].task
+    if task == "regression":
+        labels = random.standard_normal((IMAGES, settings.sizes[-1])).astype(settings.precision)
+    data = Images(pixels, labels, published_table(*PIXELS), backend, "inputs" if task == "autoencoder" else "labels")
     order = random.permutation(IMAGES).reshape(-1, batch)
     return Work(settings, run, data, order, run.learner if case.phase == "forward" else run.feedback)
 
@@ -161,7 +183,7 @@ def torch_step(peer, work, i):
     """Computes minibatch i of a Work by a Peer: pixels to inputs, then the update."""
     import torch
 
-    mean, spread = (0.1307, 0.3081)
+    mean, spread = PIXELS
     chosen = torch.from_numpy(work.order[i % len(work.order)])
     x = torch.from_numpy(work.data.pixels)[chosen].float().div_(255).sub_(mean).div_(spread).to(peer.weights[0].dtype)
     target = x if work.data.targets == "inputs" else torch.from_numpy(work.data.labels)[chosen]

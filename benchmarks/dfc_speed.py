@@ -34,6 +34,7 @@ PEERS = Path(__file__).with_name("dfc_peers.py")
 # The minibatches that one process measures (the fast ones together), and the largest number of rounds.
 PROCESSES = (
     (("BP", "DFA", "DFC-SSA", "DFC-SSA, feedback", "DFC, feedback"), 9),
+    (("DFC-SS, toy", "DFC, toy"), 9),
     (("DFC-SS",), 2),
     (("DFC",), 2),
     (("DFC-SSA, autoencoder",), 2),
@@ -48,6 +49,8 @@ PUBLISHED = {
     "DFC-SSA, feedback": 0.34,
     "DFC, feedback": 0.31,
     "DFC-SSA, autoencoder": 9.6,
+    "DFC-SS, toy": None,
+    "DFC, toy": None,
 }
 PEER_SIDES = ("torch", "jax")
 HEAD = """\
@@ -55,7 +58,7 @@ HEAD = """\
 | rate |
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
-Seconds per minibatch of 128 images, 784-256-256-256-10 (autoencoder: 784-256-32-256-784); 1,000 time points for
+Seconds per minibatch of 128 images, 784-256-256-256-10 (toy: 15-10-10-5; autoencoder: 784-256-32-256-784); 1,000 time points for
 DFC-SS and DFC. The first ratio is to the faster of PyTorch and JAX.  published: recorded on one thread of a similar
 machine, not in this run. The last three columns are shares of this program's processor time.  products, random: what
 exactly the same matrix products or normals take alone, in the same process.  rate: what the products would take (2abc

@@ -58,13 +58,16 @@ class Counted(np.ndarray):
 
 
 class CountedEmpty:
-    """numpy, whose `empty` makes Counted arrays."""
+    """numpy, whose `empty` and `concatenate` make Counted arrays."""
 
     def __getattr__(self, name):
         return getattr(np, name)
 
     def empty(self, *shape, **options):
         return np.empty(*shape, **options).view(Counted)
+
+    def concatenate(self, arrays, axis):
+        return np.concatenate(list(map(np.asarray, arrays)), axis).view(Counted)
 
 
 @pytest.mark.parametrize("name", dfc_peers.CASES)
@@ -78,7 +81,8 @@ def test_the_products_of_a_minibatch_are_those_that_the_program_computes(name, m
         net.weights, net.feedback = (
             [array.view(Counted) for array in arrays] for arrays in (net.weights, net.feedback)
         )
-        monkeypatch.setattr("dfc.time_block.array_module", lambda *arrays: CountedEmpty())
+        for module in ("dfc.time_block", "dfc.controller"):
+            monkeypatch.setattr(f"{module}.array_module", lambda *arrays: CountedEmpty())
         monkeypatch.setattr(Counted, "flops", 0)
         work.step(0)
     expected = sum(2 * times * m * k * n for times, m, k, n in dfc_costs.products(work, case.phase, rows))
