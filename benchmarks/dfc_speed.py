@@ -58,12 +58,12 @@ HEAD = """\
 | rate |
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """\
-Seconds per minibatch of 128 images, 784-256-256-256-10 (toy: 15-10-10-5; autoencoder: 784-256-32-256-784); 1,000 time points for
-DFC-SS and DFC. The first ratio is to the faster of PyTorch and JAX.  published: recorded on one thread of a similar
-machine, not in this run. The last three columns are shares of this program's processor time.  products, random: what
-exactly the same matrix products or normals take alone, in the same process.  rate: what the products would take (2abc
-operations for (a, b) times (b, c)) at the rate of a product (128, 256) by (256, 256), whose rows the threads share; in
-brackets, of 2000 x 2000 matrices."""
+Seconds per minibatch of 128 images, 784-256-256-256-10 (toy: 15-10-10-5; autoencoder: 784-256-32-256-784); 1,000 time
+points for DFC-SS and DFC. The first ratio is to the faster of PyTorch and JAX. published: recorded on one thread of a
+similar machine, not in this run. The last three columns are shares of this program's processor time. products, random:
+what exactly the same matrix products or normals take alone, in the same process. rate: what the products would take
+(2abc operations for (a, b) times (b, c)) at the rate of a product (128, 256) by (256, 256), whose rows the threads
+share; in brackets, of 2000 x 2000 matrices."""
 # With a smaller share of its processor a single thread was not alone on the machine.
 BUSY = 0.9
 

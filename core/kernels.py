@@ -88,14 +88,18 @@ def _leak(voltages, apical, basal, normals, coloured, biases, rate, scale, decay
             voltages[i, j] += ((apical[i, j] + drive) - voltages[i, j]) * rate
 
 
-def relax(voltages, apical, basal, rows, rate):
-    """Makes one Euler step of some units in place, for contiguous arrays (S, units of all layers, n).
+def relaxing(voltages, apical, basal, rows, rate):
+    """Returns a function that makes one Euler step of some units in place.
 
         voltages <- (voltages + rate (apical - voltages)) + rate basal
 
-    rows  the slice of those units
+    Its arguments are bound to it: in a small network, passing them takes longer than the step.
+
+    voltages, apical, basal  contiguous arrays (S, units of all layers, n)
+    rows                     the slice of those units
     """
-    _compiled(_relax)(voltages, apical, basal, rows.start, rows.stop, voltages.dtype.type(rate))
+    step, rate = _compiled(_relax), voltages.dtype.type(rate)
+    return functools.partial(step, voltages, apical, basal, rows.start, rows.stop, rate)
 
 
 def _relax(voltages, apical, basal, start, stop, rate):
@@ -107,18 +111,19 @@ def _relax(voltages, apical, basal, start, stop, rate):
                 voltages[seed, i, j] = v + basal[seed, i, j] * rate
 
 
-def control(target, output, before, u, u_int, alpha, dt, k_p):
-    """Makes one Euler step of the controller in place, for contiguous arrays (S, outputs, n).
+def controlling(target, output, u_int, alpha, dt, k_p):
+    """Returns a function (before, u) that makes one Euler step of the controller in place.
 
         error = target - output,   change = dt (error - alpha before)
         u_int <- u_int + change,   u <- u_int + k_p error
 
-    Without k_p the step is u <- before + change, and u_int stays as it is. `output` may have further rows.
+    Without k_p the step is u <- before + change, and u_int stays as it is. All arrays are contiguous (S, outputs, n);
+    `output` may have further rows.
     """
-    _compiled(_control)(target, output, before, u, u_int, *map(u.dtype.type, (-alpha, dt, k_p)))
+    return functools.partial(_compiled(_control), target, output, u_int, *map(u_int.dtype.type, (-alpha, dt, k_p)))
 
 
-def _control(target, output, before, u, u_int, leak, dt, k_p):
+def _control(target, output, u_int, leak, dt, k_p, before, u):
     for seed in range(u.shape[0]):
         for i in range(u.shape[1]):
             for j in range(u.shape[2]):

@@ -4,6 +4,9 @@ from core import kernels
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
 
+# From so many voltages at all time points on, it pays for a single network, too, to load the compiler.
+LONG = 2_000_000
+
 
 def stackable(net, controller):
     """Returns whether a StackedNetwork can simulate a network, and is the faster form."""
@@ -47,12 +50,20 @@ class StackedNetwork(ControlledNetwork):
         self._parts = [parts[l] for l in self._layers]
         # numpy would process each seed's rows in a separate loop, so that for several seeds the compiled pass pays at
         # any size.
-        self._compiled = kernels.fuses(self._voltages, 1 if net.seeds else None)
-        if self._compiled:
-            slices = net.slices
-            self._rows = [slices[l] for l in self._layers]
-            self._all = [_with_seeds(each) for each in (self._voltages, self._apical, self._basal)]
-            self._output = _with_seeds(rates[-1])
+        long = self._voltages.size * self.controller.steps >= LONG
+        self._relaxed = self._controlled = None
+        if kernels.fuses(self._voltages, 1 if net.seeds or long else None):
+            self._bind(rates[-1])
+
+    def _bind(self, output):
+        """Binds the compiled passes to their arrays; `output` (n_L + 1, n) are the output's rates, and ones."""
+        c, slices = self.controller, self.net.slices
+        layers = [_with_seeds(each) for each in (self._voltages, self._apical, self._basal)]
+        self._relaxed = [kernels.relaxing(*layers, slices[l], self._rate) for l in self._layers]
+        if c.error == "mse":
+            signals = (self.target, self.u_int, self.u, self._next_u)
+            target, integral, *self._signals = (_with_seeds(each.swapaxes(-1, -2)) for each in signals)
+            self._controlled = kernels.controlling(target, _with_seeds(output), integral, c.alpha, c.dt, c.k_p)
 
     def _step_layers(self, signal, noise):
         c, xp, va, vs, scratch = self.controller, self._xp, self._apical, self._voltages, self._scratch
@@ -66,7 +77,7 @@ class StackedNetwork(ControlledNetwork):
             va += scratch
         if noise is not None:
             va += self._colour(self._noise, noise) if self._coloured else noise
-        if self._compiled:
+        if self._relaxed:
             self._relax()
             return
         xp.subtract(va, vs, out=scratch)
@@ -83,21 +94,19 @@ class StackedNetwork(ControlledNetwork):
 
     def _relax(self):
         """Applies the leak of each layer and its drive in one compiled pass, with the bits of single passes."""
-        for rows, (weights, below, vb, _, v, apply, rates) in zip(self._rows, self._parts, strict=True):
+        for relaxed, (weights, below, vb, _, v, apply, rates) in zip(self._relaxed, self._parts, strict=True):
             if below is not None:
                 self._xp.matmul(weights, below, out=vb)
-            kernels.relax(*self._all, rows, self._rate)
+            relaxed()
             apply(v, out=rates)
 
     def control(self):
         """Moves the control signal by one Euler step, in a compiled pass where that is possible."""
-        c = self.controller
-        if not self._compiled or c.error != "mse":
+        if self._controlled is None:
             super().control()
             return
-        turned = (each.swapaxes(-1, -2) for each in (self.target, self.u, self._next_u, self.u_int))
-        target, *signals = map(_with_seeds, turned)
-        kernels.control(target, self._output, *signals, c.alpha, c.dt, c.k_p)
+        self._controlled(*self._signals)
+        self._signals.reverse()
         self.u, self._next_u = self._next_u, self.u
 
     @property

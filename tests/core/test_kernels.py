@@ -7,6 +7,7 @@ import pytest
 
 from core import kernels
 from core.optimisers import Adam
+from dfc import stacked
 from dfc.controller import Controller
 from dfc.feedback_learning import FeedbackSettings
 from dfc.functions import ACTIVATIONS, SQUARED_ERROR, soft_cross_entropy
@@ -114,24 +115,40 @@ def test_a_controlled_network_has_the_same_bits_compiled_or_not(monkeypatch, dty
         assert one.tobytes() == other.tobytes()
 
 
-@pytest.mark.parametrize("samples, seeds", ((600, ()), (9, (5,))))
+@pytest.mark.parametrize("samples, seeds", ((600, ()), (9, (5,)), (9, ())))
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("k_p, transmission", ((0.7, True), (0.0, False)))
 def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype, k_p, transmission, samples, seeds):
+    """A single small network is compiled where its simulation is long."""
     pytest.importorskip("numba")
+    if samples * 16 < kernels.SMALLEST and not seeds:
+        monkeypatch.setattr(stacked, "LONG", 9 * 16 * 10)
     controller = Controller(alpha=0.1, dt=0.1, steps=10, k_p=k_p, tau_v=0.4, tau_a=0.3, inst_transmission=transmission)
     small, called = (dtype, controller, transmission, (5, 7, 6, 3), samples, seeds), []
-    for name in ("relax", "control"):
-        kernel = getattr(kernels, name)
-        monkeypatch.setattr(
-            kernels, name, lambda *numbers, name=name, kernel=kernel: (called.append(name), kernel(*numbers))
-        )
+    for name in ("relaxing", "controlling"):
+        bind = getattr(kernels, name)
+
+        def bound(*numbers, name=name, bind=bind):
+            step = bind(*numbers)
+            return lambda *signals: (called.append(name), step(*signals))
+
+        monkeypatch.setattr(kernels, name, bound)
     compiled = simulated(*small)
-    assert [called.count(name) for name in ("control", "relax")] == [9, 27]  # a step of three layers
+    assert [called.count(name) for name in ("controlling", "relaxing")] == [9, 27]  # a step of three layers
     monkeypatch.setattr(kernels, "fuses", lambda *_: False)
     for one, other in zip(compiled, simulated(*small), strict=True):
         assert one.tobytes() == other.tobytes()
     assert len(called) == 36
+
+
+def test_short_simulations_of_small_networks_do_not_wait_for_the_compiler(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernels, "fuses", lambda array, smallest=None: asked.append(smallest))
+    for steps in (10, 11):
+        monkeypatch.setattr(stacked, "LONG", 9 * 16 * 11)
+        simulated("float32", Controller(alpha=0.1, dt=0.1, steps=steps), True, (5, 7, 6, 3), 9)
+    assert asked[-1] == 1 and asked[0] is None
+
 
 
 def taught(dtype, activation, biases, sizes=(5, 100, 70, 3), seed=2):
