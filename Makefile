@@ -11,7 +11,7 @@ run: $(VENV)/installed
 		$$(test -e results/MNIST_GAIT_OrthoInit_0.1OrthoReg_1Seed_0.0001LR_4L_float32/config.json && echo --load)
 
 test: $(VENV)/installed
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

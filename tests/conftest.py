@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,3 +50,17 @@ def form(request, monkeypatch):
     """Small networks are simulated in the form that they have (dfc.stacked), and in that of large ones."""
     if request.param == "layer by layer":
         monkeypatch.setattr(simulation, "stackable", lambda net, controller: False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No test cuts the power, so that plain files need not be on the disk; tests of fsync bring their own."""
+    fsync = os.fsync
+
+    def for_devices_and_pipes(handle):
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            fsync(handle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", for_devices_and_pipes)
+        yield

@@ -63,7 +63,6 @@ def few_samples(monkeypatch, tmp_path):
     monkeypatch.setattr(tasks, "datasets", SimpleNamespace(load=lambda *_: data))
     monkeypatch.setattr(tasks, "train_validation_split", lambda count, _, order=None: split(count, OTHERS, order))
     monkeypatch.setattr("dfc.tasks.TEACHER_HIDDEN", (20, 20))
-    monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr(machine, "git_commit", lambda: None)
     return tmp_path / "run"
 

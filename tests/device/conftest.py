@@ -92,7 +92,6 @@ def run_main(small_mnist, monkeypatch, tmp_path):
 
     monkeypatch.setattr(run.datasets, "load", lambda *_: small_mnist)
     monkeypatch.setattr("inv_net.TOWER_SIZES", SMALL_TOWER)
-    monkeypatch.setattr("os.fsync", lambda _: None)  # what a crash leaves behind is the concern of tests/faults
 
     def main(*options, results="results", quiet=True):
         folder = tmp_path / results

@@ -70,7 +70,7 @@ def install(set_attribute):
     set_attribute(machine, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
 
 
-def in_process(folder, monkeypatch, keep_fsync=False):
+def in_process(folder, monkeypatch):
     """A function of further options that runs main.py in this process, on the tiny data, and returns the exit status.
 
     The run goes to folder/run.
@@ -78,8 +78,6 @@ def in_process(folder, monkeypatch, keep_fsync=False):
     import main
 
     install(monkeypatch.setattr)
-    if not keep_fsync:
-        monkeypatch.setattr(os, "fsync", lambda _: None)
 
     def call(*argv):
         try:

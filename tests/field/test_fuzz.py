@@ -152,7 +152,6 @@ def tiny(tmp_path_factory):
         import datasets
 
         patch.setattr(datasets, "CATALOGUE", tiny_runs.catalogue())
-        patch.setattr(os, "fsync", lambda _: None)
         tiny_main.install(patch.setattr)
         yield folder / "data"
 
