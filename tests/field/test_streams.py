@@ -1,6 +1,7 @@
 """Output that goes nowhere: closed pipes, full disks, closed files, lost terminals, odd encodings.
 No training ends by it."""
 
+import functools
 import io
 import os
 import pty
@@ -166,7 +167,7 @@ def test_help_that_cannot_be_encoded_is_escaped(script):
     words, setting = [sys.executable, "-OO", str(ROOT / script), "--help"], {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, env={**os.environ, **setting}, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert rb"\u2026" in done.stdout and b"--seeds" in done.stdout
+    assert rb"\u2026" in done.stdout and b"--nb_seeds" in done.stdout
 
 
 # ---- the parts
@@ -259,10 +260,14 @@ def test_too_little_memory_is_one_sentence(error, program, tmp_path, monkeypatch
 def test_too_few_threads_is_one_sentence(tmp_path, monkeypatch, capsys):
     import threading
 
+    import run
+
     def start(self):
         raise RuntimeError("can't start new thread")
 
     call = in_process(tmp_path, monkeypatch)
+    # passes as small as these would not be divided
+    monkeypatch.setattr(run, "Workers", functools.partial(run.Workers, least=0))
     monkeypatch.setattr(threading.Thread, "start", start)
     assert call("--quiet", "--threads=2", "--algorithm=GAIT", "--orthogonal_reg=0.1") == 1
     err = capsys.readouterr().err
