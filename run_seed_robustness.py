@@ -148,15 +148,13 @@ class SeedSweep(Sweep):
         ended = [run for run in self.runs if run.name in self.summaries]
         rows = [self._row(run.name, columns) for run in ended]
         finished = [row for run, row in zip(ended, rows, strict=True) if self.finished(run)]
-        means, stds = zip(
-            *(spread([row[column] for row in finished]) for column in range(len(columns) + 1)), strict=True
-        )
+        measured = [[row[column] for row in finished] for column in range(len(columns) + 1)]
+        means, stds = zip(*map(spread, measured), strict=True)
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["", "seed", *columns, "outcome"])
-        lines.writerows(
-            [index, *row, self._outcome(run)] for index, (run, row) in enumerate(zip(ended, rows, strict=True))
-        )
+        for index, (run, row) in enumerate(zip(ended, rows, strict=True)):
+            lines.writerow([index, *row, self._outcome(run)])
         lines.writerows([["mean", *means, ""], ["std", *stds, ""]])
         return text.getvalue()
 

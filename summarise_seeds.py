@@ -56,9 +56,8 @@ def summarise(name, runs):
     test, training = (100 * np.array([each[column] for each in series]) for column in COLUMNS)
     best = int(test.mean(axis=0).argmax())
     summary = {"setting": name, "seeds": len(runs), "epochs": runs[0].outcome["epochs"]}
-    summary |= _spread("test_acc", _final(runs, "test_acc", test)) | _spread(
-        "training_acc", _final(runs, "training_acc", training)
-    )
+    for column, values in (("test_acc", test), ("training_acc", training)):
+        summary |= _spread(column, _final(runs, column, values))
     return summary | _spread("best_test_acc", test[:, best]) | {"best_test_acc_epoch": float(series[0]["x"][best])}
 
 
@@ -115,12 +114,11 @@ def table(found):
     rows = [[heading for heading, _ in HEADINGS.values()]]
     rows += [[_cell(summary[key], decimals) for key, (_, decimals) in HEADINGS.items()] for summary in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return lines
 
 
 def _cell(value, decimals):

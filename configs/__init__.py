@@ -76,9 +76,8 @@ def to_argv(config):
 def module_names():
     """Returns the names of the experiments, in alphabetical order."""
     found = pkgutil.walk_packages(__path__, f"{__name__}.")
-    return sorted(
-        module.name for module in found if not module.ispkg and not module.name.rpartition(".")[2].startswith("_")
-    )
+    names = (module.name for module in found if not module.ispkg)
+    return sorted(name for name in names if not name.rpartition(".")[2].startswith("_"))
 
 
 def _import(name):

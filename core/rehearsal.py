@@ -53,9 +53,8 @@ def expected_seconds(loop):
     measuring = time.perf_counter() - start
     interval = loop.schedule.eval_interval
     rows = (loop.batches - 1) // interval if interval else 1
-    return sum(passes[id(each)] for each in loop.plan.epoch) + rows * measuring, sum(
-        passes[id(each)] for each in loop.plan.prelude
-    )
+    epoch, before = (sum(passes[id(each)] for each in made) for made in (loop.plan.epoch, loop.plan.prelude))
+    return epoch + rows * measuring, before
 
 
 def _seconds_of_passes(loop):

@@ -62,9 +62,8 @@ def load(name, data_dir=None, quiet=False, catalogue=None, download=True):
     arrays |= {role: array for role, array in others.items() if array is not None}
     missing, folder = [role for role in ROLES if role not in arrays], root / name
     if missing and not download:
-        raise DataError(
-            f"{folder}: {', '.join(files[role].name + '.gz' for role in missing)} would have to be downloaded first"
-        )
+        names = ", ".join(files[role].name + ".gz" for role in missing)
+        raise DataError(f"{folder}: {names} would have to be downloaded first")
     for index, role in enumerate(missing):
         still = [files[later].name + ".gz" for later in missing[index:]]
         arrays[role] = _download(files[role], source, folder, still, quiet)

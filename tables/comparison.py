@@ -183,10 +183,9 @@ def rows_of(cell, jobs, records, problem=""):
 
 def _belongs(record, job):
     """Returns whether a run belongs to the cell of a job, by the settings that both have."""
-    settings = record.settings
-    return record.program == job.program and all(
-        settings.get(name, value) == value for name, value in job.settings.items() if name not in FREE
-    )
+    settings, wanted = record.settings, {name: value for name, value in job.settings.items() if name not in FREE}
+    same = all(settings.get(name, value) == value for name, value in wanted.items())
+    return record.program == job.program and same
 
 
 def _row(cell, precision, samples, records):

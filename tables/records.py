@@ -178,9 +178,11 @@ def _runs(path, notes):
 
 def _folders(top, notes):
     """Yields the same for every run folder below `top`."""
-    for place, inner, files in os.walk(
-        top, onerror=lambda error: notes.append(f"cannot read {error.filename}: {error.strerror}")
-    ):
+
+    def note(error):
+        notes.append(f"cannot read {error.filename}: {error.strerror}")
+
+    for place, inner, files in os.walk(top, onerror=note):
         inner.sort()
         if "config.json" in files:
             inner.clear()

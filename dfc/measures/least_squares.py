@@ -172,9 +172,8 @@ def _within_and_beyond(net, activities, error, gamma, parameters, basis):
     """Returns the same (n, n_L) where J' J'^T = s_{L-1} I in all directions but those of `basis`."""
     xp, within = array_module(error), error @ basis
     y = minimum_norm_error(*seen_from(basis, net, activities), within, gamma, parameters)
-    scale = gamma + (
-        _column_weights(net, activities, len(net.weights) - 1)[..., 0] if parameters else xp.ones_like(error[:, :1])
-    )
+    last = len(net.weights) - 1
+    scale = gamma + (_column_weights(net, activities, last)[..., 0] if parameters else xp.ones_like(error[:, :1]))
     beyond = (error - within @ basis.swapaxes(-1, -2)) / xp.where(scale == 0.0, float("inf"), scale)
     return y @ basis.swapaxes(-1, -2) + beyond
 

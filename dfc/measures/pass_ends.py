@@ -55,17 +55,14 @@ class PassEnds(Watcher):
         if self._angle:
             update = surrogate_update(self.net, report.activities, u, self.alpha)
             angles = surrogate_angles(self.net, report.gradients, update)
-            found = {f"lu_angle_{l}": [each] for l, each in enumerate(angles["weights"])} | {
-                "lu_angle_network": angles["network"]
-            }
+            found = {f"lu_angle_{l}": [each] for l, each in enumerate(angles["weights"])}
+            found["lu_angle_network"] = angles["network"]
         if self._shares:
-            found |= {
-                f"ratio_ff_fb_{l}": [each] for l, each in enumerate(feedback_shares(self.net, report.activities, u))
-            }
+            shares = feedback_shares(self.net, report.activities, u)
+            found |= {f"ratio_ff_fb_{l}": [each] for l, each in enumerate(shares)}
         if self._condition:
-            found["gn_condition"] = [
-                feedback_fit(self.net, report.activities, measures=("condition_gn",))["condition_gn"]
-            ]
+            fit = feedback_fit(self.net, report.activities, measures=("condition_gn",))
+            found["gn_condition"] = [fit["condition_gn"]]
         return found
 
     def row(self, net, epoch):

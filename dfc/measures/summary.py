@@ -36,9 +36,8 @@ class Frame:
     def text(self):
         """Returns the table as csv, with the steps in the first column."""
         lines = [",".join(["", *map(str, self.columns)])]
-        lines += [
-            ",".join([str(step), *map(repr, row)]) for step, row in zip(self.steps, self.values.tolist(), strict=True)
-        ]
+        rows = zip(self.steps, self.values.tolist(), strict=True)
+        lines += [",".join([str(step), *map(repr, row)]) for step, row in rows]
         return "\n".join(lines) + "\n"
 
     @classmethod

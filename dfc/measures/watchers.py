@@ -156,9 +156,8 @@ class Measurements(Watcher):
 
     def _steps(self, when):
         """Returns the number of batches that were measured `when` so far."""
-        return max(
-            self.tables[row.key].steps[-1] if self.tables[row.key].steps else 0 for row in self.rows if row.when == when
-        )
+        steps = [self.tables[row.key].steps for row in self.rows if row.when == when]
+        return max(each[-1] if each else 0 for each in steps)
 
     def row(self, net, epoch):
         row = {name: float(to_host(total)) / self._batches for name, total in self._totals.items()}
