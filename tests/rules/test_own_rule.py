@@ -110,10 +110,14 @@ def test_a_new_rule_of_run_is_one_file_of_under_20_lines(tmp_path):
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """A copy of the program whose main.py has the rule SIGN, and what its run of CONFIG left behind."""
+    """A copy of the program whose main.py has the rule SIGN, and what its run of CONFIG left behind.
+
+    The folder "other" in the copy holds the run with another value of the rule's option.
+    """
     folder = tmp_path_factory.mktemp("program")
     copy_with(MADE_UP_FOR_MAIN, folder, "dfc, dfc_ss")
     run(folder, "main.py", *words(**CONFIG), "--out_dir=run")
+    run(folder, "main.py", *words(**CONFIG | {"sign_gain": 1.0}), "--out_dir=other")
     return folder, folder / "run"
 
 
@@ -138,7 +142,6 @@ def test_a_new_rule_of_main_is_one_file_of_under_25_lines(program):
     with np.load(trained / "checkpoint.npz") as checkpoint:
         assert int(checkpoint["passed"]) == CONFIG["epochs"]
     assert json.loads((trained / "config.json").read_text())["settings"]["sign_gain"] == 0.5
-    run(folder, "main.py", *words(**CONFIG | {"sign_gain": 1.0}), "--out_dir=other")
     assert_same_weights(trained, folder / "other", same=False)
     run(folder, "main.py", *words(**CONFIG | {"sign_gain": 1.0}), "--out_dir=run", "--load", status=2)
 
