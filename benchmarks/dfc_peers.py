@@ -91,7 +91,10 @@ def suite(names, precision, threads, extent):
 
     changed, batch, large = sizes_of(extent)
     with Workers(threads) as workers:
-        seconds_of = partial(product_seconds, workers, precision, at_least=0.0 if extent == "tiny" else 0.02)
+        at_least = 0.0 if extent == "tiny" else 0.02
+        seconds_of, alone = (
+            partial(product_seconds, each, precision, at_least=at_least) for each in (workers, Workers(1))
+        )
         shapes = {"small": (batch // threads, 256, 256), "large": (large // threads, large, large)}
         rates = {key: flops(shape) / seconds_of(shape) for key, shape in shapes.items()}
         found = {}
@@ -103,7 +106,9 @@ def suite(names, precision, threads, extent):
             for count, *shape in products(work, case.phase, batch // len(parts)):
                 asked[tuple(shape)] += count * len(parts)
             found[name] = median_seconds(work.step, *_repeats(case, extent)) | {
-                "products": sum(count * seconds_of(shape) for shape, count in asked.items()),
+                "products": sum(
+                    count * (alone if len(parts) == 1 else seconds_of)(shape) for shape, count in asked.items()
+                ),
                 "random": noise_seconds(work, workers, parts) if feedback else 0.0,
                 "flops": sum(count * flops(shape) for shape, count in asked.items()),
                 "rates": rates,

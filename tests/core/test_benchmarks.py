@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import dfc_costs, dfc_peers, dfc_speed, gpu, peers, speed
+from benchmarks import dfc_costs, dfc_peers, dfc_speed, gpu, peers, seeds, speed
 from core.backend import Workers
 
 
@@ -38,6 +38,18 @@ def test_the_benchmark_of_system_2_fills_its_table(tmp_path, capsys):
 def test_every_case_is_measured_and_has_a_published_time():
     measured = [name for cases, _ in dfc_speed.PROCESSES for name in cases]
     assert sorted(measured) == sorted(dfc_peers.CASES) == sorted(dfc_speed.PUBLISHED)
+
+
+def test_the_benchmark_of_several_seeds_fills_its_table(monkeypatch, capsys):
+    """Both networks and both precisions; a stack of two costs something."""
+    monkeypatch.setattr(seeds, "RULES", ("DFA", "DFC-SSA, feedback"))
+    assert seeds.main(["--seeds=2", "--samples=16", "--steps=1"]) == 0
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    rows = [row for row in rows if len(row) == 6][2:]
+    assert [row[1] for row in rows] == 2 * (2 * ["DFA"] + 2 * ["DFC-SSA, feedback"])
+    assert [row[0] for row in rows] == 4 * ["15-10-10-5"] + 4 * ["784-256-256-256-10"]
+    for *_, one, many, ratio in rows:
+        assert float(ratio) == pytest.approx(float(many) / float(one), abs=0.06)
 
 
 class Counted(np.ndarray):
