@@ -31,6 +31,8 @@ REFERENCE = "BP, regularised"
 # The published strength of the regulariser of BP and GAIT-prop; TP has its own.
 STRENGTH = 0.1
 CLAIM = "GAIT, regularised"
+# The methods that end near each other, which one panel shows alone.
+NEAR = (CLAIM, "GAIT", "BP")
 # Inches.
 WIDTH, ROW, FRAME = 8.0, 0.42, 1.9
 
@@ -140,20 +142,20 @@ def _accuracy(record, epoch):
 
 
 def draw(found):
-    """Returns a figure of two panels: GAIT-prop alone, close to zero, and every rule.
+    """Returns a figure of two panels: the methods near to each other, and all.
 
     Raises  UsageError if matplotlib is missing
     """
     tasks = list(dict.fromkeys((row.task, row.precision) for row in found))
-    methods = sorted({row.method for row in found}, key=lambda method: (method != CLAIM, method))
+    methods = sorted({row.method for row in found}, key=lambda method: (method not in NEAR, method != CLAIM, method))
     figure = new_figure(WIDTH, FRAME + ROW * len(tasks))
     close, wide = figure.subplots(1, 2, sharey=True)
     for index, method in enumerate(methods):
         rows = [row for row in found if row.method == method]
-        for axes in (close, wide) if method == CLAIM else (wide,):
+        for axes in (close, wide) if method in NEAR else (wide,):
             _draw_method(axes, rows, [tasks.index((row.task, row.precision)) for row in rows], index, len(methods))
     seeds = "/".join(map(str, sorted({row.n for row in found})))
-    for axes, title in ((close, "GAIT-prop"), (wide, "all rules")):
+    for axes, title in ((close, "GAIT-prop and BP"), (wide, "all rules")):
         axes.axvline(0, color="0.4", linewidth=0.8)
         axes.set(title=title, xlabel="points from BP, regularised", ylim=(len(tasks) - 0.5, -0.5))
         plain(axes)
