@@ -25,7 +25,7 @@ from core import rehearsal
 from core.backend import Workers, default_count, select_backend
 from core.machine import check_memory, provenance
 from core.options import UsageError
-from core.paths import make_numbered, remove_if_empty
+from core.paths import make_numbered, remove_if_empty, shortened
 from core.program import complain, run_program, say, tell_end
 from core.seeds import folder_of, parse_seeds, say_of
 from core.signals import StopRequest
@@ -111,19 +111,19 @@ def placed(runs, folder):
 
 
 def tasks_of(runs, backend, draws):
-    """Returns the samples of every run, and a sentence on the memory of several.
+    """Returns the samples of every run, and a sentence on the memory of several networks.
 
     Runs share samples that do not depend on the seed.
     Raises  UsageError if they do not fit into memory
     """
     first, about = task_of(runs[0], backend, draws[0]), runs[0].task
     own = BY_FLAG[about.dataset].task == "regression" or about.seeded_split
-    if not runs[0].seeds:
-        return [first], ""
     needed = bytes_of_a_run(runs[0].system, runs[0].schedule.batch_size, backend)
     if own:
         needed += sum(samples.nbytes for samples in (first.train, first.validation, first.test) if samples)
-    memory = check_memory(len(runs), needed, backend, f"--seeds={runs[0].seeds}")
+    sizes = shortened(",".join(map(str, runs[0].system.network.sizes[1:-1])))
+    flag = f"--seeds={runs[0].seeds}" if runs[0].seeds else f"--size_hidden={sizes}"
+    memory = check_memory(len(runs), needed, backend, flag)
     others = zip(runs[1:], draws[1:], strict=True)
     return [first, *(task_of(each, backend, own_draws) if own else first for each, own_draws in others)], memory
 

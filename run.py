@@ -21,9 +21,10 @@ from functools import partial
 import datasets
 from core import rehearsal
 from core.backend import BACKENDS, PRECISIONS, Workers, default_count, select_backend
-from core.machine import check_machine, check_memory, provenance
+from core.machine import check_machine, provenance
 from core.optimisers import OPTIMISERS
 from core.options import (
+    LAYERS,
     Parser,
     UsageError,
     add_arguments,
@@ -46,7 +47,7 @@ from gait.endings import conclude_all
 from gait.evaluation import Evaluation
 from gait.gradients import OrthogonalRegulariser
 from gait.learner import Learner
-from gait.settings import bytes_of_a_run, expand, initialiser, resolved, result_settings, run_name, runs_of, solver
+from gait.settings import check_fits, expand, initialiser, resolved, result_settings, run_name, runs_of, solver
 from inv_layer import SingularWeights
 from inv_net import SquareInvNet, TowerInvNet, layer_sizes
 from rules import RULES
@@ -83,7 +84,7 @@ class Options:
     )
     batch_size: int = _experiment(60, "images in a batch, in file order", bounds="[1, inf)")
     train_samples: int = _experiment(0, "learn from the first N training images only; 0: all", bounds="[0, inf)")
-    nb_layers: int = _network(1, "hidden layers of the square network, not used with --tower", bounds="[1, inf)")
+    nb_layers: int = _network(1, "hidden layers of the square network, not used with --tower", bounds=LAYERS)
     tower: bool = _network(False, "tower network, layers 784-784-500-200-10, instead of the square one")
     linear: bool = _network(False, "linear units instead of leaky ReLU with slope 0.1")
     orthogonal_init: bool = _network(False, "random orthogonal initial weights; the same as --init=orthogonal")
@@ -225,8 +226,7 @@ def prepare(options):
     backend = select_backend(options.backend, options.device, options.precision)
     threads = (options.threads or default_count()) if backend.device is None else 1
     sets, runs = load_samples(options, backend), runs_of(options)
-    sizes = layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers)
-    memory = check_memory(len(runs), bytes_of_a_run(options, sizes, backend), backend, f"--seeds={options.seeds}")
+    memory = check_fits(options, layer_sizes(options.tower, sets[0].pixels.shape[-1], options.nb_layers), backend)
     return backend, threads, sets, runs, memory
 
 

@@ -146,12 +146,20 @@ def check_memory(count, each, backend, flag):
     Raises   UsageError, whose sentence begins with the flag, if they do not fit
     """
     if count == 1:
-        return ""
+        return _check_one(each, backend, flag)
     words, free = f"{count} networks at once take about {amount(count * each)}", backend.free_memory()
     if free is not None and count * each > free:
         fewer = f"train {free // each} at a time" if free >= each else "not even one fits"
         raise UsageError(f"{flag}: {words} of memory, and {amount(free)} are free; {fewer}")
     return f"; {words}"
+
+
+def _check_one(each, backend, flag):
+    # Of the 12 or 14 numbers per weight that `each` counts, weight and gradient are needed in any case.
+    least, free = each // 7, backend.free_memory()
+    if free is not None and least > free:
+        raise UsageError(f"{flag}: the network takes at least {amount(least)} of memory, and {amount(free)} are free")
+    return ""
 
 
 def amount(size):

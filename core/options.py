@@ -12,6 +12,8 @@ from core.errors import UsageError
 from core.paths import expanded, printable, shortened, unfit_output
 from core.program import Dropping
 
+# Hidden layers: a network with more would take hours for one batch.
+LAYERS = "[1, 10000]"
 WORDS = {int: "a whole number", float: "a number"}
 
 

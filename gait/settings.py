@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from core.errors import UsageError
+from core.machine import check_memory
 from core.paths import expanded
 from core.seeds import parse_seeds
 
@@ -71,12 +72,17 @@ def runs_of(options):
     return [dataclasses.replace(options, seed=seed, seeds="") for seed in seeds]
 
 
-def bytes_of_a_run(options, sizes, backend):
-    """Returns an estimate of the bytes that one of several networks trained together takes.
+def check_fits(options, sizes, backend):
+    """Returns a sentence on the memory that the networks of all seeds need; "" for a single network.
 
-    These are weights, two moments, gradients and buffers, all of it twice.
+    One of several takes its weights, two moments, gradients and buffers, all of it twice.
+
+    sizes   units of each layer
+    Raises  UsageError if they do not fit
     """
-    return sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)
+    each = sum(size * (size + 1) for size in sizes) * backend.dtype.itemsize * (14 if options.orthogonal_reg else 12)
+    flag = f"--seeds={options.seeds}" if options.seeds else f"--nb_layers={options.nb_layers}"
+    return check_memory(len(runs_of(options)), each, backend, flag)
 
 
 def expand(argv):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from core.optimisers import OPTIMISERS
-from core.options import as_path, option
+from core.options import LAYERS, as_path, option
 from datasets.catalogue import BY_FLAG
 from dfc.feedback_learning import Q_RULES
 from dfc.functions import ACTIVATIONS
@@ -142,7 +142,7 @@ class PublishedOptions:
         "1e-8", "Q: added to the root of the second moment", entries=float, one=True, bounds=FROM_0, needs=ADAM_FB
     )
 
-    num_hidden: int = _network(3, "hidden layers, where size_hidden is one number", bounds=COUNT)
+    num_hidden: int = _network(3, "hidden layers, where size_hidden is one number", bounds=LAYERS)
     size_hidden: str = _network(
         "5", "units of every hidden layer, or of each, e.g. [256, 32, 256]", metavar="LIST", entries=int, bounds=COUNT
     )

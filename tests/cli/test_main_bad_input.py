@@ -15,6 +15,7 @@ import pytest
 import datasets
 import dfc.tasks
 import main
+from core import backend as backends
 from core.files import read_arrays, write_arrays
 from dfc.settings.flags import Options
 from tests.faults import tiny_runs
@@ -155,12 +156,19 @@ def test_bad_input_is_refused_in_one_line(case, refused):
     refused(*BAD[case])
 
 
-@pytest.mark.parametrize("flag", ["--num_train=1000000000000000", "--size_hidden=[1000000000000000,5]"])
-def test_sizes_beyond_all_memory_are_told_in_one_line(flag, refused, capfd, tmp_path):
+def test_samples_beyond_all_memory_are_told_in_one_line(refused, capfd, tmp_path):
     """Petabytes, which no machine begins to hand out."""
-    assert refused.call(flag) == 1
+    assert refused.call("--num_train=1000000000000000") == 1
     assert "memory" in complaint(capfd.readouterr().err)
     assert {path.name for path in tmp_path.glob("run/*")} <= {".lock"}
+
+
+@pytest.mark.parametrize(
+    "sizes, told", [("[1000000000000,5]", "1000000000000,5"), ("10000000", "10000000,10000000,10000000")]
+)
+def test_networks_beyond_all_memory_are_refused_by_their_sizes(sizes, told, refused, monkeypatch):
+    monkeypatch.setattr(backends.Backend, "free_memory", lambda backend: 1 << 40)
+    refused([f"--size_hidden={sizes}"], [f"--size_hidden={told}: ", "memory", "1099.5 GB are free"])
 
 
 @pytest.mark.parametrize("package, flag", [("tensorboardX", "--save_logs"), ("matplotlib", "--make_dynamics_plot")])

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import run
+from core import backend as backends
 from rules import RULES
 from tests.faults.tiny_runs import ROOT, TRAIN, complaint, contents, in_process
 
@@ -54,7 +55,8 @@ BAD_OPTIONS = {
     "value for a flag": (["--tower=yes"], ["--tower", "yes"]),
     "inapplicable gamma": (["--gamma=0.1"], ["--gamma", "BP", "GAIT"]),
     "inapplicable form": (["--algorithm=TP", "--target_form=absolute"], ["--target_form", "TP", "GAIT"]),
-    "no layers": (["--nb_layers=0"], ["--nb_layers", " 0 ", "[1, inf)"]),
+    "no layers": (["--nb_layers=0"], ["--nb_layers", " 0 ", "[1, 10000]"]),
+    "endless layers": (["--nb_layers=999999999"], ["--nb_layers", " 999999999 ", "[1, 10000]"]),
     "no epochs": (["--nb_epochs=0"], ["--nb_epochs", " 0 ", "[1, inf)"]),
     "empty batches": (["--batch_size=0"], ["--batch_size", " 0 ", "[1, inf)"]),
     "negative seed": (["--seed=-1"], ["--seed", " -1 ", "[0, inf)"]),
@@ -131,6 +133,11 @@ def test_bad_option_of_the_program_itself_leaves_no_traceback(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert "--nb_layers" in complaint(done.stderr)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_beyond_all_memory_is_refused_by_its_layers(refused, monkeypatch):
+    monkeypatch.setattr(backends.Backend, "free_memory", lambda backend: 64)
+    refused(["--nb_layers=3"], ["--nb_layers=3: ", "memory", "are free"])
 
 
 # ---- places that cannot be used

@@ -58,7 +58,16 @@ class Room:
 def test_networks_that_fit_are_told():
     assert check_memory(5, 200_000_000, Room(1_000_000_000), "--seeds=1-5") == "; 5 networks at once take about 1.0 GB"
     assert check_memory(3, 1000, Room(None), "--seeds=1-3") == "; 3 networks at once take about 1 MB"
-    assert check_memory(1, 1000, Room(0), "--seeds=1") == ""
+
+
+@pytest.mark.parametrize("free", [100_000_000, None])
+def test_a_single_network_that_may_fit_is_not_talked_about(free):
+    assert check_memory(1, 700_000_000, Room(free), "--nb_layers=9") == ""
+
+
+def test_a_single_network_whose_weights_and_gradients_alone_do_not_fit_is_refused():
+    with pytest.raises(UsageError, match=r"^--nb_layers=9: the network takes at least 100 MB of memory, and 50 MB are"):
+        check_memory(1, 700_000_000, Room(50_000_000), "--nb_layers=9")
 
 
 @pytest.mark.parametrize("free, what", [(999_999_999, "train 4 at a time"), (199_999_999, "not even one fits")])

@@ -408,7 +408,7 @@ REFUSED = {
     "--hidden_activation=[tanh, tanh]": ["--hidden_activation", "2 activations", "3 hidden layers", "--num_hidden"],
     "--hidden_activation=swish": ["--hidden_activation=swish", "'swish'", "tanh, relu"],
     "--hidden_activation=[tanh, softmax, tanh]": ["--hidden_activation", "'softmax'"],
-    "--num_hidden=0": ["--num_hidden", "0", "[1, inf)"],
+    "--num_hidden=0": ["--num_hidden", "0", "[1, 10000]"],
     # tasks
     "--dataset=mnist|--size_input=784|--size_output=10": ["--output_activation=linear", "softmax", "mnist"],
     "--dataset=cifar10|--output_activation=tanh": ["--output_activation=tanh", "softmax", "cifar10"],
