@@ -9,7 +9,8 @@ from dfc.gradients import empty_gradients, layer_gradients
 from dfc.network import FeedbackNetwork
 
 LOSSES = {"ce": CROSS_ENTROPY, "mse": SQUARED_ERROR}
-SIZES = (7, 6, 5, 3)  # the input first
+# The input comes first.
+SIZES = (7, 6, 5, 3)
 # The loops Jbar Qbar of the networks below have eigenvalues from 1 to 8: 25 units of time are enough to come to rest,
 # steps of 1/20 and this gain small enough not to oscillate.
 STABLE = Controller(

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 from main import parse
 
-OPTIONS = {  # the part of config.json that tells rule, data and seed
+# This is the part of config.json that tells rule, data and seed.
+OPTIONS = {
     "main.py": {"dataset": "fashion_mnist", "network_type": "DFC", "ndi": True, "single_precision": True, "epochs": 2},
     "run.py": {"dataset": "FMNIST", "algorithm": "GAIT", "precision": "float64", "nb_epochs": 2},
 }

@@ -109,7 +109,8 @@ def test_every_cell_with_a_command_has_jobs_and_they_share_no_folder(tmp_path, m
 def test_the_cells_are_those_of_the_papers():
     cells = read_cells()
     dfc = [cell for cell in cells if cell.table == "dfc"]
-    assert len({(cell.task, cell.method) for cell in dfc}) == 32  # 8 methods, 4 tasks
+    # There are 8 methods and 4 tasks.
+    assert len({(cell.task, cell.method) for cell in dfc}) == 32
     known = {cell.method: (cell.mean, cell.std) for cell in dfc if cell.task == "MNIST"}
     assert known["BP"] == (2.08, 0.15) and known["DFA"] == (2.69, 0.11) and known["DFC-SSA fixed"] == (2.46, 0.11)
     assert all(cell.mean is None for cell in dfc if cell.task in ("MNIST train", "MNIST autoencoder"))

@@ -17,7 +17,8 @@ from core.options import UsageError
 from dfc import tasks
 from main import parse
 
-BATCH, TRAIN, OTHERS = 4, 6, 4  # two batches an epoch, the second a short one
+# There are two batches per epoch, the second a short one.
+BATCH, TRAIN, OTHERS = 4, 6, 4
 POINTS = 3
 CUT = {
     "epochs": 1, "batch_size": BATCH, "tmax_di": POINTS, "tmax_di_fb": POINTS, "num_train": TRAIN, "num_test": OTHERS,
@@ -38,7 +39,8 @@ def experiments():
 
 
 EXPERIMENTS = experiments()
-PASSES = ("epochs_fb", "extra_fb_epochs")  # as many as there are kinds of them, one each
+# There is one pass of each kind.
+PASSES = ("epochs_fb", "extra_fb_epochs")
 
 
 def cut(config):

@@ -62,7 +62,8 @@ def of_q_rule(root):
         words = commands("A rule for the learning of Q")[0]
         call(root, *words[:-1], f"--lr_fb={rate}", "--feedback_wd=0", f"--out_dir=logs/q{rate}")
         found.append(np.linalg.norm(np.load(root / "logs" / f"q{rate}" / "0Lfeedback.npy")))
-    passes = np.log2(found[0] / found[1]) / 3  # one before the first epoch, one in each of the two
+    # There is one before the first epoch, and one in each of the two.
+    passes = np.log2(found[0] / found[1]) / 3
     assert passes == pytest.approx(3, abs=1e-6)
 
 

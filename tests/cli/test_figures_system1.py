@@ -109,7 +109,8 @@ def test_every_setting_is_a_curve_of_all_its_layers_averaged_over_seeds(tmp_path
     assert ([curve.name for curve in curves], notes) == (["GAIT, nb_layers 11", "TP, nb_layers 2 (2 seeds)"], [])
     assert alignment.layer_columns(curves[0].mean) == [f"bp_angle_{l}" for l in range(12)]
     assert curves[0].std is None and set(curves[1].mean) == {"bp_angle", "bp_angle_0", "bp_angle_1", "bp_angle_2"}
-    np.testing.assert_allclose(curves[1].mean["bp_angle_2"], [35.0] * 3)  # 30 and 40
+    # The two runs have 30 and 40.
+    np.testing.assert_allclose(curves[1].mean["bp_angle_2"], [35.0] * 3)
     np.testing.assert_allclose(curves[1].std["bp_angle_2"], [50**0.5] * 3)
     np.testing.assert_array_equal(alignment.load(read_runs(folders), 1.0)[0][0].x, [1, 2])
 
@@ -194,7 +195,8 @@ def test_angles_over_depth(images):
                 "the only layer is the last: it learns by BP's rule"
             )
             assert (values[:, 1:] < 1.0).all() if case == "gait_orthogonal" else (values[:, 1:] > 1.0).all()
-    for case, (rule, init) in alignment_depth.CASES.items():  # the networks are those of run.py
+    # The networks are those of run.py.
+    for case, (rule, init) in alignment_depth.CASES.items():
         options = run.Options(seed=2, nb_layers=3, init=init)
         net = run.build_net(options, 16, 10, select_backend("numpy"))
         pixels, labels = alignment_depth.first_images(None, alignment_depth.BATCH)

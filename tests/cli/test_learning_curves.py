@@ -56,10 +56,12 @@ def test_seeds_become_their_mean_and_sample_standard_deviation(tmp_path):
     [curve], notes = curves_of(*folders)
     assert (curve.name, curve.seeds, notes) == ("BP (3 seeds)", 3, [])
     np.testing.assert_array_equal(curve.x, [0, 1])
-    np.testing.assert_allclose(curve.mean["test_acc"], [0.1, 0.6], rtol=1e-12)  # 0.5, 0.6, 0.7
+    # The runs have 0.5, 0.6 and 0.7.
+    np.testing.assert_allclose(curve.mean["test_acc"], [0.1, 0.6], rtol=1e-12)
+    # The deviation is sqrt((0.01 + 0 + 0.01) / (3 - 1)).
     np.testing.assert_allclose(
         curve.std["test_acc"], [0, 0.1], rtol=1e-12, atol=1e-15
-    )  # sqrt((0.01 + 0 + 0.01) / (3 - 1))
+    )
     np.testing.assert_allclose(curve.mean["training_loss"], [0.9, 0.4], rtol=1e-12)
 
 
@@ -79,7 +81,8 @@ def test_names_tell_only_what_differs(tmp_path):
         "GAIT, learning_rate 0.0001, not tower",
         "GAIT, learning_rate 1e-05, tower",
     ]
-    assert names(group_by_setting(read_runs(runs[:2]))) == ["BP", "GAIT"]  # gamma is no property of BP
+    # gamma is no property of BP.
+    assert names(group_by_setting(read_runs(runs[:2]))) == ["BP", "GAIT"]
 
 
 def test_names_are_never_the_same(tmp_path):
@@ -208,7 +211,8 @@ def test_pictures_have_the_format_of_their_ending(matplotlib, tmp_path, capsys, 
     png, pdf = (path.read_bytes() for path in outputs)
     assert png[:8] == b"\x89PNG\r\n\x1a\n" and pdf[:5] == b"%PDF-"
     width, height = struct.unpack(">II", png[16:24])
-    assert width == 1200 and 870 < height < 1200  # 8 inches of 150 dots; the height grows with the legend
+    # The width is 8 inches of 150 dots; the height grows with the legend.
+    assert width == 1200 and 870 < height < 1200
     assert dict(matplotlib.rcParams) == settings
     assert learning_curves.main([*map(str, rules_and_seeds), f"--output={tmp_path / 'again.pdf'}"]) == 0
     assert (tmp_path / "again.pdf").read_bytes() == pdf, "the same numbers must make the same file"
@@ -223,9 +227,11 @@ def test_every_panel_has_every_curve_and_one_legend_names_them(matplotlib, rules
         "training accuracy (%)", "test accuracy (%)", "training loss", "test loss",
     ]  # fmt: skip
     for axes in figure.axes:
-        assert len(axes.lines) == 3 and len(axes.collections) == 2  # three means, two bands
+        # There are three means and two bands.
+        assert len(axes.lines) == 3 and len(axes.collections) == 2
         assert axes.get_yscale() == ("log" if "loss" in axes.get_ylabel() else "linear")
-    np.testing.assert_allclose(figure.axes[1].lines[2].get_ydata(), [10, 70, 80], rtol=1e-12)  # run 6, in percent
+    # This is run 6, in percent.
+    np.testing.assert_allclose(figure.axes[1].lines[2].get_ydata(), [10, 70, 80], rtol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 12])

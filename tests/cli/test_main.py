@@ -36,14 +36,16 @@ IMAGES = ("--dataset=mnist", "--output_activation=softmax", "--size_input=784", 
 AUTOENCODER = ("--dataset=mnist_autoencoder", "--size_input=784", "--size_output=784", "--size_hidden=4", "--tmax_di=4")
 FILES = {"config.json", "args.txt", "metrics.csv", "results.json", "results.npz", "performance_overview.txt"}
 FILES |= {"checkpoint.npz", "DONE", ".lock"}
-INITIAL = (  # dfc.md I.7
+# The file has them, see docs/published/dfc.md I.7.
+INITIAL = (
     "acc_train_last", "acc_train_best", "loss_train_last", "loss_train_best", "acc_test_last",
     "acc_test_best", "acc_val_last", "acc_val_best", "acc_test_val_best", "acc_train_val_best",
     "loss_test_val_best", "loss_train_val_best", "loss_val_best", "epoch_best_loss", "epoch_best_acc",
     "loss_test_last", "loss_test_best", "rec_loss", "rec_loss_last", "rec_loss_best",
     "rec_loss_first", "rec_loss_init", "rec_loss_var_av", "avg_time_per_epoch", "finished",
 )  # fmt: skip
-DIRECT = ("BP", "Strong-DFC")  # rules whose errors are not made small by the step size of a nudge
+# The errors of these rules are not made small by the step size of a nudge.
+DIRECT = ("BP", "Strong-DFC")
 COUNTED = ["converged", "diverged", "not_converged"]
 
 
@@ -160,7 +162,8 @@ def test_without_biases_there_are_no_files_of_them(call, folder):
     assert sorted(arrays(folder)) == [f"{l}L{kind}" for l in range(3) for kind in ("feedback", "weights")]
 
 
-COLUMNS = {  # a run: (options, columns of metrics.csv between batch and seconds)
+# A run: (options, columns of metrics.csv between batch and seconds).
+COLUMNS = {
     "BP": (RULES["BP"], ["loss_train", "loss_val", "loss_test"]),
     "DFA": (RULES["DFA"], ["loss_train", "loss_val", "loss_test"]),
     "DFC-SSA": (RULES["DFC-SSA"], ["loss_train", "loss_val", "loss_test"]),
@@ -182,7 +185,8 @@ def test_series_have_one_row_an_epoch(case, call, folder):
     assert metrics["seconds"] == sorted(metrics["seconds"])
     found = series(folder)
     for name in columns:
-        assert found[name].tolist() == metrics[name]  # every digit
+        # Every digit is the same.
+        assert found[name].tolist() == metrics[name]
         assert np.isfinite(metrics[name]).all()
         if name.startswith("acc"):
             assert all(0.0 <= value <= 1.0 for value in metrics[name])
@@ -281,7 +285,8 @@ def test_files_hold_what_the_network_learned(call, folder):
             losses.append(np.mean(np.log(np.exp(r).sum(axis=1)) - r[np.arange(len(r)), right]))
             rights.append(np.mean(r.argmax(axis=1) == right))
         assert metrics[f"acc_{part}"][-1] == pytest.approx(np.mean(rights))
-        assert metrics[f"loss_{part}"][-1] == pytest.approx(np.mean(losses), rel=1e-6)  # pixels are rounded to float32
+        # Pixels are rounded to float32.
+        assert metrics[f"loss_{part}"][-1] == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_training_loss_is_that_of_the_predictions_before_each_update(call, folder):
@@ -425,7 +430,8 @@ def test_same_seed_same_bits_other_seed_other_numbers(variant, call, tmp_path):
     assert results(tmp_path / "again") == results(tmp_path / "run")
     assert np.random.get_state()[1].tobytes() == state
     mine, other = arrays(tmp_path / "run"), arrays(tmp_path / "other")
-    last = [name for name in mine if name == "2Lfeedback" and "fixed" in variant]  # the identity
+    # It is the identity.
+    last = [name for name in mine if name == "2Lfeedback" and "fixed" in variant]
     assert [name for name in mine if np.array_equal(mine[name], other[name])] == last
 
 
@@ -516,7 +522,8 @@ def test_runs_without_a_folder_get_one_each(tmp_path, monkeypatch):
     assert len(found) == 3 and all(re.match(r"run_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d)?$", path.name) for path in found)
 
 
-STATUS = {  # what happens: (options, fault, exit status)
+# What happens: (options, fault, exit status).
+STATUS = {
     "finished": ((), "", 0),
     "a user's mistake": (("--epochs=-1",), "", 2),
     "diverged": (("--lr=1e200",), "", 3),

@@ -67,7 +67,8 @@ def test_divergence_is_told_in_one_line_and_remembered(rule, call, folder, tmp_p
     assert call(*RULES[rule], "--lr=1e200", "--load") == 3
     assert complaint(capfd.readouterr().err) == line
     assert contents(tmp_path) == before
-    assert call(*RULES[rule], "--lr=1e200") == 2  # it is a run, and not to be overwritten unasked
+    # It is a run, and not to be overwritten unasked.
+    assert call(*RULES[rule], "--lr=1e200") == 2
 
 
 def test_overflow_in_a_thread_is_not_a_second_message(tmp_path):
@@ -95,13 +96,15 @@ def test_last_good_checkpoint_survives_divergence(kind, value, call, folder, tmp
     two epochs, as they were."""
     learner = "FeedbackLearner" if kind == "feedback" else "ForwardLearner"
     assert call("--epochs=2", f"--out_dir={tmp_path / 'two'}") == 0
-    before = 3 if kind == "feedback" else 0  # batches of feedback before the first epoch
+    # These batches of feedback come before the first epoch.
+    before = 3 if kind == "feedback" else 0
     steps = spoil(monkeypatch, learner, before + 8, set_weight(kind, value))
     capfd.readouterr()
     assert call("--epochs=9") == 3
     assert "epoch 3" in complaint(capfd.readouterr().err)
     assert (done(folder)["outcome"], done(folder)["epoch"], summary(folder)["finished"]) == ("diverged", 3, -1)
-    assert len(steps) <= before + 9  # nothing more is spent on it
+    # Nothing more is spent on it.
+    assert len(steps) <= before + 9
     two = read_metrics(tmp_path / "two")
     found = read_metrics(folder)
     assert all(found[name][:2] == two[name] for name in two if name != "seconds")
@@ -221,9 +224,10 @@ def test_images_that_are_not_learned_stop_after_six_epochs(rule, bound, call, fo
     assert (done(folder)["outcome"], done(folder)["epoch"]) == ("stopped", 6)
     assert summary(folder)["finished"] == -1 and len(read_metrics(folder)["acc_train"]) == 6
     assert call(*flags, "--evaluate", "--overwrite") == 0
+    # Published: BP does not look at --evaluate.
     assert done(folder)["outcome"] == (
         "stopped" if rule == "BP" else "finished"
-    )  # published: BP does not look at --evaluate
+    )
 
 
 @pytest.mark.parametrize("rule", ["DFC-SSA", "DFA", "BP"])
@@ -271,7 +275,8 @@ def test_plateau_is_the_published_one(network):
     stop = stop_of("student_teacher", f"--network_type={network}")
     flat = [5.0, *[7.0] * 30]
     assert [bool(stop(after(losses=flat[:n]))) for n in range(1, 15)] == [False] * 11 + [True] * 3
-    assert stop(after(losses=[5.0, *[7.0] * 9, 8.0, 5.0]))  # as low is not lower
+    # A loss as low is not lower.
+    assert stop(after(losses=[5.0, *[7.0] * 9, 8.0, 5.0]))
     assert not stop(after(losses=[5.0, *[7.0] * 9, 8.0, math.nextafter(5.0, 0)]))
     assert stop(after(losses=[9.0, 4.999, *[7.0] * 9, 5.0])) and not stop(after(losses=[9.0, 5.0, *[7.0] * 9, 4.999]))
     assert not stop_of("student_teacher", "--evaluate")(after(losses=flat))
@@ -294,7 +299,8 @@ def test_what_counts_as_blown_up():
 # ---- a full disk
 
 
-WRITES = {  # file: number of its write during four epochs that finds no room; status
+# File: number of its write during four epochs that finds no room; status.
+WRITES = {
     "checkpoint.npz": (5, 1),
     "metrics.csv": (3, 1),
     "results.npz": (3, 1),

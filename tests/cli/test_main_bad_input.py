@@ -25,9 +25,10 @@ FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 BOUNDED = [name for name, field in FIELDS.items() if field.metadata["bounds"]]
 CHOSEN = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 SWITCHES = [name for name, field in FIELDS.items() if isinstance(field.default, bool)]
+# beta_homeostatic has no effect.
 NUMBERS = [
     name for name, field in FIELDS.items() if field.metadata["kind"] in (int, float) and name != "beta_homeostatic"
-]  # dead
+]
 LISTS = {"lr": "(0, inf)", "epsilon": "[0, inf)"}
 TEXTS = LISTS | {"lr_fb": "[0, inf)", "lr_fb_init": "[0, inf)", "epsilon_fb": "[0, inf)", "gn_damping": "[0, inf)"}
 
@@ -36,7 +37,8 @@ TEXTS = LISTS | {"lr_fb": "[0, inf)", "lr_fb_init": "[0, inf)", "epsilon_fb": "[
 def refused(tmp_path, monkeypatch, capfd):
     """A function (options, words): asserts that main.py refuses the options, with the words, and
     leaves everything as it was."""
-    monkeypatch.setitem(sys.modules, "cupy", None)  # as on a machine without it
+    # This is a machine without it.
+    monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.chdir(tmp_path)
     call = in_process(tmp_path, monkeypatch)
 
@@ -109,7 +111,8 @@ def test_switch_takes_no_value(name, refused):
         refused([f"--{name}={value}"], [f"--{name}", value])
 
 
-BAD = {  # only what the data decide; combinations of flags: tests/core/test_settings.py
+# Only the data decide these; tests/core/test_settings.py has combinations of flags.
+BAD = {
     "batch beyond the samples": (["--batch_size=21"], ["--batch_size=21", "[1, 20]"]),
     "batch beyond the images": (
         ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10", "--batch_size=25"],
@@ -265,7 +268,8 @@ def test_existing_run_is_left_alone_without_a_word_what_to_do(lost, refused, fol
     refused(["--epochs=1"], [folder, "--overwrite", "--load"])
 
 
-OTHER = {  # flag: what the run is said to have been made with
+# Flag: what the run is said to have been made with.
+OTHER = {
     "--random_seed=43": ("random_seed = 42", "43"),
     "--lr=0.06": ("lr = 0.05", "0.06"),
     "--sigma=0.09": ("sigma = 0.08", "0.09"),

@@ -27,7 +27,8 @@ LOGS = "--save_logs --log_interval=1"
 BP = " ".join(RULES["BP"])
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"
 STRONG = " ".join(RULES["Strong-DFC"])
-PARTLY = "--tmax_di=40"  # time points after which some samples have converged and some have not
+# After so many time points some samples have converged and some have not.
+PARTLY = "--tmax_di=40"
 # The memory-saving simulation where its first error decides which samples converge
 FIRST_ERROR = "--efficient_controller --epsilon_di=0.08 --target_stepsize=0.0001"
 # One sample whose loss never falls: published runs end after 12 epochs
@@ -158,7 +159,8 @@ EFFECTS = {
     "include_non_converged_samples": (PARTLY, "--include_non_converged_samples", NUMBERS),
     "backend": ("", "--backend=cupy", "status"),
     "device": ("", "--device=1", "status"),
-    "threads": ("--batch_size=1 --ndi --freeze_fb_weights", "--threads=2", "config"),  # one row cannot be shared out
+    # One row cannot be shared out.
+    "threads": ("--batch_size=1 --ndi --freeze_fb_weights", "--threads=2", "config"),
     "data_dir": ("--load_ST_dataset --data_dir={arrays}", "--data_dir=/nowhere", "status"),
     "train_samples": (IMAGES, "--train_samples=20", NUMBERS),
     "no_cuda": ("", "--no_cuda", "config"),
@@ -192,14 +194,16 @@ EFFECTS = {
     "save_lu_loss": (STRONG, "--save_lu_loss", "series summary"),
     "save_ratio_ff_fb": (STRONG, "--save_ratio_ff_fb", "series summary"),
 }
-ELSEWHERE = {  # flags that this table cannot show, and what does
+# The table cannot show these flags; their values say what does.
+ELSEWHERE = {
     "nan_test": "needs weights beyond 1000: tests/cli/test_main_bad_ends.py",
     "make_dynamics_plot_interval": "needs pictures: below",
     "dry_run": "leaves no run: tests/cli/test_dry_run.py",
     "host_noise": "needs a GPU: tests/device/test_noise.py",
     "seeds": "leaves several runs: tests/cli/test_main_seeds.py",
 }
-WITHOUT_EFFECT = {  # flag: (what it is given, why it is there all the same)
+# Flag: (what it is given, why it is there all the same).
+WITHOUT_EFFECT = {
     "no_preprocessing_mnist": ("--no_preprocessing_mnist", "deprecated when published"),
     "train_parallel": ("--train_parallel", "dead when published (dfc.md L 38)"),
     "extra_fb_minibatches": ("--extra_fb_minibatches=3", "dead when published (dfc.md L 38)"),
@@ -210,7 +214,8 @@ WITHOUT_EFFECT = {  # flag: (what it is given, why it is there all the same)
     "cuda_deterministic": ("--cuda_deterministic", "of pytorch; runs are repeatable here anyway"),
     "fb_activation": ("--fb_activation=relu", "of DTP, which is no part of the suite"),
 }
-SILENT = ("fb_activation",)  # given by every published experiment: a note would only be noise
+# Every published experiment gives it: a note would only be noise.
+SILENT = ("fb_activation",)
 ASPECTS = ("weights", "series", "summary", "files", "log", "status")
 
 
@@ -279,7 +284,8 @@ def words_of(text, **places):
 @pytest.fixture
 def run_line(tmp_path, monkeypatch, capsys, logged):
     """A function (words added to or, with "!", taken from TINY) -> what can be seen of that run."""
-    for package in ("cupy", "matplotlib"):  # as on a machine without them
+    # This is a machine without them.
+    for package in ("cupy", "matplotlib"):
         monkeypatch.setitem(sys.modules, package, None)
     in_process(tmp_path, monkeypatch)
     places = {"arrays": stored_arrays(tmp_path / "arrays"), "elsewhere": tmp_path / "runs" / "elsewhere"}
@@ -385,7 +391,8 @@ def test_every_choice_gives_other_numbers(name, tmp_path, monkeypatch):
     call = in_process(tmp_path, monkeypatch)
     found = set()
     for choice in CHOICES[name]:
-        rule = RULES["DFC-SSA"]  # the old rule of feedback learning needs it
+        # The old rule of feedback learning needs it.
+        rule = RULES["DFC-SSA"]
         assert call(*rule, f"--{name}={choice}", "--lr=0.001", "--lr_fb=1e-4", f"--out_dir={tmp_path / choice}") == 0
         saved = arrays(tmp_path / choice)
         assert all(np.isfinite(array).all() for array in saved.values())
@@ -469,7 +476,8 @@ def test_fixed_norm_is_the_length_of_the_first_step(tmp_path, monkeypatch):
         assert call(*options, *more, "--overwrite") == 0
         moved = [array - start[name] for name, array in arrays(tmp_path / "run").items()]
         length = np.sqrt(sum((each**2).sum() for each in moved))
-        assert length == pytest.approx(0.3 * 0.002 / 0.1, rel=1e-3)  # normalize_lr divides by target_stepsize
+        # normalize_lr divides by target_stepsize.
+        assert length == pytest.approx(0.3 * 0.002 / 0.1, rel=1e-3)
 
 
 def test_clipped_gradients_have_bounded_steps(tmp_path, monkeypatch):

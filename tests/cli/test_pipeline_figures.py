@@ -28,7 +28,8 @@ def frame(rows, columns, start=0.0):
 
 def summary(number):
     found = {"loss_test": np.array([3.0, 2.0, 1.0]) + number, "bp_angles": frame(8, 2, number), "log_interval": 5}
-    if number:  # the first is DFA
+    # The first is DFA.
+    if number:
         found |= {"condition_gn_angles_init": frame(3, 1), "gnt_angles": frame(8, 2), "max_eig_keys": KEYS}
         found |= {"max_eig_bcn_mean": np.arange(12.0), "max_eig_bcn_std": np.full(12, 0.5), "max_eig_mean": np.zeros(1)}
         found |= {
@@ -94,7 +95,8 @@ def test_vectors_are_taken_apart_by_key(folder):
     keys, means, stds = Results.read(folder).vector("max_eig_bcn")
     assert keys == KEYS and list(means) == NAMES[1:] == list(stds)
     np.testing.assert_array_equal(means["x_y"], [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]])
-    assert Results.read(folder).vector("max_eig")[1:] == ({}, {})  # it was off
+    # It was off.
+    assert Results.read(folder).vector("max_eig")[1:] == ({}, {})
     keys, means, stds = Results.read(folder).vector("norm_r")
     assert (keys, means["x_y"].shape, stds) == (["mean", "input", "layer 1"], (3, 3), {})
 
@@ -154,9 +156,10 @@ def test_frames_are_drawn_smoothed_against_batches(matplotlib, folder):
     # of the third experiment: column 2, 4, …, 16, each the mean with its successor
     np.testing.assert_allclose(curve(first, "x_y").get_ydata(), [3, 5, 7, 9, 11, 13, 15, 16], rtol=1e-15)
     assert first.get_xlim()[0] == 0 and first.get_xlabel() == second.get_xlabel() == "iteration"
+    # The last band is that of two numbers, x and x + 2, of the last experiment.
     largest = (
         4 + (13 + 15) / 2 + 2**0.5
-    )  # the last band of two numbers of the last experiment; the deviation of x, x + 2
+    )
     assert first.get_ylim() == second.get_ylim() == pytest.approx((-0.005, 1.02 * largest))
 
 
@@ -245,9 +248,10 @@ def test_figure_s1_smooths_less_and_has_its_own_labels(matplotlib, folder):
     figure = dict(fig_s1.draw(Results.read(folder)))["gnt_angles_subplots"]()
     axes = figure.axes[0]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("Angle GNT", "Iteration")
+    # The means of five are taken from 0, 2, …, 14.
     np.testing.assert_allclose(
         curve(axes, "x_y").get_ydata(), [4, 6, 8, 10, 11, 12, 13, 14], rtol=1e-15
-    )  # five of 0, 2, …, 14
+    )
 
 
 def test_nothing_to_draw_is_said(tmp_path, capsys):

@@ -128,7 +128,8 @@ def test_the_cells_hold_published_ours_and_the_difference(place):
     )
     assert "no command yet" in mnist[8] and mnist[9].strip() == "–"
     _, gait = page.tables["t-gait"]
-    assert gait[3].strip() == "50.00" and gait[5].strip() == "–"  # the last test accuracy is 0.5, of one run
+    # The last test accuracy is 0.5, of one run.
+    assert gait[3].strip() == "50.00" and gait[5].strip() == "–"
     assert "1 of 2 runs in float32" in gait[8] and "seed 2 diverged in epoch 2" in gait[8]
     assert "the published number is in none of our sources" in gait[8]
 
@@ -139,7 +140,8 @@ def test_markdown_holds_the_cells_of_the_page(place):
     lines = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     header, ssa = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines[:2]]
     shown = [" ".join(word.split()) for word in page.tables["t-dfc"][1]]
-    assert len(lines) == len(CELLS) + 2  # and two lines of headings
+    # Two lines are headings.
+    assert len(lines) == len(CELLS) + 2
     assert (
         ssa[1:5] == shown[1:5]
         and ssa[header.index("difference, 95 % interval")] == shown[5]
@@ -179,7 +181,8 @@ def test_failures_come_before_everything_else_with_the_end_of_their_log(place):
 def test_names_with_markup_are_text(place):
     page = Page(draw(place))
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
-    assert "".join(page.text).count(EVIL) >= 3  # the method, the folder, the log
+    # These are the method, the folder and the log.
+    assert "".join(page.text).count(EVIL) >= 3
 
 
 def test_the_page_stands_alone_and_is_sound(place):

@@ -38,7 +38,8 @@ from tests.faults.tiny_runs import (
 
 SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 SQUARE, TOWER = [784] * 5, [784, 500, 200, 10]
-PUBLISHED = (  # command line, folder, sizes of the layers; 120 images and one epoch are added when they run
+# Command line, folder, sizes of the layers; 120 images and one epoch are added when they run.
+PUBLISHED = (
     (
         "python run.py --algorithm=BP --learning_rate=0.0001 --nb_layers=4 --nb_epochs=100",
         "MNIST_BP_0.0OrthoReg_1Seed_0.0001LR_4L_120samples",
@@ -173,7 +174,8 @@ def test_metrics_have_one_row_an_evaluation_and_agree_with_the_published_files(t
     assert list(zip(metrics["epoch"], metrics["batch"], strict=True)) == [(0, 0), (1, 0), (2, 0), (3, 0)]
     assert metrics["seconds"] == sorted(metrics["seconds"]) and metrics["seconds"][0] >= 0
     for name in SERIES:
-        assert np.loadtxt(folder / f"{name}.txt").tolist() == metrics[name]  # every digit, not a rounded print
+        # Every digit is the same, not only those of a rounded print.
+        assert np.loadtxt(folder / f"{name}.txt").tolist() == metrics[name]
 
 
 def test_config_is_complete_before_training(tmp_path, monkeypatch):
@@ -267,7 +269,8 @@ def test_progress_bar_on_a_terminal_unless_quiet(quiet, tmp_path):
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=stderr) as process:
         os.close(stderr)
         shown = b""
-        with suppress(OSError):  # Linux' way to say that the other end is closed
+        # Linux says so that the other end is closed.
+        with suppress(OSError):
             while piece := os.read(terminal, 4096):
                 shown += piece
         process.communicate(timeout=60)
@@ -276,7 +279,8 @@ def test_progress_bar_on_a_terminal_unless_quiet(quiet, tmp_path):
     assert shown == b"" if quiet else b"4/4" in shown and b"batch" in shown
 
 
-STATUS = {  # what happens: (options, fault, exit status)
+# What happens: (options, fault, exit status).
+STATUS = {
     "finished": (["--nb_epochs=1"], "", 0),
     "a user's mistake": (["--nb_epochs=0"], "", 2),
     "diverged": (["--learning_rate=1e6", "--nb_layers=3", "--batch_size=4"], "", 3),

@@ -80,7 +80,8 @@ def test_last_good_checkpoint_survives_divergence(value, call, tmp_path, monkeyp
     def step_off_the_cliff(learner, *batch):
         step(learner, *batch)
         steps.append(1)
-        if len(steps) == 5:  # two batches an epoch
+        # There are two batches per epoch.
+        if len(steps) == 5:
             learner.net.layers[0].weights[3, 3] = value
 
     monkeypatch.setattr(Learner, "step", step_off_the_cliff)
@@ -92,7 +93,8 @@ def test_last_good_checkpoint_survives_divergence(value, call, tmp_path, monkeyp
     assert checkpoint(folder) == checkpoint(only(tmp_path / "two"))
     assert not list(folder.glob("*.npy"))
     assert read_metrics(folder)["epoch"][:3] == [0, 1, 2]
-    assert len(steps) <= 6  # nothing more is spent on it
+    # Nothing more is spent on it.
+    assert len(steps) <= 6
 
 
 @pytest.mark.parametrize("algorithm", ["TP", "GAIT"])
@@ -103,7 +105,8 @@ def test_singular_weights_are_a_clear_end(algorithm, call, tmp_path, monkeypatch
     def step_into_a_hole(learner, *batch):
         step(learner, *batch)
         steps.append(1)
-        if len(steps) == 3:  # two batches an epoch
+        # There are two batches per epoch.
+        if len(steps) == 3:
             learner.net.layers[1].weights[...] = 1.0
             learner.net.weights_changed()
 

@@ -52,7 +52,8 @@ def test_missing_images_without_network_are_asked_for_by_name(refused, tmp_path,
     assert not (tmp_path / "results").exists()
 
 
-DAMAGE = {  # what happened: (content of the file of training images, words of the complaint)
+# What happened: (content of the file of training images, words of the complaint).
+DAMAGE = {
     "truncated": (lambda good: gzip.compress(good)[:-200], "truncated"),
     "cut in the images": (lambda good: gzip.compress(good[:-5]), "truncated"),
     "swapped with the labels": (lambda good: gzip.compress(unpacked_files("MNIST")["train_labels"]), "labels"),

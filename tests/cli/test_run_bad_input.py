@@ -27,7 +27,8 @@ NUMBERS = [
 def refused(tmp_path, monkeypatch, capfd):
     """A function (options, words): asserts that run.py refuses the options, with the words, and
     leaves everything as it was."""
-    monkeypatch.setitem(sys.modules, "cupy", None)  # as on a machine without it
+    # This is a machine without it.
+    monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.chdir(tmp_path)
     call = in_process(tmp_path, monkeypatch)
 

@@ -22,7 +22,8 @@ TINY = {
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """The name of a module in the folder above the current one, with the config TINY."""
-    name = f"experiment_{tmp_path.name}"  # a name of its own: imported modules stay
+    # It has a name of its own, because imported modules stay.
+    name = f"experiment_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(f"config = {TINY!r}\n")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "here").mkdir()

@@ -82,7 +82,8 @@ def observe(folder, status, out):
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "cupy", None)  # as on a machine without it
+    # This is a machine without it.
+    monkeypatch.setitem(sys.modules, "cupy", None)
     base, option, aspects = EFFECTS[name]
     call = in_process(tmp_path, monkeypatch)
     options = ["--nb_epochs=1", "--batch_size=60", *(word for word in base if word != "before")]
@@ -118,7 +119,8 @@ def test_option_changes_what_it_is_for(name, tmp_path, monkeypatch, capsys):
 FREE = (
     "nb_epochs", "backend", "device", "threads", "data_dir", "results_dir",
     "load", "load_or_start", "overwrite", "quiet",
-    "seeds",  # a list of runs, of one seed each
+    # It is a list of runs, of one seed each.
+    "seeds",
     "dry_run",
 )  # fmt: skip
 
@@ -229,7 +231,8 @@ def test_help_tells_meaning_range_and_default(name, help_text):
         assert f"in {field.metadata['bounds']}" in section
     if field.metadata["choices"]:
         assert "{" + ",".join(field.metadata["choices"]) + "}" in section
-    if not isinstance(field.default, bool):  # a flag is off by default
+    # A flag is off by default.
+    if not isinstance(field.default, bool):
         assert re.search(rf"\bdefault:? {re.escape(str(field.default))}", section)
 
 

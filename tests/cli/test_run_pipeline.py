@@ -139,7 +139,8 @@ def test_the_table_holds_statistics_of_the_angles(whole):
         expected = {key: own[key] for key in ("loss_test_last", "acc_test_last", "epoch_best_loss")}
         for key in keys:
             rows = angles(folder / name, key)
-            assert len(rows) == {"DFA": 4, LATEX: 8}[name]  # 4 batches an epoch, every second or each of them
+            # There are 4 batches per epoch, of which every second or each is logged.
+            assert len(rows) == {"DFA": 4, LATEX: 8}[name]
             halves = {f"avg_{key}": rows, f"{key}avgfirsthalf": rows[: len(rows) // 2]}
             halves[f"{key}avgsecondhalf"] = rows[len(rows) // 2 :]
             for column, chosen in halves.items():
@@ -148,7 +149,8 @@ def test_the_table_holds_statistics_of_the_angles(whole):
             expected |= {f"initial_{key}_layer{i}": number for i, number in enumerate(rows[0])}
         found = {column: float(text) for column, text in table[name].items() if text}
         assert found == pytest.approx(expected, rel=1e-12) and found["loss_test_last"] == expected["loss_test_last"]
-    assert table["DFA"]["avg_gnt_angles"] == ""  # measured, but not among result_keys_DFA
+    # It was measured, but is not among result_keys_DFA.
+    assert table["DFA"]["avg_gnt_angles"] == ""
 
 
 def test_results_lie_in_files_of_the_published_names(whole):
@@ -212,7 +214,8 @@ def test_an_interrupted_pipeline_goes_on_as_it_says(modules, whole, tmp_path):
     done = pipeline(modules, tmp_path, *again, program=undrawn(tmp_path))
     assert (done.returncode, done.stderr) == (0, "") and "DFA: epoch" not in done.stdout
     epochs = [line.split(": epoch ")[1].split()[0] for line in done.stdout.splitlines() if ": epoch " in line]
-    assert epochs == ["2/2"]  # it went on, and did not start again
+    # It went on, and did not start again.
+    assert epochs == ["2/2"]
     assert content(folder) == content(whole[0])
     assert [path.name for path in (tmp_path / "here").iterdir()] == [folder.name]
 
@@ -370,7 +373,8 @@ def test_other_settings_do_not_go_on_in_the_same_folder(finish, capsys):
         assert capsys.readouterr().err == f"run_pipeline.py: x/DFA was made with {flag} = {before}, not {now}; {hint}"
     assert finish([summary()] * 3, "--config_module=tiny_ends", "--folder=x") == 2
     assert capsys.readouterr().err == f"run_pipeline.py: --folder=x: holds the experiments DFA, {LATEX}; {hint}"
-    assert finish([summary(), summary()], *TINY, "--epochs=9", "--jobs=2") == 0  # more epochs, or another speed
+    # This means more epochs, or another speed.
+    assert finish([summary(), summary()], *TINY, "--epochs=9", "--jobs=2") == 0
 
 
 def test_starting_again_leaves_nothing_of_before(finish):

@@ -14,14 +14,16 @@ from dfc.settings.strong_flags import OWNERS, PROGRAMS
 from tests.cli.test_run_strong import CONTROL, FIELDS, STUDENT
 from tests.faults.tiny_main import install
 
-NEEDS = {  # what a flag needs to have an effect
+# What a flag needs to have an effect.
+NEEDS = {
     "adam_beta1": "--optimizer=Adam", "adam_beta2": "--optimizer=Adam", "adam_epsilon": "--optimizer=Adam",
     "adam_beta1_fb": "--optimizer_fb=Adam", "adam_beta2_fb": "--optimizer_fb=Adam",
     "adam_epsilon_fb": "--optimizer_fb=Adam", "sigma_init": "--initialization_fb=weight_product",
     "tau_noise": "--low_pass_filter_noise", "tau_f": "--low_pass_filter_u",
     "target_class_value": "--dataset=mnist", "sigma_output": "--noisy_dynamics",
 }  # fmt: skip
-VALUES = {  # of flags that are neither switches nor choices; the short network learns with all of them
+# These flags are neither switches nor choices; the short network learns with all of them.
+VALUES = {
     "random_seed": "7", "checkpoint_interval": "3", "pretrained_net_dir": "/nowhere",
     "epoch_summary_interval": "3", "epochs": "2", "batch_size": "6", "clip_grad_norm": "1e-3",
     "min_acc": "0.1", "lr": "1e-3,2e-3,3e-3", "momentum": "0.3", "weight_decay": "0.01",
@@ -36,14 +38,16 @@ VALUES = {  # of flags that are neither switches nor choices; the short network 
     "dt_di_fb": "0.03", "tmax_di_fb": "9", "time_constant_ratio_fb": "0.3", "sigma_fb": "0.03",
     "sigma_output_fb": "0.04", "alpha_di_fb": "0.2", "k_p_fb": "0.1", "apical_time_constant_fb": "0.3",
 }  # fmt: skip
-REFUSED = {  # (flag, program): the reason
+# (flag, program): the reason.
+REFUSED = {
     ("pretrained_net_dir", None): "--pretrained_net_dir=/nowhere: /nowhere/0Lweights.npy cannot be read",
     ("error_as_loss_grad", None): "needs --strong_feedback",
     ("ss", "dfc_single_phase"): "does not apply to dfc_single_phase",
     ("ssa", "dfc_single_phase"): "does not apply to dfc_single_phase",
     ("pretrain_without_controller", "dfc"): "does not apply to dfc, only to dfc_single_phase",
 }
-NUMBERLESS = {  # they say where and how, not what
+# They say where and how, not what.
+NUMBERLESS = {
     "out_dir", "no_cuda", "loglevel_info", "deterministic_run", "no_plots", "save_checkpoints", "checkpoint_interval",
     "epoch_summary_interval", "compute_jacobian_at", "save_fb_statistics_init", "save_df",
 }  # fmt: skip

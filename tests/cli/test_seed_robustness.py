@@ -132,7 +132,8 @@ def whole(tiny, tmp_path_factory):
     return place / "logs/seed_robustness", done.stdout
 
 
-STRONG = (  # the published command of Strong-DFC on tiny data
+# This is the published command of Strong-DFC on tiny data.
+STRONG = (
     "--config_module=configs.strong_dfc.mnist_strong_dfc", "--dataset=student_teacher", "--output_activation=linear",
     "--size_input=6", "--size_hidden=[7, 5]", "--size_output=3", "--num_train=24", "--num_test=12", "--num_val=10",
     "--batch_size=8", "--epochs=2", "--tmax_di=20", "--tmax_di_fb=20",
@@ -166,7 +167,8 @@ def test_each_seed_has_a_folder_and_a_row_with_all_digits(whole):
         assert f"seed_{seed}: epoch 4/4" in out and "epoch 4/4" in (own / "log.txt").read_text()
     for first, second, mean, std in zip(*(map(float, row[1:-1]) for row in rows), strict=True):
         assert mean == pytest.approx((first + second) / 2, rel=1e-14)
-        assert std == pytest.approx(abs(first - second) / 2**0.5, rel=1e-12)  # the sample deviation of two
+        # This is the sample deviation of two numbers.
+        assert std == pytest.approx(abs(first - second) / 2**0.5, rel=1e-12)
     assert rows[0][2] != rows[1][2] and [row[-1] for row in rows] == ["finished", "finished", "", ""]
 
 
@@ -197,7 +199,8 @@ def test_a_killed_sweep_goes_on_with_the_same_command(tiny, whole, tmp_path):
     done = sweep(tiny, tmp_path, *TWO)
     assert done.returncode == 0 and first not in done.stdout
     epochs = [line.split()[2] for line in done.stdout.splitlines() if line.startswith(f"{second}: epoch")]
-    assert epochs == ["3/4", "4/4"]  # it went on, and did not start again
+    # It went on, and did not start again.
+    assert epochs == ["3/4", "4/4"]
     assert (folder / "default.csv").read_bytes() == (whole[0] / "default.csv").read_bytes()
 
 
@@ -309,11 +312,13 @@ def test_a_seed_that_did_not_finish_keeps_its_row_and_is_told(finish, capsys):
     rows = read("logs/seed_robustness/default.csv")[1:]
     assert rows[1][2:] == [*["-1"] * len(CLASSIFICATION[1:]), "stopped"]
     assert [row[-1] for row in rows] == ["finished", "stopped", "finished", "", ""]
-    assert float(rows[3][2]) == pytest.approx((0.8 + 0.82) / 2, rel=1e-12)  # of those that finished, as what is printed
+    # Only those that finished count, as in what is printed.
+    assert float(rows[3][2]) == pytest.approx((0.8 + 0.82) / 2, rel=1e-12)
     assert float(rows[4][2]) == pytest.approx(0.02 / 2**0.5, rel=1e-12)
     out, err = capsys.readouterr()
     assert f"note: seed_{script.draw_seeds(2, 0)[1]} diverged or was stopped early" in err
-    assert "2 of 3 seeds finished" in out and "81.00" in out  # of those that finished
+    # Only those that finished count.
+    assert "2 of 3 seeds finished" in out and "81.00" in out
 
 
 def test_a_failed_seed_is_left_out_and_named(finish, capsys):

@@ -63,7 +63,8 @@ def test_each_seed_is_started_and_later_continued_with_the_same_options(tmp_path
 
 @needs_bash
 def test_a_failed_seed_does_not_stop_the_others_and_is_reported(tmp_path, stand_in):
-    for _ in range(2):  # failed runs are no news the second time, and are told all the same
+    # Failed runs are no news the second time, and are told all the same.
+    for _ in range(2):
         done = sweep(tmp_path, stand_in, "1 2 8 3")
         assert done.returncode == 1
         assert "2 of 4 seeds finished" in done.stdout
@@ -80,7 +81,8 @@ def test_ctrl_c_stops_the_whole_sweep_and_tells_how_to_go_on(tmp_path, stand_in)
     with subprocess.Popen(command, cwd=tmp_path, env=stand_in, **settings) as process:
         while process.stdout.readline() != "training\n":
             pass
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does: the script and run.py both get it
+        # A terminal does so: the script and run.py both get it.
+        os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "saved" in out and not (tmp_path / "run1").exists()
@@ -130,7 +132,8 @@ def test_with_the_real_program_it_starts_skips_and_continues(tmp_path):
     assert (metrics.read_bytes(), metrics.stat().st_mtime_ns) == before
     continued = sweep(tmp_path, environment, *options[:-1], "--nb_epochs=2")
     assert continued.returncode == 0 and "epoch 2/2" in continued.stdout and "epoch 1/2" not in continued.stdout
-    assert len(metrics.read_text().splitlines()) == 4  # header, before training, two epochs
+    # These are the header, the row before training, and two epochs.
+    assert len(metrics.read_text().splitlines()) == 4
 
 
 def make_run(folder, seed, test, training, outcome="finished", **settings):
@@ -204,7 +207,8 @@ def test_csv_holds_the_same_numbers_with_all_digits(three_seeds, tmp_path, capsy
 def test_unfinished_and_failed_runs_are_named_and_left_out(three_seeds, tmp_path, capsys):
     unfinished = make_run(tmp_path / "u", 3, (0.1, 0.2), (0.1, 0.2), outcome=None)
     diverged = make_run(tmp_path / "d", 4, (0.1, 0.2), (0.1, 0.2), outcome="diverged")
-    (tmp_path / "u" / "metrics.csv").unlink()  # killed before its first measurement
+    # The run was killed before its first measurement.
+    (tmp_path / "u" / "metrics.csv").unlink()
     assert summarise_seeds.main([*three_seeds, unfinished, diverged]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[1].split()[1:5] == ["3", "2", "82.00", "2.00"]

@@ -35,7 +35,8 @@ def test_both_systems_share_one_vocabulary(runs, capsys):
     # validation accuracy and loss are both best in epoch 1
     assert (float(ssa["test_acc_val_best"]), float(ssa["test_loss_val_best"])) == (0.5, 0.7)
     assert ssa["epoch_acc_val_best"] == "1"
-    assert gait["val_acc"] == gait["test_acc_val_best"] == ""  # there is no validation set
+    # There is no validation set.
+    assert gait["val_acc"] == gait["test_acc_val_best"] == ""
     assert (float(ssa["seconds"]), float(ssa["seconds_per_epoch"]), float(gait["seconds_per_epoch"])) == (5.5, 2.0, 4.0)
     assert (ssa["option_network_type"], ssa["option_ndi"]) == ("DFC", "TRUE")
     assert (gait["option_ndi"], gait["option_algorithm"]) == ("", "GAIT")

@@ -183,7 +183,8 @@ def test_fig1d_learns_again_only_if_asked(controlled, capsys, undrawn):
     assert (folder / "trainedFB.npz").read_bytes() == learned
     assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--overwrite") == 0
     assert (folder / "pretraining/DONE").stat().st_mtime_ns > made
-    assert (folder / "trainedFB.npz").read_bytes() == learned  # the same seed
+    # Both have the same seed.
+    assert (folder / "trainedFB.npz").read_bytes() == learned
 
 
 def good_feedback():
@@ -198,7 +199,8 @@ def good_feedback():
         ({"Q1": np.ones((10, 5))}, "Q1 has shape (10, 5), where (10, 1) is needed"),
         ({"Q0": np.full((10, 1), np.nan)}, "Q0 holds values that are not finite numbers"),
         ({"Q0": np.full((10, 1), "a")}, "Q0 holds values that are not finite numbers"),
-        ({"Q0": np.full((10, 1), None)}, "is damaged or unreadable"),  # objects would have to be unpickled
+        # Objects would have to be unpickled.
+        ({"Q0": np.full((10, 1), None)}, "is damaged or unreadable"),
     ],
 )
 def test_fig1d_refuses_other_feedback_weights(tmp_path, capsys, change, words):
@@ -239,7 +241,8 @@ def matrices(tmp_path_factory):
 def test_fig2_feedback_is_stable_and_in_the_row_space(matrices):
     jacobian, feedback = matrices[1]["jacobian"], matrices[1]["feedback"]
     assert jacobian.shape == (2, 4) and feedback.shape == (400, 4, 2) and feedback.dtype == np.float32
-    np.testing.assert_array_equal(jacobian[:, 2:], np.eye(2))  # the output is linear
+    # The output is linear.
+    np.testing.assert_array_equal(jacobian[:, 2:], np.eye(2))
     assert np.linalg.eigvals(jacobian @ feedback).real.min() >= 0.0
     projected = np.linalg.pinv(jacobian) @ jacobian @ feedback
     np.testing.assert_allclose(projected, feedback, atol=1e-5)
@@ -417,7 +420,8 @@ def test_fig3_theory_holds(compared):
         if method != "DFA":
             assert run["condition_2"].min() > 0 and run["condition_2"].max() <= 1
             assert run["condition_2"].min() > 0.9 or feedback == "trained"
-            assert (run["lambda_max_A_PI"] < 0).all()  # stable
+            # The system is stable.
+            assert (run["lambda_max_A_PI"] < 0).all()
 
 
 def test_figure_s1_is_drawn_from_the_runs_of_figure_3(compared):
@@ -448,7 +452,8 @@ def test_fig3_starts_again_without_the_results_of_before(compared, tmp_path, mon
     def run_all(*what):
         for method in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa"):
             assert read_results(folder / method) == {}
-            assert len((folder / method / "results.csv").read_text().splitlines()) == 1  # the header
+            # One line is the header.
+            assert len((folder / method / "results.csv").read_text().splitlines()) == 1
         raise Interrupted(signal.SIGINT)
 
     monkeypatch.setattr(sweep, "run_all", run_all)
@@ -555,7 +560,8 @@ def test_fig3_smooths_over_what_came_before():
     upper = band[band[:, 0] == 50][:, 1].max()
     assert upper == pytest.approx(35.5 + (30 * 31 / 12) ** 0.5, rel=1e-12)
     first = band[band[:, 0] == 0][:, 1]
-    np.testing.assert_allclose(first, 0, atol=1e-12)  # one number alone does not deviate
+    # One number alone does not deviate.
+    np.testing.assert_allclose(first, 0, atol=1e-12)
 
 
 def test_fig3_names_its_curves_in_the_published_order():

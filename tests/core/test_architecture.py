@@ -3,6 +3,7 @@ scripts import everything."""
 
 import ast
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,20 @@ def test_docstrings_begin_with_a_plain_sentence(place):
             assert re.match(r"[A-Z][a-z]+s\b", first), f"{where} begins {first!r}"
             assert getattr(node, "col_offset", -4) + 7 + len(first) <= 110, f"{where} begins with a long line"
             assert not DIALECT.search(docstring), f"{where} says {DIALECT.search(docstring)[0]!r}"
+
+
+def test_comments_stand_on_lines_of_their_own():
+    """Except for those that speak to a tool."""
+    found = []
+    for file in sorted(ROOT.rglob("[!.]*.py")):
+        if any(part.startswith(".") for part in file.relative_to(ROOT).parts):
+            continue
+        with tokenize.open(file) as text:
+            for token in tokenize.generate_tokens(text.readline):
+                behind_code = token.type == tokenize.COMMENT and token.line[: token.start[1]].strip()
+                if behind_code and not re.match("# (fmt|noqa)", token.string):
+                    found.append(f"{file.relative_to(ROOT)}:{token.start[0]}")
+    assert found == []
 
 
 def test_public_methods_say_what_they_do():

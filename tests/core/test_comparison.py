@@ -54,7 +54,8 @@ def test_a_cell_is_the_mean_over_its_finished_runs(tmp_path):
     make_run(tmp_path / "other rule", seed=1, network_type="DFA")
     make_run(tmp_path / "other program", "run.py", seed=1)
     (row,) = rows(tmp_path)
-    assert row.n == 3 and row.mean == pytest.approx(50) and row.std == pytest.approx(2)  # 52, 50, 48
+    # The three are 52, 50 and 48.
+    assert row.n == 3 and row.mean == pytest.approx(50) and row.std == pytest.approx(2)
     assert row.difference == pytest.approx(-1)
     assert row.interval == welch((row.mean, row.std, 3), (51.0, 2.0, 5))
     assert (row.state, row.whole, row.precision, row.apart) == ("partial", True, "float32", False)
@@ -73,7 +74,8 @@ def test_one_run_has_no_interval_nor_has_a_published_number_without_spread(tmp_p
 
 def test_a_difference_beyond_one_published_deviation_stands_apart(tmp_path):
     make_run(tmp_path / "a", rows=series(0.9, 0.4))
-    assert rows(tmp_path)[0].apart  # 60 against 51 +- 2
+    # 60 lies apart from 51 +- 2.
+    assert rows(tmp_path)[0].apart
     make_run(tmp_path / "b", seed=2, rows=series(0.9, 0.4001))
     (row,) = rows(tmp_path, replace(CELL, std=30.0, n=1000))
     assert row.interval[0] > 0 and row.apart

@@ -69,9 +69,10 @@ EFFECTIVE = [(label, config) for name in PUBLISHED for label, config in shipped(
 
 
 def test_there_are_the_published_modules_and_no_others():
+    # tests/cli/test_run_strong.py has them.
     successor = [
         name for name in module_names() if name.startswith("configs.strong_dfc.")
-    ]  # tests/cli/test_run_strong.py
+    ]
     assert sorted(set(module_names()) - set(successor)) == sorted(PUBLISHED) and len(successor) == 8
     assert (len(SINGLE), len(PIPELINES)) == (33, 16)
 
@@ -92,7 +93,8 @@ def test_module_resolves_to_what_the_published_one_resolves_to(name):
     for (_, config), (_, reference) in zip(shipped(name), published(name), strict=True):
         reference = {flag: value for flag, value in reference.items() if value is not None}
         ours, theirs = vars(parse(to_argv(config))), vars(parse(to_argv(reference)))
-        for settings in (ours, theirs):  # notes tell of flags that were given, args of how they were written
+        # Notes tell of flags that were given, args of how they were written.
+        for settings in (ours, theirs):
             del settings["notes"], settings["args"]
         assert ours == theirs
 
@@ -141,7 +143,8 @@ def test_every_experiment_has_a_network_of_a_published_shape():
 def test_pipeline_keeps_the_published_results(name):
     module, ours = PUBLISHED[name], load(name, collection=True)
     assert ours.result_keys == module["result_keys"]
-    assert ours.statistics_keys == list(dict.fromkeys(module["statistics_keys"]))  # one is named twice
+    # One is named twice.
+    assert ours.statistics_keys == list(dict.fromkeys(module["statistics_keys"]))
     assert ours.result_keys_DFA == module.get("result_keys_DFA", [])
     assert ours.fixed["save_df"] is True
     assert all(config.items() >= {"save_df": True}.items() for config in ours.experiments.values())
@@ -252,7 +255,8 @@ def test_wrong_collection_is_refused_in_one_sentence(text, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("configs.configs_mnist.mnist_ndi", "configs.configs_mnist.mnist_"),  # a default of the published scripts
+        # It is a default of the published scripts.
+        ("configs.configs_mnist.mnist_ndi", "configs.configs_mnist.mnist_"),
         ("configs.configs_mnist.mnist_dfc_sa", "configs.configs_mnist.mnist_dfc_ssa"),
         ("config.configs_mnist.mnist_dfc", "configs.configs_mnist.mnist_dfc"),
         ("configs/configs_mnist/mnist_dfc.py", "configs.configs_mnist.mnist_dfc"),

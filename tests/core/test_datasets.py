@@ -398,7 +398,8 @@ def test_failed_download_leaves_nothing_and_can_be_repeated(bad, kmnist, server,
     server.routes[path] = lambda handler: behave(handler, good)
     words = [server.url + path[1:], tmp_path / "KMNIST", *(NAMES[role] + ".gz" for role in ROLES[:3]), *words]
     text = refused("KMNIST", tmp_path, catalogue=catalogue, words=words)
-    assert NAMES["test_labels"] not in text  # that one is there: nobody need fetch it
+    # That one is there, so that nobody need fetch it.
+    assert NAMES["test_labels"] not in text
     assert snapshot(tmp_path) == before
     server.routes[path] = good
     monkeypatch.setattr(datasets.download, "TIMEOUT", 10)

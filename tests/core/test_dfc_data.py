@@ -160,9 +160,10 @@ def forge(folder, seed=0):
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
+    # They are as published: uneven in one file, even in five.
     labels = rng.permutation(np.arange(5 * RECORDS) % 10).reshape(
         5, RECORDS
-    )  # as published: uneven in one file, even in five
+    )
     for name, part in zip((*cifar10.TRAIN_FILES, "test_batch.bin"), (*labels, np.arange(RECORDS) % 10), strict=True):
         pixels = rng.integers(0, 256, (RECORDS, 3072))
         files[name] = np.column_stack([part, pixels]).astype(np.uint8)
@@ -283,7 +284,8 @@ def test_targets_are_those_of_the_recorded_runs(case, recorded):
 
     def draw(layer, n_out, n_in):
         weights = 3 * np.sqrt(2 / (n_in + n_out)) * stream.standard_normal((n_out, n_in))
-        stream.standard_normal((n_in, n_out))  # the published program draws a reverse matrix that it never uses
+        # The published program draws a reverse matrix that it never uses.
+        stream.standard_normal((n_in, n_out))
         return weights
 
     task = load_task(
@@ -368,7 +370,8 @@ def test_stored_arrays(tmp_path):
 def test_stored_arrays_are_looked_for_where_the_published_program_does(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     sets = store(tmp_path / "data")
-    for part in "xy":  # not needed without a validation set
+    # It is not needed without a validation set.
+    for part in "xy":
         (tmp_path / "data" / f"val_{part}.npy").unlink()
     monkeypatch.chdir(tmp_path)
     task = load_task(stored(no_val_set=True), FLOAT64)

@@ -44,7 +44,8 @@ def test_content_is_replaced_when_the_block_ends(path):
     with replacing(path) as file:
         file.write(b"new")
         file.flush()
-        assert path.read_text() == "old"  # a reader never sees a part
+        # A reader never sees a part.
+        assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert os.listdir(path.parent) == [path.name]
 
@@ -66,7 +67,8 @@ def test_exception_in_the_block_leaves_the_old_content(error, path):
     with pytest.raises(type(error)) as caught, replacing(path) as file:
         file.write(b"half of the n")
         raise error
-    assert caught.value is error  # passed on, not renamed
+    # It is passed on, not renamed.
+    assert caught.value is error
     assert_old(path)
 
 
@@ -128,7 +130,8 @@ def test_killed_process_leaves_the_old_content(step, path):
     )
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    write_text(path, "new")  # what the dead one left is in nobody's way
+    # What the dead one left is in nobody's way.
+    write_text(path, "new")
     assert path.read_text() == "new"
 
 
@@ -176,7 +179,8 @@ def test_missing_file_is_named(read, tmp_path):
     with pytest.raises(FileError, match="gone"):
         read(tmp_path / "gone")
     with pytest.raises(FileError):
-        read(tmp_path)  # a folder
+        # It is a folder.
+        read(tmp_path)
 
 
 @pytest.fixture

@@ -134,7 +134,8 @@ def test_a_stacked_network_has_the_same_bits_compiled_or_not(monkeypatch, dtype,
 
         monkeypatch.setattr(kernels, name, bound)
     compiled = simulated(*small)
-    assert [called.count(name) for name in ("controlling", "relaxing")] == [9, 27]  # a step of three layers
+    # This is a step of three layers.
+    assert [called.count(name) for name in ("controlling", "relaxing")] == [9, 27]
     monkeypatch.setattr(kernels, "fuses", lambda *_: False)
     for one, other in zip(compiled, simulated(*small), strict=True):
         assert one.tobytes() == other.tobytes()

@@ -87,7 +87,8 @@ def test_the_regularisers_gradient_is_the_central_difference_of_its_penalty():
 
 def test_the_regulariser_by_hand_and_the_length_of_rows_is_free():
     layer = make_net((2,), classes=2).layers[0]
-    layer.weights[:] = [[1.0, 0.0], [1.0, 2.0]]  # G = ((1, 1), (1, 5)): penalty 2, R = 4 ((0, 1), (1, 0)) W
+    # G is ((1, 1), (1, 5)), the penalty 2, and R = 4 ((0, 1), (1, 0)) W.
+    layer.weights[:] = [[1.0, 0.0], [1.0, 2.0]]
     layer.weights_changed()
     regulariser, out = OrthogonalRegulariser(0.5), np.empty((2, 2))
     assert regulariser.penalty(layer) == 1.0
@@ -211,7 +212,8 @@ def test_transfer_functions():
 def test_loss_and_accuracy_by_hand():
     output, labels = np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 0])
     assert squared_error(output, one_hot(labels, 2, "float64")) == 0.5 * (0.25 + 0.25 + 1 + 1)
-    assert count_correct(output, labels) == 1  # the first of equal outputs wins
+    # The first of equal outputs wins.
+    assert count_correct(output, labels) == 1
 
 
 def test_to_host_takes_numbers_and_arrays():

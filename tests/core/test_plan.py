@@ -20,7 +20,8 @@ from core.training import EpochPlan, Loop, Schedule
 from datasets.samples import Arrays
 from tests.faults.tiny_loop import Memory, taken_without
 
-COUNT, SIZE, BATCHES = 7, 3, 3  # the last batch is a short one
+# The last batch is a short one.
+COUNT, SIZE, BATCHES = 7, 3, 3
 
 
 class Net:
@@ -213,9 +214,11 @@ def test_series_have_one_row_an_epoch_with_what_every_learner_saw():
     series = run.details("series")[-1]
     assert list(series) == ["epoch", "batch", "seen_b", "seen_a", "seen_c", "test_loss", "other", "seconds"]
     assert (series["epoch"], series["batch"]) == ([1, 2, 3], [0, 0, 0])
-    whole = sum(range(2 * COUNT)) / 2 / 3.0 / BATCHES  # mean over batches of a third of the sum of the inputs
+    # It is the mean over batches of a third of the sum of the inputs.
+    whole = sum(range(2 * COUNT)) / 2 / 3.0 / BATCHES
     assert series["seen_a"] == pytest.approx([whole] * 3) and series["seen_b"] == pytest.approx([whole] * 3)
-    assert series["seen_c"] == pytest.approx([whole, 0, 0])  # before the first epoch, and not again
+    # It learns before the first epoch, and not again.
+    assert series["seen_c"] == pytest.approx([whole, 0, 0])
 
 
 def test_row_before_training_is_there_where_the_plan_wants_it():
@@ -359,7 +362,8 @@ def test_stopped_after_any_batch_and_restored_equals_the_whole_run(number):
         assert second.go()["outcome"] == "finished"
         assert first.steps + second.steps == whole.steps
         assert second.saved() == whole.saved()
-        assert begun == [0, 1]  # not again in the middle of an epoch
+        # It does not begin again in the middle of an epoch.
+        assert begun == [0, 1]
 
 
 def test_any_checkpoint_goes_on_with_more_epochs():

@@ -155,7 +155,8 @@ def test_a_failing_run_loses_none_of_the_others_and_tells_its_sentence(sweep):
     assert sweep(*runs, quiet=True) == {
         "fail": "--lr=0: is out of range",
         "die": "ended by SIGKILL",
-        "diverge": None,  # that is an outcome, with results
+        # It is an outcome, with results.
+        "diverge": None,
         "say nothing": "exit status 7",
         "nothing": None,
     }
@@ -175,7 +176,8 @@ def test_only_what_has_no_outcome_yet_is_run(sweep):
     sweep(*runs, quiet=True, overwrite=True)
     assert sweep.started() == sorted(names)
     assert sweep.start("finished")["argv"][-1] == "--overwrite"
-    assert (new.folder / "log.txt").read_text() == "begin\nend\n"  # of the new run only
+    # It is the log of the new run only.
+    assert (new.folder / "log.txt").read_text() == "begin\nend\n"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,8 @@ def test_a_signal_stops_the_runs_when_they_have_saved(sweep, name):
         threads.submit(call)
         sweep(*runs, jobs=2, quiet=True)
     assert stop.value.signal == getattr(signal, name)
-    assert sweep.ends == []  # being stopped is no failure
+    # Being stopped is no failure.
+    assert sweep.ends == []
     for run in runs[:2]:
         assert (run.folder / "log.txt").read_text().endswith("saved\n") and (run.folder / "left").exists()
     assert sweep.started() == ["a", "b"]
@@ -264,7 +267,8 @@ def test_runs_of_a_killed_sweep_are_stopped_and_the_next_sweep_waits_for_them(sw
         while process.stdout.readline() not in ("a: waiting\n", ""):
             pass
         process.kill()
-    assert not (sweep.folder / "a" / "left").exists()  # it takes a while to save
+    # It takes a while to save.
+    assert not (sweep.folder / "a" / "left").exists()
     assert sweep(sweep.make("b")) == {"b": None}
     assert sweep.start("b")["left"] == 1
     assert f"waiting for another sweep in {sweep.folder}" in capfd.readouterr().err

@@ -15,7 +15,8 @@ from tests.runs_for_tests import resolved as parse
 NORMAL = "--fb_learning_rule=normal_controller"
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"
 BP = " ".join(RULES["BP"])
-SHOWN = {  # policy: a command line whose numbers it changes
+# Policy: a command line whose numbers it changes.
+SHOWN = {
     "aim": "",
     "clip_layers": "--clip_grad_norm=1e-5",
     "clip_each_feedback": "--clip_grad_norm=0.01",
@@ -91,7 +92,8 @@ def test_contradictions_are_refused(text, capsys):
     assert stop.value.code == 2 and text.split("=")[0] in capsys.readouterr().err
 
 
-DEFECTIVE = {  # defect: a command line whose numbers it changes
+# Defect: a command line whose numbers it changes.
+DEFECTIVE = {
     "pretraining_error": f"{IMAGES} {' '.join(RULES['Strong-DFC'])}",
     "filter_constants": f"{' '.join(RULES['Strong-DFC'])} --dt_di_fb=0.05",
     "seeded_split": f"{IMAGES} {BP} --protocol=strong2022",

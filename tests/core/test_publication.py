@@ -13,7 +13,8 @@ import pytest
 from core import machine
 
 ROOT = Path(__file__).resolve().parents[2]
-PYPI_NAMES = {"matplotlib-base": "matplotlib", "tensorboardx": "tensorboardX"}  # of conda's packages
+# The keys are the names of conda's packages.
+PYPI_NAMES = {"matplotlib-base": "matplotlib", "tensorboardx": "tensorboardX"}
 SCRIPTS = [
     path for path in sorted((*ROOT.glob("*.py"), *ROOT.glob("figures/*.py")))
     if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(path.read_text()).body)

@@ -193,7 +193,8 @@ def test_earlier_run_is_refused_without_a_word_what_to_do(state, earlier, take):
 def test_loading_keeps_everything_and_notes_it(how, earlier, take):
     before = snapshot(earlier)
     folder = take(earlier, **{how: True})
-    assert snapshot(earlier) == before  # until training really goes on
+    # It stays so until training really goes on.
+    assert snapshot(earlier) == before
     assert folder.checkpoint()["p0"].tolist() == [0.0, 1.0, 2.0]
     folder.begin(record(nb_epochs=9))
     config = json.loads((earlier / "config.json").read_text())

@@ -153,7 +153,8 @@ def test_the_host_waits_for_no_batch(monkeypatch):
     gpu = StandIn()
     monkeypatch.setitem(sys.modules, "cupy", gpu.cupy)
     backend = Backend(gpu.cupy, np.dtype("float64"), 0)
-    order = backend.bytes(CHOICES["shuffled"])  # the order of a whole pass, moved once
+    # The order of a whole pass is moved once.
+    order = backend.bytes(CHOICES["shuffled"])
     for samples in (Images(PIXELS, LABELS, published_table(0.1307, 0.3081), backend), Arrays(*NUMBERS, backend)):
         uploads = gpu.uploads
         with gpu.no_synchronisation():

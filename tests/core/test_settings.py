@@ -27,9 +27,10 @@ OURS = {
     "backend", "device", "threads", "data_dir", "seeds", "train_samples", "load",
     "load_or_start", "overwrite", "quiet", "dry_run", "sample0_error", "nan_test", "host_noise",
 }  # fmt: skip
+# The successor of the published program has them.
 ADDED = [
     name for name, field in FIELDS.items() if field.metadata["group"] == STRONG
-]  # by the successor of the published program
+]
 MNIST = ["--dataset=mnist", "--output_activation=softmax", "--size_input=784", "--size_output=10"]
 
 
@@ -45,12 +46,15 @@ def test_flags_are_the_published_ones_and_the_suites_own_in_order():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_flag_is_as_published(name):
     flag, field = PUBLISHED[name], FIELDS[name]
-    default = None if name == "out_dir" else flag["default"]  # the name made from the time comes later
+    # The name that is made from the time comes later.
+    default = None if name == "out_dir" else flag["default"]
     assert field.default == default and (default is None) == (field.default is None)
-    kind = str if field.metadata["kind"] is as_path else field.metadata["kind"]  # a path is text whose ~ has a meaning
+    # A path is text whose ~ has a meaning.
+    kind = str if field.metadata["kind"] is as_path else field.metadata["kind"]
     assert kind.__name__ == flag["type"]
     assert field.metadata["group"] == flag["group"]
-    choices = set(flag["choices"] or ()) - {None}  # no choice None can be typed
+    # None cannot be typed.
+    choices = set(flag["choices"] or ()) - {None}
     assert set(field.metadata["choices"] or ()) - {"DFC-SS", "DFC-SSA"} == choices
 
 
@@ -89,7 +93,8 @@ def test_whole_name_is_never_taken_for_an_abbreviation(name):
 @pytest.mark.parametrize(
     ("given", "name", "value"),
     [
-        ("--sigma_output=0.25", "sigma_output_fb", 0.25),  # used by the published experiments
+        # The published experiments use it.
+        ("--sigma_output=0.25", "sigma_output_fb", 0.25),
         ("--data=student_teacher", "dataset", "student_teacher"),
         ("--tmax_di_f=7", "tmax_di_fb", 7),
         ("--load_ST", "load_ST_dataset", True),
@@ -152,18 +157,21 @@ def test_help_tells_what_a_flag_acts_only_with(capsys):
 
 STAND_INS = {
     "--dt_di=0.02": {"apical_time_constant": 0.02, "apical_time_constant_fb": 0.02, "dt_di_fb": 0.02},
-    "--dt_di=0.02 --dt_di_fb=0.05": {"apical_time_constant_fb": 0.02, "dt_di_fb": 0.05},  # not dt_di_fb, as published
+    # It is not dt_di_fb, as published.
+    "--dt_di=0.02 --dt_di_fb=0.05": {"apical_time_constant_fb": 0.02, "dt_di_fb": 0.05},
     "--apical_time_constant=0.3": {"apical_time_constant": 0.3, "apical_time_constant_fb": 0.1},
     "--apical_time_constant_fb=0.3": {"apical_time_constant": 0.1, "apical_time_constant_fb": 0.3},
     "--time_constant_ratio=0.7": {"time_constant_ratio": 0.7, "time_constant_ratio_fb": 0.7},
+    # Both are raised to dt_di and dt_di_fb.
     "--time_constant_ratio=0.05": {
         "time_constant_ratio": 0.1,
         "time_constant_ratio_fb": 0.1,
-    },  # raised to dt_di, dt_di_fb
+    },
     "--time_constant_ratio=0.05 --dt_di_fb=0.01": {"time_constant_ratio": 0.1, "time_constant_ratio_fb": 0.05},
     "--time_constant_ratio_fb=0.05 --dt_di_fb=0.4": {"time_constant_ratio": 1.0, "time_constant_ratio_fb": 0.4},
     "--tmax_di=12": {"tmax_di_fb": 12, "steps": 12, "steps_fb": 12},
-    "--tmax_di=12.5": {"tmax_di": 12.5, "steps": 12, "tmax_di_fb": 12, "steps_fb": 12},  # half to even
+    # Halves are rounded to even.
+    "--tmax_di=12.5": {"tmax_di": 12.5, "steps": 12, "tmax_di_fb": 12, "steps_fb": 12},
     "--tmax_di=13.5": {"steps": 14, "steps_fb": 13},
     "--tmax_di_fb=7.9": {"steps": 300, "steps_fb": 7},
     "--sigma=0.5": {"sigma_fb": 0.5, "sigma_output_fb": 0.5},
@@ -237,7 +245,8 @@ def test_lr_is_divided_by_the_nudge_once():
         ("--network_type=DFC-SSA --ndi", "DFC-SSA", "DFC"),
         ("--network_type=BP", "BP", "BP"),
         ("--network_type=DFA", "DFA", "DFA"),
-        ("--network_type=DFA --ndi", "DFA", "DFA"),  # as in a published experiment
+        # A published experiment does so.
+        ("--network_type=DFA --ndi", "DFA", "DFA"),
     ],
 )
 def test_rule(argv, rule, network_type):
@@ -290,7 +299,8 @@ def test_other_measurements_are_no_angles(name):
 
 SIZES = {
     "--size_hidden=7": (7, 7, 7),
-    "--size_hidden=[7]": (7, 7, 7),  # brackets around one value mean nothing
+    # Brackets around one value mean nothing.
+    "--size_hidden=[7]": (7, 7, 7),
     "--size_hidden=(7,)": (7, 7, 7),
     "--size_hidden=[7]|--num_hidden=1": (7,),
     "--size_hidden=7|--num_hidden=2": (7, 7),
@@ -486,11 +496,14 @@ def test_mistake_is_refused_in_one_sentence_with_status_2(argv, capsys):
     assert [word for word in REFUSED[argv] if word not in line] == [], line
 
 
-ACCEPTED = [  # the neighbours of what is refused
-    "--ndi --tmax_di=1 --freeze_fb_weights",  # nothing is simulated
+# These are the neighbours of what is refused.
+ACCEPTED = [
+    # Nothing is simulated.
+    "--ndi --tmax_di=1 --freeze_fb_weights",
     "--tmax_di=2",
     "--tmax_di=1.6",
-    "--tmax_di_fb=1",  # special_controller simulates nothing
+    # special_controller simulates nothing.
+    "--tmax_di_fb=1",
     "--tmax_di_fb=1 --fb_learning_rule=normal_controller --freeze_fb_weights",
     "--fb_learning_rule=old_learning_rule --ndi",
     "--fb_learning_rule=old_learning_rule --network_type=DFC-SSA",

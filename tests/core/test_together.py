@@ -15,7 +15,8 @@ from tests.faults.tiny_loop import Run
 def make_run(seed, epochs=3, interval=None):
     """A run of one seed: its own initial weights, its own order in every pass."""
     run = Run(epochs=epochs, interval=interval)
-    run.learner.__class__ = Learner  # without the log of batches, which is that of one learner
+    # It does without the log of batches, which is that of one learner.
+    run.learner.__class__ = Learner
     for p in run.learner.net.parameters:
         p += 0.1 * stream(seed, "init").standard_normal(p.shape)
     run.learner.net.weights_changed()

@@ -21,7 +21,8 @@ def test_order_of_a_run():
     run = Run(epochs=2)
     run.go()
     kinds = [kind for kind in run.kinds() if kind != "probe"]
-    kinds = kinds[kinds.index("step") :]  # the row before training may be written before or with the next one
+    # The row before training may be written before or with the next one.
+    kinds = kinds[kinds.index("step") :]
     epoch = ["step"] * 3 + ["series", "checkpoint", "report"]
     assert kinds == [*epoch, *epoch, "weights", "finish"]
 
@@ -57,9 +58,10 @@ def test_interval_measures_between_batches_and_leaves_out_the_last_of_an_epoch(s
     expected = [(0, 0), *itertools.product(range(3), range(interval, batches, interval))]
     series = run.details("series")[-1]
     assert list(zip(series["epoch"], series["batch"], strict=True)) == expected
+    # It is measured once more at the end: DONE tells of the weights that are saved.
     assert (
         run.kinds().count("probe") == len(expected) + 1
-    )  # once more at the end: DONE tells of the weights that are saved
+    )
     assert run.kinds().count("checkpoint") == run.kinds().count("report") == 3
     # and each is of the network after that many batches, not merely labelled so
     counts = [epoch * batches + batch for epoch, batch in expected]
@@ -169,7 +171,8 @@ def test_loss_beyond_all_bounds_ends_the_run_at_that_epoch(value, interval):
     assert run.kinds().count("step") == (6 if interval is None else 5)
     assert [int(arrays["epoch"]) for arrays in run.details("checkpoint")] == [1]
     assert run.details("weights") == []
-    assert len(run.details("series")[-1]["test_loss"]) == 3  # the bad number itself is on record
+    # The bad number itself is on record.
+    assert len(run.details("series")[-1]["test_loss"]) == 3
 
 
 def test_loss_that_is_bad_from_the_start_saves_nothing():

@@ -104,7 +104,8 @@ def run_main(small_mnist, monkeypatch, tmp_path):
         ]
         try:
             status = run.main([*common, *options])
-        except SystemExit as refused:  # how the command line's own mistakes end
+        except SystemExit as refused:
+            # The command line's own mistakes end so.
             status = refused.code
         return status, next(folder.iterdir(), None) if folder.exists() else None
 

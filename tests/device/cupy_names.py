@@ -59,7 +59,8 @@ FUNCTIONS = {
     "zeros_like": "a dtype order subok shape",
 }
 
-NEW = {"asarray": ("copy",), "reshape": ("copy",)}  # what cupy 13 lacks, which the stand-in refuses
+# Cupy 13 lacks these, so that the stand-in refuses them.
+NEW = {"asarray": ("copy",), "reshape": ("copy",)}
 
 UFUNC_KEYWORDS = ("out", "dtype", "casting")
 UFUNCS = (
@@ -69,7 +70,8 @@ UFUNCS = (
     "tanh", "true_divide",
 )  # fmt: skip
 
-METHODS = {  # of cupy.ndarray
+# They are those of cupy.ndarray.
+METHODS = {
     "all": "axis out keepdims",
     "any": "axis out keepdims",
     "argmax": "axis out dtype keepdims",
@@ -101,14 +103,17 @@ METHODS = {  # of cupy.ndarray
     "var": "axis dtype out ddof keepdims",
 }
 
-ATTRIBUTES = ("T", "dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")  # of cupy.ndarray
+# They are those of cupy.ndarray.
+ATTRIBUTES = ("T", "dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 
-BINARY_OPERATORS = {  # special method of cupy.ndarray without its underscores: ufunc; each has a reflected one
+# Special method of cupy.ndarray without its underscores: ufunc; each has a reflected one.
+BINARY_OPERATORS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
     "mod": "remainder", "pow": "power", "matmul": "matmul",
     "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
 }  # fmt: skip
-IN_PLACE_OPERATORS = tuple(name for name in BINARY_OPERATORS if name != "matmul")  # cupy has no __imatmul__
+# Cupy has no __imatmul__.
+IN_PLACE_OPERATORS = tuple(name for name in BINARY_OPERATORS if name != "matmul")
 COMPARISONS = {
     "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
 }  # fmt: skip
@@ -124,7 +129,8 @@ CUDA = (
     "cuda.runtime.memGetInfo",
 )
 OTHER = ("ElementwiseKernel", "__version__", "ndarray")
-ABSENT = (  # some of what numpy has and cupy lacks
+# Numpy has these and cupy lacks them.
+ABSENT = (
     "block", "errstate", "insert", "linalg.svdvals", "matrix",
     "ndarray.__imatmul__", "ndarray.__index__", "ndarray.ctypes",
 )  # fmt: skip

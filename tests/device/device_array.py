@@ -30,12 +30,14 @@ class DeviceArray:
     def _method(self, name, *args, **keywords):
         parameters = cupy_names.METHODS[name]
         if name == "nonzero":
-            self._gpu.synchronise(name)  # how many entries it finds decides a shape
+            # The number of entries it finds decides a shape.
+            self._gpu.synchronise(name)
         if name not in ("get", "item", "tolist"):
             host = self._gpu.host(self)
             found = self._gpu.call(name, parameters, getattr(host, name), args, keywords, owner=host)
             if name == "diagonal":
-                found._host.setflags(write=True)  # cupy's view can be written to
+                # Cupy's view can be written to.
+                found._host.setflags(write=True)
             return found
         cupy_names.check_arguments(name, parameters, args, keywords)
         self._gpu.synchronise(name)
@@ -58,7 +60,8 @@ class DeviceArray:
 
     def __repr__(self):
         return (
-            f"<device array {self.shape} {self.dtype}>"  # shows no values, so that reports of pytest do not synchronise
+            # Shows no values, so that reports of pytest do not synchronise.
+            f"<device array {self.shape} {self.dtype}>"
         )
 
     def __str__(self):
@@ -85,7 +88,8 @@ class DeviceArray:
         arrays = self._index_arrays(key, "selection by a mask")
         host, key = self._gpu.host(self), self._gpu.host(key)
         found = host[key]
-        if not isinstance(found, np.ndarray):  # numpy hands out one number, cupy a view of one entry
+        # Numpy hands out one number, cupy a view of one entry.
+        if not isinstance(found, np.ndarray):
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
         self._gpu.count("getitem", _launches(arrays) if arrays else not np.may_share_memory(host, found))
         return self._gpu.device(found)
@@ -93,7 +97,8 @@ class DeviceArray:
     def __setitem__(self, key, value):
         arrays = self._index_arrays(key, "assignment by a mask")
         if arrays and not isinstance(value, DeviceArray):
-            self._gpu.uploads += 1  # where an array is the index, cupy makes an array of the number
+            # Cupy makes an array of the number where an array is the index.
+            self._gpu.uploads += 1
         host, key = self._gpu.host(self), self._gpu.host(key)
         host[key] = self._gpu.host(value)
         self._gpu.count("setitem", _launches(arrays) if arrays else host[key].size > 0)

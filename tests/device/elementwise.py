@@ -22,7 +22,8 @@ ALLOWED = (
     ast.Module, ast.Assign, ast.BinOp, ast.UnaryOp, ast.USub, ast.Add, ast.Sub,
     ast.Mult, ast.Div, ast.Mod, ast.Call, ast.Name, ast.Load, ast.Store, ast.Constant,
 )  # fmt: skip
-RESERVED = {"n", "i", "T"}  # what cupy calls the number of entries, an entry, and the type
+# Cupy calls the number of entries, an entry and the type so.
+RESERVED = {"n", "i", "T"}
 
 
 class ElementwiseKernel:

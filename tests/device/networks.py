@@ -16,7 +16,8 @@ from utils import LEAKY_RELU, LINEAR
 
 SIZES = {"square": [12, 12, 12], "tower": [12, 9, 6]}
 CLASSES = 4
-GAMMA = 0.1  # large, so that the absolute form of GAIT, which loses a digit a layer with it, can be compared in float32
+# It is large so that the absolute form of GAIT, which loses a digit per layer, can be compared in float32.
+GAMMA = 0.1
 
 
 def variants():

@@ -25,8 +25,10 @@ from tests.device.elementwise import ElementwiseKernel
 
 # More arrays than FEW are joined by one kernel, if they have less than LARGE bytes on average.
 FEW, LARGE = 8, 2 * 1024 * 1024
-BATCHED = 256  # largest matrices that cupy hands to cuBLAS together to be solved
-MEMORY = 1 << 36  # bytes of each GPU, all of them free
+# Cupy hands no larger matrices to cuBLAS together to be solved.
+BATCHED = 256
+# Each GPU has so many bytes, and all of them are free.
+MEMORY = 1 << 36
 
 
 class Synchronised(RuntimeError):
@@ -123,7 +125,8 @@ class StandIn:
         out = cupy_names.check_arguments(name, parameters, args, keywords).get("out")
         args = [self.host(each) for each in args]
         keywords = {key: self.host(value) for key, value in keywords.items()}
-        with np.errstate(all="ignore"):  # a GPU does not warn
+        # A GPU does not warn.
+        with np.errstate(all="ignore"):
             result = function(*args, **keywords)
         self.count(name, _launches(name, args if owner is None else [owner, *args], keywords, result))
         self.uploads += _lists_of_pointers(name, args)
@@ -161,7 +164,8 @@ def _launches(name, args, keywords, result):
         return _launches_of_solve(*args)
     if name == "matmul":
         return 1 + _copies_of_matmul(*args[:2], out)
-    return 2 if name == "where" else 1  # cupy 13 copies the condition
+    # Cupy 13 copies the condition.
+    return 2 if name == "where" else 1
 
 
 def _launches_of_solve(a, b):
@@ -192,7 +196,8 @@ def _copies_of_matmul(a, b, out=None):
     """
     copied_out = out is not None and not out.flags.c_contiguous
     if max(a.ndim, b.ndim) <= 2 and a.shape[0] == b.shape[-1] == 1:
-        return 2  # a product of entries, and two kernels that sum
+        # There are a product of entries, and two kernels that sum.
+        return 2
     if max(a.ndim, b.ndim) <= 2:
         return copied_out + sum(not (each.flags.c_contiguous or each.flags.f_contiguous) for each in (a, b))
     broadcast = 3 * (a.shape[:-2] != b.shape[:-2])

@@ -14,7 +14,8 @@ CONTROLLED = (
     "--save_NDI_angle --save_GNT_ss_no_ss_angle --save_condition_gn --save_jac_t_angle --save_jac_pinv_angle "
     "--save_norm_r --save_eigenvalues --save_eigenvalues_bcn --compare_with_ndi --compute_gn_condition_init"
 )
-CASES = {  # a run: its flags
+# A run: its flags.
+CASES = {
     "DFC": f"{INSTANT} --grad_deltav_cont --gn_damping=0.1 {CONTROLLED} --save_nullspace_norm_ratio",
     "DFC-SS, undamped": f"{INSTANT} --gn_damping=0 {CONTROLLED} --freeze_fb_weights",
     "DFC-SSA": f"--ndi --gn_damping=1 {CONTROLLED} --learning_rule=voltage_difference",

@@ -16,10 +16,11 @@ from dfc.evaluation import CHUNK, beyond_bounds, evaluate
 from main import parse
 from tests.faults.tiny_main import RULES, arrays, checkpoint, in_process, results
 
+# It is relative to the largest entry; differences of rates lose what the rates have in common.
 TOLERANCE = {
     "float64": 1e-11,
     "float32": 2e-4,
-}  # of the largest entry; differences of rates lose what the rates have in common
+}
 SAMPLES, INPUTS, OUTPUTS = 20, 6, 3
 BATCH = slice(0, 8)
 # With 28 time points some samples of a batch converge and others do not; 18 are more than one block of noise.
@@ -62,7 +63,8 @@ CASES = {
     ),
 }
 NOISY = [case for case, flags in CASES.items() if "noisy" in flags or "Strong" in flags]
-FEEDBACK = {  # feedback learning: its flags
+# Feedback learning: its flags.
+FEEDBACK = {
     "normal": "--fb_learning_rule=normal_controller --inst_transmission_fb --optimizer_fb=Adam",
     "normal, delayed": "--fb_learning_rule=normal_controller --clip_grad_norm=0.1 --freeze_fb_weights_output",
     "special": "--optimizer_fb=RMSprop --momentum=0.5",
@@ -179,7 +181,8 @@ def test_feedback_steps_agree_with_numpy(gpu, precision, case):
     for run, samples in ((device, data), (host, same_data)):
         for learner in (run.pretraining, run.feedback):
             waits = list(steps(learner, samples, gpu, may_wait=True))
-            assert waits == [[]] * 3  # uploads of noise aside, nothing is read back
+            # Apart from uploads of noise, nothing waits.
+            assert waits == [[]] * 3
     for found, expected in zip(device.learner.net.arrays, host.learner.net.arrays, strict=True):
         assert_agree(found, expected, precision)
     moved = [np.abs(q - before).max() for q, before in zip(host.learner.net.feedback, start, strict=True)]
@@ -222,7 +225,8 @@ def test_totals_of_an_epoch_agree_and_cost_one_wait(gpu, precision, case):
     if "converged" in rows[1] and not case.startswith("DFC, step by step"):
         assert sum(rows[1][name] for name in ("converged", "diverged", "not_converged")) == SAMPLES
     if case in ("DFC", "Strong-DFC"):
-        assert 0 < rows[1]["converged"] < SAMPLES  # else the second simulation of this rule is not seen
+        # Otherwise the second simulation of this rule is not seen.
+        assert 0 < rows[1]["converged"] < SAMPLES
 
 
 @every_case

@@ -17,7 +17,8 @@ from tests.faults.tiny_main import RULES, checkpoint, in_process, results
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("working_gpu")]
 
-TOLERANCE = {"float64": 1e-10, "float32": 1e-4}  # of the largest entry; other libraries round in another order
+# It is relative to the largest entry; other libraries round in another order.
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 every_variant = pytest.mark.parametrize("variant", networks.VARIANTS)
 
 

@@ -22,16 +22,21 @@ from tests.faults.tiny_main import RULES as FLAGS
 from tests.faults.tiny_main import in_process
 from tests.rules.test_feedback_together import PUBLISHED
 
-CLIPPED = 26  # launches per layer and time point where the running sums are clipped
-POINT = 6  # launches per layer and time point: two products, and less than that for all that is elementwise
+# These are launches per layer and time point where the running sums are clipped.
+CLIPPED = 26
+# These are launches per layer and time point: two products, and less than that for all that is elementwise.
+POINT = 6
 # Launches per layer of a step without its time points, and those of a batch; forward pass, errors, gradients and update
 # take about ten per layer.  Rules that are not listed may launch as many as the most costly ones.
 DEFAULT = (40, 70)
 BOUNDS = {"BP": (13, 22), "DFA": (19, 22), "DFC-SSA": (25, 22)}
-SYSTEM_1 = {"BP": (12, 12), "TP": (24, 14), "GAIT": (22, 14)}  # a solve of a layer is five launches, its check four
-HIDDEN = {3: "[7,5]", 4: "[7,5,5]"}  # layers: sizes of the hidden ones
+# A solve of a layer is five launches, its check four.
+SYSTEM_1 = {"BP": (12, 12), "TP": (24, 14), "GAIT": (22, 14)}
+# Layers: sizes of the hidden ones.
+HIDDEN = {3: "[7,5]", 4: "[7,5,5]"}
 INSTANT = "--inst_transmission --proactive_controller --include_non_converged_samples"
-VARIANTS = {  # what a simulation may do in addition
+# What a simulation may do in addition.
+VARIANTS = {
     "plain": "",
     "delayed": "--apical_time_constant=0.3",
     "noisy": "--noisy_dynamics --sigma=1e-7",

@@ -19,10 +19,11 @@ every_inverting_variant = pytest.mark.parametrize("variant", [name for name in n
 
 TOWER = ("--tower", "--linear", "--orthogonal_reg=0.1", "--orthogonal_init", "--precision=float64")
 SQUARE = ("--nb_layers=1", "--precision=float32")
+# It is relative to the loss; Adam turns a rounding error of a tiny gradient into one of the step.
 TOLERANCE = {
     TOWER: 1e-8,
     SQUARE: 1e-4,
-}  # of the loss; Adam turns a rounding error of a tiny gradient into one of the step
+}
 
 
 @pytest.fixture
@@ -138,9 +139,10 @@ def test_singular_weights_end_the_run_as_on_the_cpu(gpu, run_main, monkeypatch, 
         assert status == EXIT_DIVERGED == 3
         assert "no inverse" in capsys.readouterr().err
         assert not list(folder.glob("*.np[yz]"))
+        # What was measured before training is kept.
         assert np.isfinite(
             np.loadtxt(folder / "training_loss.txt", ndmin=1)
-        ).all()  # what was measured before training is kept
+        ).all()
     assert outcomes["cupy"]["outcome"] == outcomes["numpy"]["outcome"] == "singular"
     assert outcomes["cupy"]["epoch"] == outcomes["numpy"]["epoch"]
     assert outcomes["cupy"]["reason"] == outcomes["numpy"]["reason"]

@@ -20,7 +20,8 @@ def no_driver():
 
 NO_CUBLAS = OSError("libcublas.so.12: cannot open shared object file")
 NO_CUSOLVER = RuntimeError("CuPy failed to load libcusolver.so.11")
-FAULTS = {  # of an installation of cupy: (what to break, words that the message must contain)
+# Faults of an installation of cupy: (what to break, words that the message must contain).
+FAULTS = {
     "no driver": (
         lambda gpu: setattr(gpu.cupy.cuda.runtime, "getDeviceCount", no_driver),
         "cudaErrorInsufficientDriver",
@@ -29,6 +30,7 @@ FAULTS = {  # of an installation of cupy: (what to break, words that the message
     "no cublas": (lambda gpu: gpu.broken.update(matmul=NO_CUBLAS), "libcublas"),
     "no cusolver": (lambda gpu: gpu.broken.update({"linalg.solve": NO_CUSOLVER}), "libcusolver"),
 }
+# Cupy's own text has this shape: the reason stands in its last words.
 REPORT = """
 ================================================================
 Failed to import CuPy.
@@ -36,8 +38,9 @@ Failed to import CuPy.
 Original error:
   ImportError: libnccl.so.2: cannot open shared object file
 ================================================================
-"""  # the shape of cupy's own: the reason stands in its last words
-BROKEN_IMPORTS = {  # content of cupy/__init__.py: words that the message must contain
+"""
+# Content of cupy/__init__.py: words that the message must contain.
+BROKEN_IMPORTS = {
     "raise ImportError('libcuda.so.1: cannot open shared object file')": "libcuda.so.1",
     "raise RuntimeError('built for another version of numpy')": "another version of numpy",
     "raise OSError('libnvrtc.so.12: file too short')": "libnvrtc.so.12",
@@ -109,7 +112,8 @@ def test_a_gpu_asked_for_by_name_needs_an_importable_cupy(broken_cupy, run_main,
 
 def test_cupy_that_is_not_installed(monkeypatch, run_main, capsys):
     """The commonest case of all: auto computes with numpy, cupy by name says what is missing."""
-    monkeypatch.setitem(sys.modules, "cupy", None)  # how Python marks a module that cannot be found
+    # Python marks a module so that cannot be found.
+    monkeypatch.setitem(sys.modules, "cupy", None)
     assert_auto_falls_back("not installed")
     assert_refused(run_main, capsys, "not installed", "--backend=cupy")
 

@@ -9,7 +9,8 @@ from core.backend import select_backend, to_host
 from gait.evaluation import CHUNK, evaluate
 from tests.device import networks
 
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5}  # of the largest entry; both backends do the same arithmetic
+# It is relative to the largest entry; both backends do the same arithmetic.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 BATCH = slice(0, 10)
 CASES = {
     f"{variant}-{structure}-{'linear' if linear else 'leaky'}-{strength}": {
@@ -42,7 +43,8 @@ def test_steps_wait_for_nothing_and_agree_with_numpy(gpu, precision, case):
         backend = backend_of(gpu, request, precision)
         learner, data = networks.build_learner(backend, **case), networks.samples(backend)
         with gpu.no_synchronisation():
-            for start in (0, 8, 16):  # the last batch is a short one
+            # The last batch is a short one.
+            for start in (0, 8, 16):
                 learner.step(*data.batch(slice(start, start + 8)))
         learners.append(learner)
     device, host = learners

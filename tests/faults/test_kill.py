@@ -26,8 +26,10 @@ from tests.faults.tiny_runs import (
     write_data,
 )
 
-KILLS = int(os.environ.get("KILLS", "20"))  # of `make kill` 100, and twice as many in test_main_kill.py
-SETTINGS = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=8", "--threads=2"]  # 15 batches an epoch
+# `make kill` sets 100; test_main_kill.py makes twice as many.
+KILLS = int(os.environ.get("KILLS", "20"))
+# There are 15 batches per epoch.
+SETTINGS = ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--batch_size=8", "--threads=2"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,8 @@ def test_kill_at_random_moments_and_resume(data, uninterrupted, tmp_path):
             load = ["--load"] if started else []
             resumed += bool(list(place.glob("*/checkpoint.npz")))
         same(only(place), whole)
-    assert resumed >= 5  # else the moments missed the training
+    # Otherwise the moments missed the training.
+    assert resumed >= 5
 
 
 def test_kill_loses_at_most_the_epoch_in_progress(data, tmp_path):
@@ -99,7 +102,8 @@ def test_kill_loses_at_most_the_epoch_in_progress(data, tmp_path):
     assert process.returncode == -signal.SIGKILL
     folder = only(tmp_path)
     with np.load(folder / "checkpoint.npz") as archive:
-        assert archive["epoch"] == 3  # of 15 batches each
+        # Each has 15 batches.
+        assert archive["epoch"] == 3
     assert read_metrics(folder)["epoch"] == [0, 1, 2, 3]
     assert not (folder / "DONE").exists()
 
@@ -166,7 +170,8 @@ def test_crash_at_every_write_of_a_longer_run_keeps_what_was_there(tmp_path, mon
 
 # ---- signals that can be answered
 
-PLACES = {  # moment: (step, batch that the checkpoint must stand at); 15 batches an epoch
+# Moment: (step, batch that the checkpoint must stand at); there are 15 batches per epoch.
+PLACES = {
     "in the first epoch": (3, 3),
     "in the middle of the second epoch": (22, 7),
     "at the end of an epoch": (30, 0),

@@ -24,13 +24,15 @@ from tests.faults.tiny_main import (
 from tests.faults.tiny_runs import kill_at_random
 
 KILLS = int(os.environ.get("KILLS", "4"))
-SETTINGS = (  # 2 passes before the first epoch, 3 in each, of 3 batches
+# There are 2 passes before the first epoch and 3 in each, of 3 batches.
+SETTINGS = (
     "--grad_deltav_cont", "--epochs_fb=2", "--extra_fb_epochs=1",
     "--fb_learning_rule=normal_controller", "--optimizer=Adam", "--lr=1e-6",
     "--noisy_dynamics", "--sigma=0.001", "--include_non_converged_samples", "--threads=2",
 )  # fmt: skip
 
-STRONG = (  # the same passes, in which one simulation teaches W and Q
+# These are the same passes, in which one simulation teaches W and Q.
+STRONG = (
     *RULES["Strong-DFC"], "--epochs_fb=2", "--extra_fb_epochs=2",
     "--optimizer=Adam", "--optimizer_fb=Adam", "--sigma=0.001", "--threads=2",
 )  # fmt: skip
@@ -86,10 +88,12 @@ def test_kill_at_random_moments_and_resume(settings, uninterrupted, tmp_path):
             load = ["--load"] if (place / "config.json").exists() else []
             resumed += (place / "checkpoint.npz").exists()
         same(place, whole)
-    assert resumed  # else the moments missed the training
+    # Otherwise the moments missed the training.
+    assert resumed
 
 
-PLACES = {  # where it is killed: (batch, passes in the checkpoint that is left)
+# Where it is killed: (batch, passes in the checkpoint that is left).
+PLACES = {
     "before the first epoch": (2, None),
     "in the second pass before it": (5, 1),
     "in a pass of the feedback weights": (8, 2),
@@ -114,7 +118,8 @@ def test_kill_loses_at_most_the_pass_in_progress(place, uninterrupted, call, tmp
 
 
 PLATEAU = ("--ndi", "--freeze_fb_weights", "--freeze_forward_weights", "--num_train=1", "--batch_size=1", "--epochs=13")
-CRASHES = {  # run: (options, how many of its last writes)
+# Run: (options, how many of its last writes).
+CRASHES = {
     "two epochs": (("--epochs_fb=1", "--save_df", "--save_BP_angle", "--log_interval=1"), 1000),
     "stopped": (PLATEAU, 12),
     "feedback alone": (("--train_only_feedback_parameters", "--epochs_fb=2"), 1000),
@@ -186,7 +191,8 @@ def test_time_of_an_epoch_survives_a_restart(call, tmp_path, monkeypatch):
 
     monkeypatch.setattr(dfc.learners.FeedbackLearner, "step", slow)
     assert call("--epochs=0", "--epochs_fb=4") == 0
-    for end in (Crash, None):  # the second time, the summary of the first epoch is what a killed process left behind
+    # The second time, the summary of the first epoch is what a killed process left behind.
+    for end in (Crash, None):
         with monkeypatch.context() as patch:
             if end:
                 crash_at(patch, "replace", 8)

@@ -31,7 +31,8 @@ TINY = (
 )  # fmt: skip
 BATCHES = 3
 STRONG = ("--network_type=Strong-DFC", "--strong_feedback", "--protocol=strong2022", "--include_non_converged_samples")
-RULES = {  # rule: its flags
+# Rule: its flags.
+RULES = {
     "BP": ("--network_type=BP", "--lr=2e-5"),
     "DFA": ("--network_type=DFA",),
     "DFC": ("--grad_deltav_cont",),
@@ -43,7 +44,8 @@ FIXED = ("--freeze_fb_weights",)
 VARIANTS = dict(RULES) | {
     f"{name}, fixed": (*RULES[name], *FIXED) for name in ("DFC", "DFC-SS", "DFC-SSA", "Strong-DFC")
 }
-TIMES = ("avg_time_per_epoch",)  # what no two runs have in common
+# No two runs have these in common.
+TIMES = ("avg_time_per_epoch",)
 
 
 def tiny_images(name, *_, **__):
@@ -67,7 +69,8 @@ def install(set_attribute):
     set_attribute(tasks, "TEACHER_HIDDEN", TEACHER_HIDDEN)
     set_attribute(tasks, "datasets", SimpleNamespace(load=tiny_images))
     set_attribute(tasks, "train_validation_split", lambda count, _=0, order=None: split(count, VALIDATION, order))
-    set_attribute(machine, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
+    # It would start two processes per run, for nothing here.
+    set_attribute(machine, "git_commit", lambda: "0" * 40)
 
 
 def in_process(folder, monkeypatch):
@@ -123,7 +126,8 @@ def results(folder):
     found = {name: array.tobytes() for name, array in arrays(folder).items()}
     found |= {path.name: path.read_text() for path in folder.glob("*_angles*.csv")}
     metrics = read_metrics(folder) if (folder / "metrics.csv").exists() else {"epoch": []}
-    if metrics["epoch"]:  # a run that was interrupted before its first epoch has left the names of the columns behind
+    # A run that was interrupted before its first epoch has left the names of the columns behind.
+    if metrics["epoch"]:
         found["metrics.csv"] = {name: values for name, values in metrics.items() if name != "seconds"}
     summary = json.loads((folder / "results.json").read_text())
     found["results.json"] = {name: value for name, value in summary.items() if name not in TIMES}

@@ -24,7 +24,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, TEST, CLASSES = 120, 40, 10
-SIDES = {"MNIST": 4, "KMNIST": 4, "FMNIST": 28}  # the tower needs images of 28 x 28 pixels
+# The tower needs images of 28 x 28 pixels.
+SIDES = {"MNIST": 4, "KMNIST": 4, "FMNIST": 28}
 CLOSED_PORT = "http://127.0.0.1:9/"
 
 
@@ -81,7 +82,8 @@ def in_process(folder, monkeypatch):
     from core import machine
 
     monkeypatch.setattr(datasets, "CATALOGUE", catalogue())
-    monkeypatch.setattr(machine, "git_commit", lambda: "0" * 40)  # two processes a run, for nothing here
+    # It would start two processes per run, for nothing here.
+    monkeypatch.setattr(machine, "git_commit", lambda: "0" * 40)
     write_data(folder / "data")
 
     def call(*argv):

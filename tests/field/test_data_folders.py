@@ -23,7 +23,8 @@ SPELLED = {
     "Kaggle, in folders of their names": lambda name: f"{name}/{name}",
     "Kaggle, in folders, with a dot": lambda name: f"{name}/{name.replace('-idx', '.idx')}",
 }
-FOLDERS = {  # set: folders under --data_dir
+# Set: folders under --data_dir.
+FOLDERS = {
     "MNIST": ("MNIST", "MNIST/raw", "mnist", "mnist-dataset", "MNIST_data", "MNIST/MNIST/raw", "", "raw"),
     "FMNIST": (
         "FMNIST",

@@ -40,7 +40,8 @@ from sweeps.processes import is_over
 from tests.faults import tiny_main, tiny_runs
 
 COUNT = int(os.environ.get("FUZZ", "100"))
-SECONDS = 30  # that one case may take; a tiny run takes a tenth of one
+# One case may take so long; a tiny run takes a tenth of a second.
+SECONDS = 30
 FUZZ = settings(
     max_examples=COUNT,
     deadline=None,

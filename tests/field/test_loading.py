@@ -56,7 +56,8 @@ def test_a_finished_run_without_its_weights_is_not_finished(file, call, folder, 
 def test_a_finished_run_without_its_checkpoint_cannot_go_on(call, folder, capsys):
     assert call(2) == 0
     (folder() / "checkpoint.npz").unlink()
-    assert call(2, "--load") == 0  # there is nothing to do
+    # There is nothing to do.
+    assert call(2, "--load") == 0
     assert_refused(call, folder(), capsys, 3, "checkpoint.npz")
 
 

@@ -58,7 +58,8 @@ def test_a_run_that_was_continued_has_the_steps_of_one_that_was_not(whole, call,
     for epochs in (1, 2, 3):
         assert call(*LOGGED, f"--epochs={epochs}", *["--load"] * (epochs > 1)) == 0
     assert values(tmp_path / "run") == whole
-    assert len(list((tmp_path / "run").glob("events*"))) == 3  # also within one second
+    # They differ within one second, too.
+    assert len(list((tmp_path / "run").glob("events*"))) == 3
 
 
 @pytest.mark.parametrize("step", [2, 5, 7, 11, 17, 23])
@@ -94,7 +95,8 @@ def test_a_run_that_crashed_writes_nothing_twice(step, whole, call, tmp_path, mo
                 found[value.tag, event.step] = value.simple_value
             data = data[16 + length :]
     assert {key: value for key, value in found.items() if "time" not in key[0]}.items() <= whole.items()
-    assert len(found) >= len(whole) - 1  # what was cut may be missing, nothing else
+    # Only what was cut may be missing.
+    assert len(found) >= len(whole) - 1
 
 
 def test_nan_is_written_without_a_word(tmp_path, capfd):
@@ -117,7 +119,8 @@ def test_a_run_that_is_refused_makes_no_event_file(call, tmp_path):
 
 
 def test_steps_by_hand():
-    steps = Steps(lambda passed: passed >= 2 and passed % 2 == 0, 5, 2)  # W in passes 2, 4, …
+    # W learns in passes 2, 4, ….
+    steps = Steps(lambda passed: passed >= 2 and passed % 2 == 0, 5, 2)
     assert [steps.of((0, batch)) for batch in range(5)] == [1, 0, 2, 0, 3]
     assert [steps.of((passed, 0)) for passed in range(6)] == [1, 4, 1, 7, 4, 10]
 

@@ -39,7 +39,8 @@ from figures import (
 )
 from tests.faults import tiny_main, tiny_runs
 
-OPTIONS = {  # script: its options that name a path, "" for an argument
+# Script: its options that name a path, "" for an argument.
+OPTIONS = {
     run: ("--results_dir=", "--data_dir="),
     main: ("--out_dir=", "--data_dir=", "--start_from="),
     run_seed_robustness: ("--out_dir=", "--data_dir="),
@@ -61,7 +62,8 @@ OPTIONS = {  # script: its options that name a path, "" for an argument
     fig_s1: ("", "--output="),
     pipeline: ("", "--output="),
 }
-WRITTEN = ("--output=", "--csv=", "--table=", "--series=", "--pack=")  # options that name a file to be written
+# These options name a file to be written.
+WRITTEN = ("--output=", "--csv=", "--table=", "--series=", "--pack=")
 # Arguments that an option needs.
 NEEDED = {option: ["here"] for option in WRITTEN}
 PLACES = [

@@ -139,7 +139,8 @@ def test_long_and_odd_names_stay_within_the_picture(name, tmp_path):
         legend = figure.legend(loc="outside right upper")
         figure.draw_without_rendering()
     assert [each.get_text() for each in legend.get_texts()] == [text]
-    assert axes.get_position().width > 0.3  # the names leave room for the curves
+    # The names leave room for the curves.
+    assert axes.get_position().width > 0.3
     box = legend.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
@@ -148,7 +149,8 @@ def test_curves_of_folders_with_long_names_leave_room(tmp_path):
     folders = [make_run(tmp_path / f"{LONG[:240]}{k}", algorithm=f"{LONG}{k}") for k in range(3)]
     assert learning_curves.main([*map(str, folders), f"--output={tmp_path / 'a.png'}"]) == 0
     head = (tmp_path / "a.png").read_bytes()[16:20]
-    assert int.from_bytes(head, "big") <= 1300  # pixels, of which 1200 are the picture without names
+    # Of these pixels 1200 are the picture without names.
+    assert int.from_bytes(head, "big") <= 1300
 
 
 def test_the_pictures_of_a_page_do_not_mind_settings_of_matplotlib(odd):

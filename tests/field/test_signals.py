@@ -31,7 +31,8 @@ def data(tmp_path_factory):
     return f"--data_dir={folder}"
 
 
-OPTIONS = ["--nb_epochs=3", "--batch_size=8", "--threads=1"]  # 15 batches an epoch
+# There are 15 batches per epoch.
+OPTIONS = ["--nb_epochs=3", "--batch_size=8", "--threads=1"]
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,8 @@ def test_the_first_of_several_counts_though_a_library_computes_meanwhile(names, 
             while not stop.signal and not select.select(signals._pipe[:1], [], [], 0.001)[0]:
                 pass
 
-    for name in stale:  # which an earlier request has heard, and heard again
+    # An earlier request has heard them, and heard them again.
+    for name in stale:
         with StopRequest() as earlier:
             for _ in range(2):
                 os.kill(os.getpid(), getattr(signal, name))

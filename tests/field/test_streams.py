@@ -51,7 +51,8 @@ def shell(line, **settings):
     )
 
 
-LOST = {  # what becomes of the output: the end of a line of bash, whose status is that of the program
+# What becomes of the output: the end of a line of bash, whose status is that of the program.
+LOST = {
     "reader that leaves at once": "| true",
     "reader that leaves later": "| head -1",
     "both in a pipe that breaks": "2>&1 | head -1",
@@ -124,7 +125,8 @@ SWEEP += ["--epochs_fb=1", "--num_train=20", "--num_val=10", "--num_test=10", "-
 def test_sweeps_go_on_too(lost, tmp_path):
     line = shlex.join([sys.executable, str(ROOT / "run_seed_robustness.py"), *SWEEP, f"--out_dir={tmp_path}"])
     done = shell(f"{line} {lost}")
-    assert done.returncode in (0, 3), done.stderr  # so short a run may be said to have stopped early
+    # So short a run may be said to have stopped early.
+    assert done.returncode in (0, 3), done.stderr
     assert (tmp_path / "n.csv").exists() and "Traceback" not in done.stderr
 
 

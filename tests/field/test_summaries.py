@@ -101,7 +101,8 @@ def test_a_table_of_both_programs(runs, capsys):
     assert lines[1].startswith("BP") and lines[2].startswith("DFC-SSA")
     last = [100 * read_series(read_run(runs[f"main {seed}"]), ())["test_acc"][-1] for seed in (1, 2)]
     assert f"{np.mean(last):.2f}" in lines[2] and f"{np.std(last, ddof=1):.2f}" in lines[2]
-    assert lines[2].split()[lines[2].split().index("2") :][:2] == ["2", "2"]  # seeds, epochs
+    # These are seeds and epochs.
+    assert lines[2].split()[lines[2].split().index("2") :][:2] == ["2", "2"]
 
 
 def test_what_has_no_accuracy_is_left_out_of_the_table_and_told(runs, begun, capsys):

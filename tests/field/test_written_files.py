@@ -140,7 +140,8 @@ def test_a_device_that_takes_nothing_is_one_sentence(tmp_path):
 def test_a_picture_goes_to_standard_output(output, run_folder):
     done = script("figures/learning_curves.py", run_folder, f"--output={output}", cwd=run_folder)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(PNG) and done.stdout.endswith(b"IEND\xaeB`\x82")  # and nothing behind it
+    # There is nothing behind it.
+    assert done.stdout.startswith(PNG) and done.stdout.endswith(b"IEND\xaeB`\x82")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,8 @@ def test_finite_content_is_written_as_ever(tmp_path):
 @pytest.mark.parametrize("note", ['["a"]', '{"a": "x"}', '{"no": "nan"}', '{"a/b": "nan"}', '{"c/7": "inf"}', "3"])
 def test_a_damaged_note_is_damage(note, tmp_path):
     (tmp_path / "file").write_text(f'{{"a": null, "c": [1], "not_finite": {note}}}')
-    if note == '{"no": "nan"}':  # no contradiction
+    # This is no contradiction.
+    if note == '{"no": "nan"}':
         assert math.isnan(read_json(tmp_path / "file")["no"])
         return
     with pytest.raises(FileError, match="damaged"):

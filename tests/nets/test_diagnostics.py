@@ -33,7 +33,8 @@ from tests.feedback_nets_for_tests import STABLE, draw_noise, gradients_from, ma
 from tests.nets_for_tests import difference
 
 RANDOM = np.random.default_rng(7)
-NARROW_BELOW_THE_OUTPUT = (5, 6, 3, 8)  # fewer units below the output than outputs, as an autoencoder has
+# There are fewer units below the output than outputs, as in an autoencoder.
+NARROW_BELOW_THE_OUTPUT = (5, 6, 3, 8)
 NETS = {
     "tanh": {},
     "no bias": {"bias": False},
@@ -193,7 +194,8 @@ def test_nearly_dead_outputs_are_not_mistaken_for_dead_ones():
     """
     net = make_net(output="sigmoid")
     activities, target = problem(net)
-    activities.v[-1][:, 0] = -23.0  # slope 1e-10
+    # The slope is 1e-10 there.
+    activities.v[-1][:, 0] = -23.0
     activities.r[-1][:, 0] = 1e-10
     error, slope = loss_gradient(net, activities, target), ACTIVATIONS["sigmoid"].slope(activities.v[-1])
     jacobian = output_jacobian(net, activities.v) / slope[..., None]
@@ -326,7 +328,8 @@ def test_fit_is_that_of_the_written_out_matrices(net, gamma):
 
 @pytest.mark.parametrize("sizes", ((7, 6, 5, 3), NARROW_BELOW_THE_OUTPUT))
 def test_feedback_in_the_row_space_of_the_jacobian(sizes):
-    net = make_net(sizes=sizes, hidden="linear")  # one Jacobian for all samples
+    # There is one Jacobian for all samples.
+    net = make_net(sizes=sizes, hidden="linear")
     activities, _ = problem(net)
     j = output_jacobian(net, activities.v)[0]
     outputs = sizes[-1]

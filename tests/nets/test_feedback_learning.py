@@ -47,7 +47,8 @@ def test_the_published_names():
 
 # ---- expectations ----
 
-DRAWS = 20_000  # rows of one batch, all of the same input
+# One batch has so many rows, all of the same input.
+DRAWS = 20_000
 
 
 def many_draws(rule, net):
@@ -77,7 +78,8 @@ def test_the_old_rule_on_average():
     moved = np.linalg.solve(jacobian @ stacked_feedback(net) + SETTINGS.alpha_di * np.eye(3), jacobian)
     expected = moved @ moved.T
     variances = np.outer(np.diag(expected), np.diag(expected)) + np.square(expected)
-    assert (np.abs(found[-3:] - expected) < 4.0 * np.sqrt(variances / DRAWS)).all()  # Q_{L-1} = I
+    # Q_{L-1} is the identity.
+    assert (np.abs(found[-3:] - expected) < 4.0 * np.sqrt(variances / DRAWS)).all()
     assert difference(found, stacked_feedback(net) @ found[-3:]) < 1e-12
 
 

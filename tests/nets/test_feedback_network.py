@@ -32,7 +32,8 @@ ENDS = pytest.mark.parametrize(
 @EVERY_ACTIVATION
 def test_slopes_are_central_differences(name):
     activation = ACTIVATIONS[name]
-    v = np.linspace(-2.0, 2.0, 16)  # no zero among them
+    # There is no zero among them.
+    v = np.linspace(-2.0, 2.0, 16)
     expected = (activation.apply(v + STEP) - activation.apply(v - STEP)) / (2.0 * STEP)
     np.testing.assert_allclose(activation.slope(v), expected, rtol=0.0, atol=1e-9)
     np.testing.assert_array_equal(activation.slope(v), activation.derivative(v))
@@ -64,7 +65,8 @@ def test_values_by_hand():
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @EVERY_ACTIVATION
 def test_an_activation_writes_where_it_is_told_to_and_nowhere_else(name, dtype):
-    v = np.linspace(-900.0, 900.0, 7, dtype=dtype)  # where exp(-v) overflows
+    # At the ends exp(-v) overflows.
+    v = np.linspace(-900.0, 900.0, 7, dtype=dtype)
     kept, out = v.copy(), np.full_like(v, np.nan)
     activation = ACTIVATIONS[name]
     assert activation.apply(v, out=out) is out
@@ -147,7 +149,8 @@ def test_the_jacobian_is_central_differences_of_the_output(name, output):
     blocks = jacobian_blocks(net, activities.v)
     for l, block in enumerate(blocks):
         v = activities.v[l].copy()
-        slopes = central_differences(lambda l=l, v=v: output_from(net, l, v), v, STEP)  # (output of sample, by sample)
+        # (output of sample, by sample).
+        slopes = central_differences(lambda l=l, v=v: output_from(net, l, v), v, STEP)
         for one in range(3):
             for other in range(3):
                 expected = block[one] if one == other else 0.0 * block[one]

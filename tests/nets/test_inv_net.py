@@ -27,7 +27,8 @@ def test_a_layer_by_hand():
     layer = InvLayer(np.array([[1.0, 2.0], [-3.0, 4.0]]), np.array([1.0, -20.0]), LEAKY_RELU)
     np.testing.assert_allclose(layer.forward(np.array([[1.0, 2.0]])), [[-0.4, -1.0]], rtol=1e-14)
     np.testing.assert_allclose(layer.transpose_product(np.array([[1.0, 0.0]])), [[1.0, -3.0]])
-    np.testing.assert_allclose(layer.transpose_product(np.array([[2.0]])), [[2.0, -6.0]])  # short rows: zeros follow
+    # The rows are short, so that zeros follow.
+    np.testing.assert_allclose(layer.transpose_product(np.array([[2.0]])), [[2.0, -6.0]])
     # (1, 0) W^-1 with W^-1 = ((4, -2), (3, 1)) / 10
     np.testing.assert_allclose(layer.solve(np.array([[1.0, 0.0]])), [[0.4, -0.2]], rtol=1e-14)
     np.testing.assert_allclose(layer.solve(np.array([[1.0], [2.0]])), [[0.4, -0.2], [0.8, -0.4]], rtol=1e-14)
@@ -96,12 +97,14 @@ def test_both_solvers_agree_for_nearly_orthogonal_weights(columns, dtype, tolera
     net = make_net((40,), dtype=dtype)
     layer = net.layers[0]
     layer.weights += (0.003 * random.standard_normal((40, 40))).astype(dtype)
-    layer.weights *= (1 + 0.3 * random.random((40, 1))).astype(dtype)  # the regulariser leaves the rows' lengths free
+    # The regulariser leaves the rows' lengths free.
+    layer.weights *= (1 + 0.3 * random.random((40, 1))).astype(dtype)
     layer.weights_changed()
     rows = random.standard_normal((6, columns)).astype(dtype)
     direct = layer.solve(rows)
     layer.gram()
-    monkeypatch.setattr(np.linalg, "solve", None)  # the Gram route has to do without
+    # The Gram route has to do without.
+    monkeypatch.setattr(np.linalg, "solve", None)
     through_gram = layer.solve(rows)
     assert through_gram.dtype == dtype
     assert difference(through_gram, direct) < tolerance

@@ -101,7 +101,8 @@ def test_feedback_in_the_row_space_of_the_jacobian_gives_the_change_of_minimum_n
     for alpha, limit in ((0.0, 1e-12), (1e-8, 2e-8 * loop)):
         found = np.concatenate(analytical_steady_state(net, activities, nudge, alpha).delta_v, axis=-1)
         assert difference(found, expected) < limit
-    net.feedback[0][:] += 0.5  # no longer in the row space: another solution of the same equation, hence a longer one
+    # It is no longer in the row space: another solution of the same equation, hence a longer one.
+    net.feedback[0][:] += 0.5
     found = np.concatenate(analytical_steady_state(net, activities, nudge, 0.0).delta_v, axis=-1)
     assert difference(found @ jacobian.T, nudge) < 1e-11
     assert np.linalg.norm(found) > 1.001 * np.linalg.norm(expected)

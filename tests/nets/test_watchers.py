@@ -77,7 +77,8 @@ class Run:
 
     def train(self, learner, passes, batches=5):
         """Passes of a learner, each of the same few batches."""
-        with np.errstate(invalid="ignore"):  # as in training: an update of zero has no angle
+        # Training does so, too: an update of zero has no angle.
+        with np.errstate(invalid="ignore"):
             for passed in passes:
                 for index in range(batches):
                     learner.step(*batch(index), (passed, index), self.watch)
@@ -151,7 +152,8 @@ def test_feedback_weights_are_measured_before_the_first_epoch_and_in_the_first_p
     run.train(run.feedback, (2, 4, 5, 6))
     frames = run.frames()
     assert set(frames) == {name + phase for name in FIT_FRAMES.values() for phase in ("", "_init")} == run.published()
-    logged = [0, 2, 4, 5, 7, 9]  # of two passes of five batches
+    # There are two passes of five batches.
+    logged = [0, 2, 4, 5, 7, 9]
     for phase, found in (("_init", before), ("", during[:5] + during[15:])):
         for measure, name in FIT_FRAMES.items():
             steps, columns, values = frames[name + phase]
@@ -231,7 +233,8 @@ def test_angles_with_all_updates(rule, at_rest):
         assert steps == [1, 2, 3, 4] and columns == list(range(expected.shape[1]))
         np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-12)
     if rule == SSA:
-        assert frames["ndi_angles_network"][2].max() < 1e-5  # compared with itself
+        # The rule is compared with itself.
+        assert frames["ndi_angles_network"][2].max() < 1e-5
     assert frames["gnt_ss_no_ss_angles"][2][:, 1:].min() > 0.0
 
 

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-BLOCK = 16  # normals are made in blocks of so many, from an array of at least so many
+# Normals are made in blocks of so many, in arrays of at least so many.
+BLOCK = 16
 
 
 class PublishedStream:
@@ -15,7 +16,8 @@ class PublishedStream:
 
     def __init__(self, seed):
         self._words = np.random.RandomState(seed % 2**32)
-        self._spare = None  # second normal of the last pair of the scalar route
+        # It holds the second normal of the last pair of the scalar route.
+        self._spare = None
 
     def random32(self, count):
         """`count` words of 32 bits."""
@@ -67,7 +69,8 @@ class PublishedStream:
     def begin_pass(self, count, shuffle):
         """The order in which a loader of `count` samples hands them out, with what its
         creation and first batch draw."""
-        self.random64(1)  # a base seed for worker processes, of which there are none
+        # It is a base seed for worker processes, of which there are none.
+        self.random64(1)
         if not shuffle:
             return np.arange(count)
         return PublishedStream(int(self.random64(1)[0]) % 2**63).permutation(count)

@@ -13,8 +13,10 @@ from tests.reference import dfc_cases
 from tests.reference.dfc_cases import assert_close, assert_layers_close
 
 FOLDER = Path(__file__).parent / "strong_dfc"
-EXACT = 1e-10  # relative to the largest entry, strong_dfc/README.md
-SMALL_DIFFERENCES = 1e-9  # the same, of gradients that are small differences
+# It is relative to the largest entry, see strong_dfc/README.md.
+EXACT = 1e-10
+# This is for gradients that are small differences.
+SMALL_DIFFERENCES = 1e-9
 
 
 def read(file):

@@ -70,7 +70,8 @@ def test_a_simulation_ends_where_its_recording_does(case):
     state = simulate(net, activities, case["output_target"], forward_controller(case.meta), draws, observe)
     assert seen == list(range(case.meta["tmax"]))
     assert_close(state.output_distance(), case["sample_error"][-1])
-    prefix = "eff_" if case in QUIET else ""  # of noisy cases the memory-saving variant has no recording
+    # There is no recording of the memory-saving variant for noisy cases.
+    prefix = "eff_" if case in QUIET else ""
     assert_close(state.u, case["eff_u"] if prefix else case["u"][-1])
     for name in ("va", "vb", "vs", "r"):
         expected = case.layers(prefix + name)

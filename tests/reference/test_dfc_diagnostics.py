@@ -48,7 +48,8 @@ FORWARD = read("forward.npz")
 AT_KINKS = read("extra.npz", "zero")
 TOY = [case for case in read("dfc_update.npz") if "rel_dist_to_ndi" in case]
 MISC = {case.name: case for case in read("misc.npz")}
-DEGREES, RATIO = 2.5e-6, 1e-10  # an angle of zero is recorded with the error of an arccosine, some 1e-6
+# An angle of zero is recorded with the error of an arccosine, some 1e-6.
+DEGREES, RATIO = 2.5e-6, 1e-10
 RECORDED_MATRICES = dict(zip(MATRICES, ("Atilde_I", "A_I", "A_inst_I", "A_PI"), strict=True))
 COMPARED = {"gnt_vs_bp": ("gnt", "bp"), "gnt_vs_gn": ("gnt", "gn"), "gnt_ss_vs_ff": ("gnt_ss", "gnt_ff")}
 
@@ -124,7 +125,8 @@ def test_angle_with_the_gradient(case, name):
 @every(*CASES)
 def test_angle_between_reference_updates(case, name):
     updates = problem(case)[-1]
-    if f"angle_{name}_W0" in case:  # one case alone has none, see above
+    # One case alone has none, see above.
+    if f"angle_{name}_W0" in case:
         assert_angles(case, name, *(updates[which] for which in COMPARED[name]))
 
 

@@ -19,7 +19,8 @@ from tests.reference.dfc_cases import (
 )
 
 CASES = read("forward.npz")
-AT_KINKS = read("extra.npz", "zero")  # some pre-activations are exactly zero
+# Some pre-activations are exactly zero.
+AT_KINKS = read("extra.npz", "zero")
 
 
 def test_all_recordings_are_here():
@@ -43,7 +44,8 @@ def test_feedforward_pass(case):
 def test_backpropagation(case):
     net, activities = start(case)
     errors = backprop.layer_errors(net, activities, case["target"], NoOptions())
-    if "bp_dv0" in case:  # the recorded errors contain the 1/n of the mean
+    # The recorded errors contain the 1/n of the mean.
+    if "bp_dv0" in case:
         assert_layers_close([delta / activities.batch_size for delta in errors], case.layers("bp_dv"))
     assert_gradients_close(case, gradients_of(net, activities, errors), prefix="bp_d")
 

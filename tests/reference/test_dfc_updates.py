@@ -38,7 +38,8 @@ def taught(case):
     """(RuleResult, the network, its feedforward pass); gradients are clipped as asked."""
     net, activities = start(case)
     rule, options = update_options(case.meta)
-    with np.errstate(over="ignore", invalid="ignore"):  # as in training; the nan_ cases blow up on purpose
+    # Training does so, too; the nan_ cases blow up on purpose.
+    with np.errstate(over="ignore", invalid="ignore"):
         result = result_of(rule, net, activities, case["target"], options)
     if options.clip_grad_norm > 0.0 and not result.clipped:
         clip_each(result.gradients, options.clip_grad_norm)
@@ -84,7 +85,8 @@ def test_loss_and_output_target(case):
 def test_errors_of_the_convergence_test(case):
     net, activities = start(case)
     _, options = update_options(case.meta)
-    outputs = np.abs(case["output_target"]).max()  # of which the errors are differences
+    # The errors are differences of these.
+    outputs = np.abs(case["output_target"]).max()
     with np.errstate(over="ignore", invalid="ignore"):
         state = simulate(net, activities, case["output_target"], options.controller)
         assert_close(state.output_distance(), case["error_last"], scale=outputs)

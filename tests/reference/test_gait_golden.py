@@ -148,7 +148,8 @@ def test_training_steps_with_the_symmetric_product(file, form):
 
 def gram_by_plain_product(layer):
     if layer._gram_version != layer.version:
-        gram = layer.weights @ layer.weights.T.copy()  # numpy takes a symmetric product only where both are one array
+        # Numpy takes a symmetric product only where both are one array.
+        gram = layer.weights @ layer.weights.T.copy()
         diagonal = np.diag(gram).copy()
         layer._gram, layer._gram_version = (gram - np.diag(diagonal), diagonal), layer.version
     return layer._gram

@@ -26,15 +26,18 @@ def normals_after_two_passes(stream):
     return stream.standard_normal(16)
 
 
-DRAWS = {  # key: (what is drawn right after seeding, largest difference)
+# Key: (what is drawn right after seeding, largest difference).
+DRAWS = {
     "normal5": (lambda stream: stream.standard_normal(5), 1e-15),
     "normal16": (lambda stream: stream.standard_normal(16), 1e-15),
     "normal20": (lambda stream: stream.standard_normal(20), 1e-15),
     "mixed_normals": (lambda stream: np.concatenate([stream.standard_normal(n) for n in (5, 20, 4, 3)]), 1e-15),
     "uniform6": (lambda stream: stream.uniform(0.0, 1.0, 6), 1e-16),
     "xavier_normal_7x5": (matrix("xavier_normal", 7, 5), 1e-15),
-    "xavier_uniform_7x5": (matrix("xavier", 7, 5), 4e-16),  # the last digit of d (b - a) + a
-    "orthogonal_7x5": (matrix("orthogonal", 7, 5), 2e-15),  # the rounding of two QR routines
+    # The last digit of d (b - a) + a may differ.
+    "xavier_uniform_7x5": (matrix("xavier", 7, 5), 4e-16),
+    # Two QR routines round differently.
+    "orthogonal_7x5": (matrix("orthogonal", 7, 5), 2e-15),
     "orthogonal_5x7": (matrix("orthogonal", 5, 7), 2e-15),
     "randperm20": (lambda stream: stream.permutation(20), 0),
     "loader_order": (two_passes, 0),

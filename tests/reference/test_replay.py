@@ -37,7 +37,8 @@ class PublishedDraws:
 
     def teacher(self, layer, n_out, n_in):
         weights = self._draw("teacher", n_out, n_in)
-        self._draw("xavier_normal", n_in, n_out)  # for a way back that the teacher does not use
+        # It is for a way back that the teacher does not use.
+        self._draw("xavier_normal", n_in, n_out)
         return weights
 
     def _draw(self, kind, rows, columns):
@@ -50,7 +51,8 @@ class PublishedDraws:
         outputs = settings.sizes[-1]
         for layer, (n_in, n_out) in enumerate(pairwise(settings.sizes)):
             if settings.rule.name == "BP":
-                self.stream.random(n_out * n_in + n_out)  # the default of a linear map, overwritten at once
+                # This is the default of a linear map, which is overwritten at once.
+                self.stream.random(n_out * n_in + n_out)
             found["W", layer] = self._draw(settings.initialization, n_out, n_in)
             if settings.rule.name == "DFA":
                 self._draw("xavier_normal", n_in, n_out)
@@ -184,7 +186,8 @@ def test_every_loss(replay):
     series = replay.folder.series
     for name in ("loss_train", "loss_val", "loss_test"):
         close(series[name], replay.recorded(name))
-    if replay.case != "bp":  # not recorded there
+    # It is not recorded there.
+    if replay.case != "bp":
         close(replay.losses, replay.recorded("batch_loss"))
 
 

@@ -70,7 +70,8 @@ FILES = {
 def test_no_recorded_array_is_left_out(file):
     with np.load(FOLDER / f"{file}.npz") as archive:
         names = {re.sub(r"\d+", "#", name.split("__")[1]) for name in archive.files if name != "cases"}
-    names.discard("meta")  # settings as text, by which every test begins; of a run also the summary, see test_summary
+    # Settings as text, by which every test begins; of a run also the summary, see test_summary.
+    names.discard("meta")
     covered = {name for _, table in FILES[file] for names_of in table.values() for name in names_of.split()}
     assert names <= covered
 

@@ -75,7 +75,8 @@ def test_measurements_at_the_ends_of_epochs(run):
         assert np.abs(np.array(run.analytical.angles) - run["ndi_angles"]).max() < 1e-6
         assert np.abs(np.array(run.analytical.of_network) - run["ndi_angles_network"][:, 0]).max() < 1e-6
     assert ("loss_lu_train" in series) == ("epochs_train_loss_lu" in run)
-    if "rel_dist_to_ndi" in run:  # published is the mean over all epochs so far
+    # Published is the mean over all epochs so far.
+    if "rel_dist_to_ndi" in run:
         distances = np.array(series["dist_to_NDI"])
         close(distances.cumsum() / np.arange(1, len(distances) + 1), run["rel_dist_to_ndi"])
 

@@ -147,7 +147,8 @@ class Case:
             sets[name] = Labels(x, y.argmax(axis=1), BACKEND) if self.f["classification"] else Arrays(x, y, BACKEND)
         task = Task(sets["train"], None if self.flags["no_val_set"] else sets["val"], sets["test"], INPUTS, OUTPUTS)
         folder = Memory()
-        with np.errstate(all="ignore"):  # as in a run
+        # A run does so, too.
+        with np.errstate(all="ignore"):
             loop = main.build_loop(settings, BACKEND, task, Workers(1), draws, folder)
             net = loop.learner.net
             hidden_only = [*net.feedback, np.eye(OUTPUTS)] if len(net.feedback) < len(net.weights) else net.feedback

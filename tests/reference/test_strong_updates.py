@@ -35,7 +35,8 @@ FEEDBACK = [case for case in CASES if case.meta["phase"] != "forward"]
 SIMULATED = [case for case in CASES if "u" in case]
 WITH_ANALYTICAL = [case for case in CASES if "ndi_dW0" in case]
 CLIPPED = [case for case in FORWARD if case.meta["clip_grad_norm"] > 0.0]
-ASCENDING = "tp_ss_voltage_published_sign"  # a defect that is mended here: the published step goes up, and twice as far
+# This defect is mended here: the published step goes up, and twice as far.
+ASCENDING = "tp_ss_voltage_published_sign"
 
 
 def given(case):

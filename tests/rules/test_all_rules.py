@@ -63,7 +63,8 @@ def test_samples_do_not_see_each_other(name, options):
     inputs, target = make_batch(net, samples=7)
     whole = layer_errors(net, name, options, inputs, target)
     parts = [layer_errors(net, name, options, inputs[part], target[part]) for part in (slice(0, 3), slice(3, 7))]
-    tolerance = 1e-3 if getattr(options, "target_form", "") == "absolute" else 1e-11  # rounding is amplified there
+    # Rounding is amplified there.
+    tolerance = 1e-3 if getattr(options, "target_form", "") == "absolute" else 1e-11
     for l, expected in enumerate(whole):
         assert difference(np.concatenate([part[l] for part in parts]), expected) < tolerance
 

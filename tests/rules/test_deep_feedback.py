@@ -81,12 +81,14 @@ def test_with_feedback_in_the_row_space_and_rates_of_one_length_dfc_ssa_is_gauss
     net = make_net(hidden="linear", bias=False)
     inputs, target = make_batch(net, 1)
     inputs /= np.linalg.norm(inputs)
-    for l in range(2):  # condition 1: presynaptic rates of equal length
+    # Condition 1 asks for presynaptic rates of equal length.
+    for l in range(2):
         net.weights[l] /= np.linalg.norm(net.forward(inputs).r[l])
     activities = net.forward(inputs)
     jacobian = np.concatenate(weight_products(net.weights)).T
     mixture = np.random.default_rng(4).standard_normal((3, 3)) + 2.0 * np.eye(3)
-    net.feedback[:] = np.split(jacobian.T @ mixture, np.cumsum(net.sizes)[:-1])  # condition 2
+    # This is condition 2.
+    net.feedback[:] = np.split(jacobian.T @ mixture, np.cumsum(net.sizes)[:-1])
     options = dfc_ssa.Options(1.0, 0.0, "voltage_difference", use_initial_activations=True)
     found = result_of(dfc_ssa, net, activities, target, options).gradients
     blocks = np.split(jacobian, np.cumsum(net.sizes)[:-1], axis=1)

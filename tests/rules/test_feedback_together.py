@@ -21,7 +21,8 @@ COMMON = (
 IMAGES = "--dataset=mnist --output_activation=softmax --size_input=784 --size_output=10"
 INSTANT = "--inst_transmission --proactive_controller"
 STRONG = f"{IMAGES} {INSTANT} --protocol=strong2022 --strong_feedback --include_non_converged_samples"
-PUBLISHED = {  # flags of main.py of every published rule; another one is asked for by its name
+# These are flags of main.py for every published rule; another one is asked for by its name.
+PUBLISHED = {
     "BP": "--network_type=BP",
     "DFA": "--network_type=DFA",
     "DFC": "--grad_deltav_cont",

@@ -187,7 +187,8 @@ class Slurm:
         for number, (state, reason, _) in tasks.items():
             if state == "PENDING" and reason == "BeginTime":
                 self("scontrol", "update", f"jobid={job}_{number}", "StartTime=now", check=False)
-                time.sleep(1)  # told too often, it would never come to it
+                # If it were told too often, it would never come to it.
+                time.sleep(1)
         return tasks
 
 
@@ -250,9 +251,11 @@ def test_runs_survive_preemption_the_end_of_their_time_and_the_loss_of_a_node(sl
     )
     assert done.returncode == 0, done.stderr
     job = done.stdout.split()[-1]
-    runs = dict(enumerate(folders, 2))  # by the number of their task
+    # The keys are the numbers of their tasks.
+    runs = dict(enumerate(folders, 2))
     logs = {number: place / "runs.txt.log" / f"{job}_{number}.txt" for number in runs}
-    saved = dict.fromkeys(runs, 0)  # epochs at the last interruption
+    # These are the epochs at the last interruption.
+    saved = dict.fromkeys(runs, 0)
 
     def at_work():
         """A task whose run has done epochs since it was last interrupted, and has some left."""
