@@ -1,7 +1,10 @@
 """What the project says of itself: versions, environments, citation.  The files must agree with each other."""
 
 import ast
+import contextlib
+import functools
 import importlib
+import io
 import os
 import re
 import subprocess
@@ -103,6 +106,44 @@ def test_every_path_that_a_page_names_is_there(page):
 def test_every_script_that_a_command_starts_is_there(page):
     started = re.findall(r"(?:python |\./)((?:[\w]+/)*[\w]+\.(?:py|sh))", (ROOT / page).read_text())
     assert not [path for path in started if not (ROOT / path).is_file()]
+
+
+# These scripts pass options that are not their own on to another one.
+PASSED_ON = {
+    "run_config.py": "main.py",
+    "run_seed_robustness.py": "main.py",
+    "run_pipeline.py": "main.py",
+    "run_toy_exp_fig3.py": "main.py",
+    "sweep_seeds.sh": "run.py",
+}
+# The pages show how a reader adds these options.
+OPTIONS_OF_READERS = {"--sign_gain", "--stop_at_loss", "--save_sizes", "--first_batches"}
+
+
+@functools.cache
+def options_of(script):
+    """The options that the help of a script names, and of the one to which it passes further options."""
+    known = set(re.findall(r"--\w+", (ROOT / script).read_text()))
+    if script.endswith(".py"):
+        module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
+        with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+            module.main(["--help"])
+        known = set(re.findall(r"--\w+", text.getvalue()))
+    return known | (options_of(PASSED_ON[script]) if script in PASSED_ON else set())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_that_a_command_gives_is_known(page):
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    scripts = {path.relative_to(ROOT).as_posix() for path in SCRIPTS} | set(PASSED_ON)
+    commands = re.findall(r"(?:python |\./)((?:\w+/)*\w+\.(?:py|sh))([^`\n|<>;]*)", text)
+    unknown = {
+        (script, name)
+        for script, words in commands
+        if script in scripts
+        for name in set(re.findall(r"(?<!\S)--\w+", words)) - options_of(script) - OPTIONS_OF_READERS
+    }
+    assert unknown == set()
 
 
 def test_the_page_of_the_tests_names_every_file():
