@@ -37,12 +37,8 @@ class FolderLock:
     def __init__(self, folder):
         self.folder, self.descriptor, self.note = Path(folder), None, ""
         self._signed = self._made = False
-        self._made_folders = [above for above in (self.folder, *self.folder.parents) if not exists(above)]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._open()
-        except OSError as error:
-            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
+        self._made_folders = []
+        self._make()
 
     def take(self, wait=None):
         """Locks the folder; if another process has locked it, raises UsageError or waits for that process.
@@ -61,10 +57,10 @@ class FolderLock:
             wait(f"waiting for another sweep in {self.folder}, or its remaining runs, to end{holder}")
             self._lock(0)
         if self.descriptor is not None and not self._same():
-            # The process that had it has deleted the file meanwhile: another one may have locked a new file of this
-            # name.
-            os.close(self.descriptor)
-            self._open()
+            # The process that had it has deleted the file meanwhile, perhaps with its folder: another one may have
+            # locked a new file of this name.
+            self.close()
+            self._make()
             return self.take(wait)
         if self.descriptor is not None:
             self._sign()
@@ -85,6 +81,18 @@ class FolderLock:
         with contextlib.suppress(OSError):
             for folder in self._made_folders if unused else ():
                 folder.rmdir()
+
+    def _make(self, trials=10):
+        """Makes the folder and opens its lock file, again if another process deletes the folder in between."""
+        missing = [above for above in (self.folder, *self.folder.parents) if not exists(above)]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._made_folders = max(missing, self._made_folders, key=len)
+            self._open()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and trials > 1:
+                return self._make(trials - 1)
+            raise FileError(f"cannot use the folder {self.folder}: {error.strerror}") from error
 
     def _open(self):
         """Opens the lock file for writing, as network file systems lock only files that are open for writing.
@@ -108,7 +116,7 @@ class FolderLock:
         """Returns whether the open file is still the one that other processes find in the folder."""
         try:
             return os.path.samestat(os.fstat(self.descriptor), os.stat(self.folder / NAME))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _lock(self, how):

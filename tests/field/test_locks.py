@@ -136,6 +136,48 @@ def test_a_file_that_its_holder_deletes_is_no_lock_for_the_next_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize("place", ["", "logs/campaign"])
+def test_a_folder_that_its_holder_deletes_is_made_again(place, tmp_path):
+    first = FolderLock(tmp_path / place)
+    first.take()
+    second = FolderLock(tmp_path / place)
+    first.close(unused=True)
+    second.take(print)
+    with pytest.raises(UsageError, match="in use"):
+        FolderLock(tmp_path / place).take()
+    second.close(unused=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_deleted_while_it_is_opened_is_made_again(tmp_path, monkeypatch):
+    """The holder unlocks before it deletes its folders, so that the one who waits is in the folder by then."""
+    deleted, as_it_is = [], os.open
+
+    def late(path, *how):
+        if not deleted:
+            deleted.append(path)
+            (tmp_path / "run").rmdir()
+        return as_it_is(path, *how)
+
+    monkeypatch.setattr(os, "open", late)
+    lock = FolderLock(tmp_path / "run")
+    lock.take()
+    lock.close(unused=True)
+    assert deleted and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_becomes_a_file_while_it_is_waited_for_is_told(tmp_path):
+    first = FolderLock(tmp_path / "logs")
+    first.take()
+    second = FolderLock(tmp_path / "logs")
+    first.close(unused=True)
+    (tmp_path / "logs").write_text("mine")
+    with pytest.raises(FileError, match=r"cannot use the folder .*logs"):
+        second.take(print)
+    second.close(unused=True)
+    assert (tmp_path / "logs").read_text() == "mine"
+
+
 def test_a_file_and_folders_that_were_there_before_stay(tmp_path):
     """Whoever looks into a run leaves its folder as it was."""
     for path in (tmp_path / "with", tmp_path / "without"):
