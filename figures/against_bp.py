@@ -90,7 +90,7 @@ def task_of(record):
 
 
 def differences(records):
-    """Returns ([Difference], notes) of tables.records.Record.
+    """Returns ([Difference], notes) of tables.record.Record.
 
     Runs of main.py, without a measurement, or that failed are left out.
     """
@@ -114,7 +114,10 @@ def _by_task(records):
     """Returns ({(task, precision): {method: {seed: record}}}, notes on what is left out)."""
     tasks, notes = {}, []
     for record in records:
-        if record.program != "run.py":
+        if record.system != "run.py":
+            continue
+        if record.options.get("eval_interval"):
+            notes.append(f"{record.name} is left out: its --eval_interval measures within epochs, not after them")
             continue
         if record.failed or not record.epochs:
             notes.append(f"{record.name} is left out: {record.state}, {record.epochs} epochs")
@@ -137,7 +140,7 @@ def _difference(task, method, precision, epoch, pairs):
 
 
 def _accuracy(record, epoch):
-    """Returns the test accuracy after an epoch as a fraction: its last row counts where an epoch has several."""
+    """Returns the test accuracy after an epoch as a fraction."""
     return dict(zip(record.series["epoch"], record.series["test_acc"], strict=True))[epoch]
 
 

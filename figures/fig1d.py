@@ -10,6 +10,8 @@ if __name__ == "__main__":
     start()
 
 from core.drawing import default_style
+from core.files import is_stream
+from core.options import UsageError
 from figures.drawing import new_figure
 from figures.toy import read_data, run, save_all
 
@@ -64,8 +66,10 @@ def write(data, outputs):
 
     outputs  names like PI_control.png, from which PI_control<n>.png and PI_control_signal<n>.png follow for each sample
              n
-    Raises   UsageError if matplotlib is missing, FileError
+    Raises   UsageError for an output that is no file, or if matplotlib is missing; FileError
     """
+    if streams := list(filter(is_stream, outputs)):
+        raise UsageError(f"--output={streams[0]}: two pictures per sample are drawn, and each needs a file of its own")
     arrays, figures = read_data(data, SHAPES), {}
     for output in map(Path, outputs):
         for column, sample in enumerate(arrays["samples"]):

@@ -7,7 +7,7 @@ import numpy as np
 
 import datasets
 from core.drawing import default_style
-from core.files import is_stream, write_arrays
+from core.files import is_stream, make_folder, write_arrays
 from core.options import UsageError, add_arguments, as_path, option
 from core.program import run_program
 from figures.drawing import COLOURS, check_outputs, curve_style, picture_parser, plain, tell, write_pictures
@@ -74,6 +74,8 @@ def run(script, description, shapes, measure, draw, argv=None):
         source = data or Path(f"results/{name}.png" if is_stream(outputs[0]) else outputs[0]).with_suffix(".npz")
         check_outputs(outputs, [] if data else [source], [data] if data else [])
         if not data:
+            # A folder that cannot be made is told before hours of measuring.
+            make_folder(source.parent)
             write_arrays(source, measure(Options(**given)))
             tell([source])
         arrays = read_data(source, shapes)

@@ -20,7 +20,7 @@ class Row:
     cell         tables.published.Cell
     precision    "float64", "float32"; empty without runs
     samples      number of training samples; 0: all
-    records      tables.records.Record, all runs of the cell, with any outcome
+    records      tables.record.Record, all runs of the cell, with any outcome
     used         the runs in the mean: all that finished after the same number of epochs
     epochs       that number; 0 without any
     values       the quantity of each used run, in the published unit
@@ -185,7 +185,7 @@ def _belongs(record, job):
     """Returns whether a run belongs to the cell of a job, by the settings that both have."""
     settings, wanted = record.settings, {name: value for name, value in job.settings.items() if name not in FREE}
     same = all(settings.get(name, value) == value for name, value in wanted.items())
-    return record.program == job.program and same
+    return record.system == job.program and same
 
 
 def _row(cell, precision, samples, records):

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 from core.files import make_folder, replacing
+from core.paths import is_folder
 
 KEPT = (
     "command", "options", "settings", "time", "versions", "device", "threads", "machine", "cpu", "blas", "git_commit",
@@ -23,7 +24,7 @@ def pack(records, path):
     """
     content, places = io.BytesIO(), {}
     for record in sorted((record for record in records if record.outcome), key=lambda record: record.identity):
-        place = "/".join(Path(record.name).parts[-2:])
+        place = "/".join(_whole(Path(record.name)).parts[-2:]).lstrip("/")
         while place in places:
             place += "_"
         places[place] = record
@@ -38,6 +39,11 @@ def pack(records, path):
     with replacing(path) as file:
         file.write(content.getvalue())
     return len(places)
+
+
+def _whole(path):
+    """Returns the whole path of a folder, from wherever it was named; that of a run in an archive is kept."""
+    return path.resolve() if is_folder(path) else path
 
 
 def stripped(config):

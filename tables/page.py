@@ -71,7 +71,7 @@ def context_of(rows, records, notes, command):
     """Returns the values for the template.
 
     rows     tables.comparison.Row of every cell, in the order of the published tables
-    records  all tables.records.Record
+    records  all tables.record.Record
     notes    sentences on what was left out
     command  function (Row) -> words of the command that makes or completes it
     """

@@ -13,123 +13,23 @@ import os
 import re
 import tarfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import FileError, read_bytes
 from core.paths import exists, is_folder
 from core.recording import LOG
-from datasets.catalogue import DATA_SETS
 from sweeps.listing import in_use
+from tables.record import Record
 
 ENDING = ".tar.gz"
 # These files of a run are read, in a folder or in an archive.
 FILES = ("config.json", "DONE", "metrics.csv", "results.json")
+# A folder with one of these holds a run, even if its config.json is lost.
+MARKS = {"DONE", "checkpoint.npz"}
 # Tables of main.py.
 ANGLES = re.compile(r"\w+_angles(_network)?\.csv")
 # Number of last lines of a log that are kept.
 TAIL = 12
-DATASETS = {row.flag: row.name for row in DATA_SETS} | {row.autoencoder: f"{row.name} autoencoder" for row in DATA_SETS}
-
-
-@dataclass(frozen=True)
-class Record:
-    """Holds one run, as its folder describes it.
-
-    name      its folder, as it was given or found
-    config    the content of config.json, a dict
-    outcome   the content of DONE in the common vocabulary, a dict; None while the run is unfinished
-    series    {column in the common vocabulary: list of floats}, NaN where there is no number; {} before the first
-              evaluation
-    frames    {name: (layers, steps, rows of floats)} of tables of angles
-    tail      last lines of the log, a str
-    running   whether a process has the folder open
-    files     {name: bytes} of FILES and tables of angles
-    """
-
-    name: str
-    config: dict
-    outcome: dict | None
-    series: dict
-    frames: dict
-    tail: str
-    running: bool
-    files: dict
-
-    @property
-    def options(self):
-        """Returns {option: value} of the command line."""
-        return self.config["options"]
-
-    @property
-    def settings(self):
-        """Returns {option: value} of everything that the numbers depend on."""
-        return self.config["settings"]
-
-    @property
-    def program(self):
-        """Returns the script that made the run, such as run.py."""
-        words = self.config.get("command") or [""]
-        name = Path(str(words[0])).name
-        return name if name.endswith(".py") else "run.py" if "algorithm" in self.options else "main.py"
-
-    @property
-    def rule(self):
-        """Returns the name of the learning rule, as the README has it."""
-        options = self.options
-        if "algorithm" in options:
-            return str(options["algorithm"])
-        if options.get("network_type") != "DFC":
-            return str(options.get("network_type", ""))
-        return "DFC-SSA" if options.get("ndi") else "DFC" if options.get("grad_deltav_cont") else "DFC-SS"
-
-    @property
-    def dataset(self):
-        """Returns the name of the data set, as the catalogue has it."""
-        name = str(self.options.get("dataset", ""))
-        return DATASETS.get(name, name)
-
-    @property
-    def seed(self):
-        """Returns the seed of the run."""
-        return self.options.get("seed", self.options.get("random_seed"))
-
-    @property
-    def precision(self):
-        """Returns "float64" or "float32"."""
-        return str(self.options.get("precision", "float32" if self.options.get("single_precision") else "float64"))
-
-    @property
-    def epochs_asked(self):
-        """Returns the number of epochs that the command line asked for."""
-        return self.options.get("nb_epochs", self.options.get("epochs"))
-
-    @property
-    def epochs(self):
-        """Returns the number of whole epochs that have been measured."""
-        if self.finished and isinstance(self.outcome.get("epochs"), int):
-            return self.outcome["epochs"]
-        return int(max((epoch for epoch in self.series.get("epoch", ()) if epoch == epoch), default=0))
-
-    @property
-    def finished(self):
-        """Returns whether the run finished all its epochs."""
-        return self.outcome is not None and self.outcome["outcome"] == "finished"
-
-    @property
-    def state(self):
-        """Returns finished, running, unfinished, or how the run ended otherwise: diverged, stopped, singular."""
-        return self.outcome["outcome"] if self.outcome else "running" if self.running else "unfinished"
-
-    @property
-    def failed(self):
-        """Returns whether the run ended without finishing."""
-        return self.state not in ("finished", "running", "unfinished")
-
-    @property
-    def identity(self):
-        """Returns a text that identifies the run by its settings and seed, not by the name of its folder."""
-        return json.dumps(self.settings | {"seed": self.seed}, sort_keys=True)
 
 
 def find(paths):
@@ -182,8 +82,16 @@ def _folders(top, notes):
     def note(error):
         notes.append(f"cannot read {error.filename}: {error.strerror}")
 
-    for place, inner, files in os.walk(top, onerror=note):
-        inner.sort()
+    seen = set()
+    for place, inner, files in os.walk(top, onerror=note, followlinks=True):
+        # Each folder is read once, also where links lead to it, and by its own name if it lies below `top`, too.
+        inner.sort(key=lambda name: (os.path.islink(os.path.join(place, name)), name))
+        if os.path.realpath(place) in seen:
+            inner.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        if "config.json" not in files and not MARKS.isdisjoint(files):
+            notes.append(f"left out: {place} has no config.json")
         if "config.json" in files:
             inner.clear()
             yield place, {name: _bytes(Path(place, name)) for name in sorted(files) if _of_use(name)}, in_use(place)
@@ -227,7 +135,17 @@ def _record(name, files, running):
     if isinstance(log, FileError) or (outcome and outcome["outcome"] == "finished"):
         log = b""
     tail = "\n".join(log.decode(errors="replace").splitlines()[-TAIL:])
-    return Record(name, config, outcome, _series(name, files), _frames(files), tail, running and not outcome, files)
+    series = _series(name, files)
+    _check_end(name, config["options"], outcome, series)
+    return Record(name, config, outcome, series, _frames(files), tail, running and not outcome, files)
+
+
+def _check_end(name, options, outcome, series):
+    """Raises FileError if the series of a finished run ends before the run did: its last lines were lost."""
+    if outcome and outcome["outcome"] == "finished" and not options.get("eval_interval"):
+        epochs, last = outcome.get("epochs"), (series.get("epoch") or [0])[-1]
+        if isinstance(epochs, int) and last != epochs:
+            raise FileError(f"{name}/metrics.csv is damaged or gone: it ends with epoch {last:g} of {epochs}")
 
 
 def _json(name, file, files, **expected):

@@ -72,7 +72,7 @@ def seconds(record):
 
 def seconds_per_epoch(record):
     """Returns the mean seconds per epoch, from the first evaluation to the last; None if unknown."""
-    epochs, times = record.series.get("epoch", ()), record.series.get("seconds", ())
+    epochs, times = record.epochs_of_rows, record.series.get("seconds", ())
     if len(times) != len(epochs) or not times:
         return None
     if epochs[-1] > epochs[0]:

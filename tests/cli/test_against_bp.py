@@ -82,6 +82,15 @@ def test_what_is_left_out_is_named(tmp_path):
     assert len(notes) == 2 and "diverged" in notes[0] and "FMNIST, 2 hidden layers" in notes[1]
 
 
+def test_runs_that_are_measured_within_epochs_are_left_out(tmp_path):
+    for rule in ("BP", "GAIT"):
+        made(tmp_path, rule, [[10, 90]])
+        made(tmp_path, rule, [[10, 90]], layers=2, eval_interval=5)
+    rows, notes = found(tmp_path)
+    assert len(rows) == 1 and len(find([tmp_path])[0]) == 4
+    assert all("--eval_interval" in note for note in notes) and len(notes) == 2
+
+
 def test_two_runs_of_one_rule_and_seed_are_refused(tmp_path):
     made(tmp_path, "BP", [[10, 90]])
     made(tmp_path, "GAIT", [[10, 90]])

@@ -12,6 +12,7 @@ import pytest
 
 import run
 from core.backend import select_backend
+from core.files import read_arrays
 from core.streams import haar_orthogonal
 from figures import alignment, alignment_depth, precision, untrained
 from figures.runs import read_runs
@@ -320,3 +321,13 @@ def test_mistakes_over_depth_are_one_sentence(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         precision.main(["--hidden_layers=0"])
     assert stop.value.code == 2 and "must be in [1, 30]" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_picture_over_depth_is_made_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(precision, "measure", lambda options: {"there": np.array((tmp_path / "results").is_dir())})
+    monkeypatch.setattr(untrained, "read_data", lambda source, shapes: {})
+    monkeypatch.setattr(precision, "draw", lambda arrays: None)
+    monkeypatch.setattr(untrained, "write_pictures", lambda figure, outputs: None)
+    assert precision.main([]) == 0
+    assert read_arrays(tmp_path / "results" / "precision.npz")["there"]

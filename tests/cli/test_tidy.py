@@ -127,3 +127,48 @@ def test_mistakes_are_one_sentence(runs, monkeypatch, capsys, words, text):
     assert tidy.main(words) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert text in message and message.startswith("tidy.py: ")
+
+
+@pytest.mark.parametrize("left", ["epoch,batch,acc_test\n1,0,0.5\n", False])
+def test_a_finished_run_whose_last_measurements_are_lost_is_named_and_left_out(runs, capsys, left):
+    make_run(runs / "logs" / "cut", seed=4, rows=left)
+    assert tidy.main([str(runs / "logs"), "--output", str(runs / "runs.csv")]) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "cut/metrics.csv is damaged or gone: it ends with epoch" in note and len(read(runs / "runs.csv")) == 1
+
+
+def test_a_run_without_its_config_is_named(runs, capsys):
+    (make_run(runs / "logs" / "lost", seed=4) / "config.json").unlink()
+    assert tidy.main([str(runs / "logs"), "--output", str(runs / "runs.csv")]) == 0
+    assert capsys.readouterr().err == f"tidy.py: note: left out: {runs}/logs/lost has no config.json\n"
+
+
+def test_links_lead_to_runs_that_count_once(runs, monkeypatch, capsys):
+    """A link to a run elsewhere, one to a run that is read anyway, and one that leads back to its own folder."""
+    make_run(runs / "elsewhere" / "seed_9", seed=9)
+    (runs / "logs" / "another").symlink_to(runs / "elsewhere")
+    (runs / "logs" / "a_latest").symlink_to(runs / "logs" / "fmnist_ssa" / "seed_1")
+    (runs / "logs" / "round").symlink_to(runs / "logs")
+    monkeypatch.chdir(runs)
+    assert tidy.main(["logs"]) == 0
+    assert capsys.readouterr().err == ""
+    assert sorted(row["run"] for row in read(runs / "runs.csv")) == ["logs/another/seed_9", "logs/fmnist_ssa/seed_1"]
+
+
+def test_an_archive_does_not_depend_on_how_its_folders_are_named(runs, monkeypatch):
+    place = runs / "results" / "FMNIST_GAIT"
+    for number, (start, name) in enumerate([(runs, str(place)), (place, "."), (place.parent, "FMNIST_GAIT")]):
+        monkeypatch.chdir(start)
+        assert tidy.main([name, f"--pack={runs}/{number}.tar.gz", f"--output={runs}/runs.csv"]) == 0
+    assert (runs / "0.tar.gz").read_bytes() == (runs / "1.tar.gz").read_bytes() == (runs / "2.tar.gz").read_bytes()
+    with tarfile.open(runs / "0.tar.gz") as archive:
+        assert "results/FMNIST_GAIT/DONE" in archive.getnames()
+
+
+def test_seconds_per_epoch_of_measurements_within_epochs(runs):
+    """Four batches per epoch, measured after the second of each: half an epoch, then one and a half."""
+    rows = "epoch,batch,test_acc,seconds\n0,0,0.1,0.0\n0,2,0.2,3.0\n1,2,0.3,9.0\n"
+    make_run(runs / "within", "run.py", 6, rows=rows, eval_interval=2, train_samples=20, batch_size=6)
+    assert tidy.main([str(runs / "within"), "--output", str(runs / "runs.csv")]) == 0
+    (row,) = read(runs / "runs.csv")
+    assert float(row["seconds_per_epoch"]) == 6.0

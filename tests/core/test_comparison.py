@@ -62,6 +62,17 @@ def test_a_cell_is_the_mean_over_its_finished_runs(tmp_path):
     assert rows(tmp_path, replace(CELL, n=3))[0].state == "complete"
 
 
+def test_a_run_counts_whichever_script_called_the_program(tmp_path):
+    for seed, script in enumerate(("main.py", "run_config.py", "run_strong.py", "own_study.py"), 1):
+        folder = make_run(tmp_path / script, seed=seed, rows=series(0.9, 0.5))
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"command": [f"/home/someone/{script}"]}))
+    (row,) = rows(tmp_path)
+    assert (row.n, {record.program for record in row.used}) == (
+        4, {"main.py", "run_config.py", "run_strong.py", "own_study.py"},
+    )  # fmt: skip
+
+
 def test_one_run_has_no_interval_nor_has_a_published_number_without_spread(tmp_path):
     make_run(tmp_path / "a", rows=series(0.9, 0.5))
     (row,) = rows(tmp_path)

@@ -177,3 +177,11 @@ def test_the_default_picture_needs_no_folder_to_be_there(script, tmp_path, monke
     arguments = [figure.__file__, "", ("a folder", "*"), figure.DEFAULT_OUTPUT, figure.Options, figure.picture, ["run"]]
     assert figure.draw_runs(*arguments) == 0
     assert (tmp_path / figure.DEFAULT_OUTPUT).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("output", ["/dev/stdout", "/dev/fd/1"])
+def test_several_pictures_are_not_written_into_one_stream(output, tmp_path, capsys):
+    data = toy_data(fig1d, tmp_path)
+    assert fig1d.main([str(data), f"--output={output}"]) == 2
+    assert f"--output={output}: two pictures per sample are drawn" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == [data.name]
