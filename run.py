@@ -209,7 +209,7 @@ def build_loop(options, rule_options, sets, backend, workers, folder, report):
     """Returns the loop of one seed; `sets` are the samples to learn from and those to test with."""
     train, test = sets
     learner = build_learner(options, rule_options, train, backend, workers)
-    schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None)
+    schedule = Schedule(options.nb_epochs, options.batch_size, options.eval_interval or None, option="--nb_epochs")
     watchers = [Evaluation(train, test, workers, options.quiet)]
     if options.alignment:
         own, bp = (RULES[options.algorithm], rule_options), (RULES["BP"], RULES["BP"].Options())

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.backend import array_module, stack
+from core.errors import UsageError
 from core.files import FileError
 from core.program import EXIT_FAILED, StoppedByError, say, shortage
 from core.signals import StopRequest
@@ -27,7 +28,7 @@ def run_to_outcomes(loops, folders, records, fail=None):
     folders  their core.recording.RunFolder, opened
     records  one core.machine.provenance per loop
     fail     see run_together
-    Raises   FileError before the first batch, StoppedByError afterwards
+    Raises   FileError or UsageError before the first batch, when no folder has changed; StoppedByError afterwards
     """
     ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
     going = [index for index, outcome in enumerate(ended) if outcome is None]
@@ -55,11 +56,21 @@ def _nothing_left(loop, folder):
 
 
 def _continue(loop, folder):
-    """Restores the loop from the folder's checkpoint; returns whether there is one."""
+    """Restores the loop from the folder's checkpoint; returns whether there is one.
+
+    Raises  UsageError if the checkpoint is beyond the epochs asked for: its network has learned more than they teach
+    """
     checkpoint = folder.checkpoint()
     if checkpoint:
         loop.restore(checkpoint)
     folder.check_progress(loop.learner.net, loop.epoch, loop.series, folder.outcome, bool(checkpoint))
+    plan, schedule = loop.plan, loop.schedule
+    if loop.position > (plan.passes(schedule.epochs), 0):
+        begun = loop.epoch + (loop.position > (plan.passes(loop.epoch), 0))
+        raise UsageError(
+            f"{schedule.option}={schedule.epochs}: {folder.path} holds a run that has begun epoch {begun} already; "
+            f"continue it with {schedule.option}={begun} or more, or give --overwrite to start again"
+        )
     return bool(checkpoint)
 
 

@@ -25,12 +25,14 @@ class Schedule:
     batch_size     samples in a batch; batches follow the order of the samples, the last one may be short
     first_batches  batches in every pass, the first ones of its order; 0: all
     eval_interval  None: measure after every epoch; k: after batches k, 2k, … below the number of batches of each epoch
+    option         of the command line that gave `epochs`
     """
 
     epochs: int
     batch_size: int
     eval_interval: int | None = None
     first_batches: int = 0
+    option: str = "--epochs"
 
     def batches(self, samples):
         """Returns the number of batches in a pass over these samples."""
@@ -115,9 +117,7 @@ class Loop:
                 part.restore(state)
             self.epoch, self.passed, self.batch = (int(checkpoint[name]) for name in ("epoch", "passed", "batch"))
             self._seconds, self._prelude_seconds = float(checkpoint["seconds"]), float(checkpoint["prelude_seconds"])
-            self.series = {
-                name[7:]: values.tolist() for name, values in checkpoint.items() if name.startswith("series_")
-            }
+            self.series = {name[7:]: values.tolist() for name, values in checkpoint.items() if name[:7] == "series_"}
         except (KeyError, ValueError, TypeError) as error:
             raise FileError(f"{self.folder.path / 'checkpoint.npz'} does not fit this network ({error})") from None
 

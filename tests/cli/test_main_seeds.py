@@ -9,6 +9,7 @@ import main
 from core.backend import Backend
 from dfc.learners import FeedbackLearner, ForwardLearner
 from rules import FEEDBACK_NET_RULES
+from tests.faults import tiny_main
 from tests.faults.tiny_main import RULES, TINY, checkpoint, complaint, finish, in_process, read_metrics, results
 from tests.field.test_logs import values
 from tests.runs_for_tests import BAD_SEEDS
@@ -264,6 +265,26 @@ def test_a_dry_run_tells_of_every_folder_and_writes_nothing(call, tmp_path, caps
     said = capsys.readouterr().out
     assert all(f"folder: {tmp_path / 'stack' / f'seed_{seed}'}" in said for seed in (1, 4))
     assert "what follows is about the first seed alone" in said and not (tmp_path / "stack").exists()
+
+
+@pytest.mark.parametrize(("step", "begun"), [(9, 1), (10, 2), (13, 2)])
+def test_a_seed_beyond_the_epochs_asked_for_is_named_and_the_others_are_left(step, begun, call, tmp_path, capsys):
+    """An epoch has a pass of Q and one of W, three batches each, and one pass of Q comes before the first."""
+    words = ("--fb_learning_rule=normal_controller", "--noisy_dynamics", "--sigma=0.001", "--epochs=5")
+    for seed, stop in ((1, 5), (2, step)):
+        place = f"--out_dir={tmp_path / 'stack' / f'seed_{seed}'}"
+        finish(*words, place, f"--random_seed={seed}", fault=f"step {stop} SIGTERM")
+    before = tiny_main.contents(tmp_path / "stack")
+    status = call(*words, "--seeds=1-3", "--epochs=1", "--load_or_start")
+    if begun == 1:
+        assert status == 0
+    else:
+        assert status == 2
+        error = complaint(capsys.readouterr().err)
+        assert "--epochs=1: " in error and "seed_2 holds a run that has begun epoch 2 already" in error
+        assert tiny_main.contents(tmp_path / "stack") == before
+    assert call(*words, "--seeds=1-3", f"--epochs={begun}", "--load_or_start") == 0
+    assert_same_runs(seeds_of(tmp_path / "stack"), alone(call, tmp_path, (1, 2, 3), *words, f"--epochs={begun}"))
 
 
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 14 SIGKILL", "replace 41 SIGKILL"])

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.faults.tiny_runs import checkpoint, in_process, only, read_metrics, results
+from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, only, read_metrics, results
 
 VARIANTS = {
     "backpropagation": ["--learning_rate=0.01"],
@@ -41,6 +41,28 @@ def test_loading_a_run_that_has_its_epochs_changes_no_result(tmp_path, monkeypat
     assert call("--nb_epochs=2", "--load") == 0
     assert "finished 2 epochs" in capsys.readouterr().out
     assert results(only(tmp_path / "results")) == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "begun"), [("step 13 SIGINT", 2), ("step 20 SIGINT", 2), ("step 21 SIGKILL", 2), ("step 21 SIGINT", 3)]
+)
+@pytest.mark.parametrize("interval", [(), ("--eval_interval=4",)])
+def test_fewer_epochs_than_were_begun_are_refused(fault, begun, interval, tmp_path, monkeypatch, capsys):
+    """Weights and measurements would be those of a longer run."""
+    call = in_process(tmp_path, monkeypatch)
+    words = ["--batch_size=12", "--threads=1", "--quiet", *interval]
+    place = [f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'parts'}"]
+    finish(*words, *place, "--nb_epochs=5", fault=fault)
+    folder = only(tmp_path / "parts")
+    before = contents(folder)
+    for epochs in range(1, begun):
+        assert call(*words, *place, f"--nb_epochs={epochs}", "--load") == 2
+        sentence = complaint(capsys.readouterr().err)
+        assert f"--nb_epochs={epochs}: {folder} holds a run that has begun epoch {begun} already" in sentence
+        assert f"--nb_epochs={begun}" in sentence and "--overwrite" in sentence and contents(folder) == before
+    assert call(*words, *place, f"--nb_epochs={begun}", "--load") == 0
+    assert call(*words, f"--nb_epochs={begun}") == 0
+    assert results(folder) == results(only(tmp_path / "results"))
 
 
 def test_overwriting_starts_again_and_keeps_the_notes_beside(tmp_path, monkeypatch):

@@ -178,6 +178,21 @@ def test_a_folder_in_use_or_missing_is_named_and_the_others_are_left(tmp_path, m
     assert before == after
 
 
+def test_a_seed_beyond_the_epochs_asked_for_is_named_and_the_others_are_left(tmp_path, monkeypatch, capsys):
+    """Of those before and after it one has to go on, one is complete and one is new."""
+    call, words = in_process(tmp_path, monkeypatch), ["--batch_size=12", "--threads=1", "--quiet"]
+    place = [f"--data_dir={tmp_path / 'data'}", f"--results_dir={tmp_path / 'results'}", *words]
+    for seed, step in ((1, 3), (2, 13)):
+        finish(*place, f"--seed={seed}", "--nb_epochs=5", fault=f"step {step} SIGTERM")
+    assert call(*words, "--seed=3", "--nb_epochs=1") == 0
+    before = contents(tmp_path / "results")
+    capsys.readouterr()
+    assert call(*words, "--seeds=1-4", "--nb_epochs=1", "--load_or_start") == 2
+    error = complaint(capsys.readouterr().err)
+    assert "--nb_epochs=1: " in error and "_2Seed_" in error and "has begun epoch 2 already" in error
+    assert contents(tmp_path / "results") == before
+
+
 @pytest.mark.parametrize("fault", ["step 17 SIGKILL", "replace 12 SIGKILL", "replace 17 SIGKILL", "replace 34 SIGKILL"])
 def test_seeds_killed_together_and_continued_alone_or_in_another_stack(fault, tmp_path, monkeypatch, capsys):
     """The first goes on alone, the two others in a stack of their own: the bits are those of runs
