@@ -19,7 +19,7 @@ import shlex
 from dataclasses import dataclass, replace
 
 from configs import load
-from core.files import FileError, make_folder
+from core.files import FileError
 from core.options import Parser, UsageError, as_path, option
 from core.paths import INSIDE, check_room, entries, make_numbered, shortened, unfit_name
 from core.program import complain, say
@@ -134,22 +134,22 @@ class Pipeline(Sweep):
 
     def run(self):
         """Runs every experiment to its outcome and writes its results; raises as sweeps.script.Sweep does."""
-        self._claim()
-        if not self.options.quiet:
-            say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
-        super().run()
-
-    def _claim(self):
-        """Makes the folder and records its purpose; --overwrite deletes an earlier pipeline's results."""
-        if self.options.folder:
-            make_folder(self.folder)
-        else:
+        if not self.options.folder:
             # Another pipeline that starts in the same second may have the same name.
             self.folder = self.results.path = make_numbered(self.folder)
             self.runs = [replace(run, folder=self.folder / run.name) for run in self.runs]
-        self.results.begin(self.options.config_module, self.record)
+        super().run()
+
+    def begin(self):
+        """Records the purpose of the folder; --overwrite deletes an earlier pipeline's results."""
+        # Another pipeline may have had the folder meanwhile.
+        self._check_folder()
+        if not self.options.quiet:
+            say(f"{self.folder}\n{len(self.runs)} experiments of {self.options.config_module}")
         if self.options.overwrite:
+            # This comes first: whatever interrupts it, no results of before stand next to the new settings.
             self.results.write({})
+        self.results.begin(self.options.config_module, self.record)
 
     @property
     def continued(self):

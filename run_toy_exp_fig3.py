@@ -136,45 +136,48 @@ class Experiment(Sweep):
 
     def run(self):
         """Runs every job to its outcome and writes the data; raises as sweeps.script.Sweep does."""
-        if self.options.overwrite:
-            for pipeline in self.pipelines.values():
-                if exists(pipeline.path / RECORD):
-                    # This deletes the results of an earlier run.
-                    pipeline.write({})
         try:
             super().run()
         except UsageError as error:
             # The error is about an earlier run.
             raise UsageError(f"{error}; give another --out_dir, or --overwrite to start again") from None
 
+    def begin(self):
+        """Deletes the results of an earlier run if --overwrite is given."""
+        for pipeline in self.pipelines.values() if self.options.overwrite else ():
+            if exists(pipeline.path / RECORD):
+                pipeline.write({})
+
     def write(self, run):
         write_text(self.folder / DATA, self.table())
+        method, _ = self.names[run.name]
+        # DFA has no controller, and so no figure S1.
+        ended = self._ended(method) if method != "DFA" else {}
+        if ended:
+            pipeline = self.pipelines[method]
+            pipeline.begin(f"{CONFIGS}.{MODULES[method]}", self.records[method])
+            for name in ended:
+                pipeline.add(name, ended)
+
+    def _ended(self, method):
+        """Returns {experiment: summary} of a method's runs when all of them have ended; {} before."""
+        runs = [run for run in self.runs if self.names[run.name][0] == method]
+        ended = {run.folder.name: self.summaries[run.name] for run in runs if run.name in self.summaries}
+        return ended if len(ended) == len(runs) else {}
 
     def conclude(self):
         """Draws the figures that have data and prints where they are."""
         if not self.summaries or not draw_or_note(fig3.write, self.folder / DATA, both(self.folder / fig3.NAME)):
             return
-        for method in self.pipelines:
-            if method != "DFA":
-                # DFA has no controller.
-                self._draw_figure_s1(method)
-
-    def _draw_figure_s1(self, method):
-        """Makes the folder of a method's runs that of a pipeline and draws figure S1 in it.
-
-        It waits until all of them have ended.
-        """
-        pipeline = self.pipelines[method]
-        summaries = {
-            run.folder.name: self.summaries.get(run.name) for run in self.runs if run.folder.parent == pipeline.path
-        }
-        if not all(summaries.values()):
-            return
-        pipeline.begin(f"{CONFIGS}.{MODULES[method]}", self.records[method])
-        for name in summaries:
-            pipeline.add(name, summaries)
-        if fig_s1.draw_all(pipeline.path, pipeline.path / fig_s1.FOLDER, quiet=self.options.quiet):
-            print(pipeline.path / fig_s1.FOLDER)
+        for method, pipeline in self.pipelines.items():
+            figures = pipeline.path / fig_s1.FOLDER
+            # The folders of all but DFA are those of pipelines by now.
+            if (
+                method != "DFA"
+                and self._ended(method)
+                and fig_s1.draw_all(pipeline.path, figures, quiet=self.options.quiet)
+            ):
+                print(figures)
 
     def table(self):
         """Returns the data as CSV, in the order of the runs: one row per event, numbers with all digits.

@@ -106,7 +106,7 @@ def groups(jobs, together, processes=1):
     return [jobs[first : first + size] for first in range(0, len(jobs), size)]
 
 
-def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=1):
+def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=1, begin=None):
     """Runs every job to its outcome; a job that fails does not stop the others.
 
     runs       list of Job
@@ -117,10 +117,13 @@ def run_all(runs, folder, ended, jobs=1, quiet=False, overwrite=False, together=
     quiet      whether neither a progress bar nor the output of the runs is printed; LOG has that output
     overwrite  whether every run starts anew
     together   runs in each process, see `groups`
+    begin      function (), called as soon as no other sweep works in `folder`
     Raises     UsageError if an earlier run in one of the folders differs, FileError; Interrupted after a signal that
                asks to stop: by then the runs have saved their state, so that the same call continues them
     """
     with alone(folder) as lock:
+        if begin:
+            begin()
         over = [] if overwrite else [job for job in runs if is_over(job)]
         waiting = [job for job in runs if job not in over]
         for job in over:

@@ -44,12 +44,18 @@ class Sweep:
     def run(self):
         """Runs every job to its outcome and writes its results.
 
-        Raises  StoppedByError, and the errors of run_all
+        Raises  StoppedByError, and the errors of run_all and `begin`
         """
-        options = self.options
+        options, how = self.options, (self.together, self.begin)
         for run in self.runs:
             check_room(run.folder)
-        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, self.together)
+        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, *how)
+
+    def begin(self):
+        """Prepares the folder, once no other sweep works in it.
+
+        Raises  UsageError, FileError
+        """
 
     def write(self, run):
         """Writes the results of the run that has just ended, together with those of all before it.

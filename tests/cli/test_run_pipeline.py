@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 import run_pipeline as script
+from core.locks import FolderLock
 from dfc.measures.summary import Frame, summarise, write_summary
 from sweeps import script as sweep
 from sweeps.pipeline_results import read_results
 from sweeps.processes import Interrupted
+from tests.runs_for_tests import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 LATEX = r"$\alpha=0.1$ (a b), \bar"
@@ -249,12 +251,16 @@ def test_failing_and_diverging_experiments_do_not_lose_the_others(modules, tmp_p
 @pytest.fixture
 def finish(modules, tmp_path, monkeypatch):
     """A function (ends, *argv): the exit status of a pipeline whose runs end so, the last one
-    first: None, or an error."""
+    first: None, or an error. `meanwhile`: what another pipeline does before this one has the folder."""
     monkeypatch.syspath_prepend(modules)
     monkeypatch.chdir(tmp_path)
 
-    def call(ends, *argv, draw=False):
+    def call(ends, *argv, draw=False, meanwhile=None):
         def run_all(runs, folder, ended, *how):
+            folder.mkdir(parents=True, exist_ok=True)
+            if meanwhile:
+                meanwhile()
+            how[-1]()
             for run, end in reversed(list(zip(runs, ends, strict=True))):
                 if isinstance(end, BaseException):
                     raise end
@@ -382,6 +388,36 @@ def test_starting_again_leaves_nothing_of_before(finish):
     assert finish([Interrupted(signal.SIGTERM), Interrupted(signal.SIGTERM)], *TINY, "--overwrite", "--lr=0.2") == 143
     assert read("x/results.csv") == {} and Path("x/result_dict/names.txt").read_text() == ""
     assert finish([summary(), summary()], *TINY, "--lr=0.2") == 0
+
+
+def test_a_pipeline_judges_its_folder_when_it_has_it(finish, capsys):
+    """Another one may have made it its own while this one waited."""
+    assert finish([summary(), summary()], *TINY) == 0
+    record = Path("x/pipeline.json")
+    other = record.read_text().replace('"lr": "0.01"', '"lr": "0.3"')
+    before = content(Path("x"))
+    capsys.readouterr()
+    assert finish([summary(), summary()], *TINY, meanwhile=lambda: record.write_text(other)) == 2
+    hint = "give another --folder, or --overwrite to start again\n"
+    assert capsys.readouterr() == ("", f"run_pipeline.py: x/DFA was made with lr = 0.3, not 0.01; {hint}")
+    assert record.read_text() == other and content(Path("x")) == before
+
+
+def test_a_pipeline_that_waits_has_written_nothing(modules, whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "x")
+    held = FolderLock(tmp_path / "x")
+    held.take()
+    before = tree(tmp_path)
+    words = [*WORDS, "--folder=x", "--quiet", "--overwrite", "--lr=0.02"]
+    argv = [sys.executable, str(ROOT / "run_pipeline.py"), *words]
+    environment = {**os.environ, "PYTHONPATH": str(modules)}
+    with subprocess.Popen(argv, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert "waiting for another sweep in x" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted before the first run" in err
+    assert tree(tmp_path) == before
+    held.close()
 
 
 # ---- runs that are there already

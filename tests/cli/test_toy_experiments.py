@@ -22,6 +22,7 @@ from figures import fig1d, fig2, fig3
 from sweeps import script as sweep
 from sweeps.pipeline_results import read_record, read_results
 from sweeps.processes import Interrupted
+from tests.runs_for_tests import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--num_train=72", "--num_test=8", "--num_val=8", "--batch_size=32", "--quiet")
@@ -448,8 +449,11 @@ def test_figure_s1_is_drawn_from_the_runs_of_figure_3(compared):
 def test_fig3_starts_again_without_the_results_of_before(compared, tmp_path, monkeypatch):
     folder = tmp_path / "again"
     shutil.copytree(compared, folder)
+    before = tree(folder)
 
     def run_all(*what):
+        assert tree(folder) == before
+        what[-1]()
         for method in ("fig3_dfc", "fig3_dfc_ss", "fig3_dfc_ssa"):
             assert read_results(folder / method) == {}
             # One line is the header.
