@@ -21,7 +21,8 @@ import numpy as np
 import main as program
 from configs import load, to_argv
 from core.backend import select_backend, to_host
-from core.files import FileError, make_folder, read_json, replacing, write_arrays
+from core.errors import UserError
+from core.files import FileError, make_folder, read_bytes, read_json, replacing, write_arrays
 from core.options import Parser, UsageError, as_path, first_paragraph, option
 from core.paths import exists
 from core.program import EXIT_DIVERGED, StoppedByError, run_program
@@ -163,8 +164,16 @@ def learned_feedback(argv, settings, folder, options):
     if settings.flags["freeze_fb_weights"] or not settings.flags["epochs_fb"]:
         return None
     # The old weights are deleted, because they must not be taken for the new ones if training is interrupted.
+    old = read_bytes(path) if exists(path) else None
     path.unlink(missing_ok=True)
-    feedback = pretrain(argv, folder / PRETRAINING, options)
+    try:
+        feedback = pretrain(argv, folder / PRETRAINING, options)
+    except UserError:
+        # Nothing was learned, and the earlier run of the old weights is as it was.
+        if old is not None:
+            with replacing(path) as file:
+                file.write(old)
+        raise
     write_feedback(path, feedback)
     return feedback
 

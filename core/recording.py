@@ -1,9 +1,7 @@
 """Writes the folder of a run so that nothing is lost: options, series, weights, checkpoint and outcome."""
 
 import contextlib
-import csv
 import fnmatch
-import io
 import os
 from pathlib import Path
 
@@ -12,19 +10,18 @@ from core.files import (
     FileError,
     is_stream,
     read_arrays,
-    read_bytes,
     read_json,
     remove_leftovers,
     write_array,
     write_arrays,
     write_json,
-    write_text,
 )  # fmt: skip
 from core.locks import NAME as LOCK
 from core.locks import FolderLock
 from core.options import UsageError
 from core.paths import check_room, entries, exists, shortened
 from core.program import keep_standard_output
+from core.series import PUBLISHED_SERIES, differ, published_rows, read_series, write_series
 
 RUN_FILES = (
     "DONE", "checkpoint.npz", "*Lweights.npy", "*Lbiases.npy", "*Lfeedback.npy", "metrics.csv", "*_acc.txt",
@@ -45,7 +42,6 @@ ENDS = ("diverged", "singular", "stopped")
 IMPLIED = {"host_noise": True}
 # Entries of config.json on which the last digits depend.
 ROUNDING = ("threads", "versions", "device", "cpu", "blas")
-PUBLISHED_SERIES = ("training_acc", "training_loss", "test_acc", "test_loss")
 
 
 def prepare_outputs(*paths, inputs=()):
@@ -79,7 +75,7 @@ class RunFolder:
     def __init__(self, path, settings, measures=("test_acc",)):
         self.path = Path(path)
         self.settings, self.measures = settings, measures
-        self._lock, self._changed = None, False
+        self._lock, self._changed, self._replaces = None, False, False
 
     @property
     def outcome(self):
@@ -111,7 +107,7 @@ class RunFolder:
 
         load           continue an unfinished or finished run of the same settings
         load_or_start  the same, or start a run in a new folder
-        overwrite      delete what an earlier run left here
+        overwrite      delete what an earlier run left here, when `clear` is called
         Raises         UsageError, FileError
         """
         check_room(self.path)
@@ -127,9 +123,9 @@ class RunFolder:
         self._lock = FolderLock(self.path)
         self._lock.take()
         remove_leftovers(self.path)
+        self._replaces = overwrite
         if overwrite:
-            self._changed = holds
-            self._clear()
+            self._check_deletable()
         else:
             # Another process may have had the folder meanwhile.
             self.check()
@@ -174,8 +170,8 @@ class RunFolder:
         outcome              content of DONE, or None
         saved                whether there is a checkpoint
         """
-        measured = self._measured()
-        if any(_differ(series.get(name, ()), values) for name, values in measured.items()):
+        measured = read_series(self.path)
+        if any(differ(series.get(name, ()), values) for name, values in measured.items()):
             raise FileError(
                 f"--load: {self.path / 'checkpoint.npz'} is that of another run: metrics.csv has other numbers; "
                 "nothing was changed"
@@ -194,24 +190,9 @@ class RunFolder:
             "--overwrite starts anew"
         )
 
-    def _measured(self):
-        """Returns {column: numbers} of metrics.csv; {} where that cannot be read."""
-        try:
-            header, *rows = csv.reader(io.StringIO(read_bytes(self.path / "metrics.csv").decode()))
-            columns = zip(*([float(text) for text in row] for row in rows), strict=True)
-            return dict(zip(header, columns, strict=False))
-        except (OSError, ValueError, csv.Error):
-            return {}
-
     def _tells_more(self, series):
         """Returns whether files that are written after metrics.csv tell of more measurements than `series`."""
-        return any(len(self._texts(name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES)
-
-    def _texts(self, name):
-        """Returns the lines of a published text file; [] where it cannot be read."""
-        with contextlib.suppress(OSError, ValueError):
-            return read_bytes(self.path / f"{name}.txt").splitlines()
-        return []
+        return any(len(published_rows(self.path, name)) > len(series.get(name, ())) for name in PUBLISHED_SERIES)
 
     def _weight_files(self, net):
         return [self.path / f"{name}.npy" for name in net.named_arrays]
@@ -247,8 +228,22 @@ class RunFolder:
         (self.path / "DONE").unlink(missing_ok=True)
         return changed
 
-    def _clear(self):
+    def _check_deletable(self):
         for file in self._files(RUN_FILES + FURTHER_FILES):
+            if file.is_dir() and not file.is_symlink():
+                raise FileError(f"cannot delete {file}: it is a folder, where a run has a file")
+            if not os.access(file.parent, os.W_OK | os.X_OK):
+                raise FileError(f"cannot delete {file}: files in its folder cannot be changed")
+
+    def clear(self):
+        """Deletes what an earlier run left here, if the folder was opened with `overwrite`.
+
+        It is called when nothing can be refused any more, as a refusal must change nothing.
+        """
+        if not self._replaces:
+            return
+        for file in self._files(RUN_FILES + FURTHER_FILES):
+            self._changed = True
             try:
                 file.unlink()
             except OSError as error:
@@ -265,20 +260,8 @@ class RunFolder:
             self._lock = None
 
     def save_series(self, series):
-        """Writes metrics.csv and the published text files.
-
-        metrics.csv has one row per evaluation, and each text file one number per line.
-
-        series  {column: list of numbers}
-        """
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(series)
-        rows.writerows(zip(*series.values(), strict=True))
-        write_text(self.path / "metrics.csv", text.getvalue())
-        for name in PUBLISHED_SERIES:
-            if name in series:
-                write_text(self.path / f"{name}.txt", "".join(f"{value!r}\n" for value in series[name]))
+        """Writes metrics.csv and the published text files of a series, {column: list of numbers}."""
+        write_series(self.path, series)
 
     def save_checkpoint(self, arrays):
         """Writes {name: array} of everything that is needed to continue bit for bit."""
@@ -292,8 +275,3 @@ class RunFolder:
     def finish(self, outcome):
         """Writes DONE, the last file of a run; `outcome` is a dict with the key "outcome"."""
         write_json(self.path / "DONE", outcome)
-
-
-def _differ(known, values):
-    """Returns whether two lists of numbers differ before the shorter one ends; NaN equals NaN."""
-    return any(a != b and (a == a or b == b) for a, b in zip(known, values, strict=False))

@@ -22,7 +22,7 @@ UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
 def run_to_outcomes(loops, folders, records, fail=None):
     """Trains loops from their folders' checkpoints, or from the beginning; returns the outcome of each loop.
 
-    A loop that has nothing left to do is not run.
+    A loop that has nothing left to do is not run. Earlier runs that are to be replaced are deleted first.
 
     loops    list of core.training.Loop with the same settings and different seeds, which are trained together
     folders  their core.recording.RunFolder, opened
@@ -30,6 +30,8 @@ def run_to_outcomes(loops, folders, records, fail=None):
     fail     see run_together
     Raises   FileError or UsageError before the first batch, when no folder has changed; StoppedByError afterwards
     """
+    for folder in folders:
+        folder.clear()
     ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
     going = [index for index, outcome in enumerate(ended) if outcome is None]
     continued = [_continue(loops[index], folders[index]) for index in going]

@@ -274,7 +274,7 @@ FEEDBACK_MUTANTS |= {
     "one file for two ends": (
         "core/recording.py", "in taken and not is_stream(path)", "in () and not is_stream(path)", FILES,
     ),
-    "any checkpoint will do": ("core/recording.py", "if any(_differ(", "if False and any(_differ(", LOADING),
+    "any checkpoint will do": ("core/recording.py", "if any(differ(", "if False and any(differ(", LOADING),
     "a step logged twice": ("dfc/measures/events.py", "if (tag, step) in self._known:", "if False:", LOGS),
     "diverged seeds in the mean": (
         "run_seed_robustness.py", "strict=True) if self.finished(run)]", "strict=True)]", ROBUST,

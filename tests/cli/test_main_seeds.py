@@ -7,6 +7,7 @@ import pytest
 
 import main
 from core.backend import Backend
+from core.locks import FolderLock
 from dfc.learners import FeedbackLearner, ForwardLearner
 from rules import FEEDBACK_NET_RULES
 from tests.faults import tiny_main
@@ -265,6 +266,20 @@ def test_a_dry_run_tells_of_every_folder_and_writes_nothing(call, tmp_path, caps
     said = capsys.readouterr().out
     assert all(f"folder: {tmp_path / 'stack' / f'seed_{seed}'}" in said for seed in (1, 4))
     assert "what follows is about the first seed alone" in said and not (tmp_path / "stack").exists()
+
+
+@pytest.mark.parametrize("obstacle", ["in use", "no weights"])
+def test_nothing_is_overwritten_if_one_seed_is_refused(obstacle, call, tmp_path, capsys):
+    assert call("--epochs=1", "--seeds=1-3") == 0
+    lock, further = FolderLock(tmp_path / "stack" / "seed_2"), ["--start_from=none"] * (obstacle == "no weights")
+    if not further:
+        lock.take()
+    before = tiny_main.contents(tmp_path / "stack")
+    capsys.readouterr()
+    assert call("--epochs=1", "--seeds=1-3", "--overwrite", *further) == 2
+    assert ("--start_from=none" if further else "seed_2") in complaint(capsys.readouterr().err)
+    lock.close()
+    assert tiny_main.contents(tmp_path / "stack") == before
 
 
 @pytest.mark.parametrize(("step", "begun"), [(9, 1), (10, 2), (13, 2)])

@@ -7,6 +7,7 @@ import pytest
 
 from core import together
 from core.backend import Backend
+from core.locks import FolderLock
 from gait.learner import Learner
 from tests.faults.tiny_runs import checkpoint, complaint, contents, finish, in_process, read_metrics, results
 from tests.runs_for_tests import BAD_SEEDS
@@ -176,6 +177,24 @@ def test_a_folder_in_use_or_missing_is_named_and_the_others_are_left(tmp_path, m
     assert "_3Seed_" in complaint(capsys.readouterr().err)
     after = {path: data for path, data in contents(tmp_path / "results").items() if data}
     assert before == after
+
+
+@pytest.mark.parametrize("obstacle", ["in use", "no file"])
+def test_nothing_is_overwritten_if_one_seed_is_refused(obstacle, tmp_path, monkeypatch, capsys):
+    call = in_process(tmp_path, monkeypatch)
+    assert call("--nb_epochs=1", "--seeds=1-3") == 0
+    place = folders(tmp_path / "results")[2]
+    lock = FolderLock(place)
+    if obstacle == "in use":
+        lock.take()
+    else:
+        (place / "7Lweights.npy").mkdir()
+    before = contents(tmp_path / "results")
+    capsys.readouterr()
+    assert call("--nb_epochs=1", "--seeds=1-3", "--overwrite") == 2
+    assert "_2Seed_" in complaint(capsys.readouterr().err)
+    lock.close()
+    assert contents(tmp_path / "results") == before
 
 
 def test_a_seed_beyond_the_epochs_asked_for_is_named_and_the_others_are_left(tmp_path, monkeypatch, capsys):

@@ -16,6 +16,7 @@ import run_toy_exp_fig1D as script_1d
 import run_toy_exp_fig2 as script_2
 import run_toy_exp_fig3 as script_3
 from core.files import FileError, read_arrays
+from core.locks import FolderLock
 from core.options import UsageError
 from dfc.measures.summary import Frame, read_summary
 from figures import fig1d, fig2, fig3
@@ -186,6 +187,16 @@ def test_fig1d_learns_again_only_if_asked(controlled, capsys, undrawn):
     assert (folder / "pretraining/DONE").stat().st_mtime_ns > made
     # Both have the same seed.
     assert (folder / "trainedFB.npz").read_bytes() == learned
+
+
+def test_fig1d_keeps_its_weights_if_it_may_not_learn_again(controlled, capsys):
+    folder = controlled[0]
+    learned, lock = (folder / "trainedFB.npz").read_bytes(), FolderLock(folder / "pretraining")
+    lock.take()
+    assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--overwrite") == 2
+    assert "in use by another process" in capsys.readouterr().err
+    lock.close()
+    assert (folder / "trainedFB.npz").read_bytes() == learned and (folder / "pretraining/DONE").exists()
 
 
 def good_feedback():

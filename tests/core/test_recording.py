@@ -233,7 +233,9 @@ def test_overwriting_deletes_the_run_and_nothing_else(earlier, take):
     (earlier / "0Lweights.npy").write_bytes(b"x")
     (earlier / "notes.txt").write_text("mine")
     (earlier / "figures").mkdir()
-    folder = take(earlier, overwrite=True)
+    folder, before = take(earlier, overwrite=True), snapshot(earlier)
+    assert {"DONE", "checkpoint.npz", "0Lweights.npy"} <= before.keys()
+    folder.clear()
     assert snapshot(earlier).keys() == {"notes.txt"} and (earlier / "figures").is_dir()
     assert folder.outcome is None and folder.checkpoint() is None
     folder.begin(record())
@@ -243,8 +245,25 @@ def test_overwriting_deletes_the_run_and_nothing_else(earlier, take):
 def test_overwriting_is_a_way_out_of_every_damage(earlier, take):
     for name in ("config.json", "DONE", "checkpoint.npz"):
         (earlier / name).write_bytes(b"\0 rubbish")
-    take(earlier, overwrite=True).begin(record())
+    folder = take(earlier, overwrite=True)
+    folder.clear()
+    folder.begin(record())
     assert snapshot(earlier).keys() == {"config.json"}
+
+
+@pytest.mark.parametrize("how", ["load", "load_or_start"])
+def test_nothing_is_deleted_where_a_run_goes_on(how, earlier, take):
+    before = snapshot(earlier)
+    take(earlier, **{how: True}).clear()
+    assert snapshot(earlier) == before
+
+
+def test_what_cannot_be_deleted_is_told_before_anything_is(earlier, take, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    before = snapshot(earlier)
+    with pytest.raises(FileError, match="cannot delete"):
+        take(earlier, overwrite=True)
+    assert snapshot(earlier) == before
 
 
 @pytest.mark.parametrize("how", ["load", "load_or_start", "overwrite"])

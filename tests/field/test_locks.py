@@ -303,6 +303,7 @@ def test_run_that_cannot_begin_leaves_nothing(more, tmp_path, monkeypatch):
     for place, left in ((tmp_path / "new/run", None), (tmp_path / "own", [])):
         folder = recording.RunFolder(place, {}, measures=())
         folder.open(overwrite="--overwrite" in more, load_or_start="--load_or_start" in more)
+        folder.clear()
         with pytest.raises(FileError):
             folder.begin({"options": {}})
         folder.close()
