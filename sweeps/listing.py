@@ -3,15 +3,15 @@
 Nothing is written or started.
 """
 
-import contextlib
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 
-from core.files import FileError, read_bytes
+from core.files import FileError
 from core.locks import in_use
 from core.options import UsageError, option
-from core.recording import LOG, RunFolder
+from core.recording import RunFolder
+from sweeps.logs import last_error
 from sweeps.processes import command, groups, is_over
 from sweeps.progress import epochs_done
 
@@ -87,13 +87,3 @@ def standing(job):
     if reason:
         return FAILED, f"failed{where}: {reason}"
     return WAITING, WAITING + (where if epochs else "")
-
-
-def last_error(job):
-    """Returns the sentence with which the program ended a job's run, from its log; None if it logged none."""
-    with contextlib.suppress(OSError):
-        *_, last = read_bytes(job.folder / LOG).decode(errors="replace").splitlines() or [""]
-        prefix = f"{job.program}: "
-        if last.startswith(prefix) and not last.startswith(f"{prefix}note: "):
-            return last.removeprefix(prefix)
-    return None

@@ -18,10 +18,10 @@ from core.paths import exists
 from core.program import EXIT_DIVERGED, say
 from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
+from sweeps.logs import open_log
 from sweeps.progress import Progress
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
-# A file in the folder of each run, with all that main.py printed.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 POLL_SECONDS = 0.05
 # An option of Linux's prctl.
@@ -208,12 +208,12 @@ class _Process:
     def __init__(self, group, jobs, lock, overwrite, tell, progress):
         self.jobs, self.error, self._tell, self._progress = group, None, tell, progress
         self._by_seed = {str(job.seed): job for job in group if len(group) > 1}
-        threads, job, mode = str(threads_each(jobs)), group[0], "wb" if overwrite else "ab"
+        threads, job = str(threads_each(jobs)), group[0]
         try:
             for each in group:
                 each.folder.mkdir(parents=True, exist_ok=True)
-            self._copies = [open(each.folder / LOG, mode) for each in group[1:]]
-            with open(job.folder / LOG, mode) as log:
+            self._copies = [open_log(each.folder, overwrite) for each in group[1:]]
+            with open_log(job.folder, overwrite) as log:
                 begin = log.tell()
                 # In a session of its own a Ctrl-C at the terminal does not reach it twice, before it has saved.
                 self._process = subprocess.Popen(

@@ -2,10 +2,11 @@
 
 import shlex
 
+from core.errors import UserError
 from core.files import FileError
 from core.paths import check_room
 from core.program import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
-from core.recording import LOG
+from core.recording import LOG, RunFolder
 from dfc.measures.summary import DONE, read_summary
 from sweeps import listing
 from sweeps.processes import Interrupted, run_all
@@ -71,9 +72,12 @@ class Sweep:
     def _take(self, run, error):
         summary = {}
         try:
+            if error is not None:
+                # In the folder of a run that has failed there may still be one of other settings.
+                RunFolder(run.folder, run.settings, measures=()).check()
             summary = read_summary(run.folder)
-        except FileError as damage:
-            error = error or str(damage)
+        except UserError as problem:
+            error = error or str(problem)
         if error is not None:
             self.failed.append(run.name)
             complain(f"{run.name} failed{self.of_failed}: {error} (see {run.folder / LOG})")

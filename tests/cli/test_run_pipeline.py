@@ -315,12 +315,31 @@ def test_a_run_that_was_stopped_has_its_own_status(finish, capsys):
 
 def test_a_failed_run_keeps_what_it_had_reached(finish, capsys):
     """A run that had been interrupted, and fails now: its summary is still there."""
-    Path("x/DFA").mkdir(parents=True)
-    write_summary("x/DFA", summary(finished=0))
-    Path("x/pipeline.json").write_text("{}")
+    assert finish([summary(finished=0), summary()], *TINY) == 3
+    flags = json.loads(Path("x/pipeline.json").read_text())["experiments"]["DFA"]
+    Path("x/DFA/config.json").write_text(json.dumps({"settings": flags}))
+    capsys.readouterr()
     assert finish(["the disk is full", summary()], *TINY, "--overwrite") == 1
     assert read("x/results.csv")["DFA"]["loss_test_last"] == "1.0"
     assert "DFA failed, its row holds what it had reached: the disk is full" in capsys.readouterr().err
+
+
+def test_a_failed_run_does_not_get_the_numbers_of_other_settings(modules, whole, tmp_path):
+    """Another process is at work on the earlier run, so that --overwrite cannot replace it."""
+    shutil.copytree(whole[0], tmp_path / "x")
+    held = FolderLock(tmp_path / "x" / "DFA")
+    held.take()
+    before = tree(tmp_path / "x" / "DFA")
+    argv = (*WORDS, "--folder=x", "--quiet", "--overwrite", "--lr=0.02")
+    done = pipeline(modules, tmp_path, *argv, program=undrawn(tmp_path))
+    assert done.returncode == 1 and done.stderr.startswith("run_pipeline.py: DFA failed, its row holds what it had")
+    table = read(tmp_path / "x/results.csv")
+    assert set(table["DFA"].values()) == {""} and table[LATEX]["loss_test_last"]
+    after, log = tree(tmp_path / "x" / "DFA"), tmp_path / "x/DFA/log.txt"
+    # The log is that of the process at work; what the other one printed follows.
+    (earlier, _), (now, _) = before.pop(log), after.pop(log)
+    assert after == before and now.startswith(earlier) and b"in use by another process" in now[len(earlier) :]
+    held.close()
 
 
 def test_a_table_that_cannot_be_written_is_told(finish, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.files import FileError
+from core.locks import alone
 from core.options import UsageError
 from sweeps import processes as sweeps
 from sweeps.processes import Interrupted, Job, run_all
@@ -178,6 +179,17 @@ def test_only_what_has_no_outcome_yet_is_run(sweep):
     assert sweep.start("finished")["argv"][-1] == "--overwrite"
     # It is the log of the new run only.
     assert (new.folder / "log.txt").read_text() == "begin\nend\n"
+
+
+def test_starting_again_empties_the_logs_of_all_but_runs_in_use(sweep):
+    runs = [sweep.make(name) for name in ("free", "held")]
+    for run in runs:
+        earlier(run)
+        (run.folder / "log.txt").write_text("before\n")
+    with alone(runs[1].folder):
+        sweep(*runs, quiet=True, overwrite=True)
+    logs = [(run.folder / "log.txt").read_text() for run in runs]
+    assert logs == ["begin\nend\n", "before\nbegin\nend\n"]
 
 
 @pytest.mark.parametrize(
