@@ -1,10 +1,9 @@
 """Runs several trainings, each in its own process and some at the same time; finished ones are skipped."""
 
-import ctypes
+import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -14,18 +13,15 @@ from core.backend import default_count
 from core.files import FileError
 from core.locks import alone
 from core.options import UsageError
-from core.paths import exists
-from core.program import EXIT_DIVERGED, say
+from core.program import EXIT_DIVERGED, EXIT_USAGE, say
 from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
+from sweeps import children
 from sweeps.logs import open_log
 from sweeps.progress import Progress
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 POLL_SECONDS = 0.05
-# An option of Linux's prctl.
-PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(Exception):
@@ -146,6 +142,10 @@ def _work_off(waiting, lock, jobs, overwrite, tell, progress, ended):
                 time.sleep(POLL_SECONDS)
                 for process in [process for process in live if process.has_ended()]:
                     live.remove(process)
+                    if process.refused and len(process.jobs) > 1:
+                        # The reason may lie in one run, for example in a damaged file, and all are as they were.
+                        waiting[:0] = groups(process.jobs, 0, 2)
+                        continue
                     for job in process.jobs:
                         progress.end(job)
                         error = process.error_of(job)
@@ -207,6 +207,7 @@ class _Process:
 
     def __init__(self, group, jobs, lock, overwrite, tell, progress):
         self.jobs, self.error, self._tell, self._progress = group, None, tell, progress
+        self._before = {job.name: _time_of_outcome(job) for job in group}
         self._by_seed = {str(job.seed): job for job in group if len(group) > 1}
         threads, job = str(threads_each(jobs)), group[0]
         try:
@@ -215,17 +216,7 @@ class _Process:
             self._copies = [open_log(each.folder, overwrite) for each in group[1:]]
             with open_log(job.folder, overwrite) as log:
                 begin = log.tell()
-                # In a session of its own a Ctrl-C at the terminal does not reach it twice, before it has saved.
-                self._process = subprocess.Popen(
-                    command(group, threads, overwrite),
-                    env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=() if lock is None else (lock,),
-                    preexec_fn=_follower(),
-                )
+                self._process = children.start(command(group, threads, overwrite), threads, log, lock)
         except OSError as error:
             raise FileError(f"cannot start {job.name} in {job.folder}: {error.strerror}") from error
         self._printed = open(job.folder / LOG, encoding="utf-8", errors="replace")
@@ -240,6 +231,11 @@ class _Process:
     def saved(self):
         """Returns whether a process that has ended was stopped by a signal and could save."""
         return self._process.returncode in {128 + number for number in STOP_SIGNALS}
+
+    @property
+    def refused(self):
+        """Returns whether a process that has ended began no run."""
+        return self._process.returncode == EXIT_USAGE
 
     def has_ended(self):
         """Passes on what was printed; returns whether the process has ended.
@@ -280,7 +276,8 @@ class _Process:
 
     def error_of(self, job):
         """Returns why a job has failed; None if it reached its outcome before its process failed."""
-        return None if self.error is None or (len(self.jobs) > 1 and exists(job.folder / "DONE")) else self.error
+        reached = len(self.jobs) > 1 and _time_of_outcome(job) not in (None, self._before[job.name])
+        return None if reached else self.error
 
     def wait(self):
         """Waits until the process has ended."""
@@ -293,7 +290,8 @@ class _Process:
             file.close()
 
 
-def _follower():
-    """Returns a function for a child process to call first: then Linux asks it to end when its parent ends."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
-    return prctl and (lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+def _time_of_outcome(job):
+    """Returns when the outcome of a job's run was written, in ns; None if it has none."""
+    with contextlib.suppress(OSError):
+        return os.stat(job.folder / "DONE").st_mtime_ns
+    return None

@@ -242,7 +242,7 @@ FEEDBACK_MUTANTS |= {
         "core/together.py", "report.of(seeds[loop]) if", "report.of((0,)) if", OWN_RUNS,
     ),
     "the first seed's data for all": ("main.py", "own_draws) if own else", "own_draws) if False else", OWN_RUNS),
-    "all of a group have failed": ("sweeps/processes.py", "(len(self.jobs) > 1 and", "(False and", PROCESSES),
+    "all of a group have failed": ("sweeps/processes.py", "reached = len(self.jobs) > 1", "reached = False", PROCESSES),
     "drive without its rate": ("core/kernels.py", "v + basal[seed, i, j] * rate", "v + basal[seed, i, j]", KERNELS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
     "lock opened for reading": (

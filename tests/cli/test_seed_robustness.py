@@ -500,6 +500,21 @@ def test_seeds_that_diverge_together_are_marked_as_alone(tiny, tmp_path):
     assert tables[0] == tables[1] and [row[-1] for row in tables[0][1:3]] == ["diverged"] * 2
 
 
+def test_a_damaged_seed_fails_alone(tiny, tmp_path):
+    first, second, third = script.draw_seeds(3, 0)
+    assert sweep(tiny, tmp_path, "--nb_seeds=2", "--together", "--epochs=1").returncode == 0
+    folder = tmp_path / "logs/seed_robustness/default"
+    (folder / f"seed_{first}/checkpoint.npz").write_bytes(b"rubbish")
+    (folder / f"seed_{first}/DONE").unlink()
+    done = sweep(tiny, tmp_path, "--nb_seeds=3", "--together", "--epochs=2")
+    assert done.returncode == 1 and "2 of 3 seeds finished" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert f"seed_{first} failed and is left out: " in line and f"seed_{first}/checkpoint.npz is damaged" in line
+    assert [row[1] for row in read(folder.with_suffix(".csv"))[1:3]] == [str(second), str(third)]
+    states = sweep(tiny, tmp_path, "--nb_seeds=3", "--together", "--epochs=2", "--status").stdout.splitlines()
+    assert [line.split()[1] for line in states[:3]] == ["failed", "finished", "finished"]
+
+
 def test_what_keeps_a_process_from_starting_is_told_of_each_seed(tiny, tmp_path):
     done = sweep(tiny, tmp_path, "--nb_seeds=2", "--together", "--batch_size=41")
     assert done.returncode == 1

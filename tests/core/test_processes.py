@@ -295,6 +295,64 @@ def test_jobs_that_share_a_process_are_groups_of_the_size_asked_for():
     assert sweeps.groups([], 0) == []
 
 
+REFUSING = r"""
+import os, signal, sys, time
+from pathlib import Path
+options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
+seeds = options["seeds"].split(",") if "seeds" in options else [options["random_seed"]]
+with open(Path(__file__).with_name("started"), "a") as file:
+    print(*seeds, file=file)
+for seed in BAD:
+    if seed in seeds:
+        END
+for seed in seeds:
+    folder = Path(options["out_dir"], f"seed_{seed}") if "seeds" in options else Path(options["out_dir"])
+    (folder / "DONE").write_text("new")
+"""
+
+
+@pytest.fixture
+def refusing(tmp_path, monkeypatch):
+    """A sweep of six seeds, function (seeds, what a process with one of them does) -> ({name: error}, groups)."""
+
+    def go(bad, end='sys.exit(print(f"main.py: seed_{seed} is damaged") or 2)', **how):
+        program = tmp_path / "main.py"
+        program.write_text(REFUSING.replace("BAD", repr(bad)).replace("END", end))
+        monkeypatch.setattr(sweeps, "MAIN", program)
+        jobs = [Job(f"seed_{seed}", tmp_path / f"seed_{seed}", [], {}, 5, seed=seed) for seed in range(6)]
+        ends = []
+        run_all(jobs, tmp_path, lambda job, error: ends.append((job.name, error)), together=0, quiet=True, **how)
+        assert len(ends) == 6
+        return dict(ends), (tmp_path / "started").read_text().splitlines()
+
+    return go
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_refused_does_not_stop_those_that_share_its_process(jobs, refusing):
+    ends, started = refusing(["4"], jobs=jobs)
+    assert ends == dict.fromkeys(f"seed_{seed}" for seed in range(6)) | {"seed_4": "seed_4 is damaged"}
+    assert started.count("4") == 1 and "0 1 2" in started
+
+
+def test_what_all_runs_are_refused_for_is_told_of_each(refusing):
+    ends, _ = refusing([str(seed) for seed in range(6)])
+    assert ends == {f"seed_{seed}": f"seed_{seed} is damaged" for seed in range(6)}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_outcome_that_was_there_before_is_none_of_a_process_that_dies(before, refusing, tmp_path):
+    """The first seed has ended before the process dies; the second has the outcome of an earlier run."""
+    for seed in range(2) if before else ():
+        (tmp_path / f"seed_{seed}").mkdir()
+        (tmp_path / f"seed_{seed}/DONE").write_text("old")
+        os.utime(tmp_path / f"seed_{seed}/DONE", (1, 1))
+    first = 'Path(options["out_dir"], "seed_0", "DONE").write_text("new")'
+    ends, started = refusing(["5"], f'{first}; sys.exit("main.py: no disk")', overwrite=True)
+    assert ends == {"seed_0": None} | {f"seed_{seed}": "no disk" for seed in range(1, 6)}
+    assert started == ["0 1 2 3 4 5"]
+
+
 def test_of_a_group_whose_process_dies_those_that_had_ended_have_not_failed(tmp_path, monkeypatch, capsys):
     program = tmp_path / "main.py"
     program.write_text(
