@@ -24,7 +24,7 @@ submit() {
     '' | -*) refuse "the list of runs is missing; $usage" ;;
   esac
   [[ -f $1 && -r $1 ]] || refuse "$1: is not a file that can be read"
-  command -v sbatch >/dev/null || refuse "there is no sbatch here; on one machine: xargs -P2 -I{} sh -c '{}' <$1"
+  command -v sbatch >/dev/null || refuse "there is no sbatch here; on one machine: xargs -d '\\n' -P2 -I{} sh -c '{}' <$(printf %q "$1")"
   list=$(realpath "$1") || exit 1
   mkdir -p "$list.log" && copy=$(mktemp "$list.log/list.XXXXXX") || refuse "$list.log: cannot be written"
   if ! grep -v '^[[:space:]]*$' "$list" >"$copy"; then

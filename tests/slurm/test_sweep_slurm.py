@@ -4,6 +4,7 @@ interrupts in every way."""
 import contextlib
 import getpass
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -92,13 +93,21 @@ def test_mistakes_are_refused_before_anything_is_submitted(tmp_path, stand_in, w
 
 
 @needs_bash
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another xargs")
 def test_without_slurm_another_way_is_told(tmp_path):
-    (tmp_path / "runs.txt").write_text("true\n")
+    words = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "--size_hidden=[7, 5]", "--name=it's a\\b"]
+    (tmp_path / "all runs.txt").write_text(shlex.join(words) + "\n")
     (tmp_path / "bin").mkdir()
     for name in ("bash", "env"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
-    done = submit(tmp_path, {"PATH": str(tmp_path / "bin")}, "runs.txt")
-    assert done.returncode == 2 and "there is no sbatch here" in done.stderr and "xargs" in done.stderr
+    done = submit(tmp_path, {"PATH": str(tmp_path / "bin")}, "all runs.txt")
+    assert done.returncode == 2 and "there is no sbatch here; on one machine: xargs" in done.stderr
+    _, _, there = done.stderr.partition("on one machine: ")
+    page = re.search(r"^ +(xargs .*)$", (ROOT / "docs" / "sweeps.md").read_text(), re.MULTILINE)[1]
+    shutil.copy(tmp_path / "all runs.txt", tmp_path / "runs.txt")
+    for told in (there, page):
+        ran = subprocess.run(told, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{words[3:]}\n", "")
 
 
 # ---- a real Slurm
