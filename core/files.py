@@ -220,7 +220,7 @@ def _put_back(content):
         inner[last if isinstance(inner, dict) else int(last)] = float(word)
 
 
-def read_json(path, **expected):
+def read_json(path, /, **expected):
     """Returns the content of a JSON file: a dict that has the keys `expected` with values of these types.
 
     Raises  FileError if the file is damaged

@@ -87,11 +87,12 @@ class RunFolder:
         if not exists(path):
             return None
         outcome = read_json(path, outcome=str)
+        numbers = dict.fromkeys(outcome.keys() - {"outcome", "reason"}, (int, float))
         if outcome["outcome"] == "finished":
-            return read_json(path, epochs=int, **dict.fromkeys(self.measures, float))
+            return read_json(path, **numbers | dict.fromkeys(self.measures, float) | {"epochs": int})
         if outcome["outcome"] not in ENDS:
             raise FileError(f"{path} is damaged: {outcome['outcome']!r} is not a valid outcome")
-        return read_json(path, epoch=int)
+        return read_json(path, **numbers | {"epoch": int})
 
     def _files(self, patterns):
         """Returns the files in the folder whose names match these patterns.  Raises FileError."""

@@ -7,6 +7,7 @@ from gait.settings import runs_of
 
 ENDINGS = {
     "finished": "finished {epochs} epochs: test accuracy {accuracy}",
+    "stopped": "stopped after epoch {epoch}: {reason}; results in {path}",
     "interrupted": "interrupted in epoch {begun} and saved in {path}; the same command with --load continues it",
     "diverged": "diverged in epoch {epoch}: the loss is too large or not a number; try a smaller --learning_rate",
     "singular": "stopped in epoch {epoch}: {reason}, so that {algorithm} has no targets; try --orthogonal_init "

@@ -325,6 +325,7 @@ def unfinished(refused, folder):
 
 BROKEN_JSON = ["", "{", "[]", "{}", "null", "3", '"text"', '{"settings": 3}', "\x00\x01", '{"outcome": "unheard of"}']
 BROKEN_JSON += ['{"outcome": "finished"}', '{"outcome": "stopped"}']
+BROKEN_JSON += [f'{{"outcome": "finished", "epochs": 1, "{end}}}' for end in ('acc_test": "much"', 'loss_test": null')]
 
 
 @pytest.mark.parametrize("name", ["config.json", "DONE"])

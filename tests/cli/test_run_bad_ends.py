@@ -11,6 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+import gait.endings
+import main
+from core.recording import ENDS
+from gait.evaluation import Evaluation
 from gait.learner import Learner
 from tests.faults.tiny_runs import (
     checkpoint,
@@ -52,6 +56,20 @@ def test_divergence_is_told_in_one_line_and_remembered(tmp_path):
     assert (status, again) == (3, err)
     changed = {path.name for path, content in contents(tmp_path).items() if content != before.get(path)}
     assert changed <= {"config.json"}
+
+
+@pytest.mark.parametrize("endings", [gait.endings.ENDINGS, main.ENDINGS], ids=["run.py", "main.py"])
+def test_both_programs_have_a_sentence_for_every_outcome(endings):
+    assert endings.keys() == {"finished", "interrupted", *ENDS}
+
+
+@pytest.mark.parametrize("seeds", [["--seed=2"], ["--seeds=2,5"]])
+def test_a_watcher_that_stops_a_run_is_told_with_its_reason(seeds, call, monkeypatch, capsys):
+    monkeypatch.setattr(Evaluation, "stop", lambda self, series: "enough is learned")
+    for more in ([], ["--load"]):
+        assert call("--nb_epochs=3", *seeds, *more) == 0
+        said = capsys.readouterr().out
+        assert said.count("stopped after epoch 1: enough is learned; results in ") == 1 + ("," in seeds[0])
 
 
 def test_overflow_in_a_thread_is_not_a_second_message(tmp_path):

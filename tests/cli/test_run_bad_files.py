@@ -186,7 +186,8 @@ def test_damaged_checkpoint_can_be_left_behind(unfinished, call, tmp_path):
 # ---- config.json and DONE
 
 BROKEN_JSON = ["", "{", "[]", "{}", "null", "3", '"text"', '{"settings": 3}', "\x00\x01"]
-BROKEN_JSON += ['{"outcome": "unheard of"}', '{"outcome": "finished"}']
+BROKEN_JSON += ['{"outcome": "unheard of"}', '{"outcome": "finished"}', '{"outcome": "singular", "epoch": "one"}']
+BROKEN_JSON += [f'{{"outcome": "diverged", "epoch": 1, "{end}}}' for end in ('test_acc": "much"', 'path": "here"')]
 
 
 @pytest.mark.parametrize("text", BROKEN_JSON)
