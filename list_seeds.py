@@ -34,7 +34,7 @@ def job_of(argv, seed, cost=1.0):
     cost  seconds that an epoch takes
     """
     words = [*argv, f"--seed={seed}"]
-    options, rule_options = program.parse(words)
+    options, rule_options = program.parse([*words, "--load_or_start"])
     folder = Path(options.results_dir, run_name(options, rule_options))
     settings = result_settings(options, rule_options)
     name, script = f"seed {seed}", Path(program.__file__).name

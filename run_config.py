@@ -86,7 +86,7 @@ def job_and_settings(name, folder, config, overrides, prog):
     A mistake ends the program.
     """
     argv = [*to_argv(config), *overrides]
-    settings = program.parse(argv, prog)
+    settings = program.parse([*argv, "--load_or_start"], prog)
     if settings.machine.backend == "cupy":
         # main.py refuses more threads on a GPU.
         argv.append("--threads=1")

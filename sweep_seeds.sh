@@ -49,6 +49,7 @@ for option in "${@:2}"; do
     --dry_run) refuse "$option: tells about a single run of run.py; --list prints the runs" ;;
     --load | --load_or_start | --overwrite) refuse "$option: finished runs are skipped and interrupted ones continued anyway" ;;
     -h | --help) refuse "$option: python run.py --help lists the options" ;;
+    --version) refuse "$option: must stand in place of the seeds" ;;
   esac
 done
 python=${PYTHON:-$here/.venv/bin/python}

@@ -122,11 +122,14 @@ def blas():
 def check_machine(options):
     """Raises UsageError for options about the machine and the run folder that contradict each other.
 
-    options  has overwrite, load, load_or_start, backend, device and threads
+    options  has overwrite, load, load_or_start, dry_run, backend, device and threads
     """
     if options.overwrite and (options.load or options.load_or_start):
         flag = "--load" if options.load else "--load_or_start"
         raise UsageError(f"--overwrite: contradicts {flag}, which continues the run that --overwrite deletes")
+    if options.dry_run and options.load_or_start:
+        # By this option sweeps start their runs, and would take one that trained nothing for a finished one.
+        raise UsageError("--dry_run: contradicts --load_or_start, which trains; give one of them")
     if options.backend == "numpy" and options.device:
         raise UsageError(f"--device={options.device}: does not apply to --backend=numpy, which computes on the CPU")
     if options.backend == "cupy" and options.threads > 1:

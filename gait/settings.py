@@ -88,13 +88,19 @@ def check_fits(options, sizes, backend):
 def expand(argv):
     """Returns the words of a command line, with each @FILE replaced by the words in that file.
 
-    They are quoted as for a shell, and # begins a comment.  Raises UsageError if the file cannot be read.
+    They are quoted as for a shell, and # begins a comment.
+    Raises  UsageError if the file cannot be read, or asks for help
     """
     return [inner for word in argv for inner in (_words(word[1:]) if word.startswith("@") else [word])]
 
 
 def _words(path):
     try:
-        return shlex.split(Path(expanded(path)).read_text(), comments=True)
+        words = shlex.split(Path(expanded(path)).read_text(), comments=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"@{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    for word in ("-h", "--help", "--version"):
+        if word in words:
+            # A sweep would take the run for a finished one, as its status is 0.
+            raise UsageError(f"@{path}: must hold options of a run, not {word}")
+    return words

@@ -1,7 +1,9 @@
 """--dry_run of run.py and main.py: what it tells, and that it writes nothing; sweeps refuse it."""
 
 import itertools
+import os
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -108,3 +110,40 @@ def test_sweeps_refuse_it(tmp_path, monkeypatch, capsys):
     found = subprocess.run([tiny_runs.ROOT / "sweep_seeds.sh", "1", "--dry_run"], capture_output=True, text=True)
     assert (found.returncode, found.stderr.partition(":")[0]) == (2, "sweep_seeds.sh")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "word, more, status",
+    [
+        ("--dry_run", (), 1),
+        ("--dry_run", ("--list",), 2),
+        ("-h", (), 1),
+        ("--help", ("--status",), 2),
+        ("--version", (), 1),
+    ],
+)
+def test_a_sweep_that_reads_it_from_a_file_does_not_call_its_seeds_finished(word, more, status, tmp_path):
+    (tmp_path / "options.txt").write_text(f"--nb_epochs=1\n{word}\n")
+    words = [tiny_runs.ROOT / "sweep_seeds.sh", "7-8", "@options.txt", *more]
+    environment = os.environ | {"PYTHON": sys.executable}
+    found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    first = found.stderr.splitlines()[0]
+    assert found.returncode == status and first.startswith("run.py: ") and word in first
+    assert [path.name for path in tmp_path.iterdir()] == ["options.txt"]
+    assert "finished" not in found.stdout or "0 of 2 seeds finished" in found.stdout
+
+
+@pytest.mark.parametrize("script", [run_seed_robustness, run_pipeline])
+def test_a_sweep_whose_module_has_it_is_refused(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    many = script is run_pipeline
+    name, text = ("many_dry", "config_collection = {'A': {}}\nresult_keys = statistics_keys = []\nconfig_fixed")
+    if not many:
+        name, text = "one_dry", "config"
+    (tmp_path / f"{name}.py").write_text(f"{text} = {{'network_type': 'BP', 'dry_run': True}}\n")
+    with pytest.raises(SystemExit) as refused:
+        script.main([f"--config_module={name}", "--overwrite", "--folder=x" if many else "--name=x"])
+    assert refused.value.code == 2
+    assert "--dry_run: contradicts --load_or_start" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} <= {f"{name}.py", "__pycache__"}

@@ -105,6 +105,7 @@ def test_ctrl_c_stops_the_whole_sweep_and_tells_how_to_go_on(tmp_path, stand_in)
         (["1", "--seed=2"], "--seed=2: the seeds are the first argument"),
         (["1", "--seeds=1-2"], "--seeds=1-2: the seeds are the first argument"),
         (["1", "--overwrite"], "--overwrite"),
+        (["1", "--version"], "--version: must stand in place of the seeds"),
         (["1", "--load"], "--load"),
     ],
 )
