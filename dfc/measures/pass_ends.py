@@ -79,8 +79,7 @@ class PassEnds(Watcher):
     def restore(self, named):
         total, count = named.get("seen_lu", (0.0, 0))
         self._total, self._count = float(total), int(count)
-        own = ("lu_angle_", "ratio_ff_fb_", "gn_condition")
-        kept = {name.removeprefix("seen_"): value for name, value in named.items()}
-        self._found = {
-            name: value.tolist() for name, value in kept.items() if name.startswith(own) and value.shape == (1,)
-        }
+        # Other watchers keep names that begin alike, such as seen_gn_condition_init.
+        layers = [*range(len(self.net.weights)), "network"]
+        own = ["gn_condition", *(f"{name}_{layer}" for name in ("lu_angle", "ratio_ff_fb") for layer in layers)]
+        self._found = {name: named[f"seen_{name}"].tolist() for name in own if f"seen_{name}" in named}

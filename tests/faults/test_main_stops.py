@@ -35,6 +35,7 @@ RUNS = {
     "Strong-DFC": ((*STRONG, "--extra_fb_epochs=1", "--optimizer_fb=Adam", "--momentum=0.3", *SURROGATE), 1, 2),
     "one batch a pass": (("--batch_size=20", "--epochs_fb=2"), 2, 2),
     "measured": (MEASURED, 1, 2),
+    "measured once per pass": ((*SURROGATE, "--compute_gn_condition_init", "--extra_fb_epochs=1"), 1, 3),
 }
 
 
