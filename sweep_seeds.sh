@@ -4,7 +4,7 @@
 set -uf
 
 usage='usage: ./sweep_seeds.sh SEEDS [--list | --status] [OPTION OF run.py]...
-  SEEDS     different numbers and ranges, as "1 2 5" or 1-5
+  SEEDS     different numbers and ranges, as "1 2 5" or 1-5; at most 1000
   --list    print one shell command for each seed that is not over, and write nothing
   --status  print the state of each seed, read from its folder alone
   --version in place of SEEDS: print the version and the commit of this program
@@ -24,6 +24,9 @@ refuse() {
   exit 2
 }
 
+# The bound of --seeds of run.py: a longer list is probably a typing error.
+most=1000
+
 # Print the seeds of "1-3 7", one per line.
 expand() {
   local number='(0|[1-9][0-9]{0,8})' word
@@ -31,6 +34,7 @@ expand() {
     if [[ $word =~ ^$number$ ]]; then
       echo "$word"
     elif [[ $word =~ ^$number-$number$ && ${BASH_REMATCH[1]} -le ${BASH_REMATCH[2]} ]]; then
+      [[ $((BASH_REMATCH[2] - BASH_REMATCH[1])) -lt $most ]] || refuse "seeds '$word': must be at most $most seeds"
       seq "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
     else
       refuse "seeds '$word': must be a whole number such as 3 or a range such as 1-5"
@@ -61,6 +65,8 @@ if [[ $1 == --version ]]; then
 fi
 seeds=$(expand "$1") || exit 2
 [[ -n $seeds ]] || refuse "the seeds are missing; $usage"
+count=$(wc -w <<<"$seeds")
+[[ $count -le $most ]] || refuse "seeds '$1': must be at most $most seeds"
 twice=$(sort <<<"$seeds" | uniq -d | head -1)
 [[ -z $twice ]] || refuse "seeds '$1': seed $twice is given more than once"
 for option in "${@:2}"; do
@@ -87,7 +93,7 @@ left() {
   echo ", about $(((SECONDS * (count - ended) / ended + 59) / 60)) min left"
 }
 
-done=0 failed=() ended=0 count=$(wc -w <<<"$seeds")
+done=0 failed=() ended=0
 for seed in $seeds; do
   say "seed $seed ($((ended + 1)) of $count$(left))"
   # in the background, so that a signal is handed on at once; there a shell ignores SIGINT, which must not be inherited

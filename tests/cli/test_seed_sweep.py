@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import summarise_seeds
+from core.seeds import MOST
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = str(ROOT / "sweep_seeds.sh")
@@ -102,6 +103,9 @@ def test_ctrl_c_stops_the_whole_sweep_and_tells_how_to_go_on(tmp_path, stand_in)
         (["5-3"], "seeds '5-3'"),
         (["1 2,1"], "seeds '1 2,1': seed 1 is given more than once"),
         (["1-3 2"], "seeds '1-3 2': seed 2 is given more than once"),
+        ([f"1-{MOST + 1}"], f"seeds '1-{MOST + 1}': must be at most {MOST} seeds"),
+        (["0-999999999", "--list"], f"seeds '0-999999999': must be at most {MOST} seeds"),
+        ([f"1-{MOST} 0", "--status"], f"seeds '1-{MOST} 0': must be at most {MOST} seeds"),
         (["1", "--seed=2"], "--seed=2: the seeds are the first argument"),
         (["1", "--seeds=1-2"], "--seeds=1-2: the seeds are the first argument"),
         (["1", "--overwrite"], "--overwrite"),
@@ -112,6 +116,12 @@ def test_ctrl_c_stops_the_whole_sweep_and_tells_how_to_go_on(tmp_path, stand_in)
 def test_mistakes_are_refused_before_the_first_run(tmp_path, stand_in, arguments, text):
     done = sweep(tmp_path, stand_in, *arguments)
     assert done.returncode == 2 and text in done.stderr and not (tmp_path / "calls").exists()
+
+
+@needs_bash
+def test_as_many_seeds_as_in_one_process_are_listed(tmp_path, stand_in):
+    assert sweep(tmp_path, stand_in, f"2-{MOST} 0", "--list").returncode == 0
+    assert calls(tmp_path) == [f"<{' '.join(map(str, [*range(2, MOST + 1), 0]))}><--list>"]
 
 
 @needs_bash
