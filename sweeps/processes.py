@@ -173,7 +173,7 @@ def _ask_to_stop(processes, number):
 def is_over(job):
     """Returns whether nothing is left to do for a job; nothing is written.
 
-    Raises  UsageError if the folder's run has other settings, or more epochs; FileError
+    Raises  UsageError if the folder's run has other settings, or in main.py more epochs; FileError
     """
     folder = RunFolder(job.folder, job.settings, measures=())
     try:
@@ -183,10 +183,11 @@ def is_over(job):
         raise UsageError(str(error).removeprefix("--load: ")) from None
     if outcome is None or outcome["outcome"] != "finished":
         return outcome is not None
-    if outcome["epochs"] > job.epochs:
+    # The rows of a table must be of the same number of epochs. The sweep of run.py makes none: a longer run is over.
+    if outcome["epochs"] > job.epochs and job.program == MAIN.name:
         raise UsageError(f"--epochs={job.epochs}: {job.folder} holds a run of {outcome['epochs']} epochs already")
     folder.check_weights(f"{l}Lweights" for l in range(job.layers))
-    return outcome["epochs"] == job.epochs
+    return outcome["epochs"] >= job.epochs
 
 
 def threads_each(jobs):

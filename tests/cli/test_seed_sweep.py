@@ -145,6 +145,13 @@ def test_with_the_real_program_it_starts_skips_and_continues(tmp_path):
     assert continued.returncode == 0 and "epoch 2/2" in continued.stdout and "epoch 1/2" not in continued.stdout
     # These are the header, the row before training, and two epochs.
     assert len(metrics.read_text().splitlines()) == 4
+    # Of a run that has more epochs than asked for nothing is left to do, whoever is asked.
+    before = metrics.read_bytes(), metrics.stat().st_mtime_ns
+    for more in ((), ("--list",), ("--status",)):
+        done = sweep(tmp_path, environment, *options, *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "finished" in done.stdout if "--list" not in more else done.stdout == ""
+    assert (metrics.read_bytes(), metrics.stat().st_mtime_ns) == before
 
 
 def make_run(folder, seed, test, training, outcome="finished", **settings):

@@ -1,9 +1,11 @@
 """sweeps.listing: how jobs stand, from folders made up for it."""
 
+import dataclasses
 import json
 import shlex
 import sys
 
+import numpy as np
 import pytest
 
 from core.options import UsageError
@@ -96,6 +98,15 @@ def test_a_list_holds_one_quoted_command_for_each_run_that_is_not_over(job, tmp_
         "--quiet",
         "--load_or_start",
     ]
+
+
+def test_a_longer_run_is_over_for_run_py_and_refused_where_runs_are_tabulated(job):
+    begun(job, {"outcome": "finished", "epochs": 7})
+    with pytest.raises(UsageError, match=r"^--epochs=5: .* holds a run of 7 epochs already$"):
+        listed([job])
+    np.save(job.folder / "0Lweights.npy", 0)
+    of_gait = dataclasses.replace(job, program="run.py", layers=1)
+    assert listed([of_gait]) == [] and standing(of_gait) == ("finished", "finished (epoch 7/5)")
 
 
 def test_commands_name_what_is_below_the_current_folder_relative_to_it(job, monkeypatch):
