@@ -70,12 +70,13 @@ class RunFolder:
     path      the folder
     settings  {option: value} of everything that the numbers depend on, except for the number of epochs
     measures  names of numbers that the outcome of a finished run must hold
+    changed   whether files of the run were deleted or written since the folder was opened
     """
 
     def __init__(self, path, settings, measures=("test_acc",)):
         self.path = Path(path)
         self.settings, self.measures = settings, measures
-        self._lock, self._changed, self._replaces = None, False, False
+        self._lock, self.changed, self._replaces = None, False, False
 
     @property
     def outcome(self):
@@ -225,7 +226,7 @@ class RunFolder:
             told = {name: value for name, value in self.settings.items() if name not in implied}
             config = {**record, "settings": told}
         write_json(path, config)
-        self._changed = True
+        self.changed = True
         (self.path / "DONE").unlink(missing_ok=True)
         return changed
 
@@ -244,7 +245,7 @@ class RunFolder:
         if not self._replaces:
             return
         for file in self._files(RUN_FILES + FURTHER_FILES):
-            self._changed = True
+            self.changed = True
             try:
                 file.unlink()
             except OSError as error:
@@ -257,7 +258,7 @@ class RunFolder:
     def close(self):
         """Unlocks the folder; if no run was begun there, the lock file and new folders are deleted."""
         if self._lock is not None:
-            self._lock.close(unused=not self._changed)
+            self._lock.close(unused=not self.changed)
             self._lock = None
 
     def save_series(self, series):

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.backend import array_module, stack
-from core.errors import UsageError
+from core.errors import UsageError, UserError
 from core.files import FileError
 from core.program import EXIT_FAILED, StoppedByError, say, shortage
 from core.signals import StopRequest
@@ -28,8 +28,20 @@ def run_to_outcomes(loops, folders, records, fail=None):
     folders  their core.recording.RunFolder, opened
     records  one core.machine.provenance per loop
     fail     see run_together
-    Raises   FileError or UsageError before the first batch, when no folder has changed; StoppedByError afterwards
+    Raises   FileError or UsageError while no folder has changed, StoppedByError afterwards
     """
+    try:
+        ended = _begin(loops, folders, records)
+    except UserError as error:
+        if any(folder.changed for folder in folders):
+            raise StoppedByError(f"{error}. Training did not begin; --load_or_start continues") from error
+        raise
+    outcomes = _train([loop for loop, outcome in zip(loops, ended, strict=True) if outcome is None], fail)
+    return [outcome or next(outcomes) for outcome in ended]
+
+
+def _begin(loops, folders, records):
+    """Prepares the folders for training; returns the outcome of each run, None if it has more to do."""
     for folder in folders:
         folder.clear()
     ended = [_nothing_left(loop, folder) for loop, folder in zip(loops, folders, strict=True)]
@@ -43,8 +55,7 @@ def run_to_outcomes(loops, folders, records, fail=None):
             notes.append(f"note: {names} differ from those that this run began with, so that its last digits may")
     for note in filter(None, dict.fromkeys(notes)):
         say(note)
-    outcomes = _train([loops[index] for index in going], fail)
-    return [outcome or next(outcomes) for outcome in ended]
+    return ended
 
 
 def _nothing_left(loop, folder):

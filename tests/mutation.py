@@ -261,7 +261,7 @@ FEEDBACK_MUTANTS |= {
     "room for a name alone": ("core/paths.py", "len(last) + spare", "len(last)", PATHS),
     "a folder as a file": ("core/paths.py", "os.path.isdir(path)", "False", PATHS),
     "a deleted lock counts": ("core/locks.py", "not self._same()", "False", LOCKS),
-    "a refused run stays": ("core/recording.py", "unused=not self._changed", "unused=False", LOCKS),
+    "a refused run stays": ("core/recording.py", "unused=not self.changed", "unused=False", LOCKS),
     "texts alone are no run": (
         "core/recording.py", "measured and self._tells_more(", "measured and False and (", LOADING,
     ),

@@ -308,7 +308,7 @@ WRITES = {
     "0Lweights.npy": (1, 1),
     "DONE": (1, 1),
     "config.json": (1, 2),
-    "args.txt": (1, 2),
+    "args.txt": (1, 1),
 }
 
 

@@ -1,6 +1,8 @@
 """run.py --seeds: several seeds in one process, and on disk what each of them makes alone."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -195,6 +197,31 @@ def test_nothing_is_overwritten_if_one_seed_is_refused(obstacle, tmp_path, monke
     assert "_2Seed_" in complaint(capsys.readouterr().err)
     lock.close()
     assert contents(tmp_path / "results") == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(1, 2), (2, 1), (3, 1)])
+def test_a_disk_that_fills_up_while_seeds_begin(number, status, tmp_path, monkeypatch, capsys):
+    """Status 2 only if nothing was changed; else --load_or_start continues."""
+    call, fsync, written = in_process(tmp_path, monkeypatch), os.fsync, []
+    assert call("--nb_epochs=1", "--seeds=1-3") == 0
+    before = contents(tmp_path / "results")
+
+    def full(handle):
+        written.append("/.config.json." in os.readlink(f"/proc/self/fd/{handle}"))
+        if sum(written) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    capsys.readouterr()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        assert call("--nb_epochs=2", "--seeds=1-3", "--load") == status
+    error = complaint(capsys.readouterr().err)
+    assert os.strerror(errno.ENOSPC) in error and ("--load_or_start continues" in error) == (status == 1)
+    assert (contents(tmp_path / "results") == before) == (status == 2)
+    assert call("--nb_epochs=2", "--seeds=1-3", "--load_or_start") == 0
+    assert call("--nb_epochs=2", "--seeds=1-3", f"--results_dir={tmp_path / 'whole'}") == 0
+    assert_same_runs(folders(tmp_path / "results"), folders(tmp_path / "whole"))
 
 
 def test_a_seed_beyond_the_epochs_asked_for_is_named_and_the_others_are_left(tmp_path, monkeypatch, capsys):
