@@ -142,6 +142,7 @@ class Pipeline(Sweep):
 
     def begin(self):
         """Records the purpose of the folder; --overwrite deletes an earlier pipeline's results."""
+        super().begin()
         # Another pipeline may have had the folder meanwhile.
         self._check_folder()
         if not self.options.quiet:

@@ -144,6 +144,7 @@ class Experiment(Sweep):
 
     def begin(self):
         """Deletes the results of an earlier run if --overwrite is given."""
+        super().begin()
         for pipeline in self.pipelines.values() if self.options.overwrite else ():
             if exists(pipeline.path / RECORD):
                 pipeline.write({})

@@ -27,13 +27,14 @@ POLL_SECONDS = 0.05
 class Interrupted(Exception):
     """Says that a sweep was asked to stop, and has stopped its runs.
 
-    signal  number of the signal
-    lost    for each run that ended without saving its state, its name and the reason
+    signal   number of the signal
+    lost     for each run that ended without saving its state, its name and the reason
+    earlier  folders of earlier runs that --overwrite was to delete, and that are still there
     """
 
     def __init__(self, number, lost=()):
         super().__init__(signal.Signals(number).name)
-        self.signal, self.lost = number, lost
+        self.signal, self.lost, self.earlier = number, lost, []
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Defines the skeleton of scripts that train several runs of main.py: how each run and the script end."""
 
+import contextlib
 import shlex
 
 from core.errors import UserError
@@ -36,7 +37,7 @@ class Sweep:
 
     def __init__(self, prog, folder, runs, options):
         self.prog, self.folder, self.runs, self.options = prog, folder, runs, options
-        self.summaries, self.failed = {}, []
+        self.summaries, self.failed, self._earlier = {}, [], {}
 
     def lines_asked_for(self):
         """Returns the lines that --list or --status print; None if neither was given."""
@@ -50,13 +51,18 @@ class Sweep:
         options, how = self.options, (self.together, self.begin)
         for run in self.runs:
             check_room(run.folder)
-        run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, *how)
+        try:
+            run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, *how)
+        except Interrupted as stop:
+            stop.earlier = [folder for folder, time in self._earlier.items() if time and time == _written(folder)]
+            raise
 
     def begin(self):
-        """Prepares the folder, once no other sweep works in it.
+        """Prepares the folder, once no other sweep works in it; notes the runs that --overwrite is to delete.
 
         Raises  UsageError, FileError
         """
+        self._earlier = {run.folder: _written(run.folder) for run in self.runs if self.options.overwrite}
 
     def write(self, run):
         """Writes the results of the run that has just ended, together with those of all before it.
@@ -105,6 +111,13 @@ class Sweep:
         return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
 
 
+def _written(folder):
+    """Returns the time at which config.json was written into a run folder; None if there is none."""
+    with contextlib.suppress(OSError):
+        return (folder / "config.json").stat().st_mtime_ns
+    return None
+
+
 def run_sweep(prog, argv, make, conclude):
     """Runs and concludes a sweep, or prints its state if its options say so; returns the exit status.
 
@@ -128,7 +141,11 @@ def run_sweep(prog, argv, make, conclude):
             words = [word for word in argv if word != "--overwrite"]
             again = shlex.join(["python", prog, *words, *sweep.words_to_continue()])
             lost = f", but without saving {', '.join(stop.lost)}" if stop.lost else " and saved"
-            raise StoppedByError(f"stopped{lost}; this command continues: {again}", 128 + stop.signal) from None
+            # Otherwise they would be refused, or taken for runs of this sweep.
+            left = shlex.join(map(str, stop.earlier))
+            first = f"delete the earlier runs that --overwrite has not reached, {left}, then " if left else ""
+            text = f"stopped{lost}; {first}this command continues: {again}"
+            raise StoppedByError(text, 128 + stop.signal) from None
         conclude(sweep)
         return sweep.status
 

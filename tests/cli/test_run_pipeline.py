@@ -222,6 +222,23 @@ def test_an_interrupted_pipeline_goes_on_as_it_says(modules, whole, tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == [folder.name]
 
 
+def test_starting_again_tells_which_earlier_runs_it_has_not_reached(modules, whole, tmp_path):
+    """The command that continues would be refused because of their settings, or take them for its own."""
+    shutil.copytree(whole[0], tmp_path / "x")
+    (tmp_path / "main.py").write_text(INTERRUPTING.format(root=str(ROOT), name="DFA"))
+    argv = [*WORDS, "--folder=x", "--quiet", "--lr=0.02"]
+    stopped = pipeline(modules, tmp_path, *argv, "--overwrite", program=undrawn(tmp_path, tmp_path / "main.py"))
+    left = f"x/{LATEX}"
+    told = f"delete the earlier runs that --overwrite has not reached, {shlex.quote(left)}, then this command continues"
+    again = shlex.join(["python", "run_pipeline.py", *argv])
+    assert (stopped.returncode, stopped.stderr) == (130, f"run_pipeline.py: stopped and saved; {told}: {again}\n")
+    refused = pipeline(modules, tmp_path, *argv, program=undrawn(tmp_path))
+    assert (refused.returncode, refused.stderr) == (2, f"run_pipeline.py: {left} was made with lr = 0.01, not 0.02\n")
+    shutil.rmtree(tmp_path / left)
+    done = pipeline(modules, tmp_path, *argv, program=undrawn(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_two_at_a_time_give_the_same_files(modules, whole, tmp_path):
     done = pipeline(modules, tmp_path, *WORDS, "--folder=x y", "--jobs=2", "--quiet", program=undrawn(tmp_path))
     assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
