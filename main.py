@@ -38,7 +38,6 @@ from dfc.draws import Draws, draws_on_device
 from dfc.evaluation import Evaluation
 from dfc.measures.summary import SummaryFolder
 from dfc.measures.watchers import build_watchers, check_packages
-from dfc.network import load_weights
 from dfc.tasks import load_task
 from rules import FEEDBACK_NET_RULES
 
@@ -170,11 +169,9 @@ def give_up(loop, error):
 
 def build_loop(settings, backend, task, workers, draws, folder, report=say):
     """Returns the loop of a run: learners of W and Q, training samples, and evaluations after every epoch."""
-    system = build_system(settings.system, backend, workers, draws)
+    system = build_system(settings.system, backend, workers, draws, start_from=settings.start_from)
     watchers = build_watchers(settings.watchers, system, task, workers, folder.path)
     folder.follow(watchers)
-    if settings.start_from is not None:
-        load_weights(system.learner.net, settings.start_from)
     return Loop(system.learner, task.train, settings.schedule, watchers, folder, report, settings.quiet, system.plan)
 
 

@@ -28,7 +28,7 @@ from core.paths import exists
 from core.program import EXIT_DIVERGED, StoppedByError, run_program
 from dfc.build import build_network
 from dfc.draws import Draws
-from dfc.gradients import nudge
+from dfc.gradients import output_target
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.settings.parts import forward_controller
 from dfc.simulation import record
@@ -51,6 +51,7 @@ RESERVED = {
     "load": CONTINUED,
     "load_or_start": CONTINUED,
     "seeds": "there is one seed, that of --seed",
+    "start_from": "the feedback weights are those in --out_dir, and W keeps its initial values",
 } | dict.fromkeys(("out_dir", "random_seed"), "must be written in full")
 # What the feedback weights do not depend on, so that another controller may be tried on the same ones.
 FORWARD_PHASE = (
@@ -197,7 +198,7 @@ def control(net, task, draws, settings):
     order = draws.order(flags["epochs_fb"], len(task.train))
     inputs, labels = task.train.batch(order[: flags["batch_size"]])
     activities = net.forward(inputs)
-    target = activities.r[-1] + nudge(net, activities, labels, flags["target_stepsize"])
+    target = output_target(net, activities, labels, settings.system.rule_options)
     controller = forward_controller(flags | {"noisy_dynamics": False, "inst_system_dynamics": False})
     few = slice(SAMPLES)
     trajectory = record(net, activities.part(few), target[few], controller)

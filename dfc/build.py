@@ -11,7 +11,7 @@ from dfc.feedback_learning import Q_RULES, squared_norm
 from dfc.functions import ACTIVATIONS, CROSS_ENTROPY, SQUARED_ERROR, soft_cross_entropy
 from dfc.joint import JointLearner
 from dfc.learners import PART, SMALL_PART, FeedbackLearner, ForwardLearner
-from dfc.network import FeedbackNetwork
+from dfc.network import FeedbackNetwork, load_weights
 from utils import count_correct
 
 
@@ -119,16 +119,21 @@ class System:
     plan: EpochPlan
 
 
-def build_system(settings, backend, workers, draws, part="by size"):
+def build_system(settings, backend, workers, draws, part="by size", start_from=None):
     """Returns the System of a run: its network, learners and plan.
 
-    settings  dfc.settings.records.SystemSettings
-    backend   core.backend.Backend
-    workers   core.backend.Workers
-    draws     dfc.draws.Draws
-    part      rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
+    settings    dfc.settings.records.SystemSettings
+    backend     core.backend.Backend
+    workers     core.backend.Workers
+    draws       dfc.draws.Draws
+    part        rows of a batch that share one source of noise; None: all; "by size": as many as suit the network
+    start_from  folder of a run whose arrays replace the initial ones; None: none do
+    Raises      FileError, see `dfc.network.load_weights`
     """
     net, phase = build_network(settings.network, backend, draws), settings.feedback
+    if start_from is not None:
+        # The learners follow, because one of them measures the initial Q.
+        load_weights(net, start_from)
     if part == "by size":
         # A GPU computes a batch at once; on a CPU noise is drawn in parts, which are divided among threads.
         part = None if draws.on_device else SMALL_PART if net.small else PART

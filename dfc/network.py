@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from core.backend import BLOCK, array_module, shares
+from core.backend import BLOCK, array_module, shares, to_host
 from core.files import FileError, read_bytes
 
 # Units of all layers.
@@ -271,6 +271,8 @@ def rows_product(stack, matrix):
 def load_weights(net, folder):
     """Overwrites the arrays of a network with those in a finished run's folder, such as 0Lweights.npy.
 
+    Afterwards `identity` says whether the Q of the output layer that was read is the identity.
+
     Raises  FileError where one is missing, damaged, or that of another network
     """
     for name, array in net.named_arrays.items():
@@ -285,3 +287,6 @@ def load_weights(net, folder):
                 f"--start_from={folder}: {path} has shape {found.shape}, where this network has {array.shape}"
             )
         array[...] = array_module(array).asarray(found, dtype=array.dtype)
+    if net.identity:
+        last = to_host(net.feedback[-1])
+        net.identity = bool((last == np.eye(*last.shape)).all())

@@ -16,6 +16,8 @@ CONTRADICTED = {
     "ndi": "which simulates the steady state",
     "grad_deltav_cont": "which learns from the steady state alone",
 }
+# Flags that a rule ignores in which W and Q learn from one simulation.
+IDLE_IF_JOINT = ("fb_learning_rule", "apical_time_constant", "apical_time_constant_fb", "use_initial_activations")
 
 
 def check_options(options, rules):
@@ -73,6 +75,11 @@ def check_strong(values, task):
         )
     if values["use_jacobian_as_fb"] and values["noisy_dynamics"]:
         raise UsageError("--use_jacobian_as_fb: does not go together with --noisy_dynamics")
+    for name in ("ndi", "grad_deltav_cont"):
+        if rule.joint and values[name]:
+            raise UsageError(f"--{name}: does not apply to {rule.name}, where W and Q learn from one simulation")
+    if values["min_acc"] and task != "classification":
+        raise UsageError(f"--min_acc={values['min_acc']:g}: applies to classifications only, which have an accuracy")
     if values["pretrain_without_controller"] and not rule.joint:
         raise UsageError(f"--pretrain_without_controller: does not apply to {rule.name}, only to Strong-DFC")
     for name in ("save_lu_loss", "save_H_angle", "save_ratio_ff_fb"):
@@ -118,7 +125,7 @@ def _check_dynamics(settings):
     if settings.rule.simulates and settings.steps < 2:
         raise UsageError(f"--tmax_di={settings.tmax_di}: must be at least 2 time points, rounded")
     learns_feedback = settings.rule.learns_feedback and not settings.freeze_fb_weights
-    if learns_feedback and settings.fb_learning_rule == "normal_controller" and settings.steps_fb < 2:
+    if learns_feedback and not _normal(settings) and settings.steps_fb < 2:
         raise UsageError(f"--tmax_di_fb={settings.tmax_di_fb}: must be at least 2 time points, truncated")
     if learns_feedback and settings.fb_learning_rule == "old_learning_rule" and not settings.ndi:
         raise UsageError("--fb_learning_rule=old_learning_rule: needs --ndi, whose steady state it learns from")
@@ -152,8 +159,9 @@ def _learned(s):
 
 
 def _normal(s):
-    rule = s.fb_learning_rule
-    return _unless(rule == "normal_controller", f"with --fb_learning_rule={rule}, which simulates nothing")
+    # A joint rule has a simulation of its own for Q.
+    simulates = s.rule.joint or s.fb_learning_rule == "normal_controller"
+    return _unless(simulates, f"with --fb_learning_rule={s.fb_learning_rule}, which simulates nothing")
 
 
 def _noise_on_gpu(s):
@@ -234,6 +242,9 @@ def _surprising(settings, given):
         yield "--save_NDI_angle compares DFC-SSA with itself, up to clipping"
     if settings.ndi and settings.compare_with_ndi:
         yield "--compare_with_ndi measures nothing for DFC-SSA"
+    idle = [name for name in IDLE_IF_JOINT if name in given and settings.rule.joint]
+    if idle:
+        yield f"without effect for {settings.rule.name}: {', '.join(f'--{name}' for name in idle)}"
     if settings.grad_deltav_cont and settings.use_initial_activations:
         yield "--use_initial_activations does not act on the updates of --grad_deltav_cont"
     if settings.train_only_feedback_parameters and (settings.freeze_fb_weights or not settings.epochs_fb):

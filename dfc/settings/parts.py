@@ -147,15 +147,17 @@ def feedback_phase(flags):
 def feedback_settings(flags, phase):
     """Returns the FeedbackSettings of passes in which Q alone learns.
 
-    The output is driven to where it is or, with --strong_feedback, to its label.
+    The output is driven to where it is or, with --strong_feedback, to its label. The scales of single layers belong to
+    the rule that simulates a controller.
     """
-    scale = flags["sigma_output_fb"] if PROTOCOLS[flags["protocol"]].output_scale else None
+    simulates = flags["fb_learning_rule"] == "normal_controller"
+    scale = flags["sigma_output_fb"] if simulates and PROTOCOLS[flags["protocol"]].output_scale else None
     return FeedbackSettings(
         feedback_controller(flags, phase),
         flags["sigma_fb"],
         flags["alpha_di"],
         sigma_output=scale,
-        growth=_growth(flags, flags["time_constant_ratio_fb"]),
+        growth=_growth(flags, flags["time_constant_ratio_fb"]) if simulates else 1.0,
         aim="label" if flags["strong_feedback"] else "output",
     )
 

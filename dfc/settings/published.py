@@ -44,6 +44,8 @@ CONTROL, SIMULATION, EFFICIENT = "a rule with a controller", "a simulated contro
 GPU = "a GPU and a rule with noise"
 
 POSITIVE, FROM_0, COUNT, FINITE = "(0, inf)", "[0, inf)", "[1, inf)", "(-inf, inf)"
+# More passes of Q would take years; more samples fit into no memory.
+PASSES, SAMPLES = "[0, 1000000]", "[1, 1000000000]"
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class PublishedOptions:
 
     # --data was the published abbreviation; --data_dir below would make it ambiguous.
     dataset: str = _data("student_teacher", "data set", choices=tuple(BY_FLAG), names=("--data",))
-    num_train: int = _data(1000, "training samples", bounds=COUNT, needs=TEACHER)
-    num_test: int = _data(1000, "test samples", bounds=COUNT, needs=TEACHER)
-    num_val: int = _data(1000, "validation samples", bounds=COUNT, needs=TEACHER)
+    num_train: int = _data(1000, "training samples", bounds=SAMPLES, needs=TEACHER)
+    num_test: int = _data(1000, "test samples", bounds=SAMPLES, needs=TEACHER)
+    num_val: int = _data(1000, "validation samples", bounds=SAMPLES, needs=TEACHER)
     no_preprocessing_mnist: bool = _data(False, "no effect (deprecated)")
     no_val_set: bool = _data(False, "train on all samples; no validation set and no *_val_* result")
     load_ST_dataset: bool = _data(False, "load the arrays from the data folder instead of drawing them", needs=TEACHER)
@@ -99,14 +101,14 @@ class PublishedOptions:
     train_parallel: bool = _training(False, "no effect")
     normalize_lr: bool = _training(False, "divide lr by target_stepsize, also for BP and DFA")
     epochs_fb: float = _training(
-        1.0, "passes that train Q before the first epoch, truncated", bounds=FROM_0, needs=LEARNED
+        1.0, "passes that train Q before the first epoch, truncated", bounds=PASSES, needs=LEARNED
     )
     freeze_forward_weights: bool = _training(False, "compute the changes of W but never apply them")
     freeze_fb_weights: bool = _training(False, "never train Q, not even before the first epoch", needs=FEEDBACK)
     freeze_fb_weights_output: bool = _training(False, "keep the Q of the output layer the identity", needs=LEARNED)
     shallow_training: bool = _training(False, "BP only: train the last layer only")
     extra_fb_epochs: float = _training(
-        0.0, "further passes that train Q after each epoch, truncated", bounds=FROM_0, needs=LEARNED
+        0.0, "further passes that train Q after each epoch, truncated", bounds=PASSES, needs=LEARNED
     )
     extra_fb_minibatches: int = _training(0, "no effect")
     only_train_first_layer: bool = _training(False, "train the W of the first layer only")

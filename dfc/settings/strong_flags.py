@@ -11,7 +11,7 @@ from functools import partial
 from core.options import UsageError, option
 from dfc.functions import ACTIVATIONS
 from dfc.settings.flags import Options
-from dfc.settings.published import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, POSITIVE
+from dfc.settings.published import COUNT, FROM_0, INITIAL_Q, INITIAL_W, OPTIMISERS, PASSES, POSITIVE, SAMPLES
 
 # {learning rule of the published program: that of main.py}
 PROGRAMS = {"bp": "BP", "dfa": "DFA", "dfc": "DFC", "dfc_single_phase": "Strong-DFC"}
@@ -71,9 +71,9 @@ class StrongOptions:
         "worth of the right class in the target; the others share the rest; 1 is 0.99 with strong feedback",
         bounds="(0, 1]",
     )
-    teacher_num_train: int = _every(1000, "student_teacher: training samples", bounds=COUNT)
-    teacher_num_test: int = _every(1000, "student_teacher: test samples", bounds=COUNT)
-    teacher_num_val: int = _every(1000, "student_teacher: validation samples", bounds=COUNT)
+    teacher_num_train: int = _every(1000, "student_teacher: training samples", bounds=SAMPLES)
+    teacher_num_test: int = _every(1000, "student_teacher: test samples", bounds=SAMPLES)
+    teacher_num_val: int = _every(1000, "student_teacher: validation samples", bounds=SAMPLES)
     teacher_n_in: int = _every(10, "student_teacher: inputs", bounds=COUNT)
     teacher_n_out: int = _every(2, "student_teacher: outputs", bounds=COUNT)
     teacher_size_hidden: str = _every("5", "student_teacher: units of the teacher's hidden layers", metavar="LIST")
@@ -112,14 +112,14 @@ class StrongOptions:
     learning_rule: str = _dfc(
         "nonlinear_difference", "error that moves a layer", choices=("nonlinear_difference", "voltage_difference")
     )
-    init_fb_epochs: int = _dfc(1, "passes that train Q before the first epoch", bounds=FROM_0)
+    init_fb_epochs: int = _dfc(1, "passes that train Q before the first epoch", bounds=PASSES)
     lr_fb_init: str = _dfc(None, "step size of Q before the first epoch; default: lr_fb", kind=str, metavar="FLOAT")
     pretrain_without_controller: bool = _dfc(
         False, "dfc_single_phase: hold the output where it is before the first epoch"
     )
     freeze_fb_weights: bool = _dfc(False, "never train Q, which is then the weight_product")
     freeze_fb_weights_output: bool = _dfc(False, "keep the Q of the output layer the identity")
-    extra_fb_epochs: int = _dfc(0, "further passes that train Q after each epoch", bounds=FROM_0)
+    extra_fb_epochs: int = _dfc(0, "further passes that train Q after each epoch", bounds=PASSES)
     scaling_fb_updates: bool = _dfc(
         False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below"
     )

@@ -161,7 +161,7 @@ def test_bad_input_is_refused_in_one_line(case, refused):
 
 def test_samples_beyond_all_memory_are_told_in_one_line(refused, capfd, tmp_path):
     """Petabytes, which no machine begins to hand out."""
-    assert refused.call("--num_train=1000000000000000") == 1
+    assert refused.call("--num_train=1000000000", "--size_input=1000000") == 1
     assert "memory" in complaint(capfd.readouterr().err)
     assert {path.name for path in tmp_path.glob("run/*")} <= {".lock"}
 

@@ -42,6 +42,7 @@ VALUES = {
 REFUSED = {
     ("pretrained_net_dir", None): "--pretrained_net_dir=/nowhere: /nowhere/0Lweights.npy cannot be read",
     ("error_as_loss_grad", None): "needs --strong_feedback",
+    ("min_acc", None): "--min_acc=0.1: applies to classifications only",
     ("ss", "dfc_single_phase"): "does not apply to dfc_single_phase",
     ("ssa", "dfc_single_phase"): "does not apply to dfc_single_phase",
     ("pretrain_without_controller", "dfc"): "does not apply to dfc, only to dfc_single_phase",

@@ -124,6 +124,20 @@ def test_fig1d_simulates_the_controller_of_the_paper(controlled):
     np.testing.assert_allclose(data["control"], np.stack(controls)[..., 0], rtol=1e-8, atol=1e-12)
 
 
+def test_fig1d_drives_the_output_to_the_label_under_strong_feedback(controlled, tmp_path, undrawn):
+    (tmp_path / "trainedFB.npz").write_bytes((controlled[0] / "trainedFB.npz").read_bytes())
+    flags = ["--strong_feedback", "--include_non_converged_samples", "--tmax_di=50"]
+    assert status(script_1d, *SMALL_1D, f"--out_dir={tmp_path}", *flags) == 0
+    _, y, order = training_samples()
+    np.testing.assert_array_equal(read_arrays(tmp_path / "fig1D.npz")["target"], y[order[:3], 0])
+
+
+def test_fig1d_refuses_weights_of_another_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        script_1d.main([*SMALL_1D, f"--out_dir={tmp_path}", "--start_from=elsewhere"])
+    assert stop.value.code == 2 and "--start_from" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
 def test_fig1d_ends_at_the_target(controlled):
     """At rest the output is r* - alpha u: the leak of the controller is all that keeps it from the target."""
     data = read_arrays(controlled[0] / "fig1D.npz")

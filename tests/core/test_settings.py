@@ -419,6 +419,11 @@ REFUSED = {
     "--hidden_activation=swish": ["--hidden_activation=swish", "'swish'", "tanh, relu"],
     "--hidden_activation=[tanh, softmax, tanh]": ["--hidden_activation", "'softmax'"],
     "--num_hidden=0": ["--num_hidden", "0", "[1, 10000]"],
+    "--num_train=1000000000000000000000": ["--num_train", "[1, 1000000000]"],
+    "--num_test=0": ["--num_test", "[1, 1000000000]"],
+    "--num_val=2000000000": ["--num_val", "[1, 1000000000]"],
+    "--epochs_fb=1e300": ["--epochs_fb", "[0, 1000000]"],
+    "--extra_fb_epochs=1e15": ["--extra_fb_epochs", "[0, 1000000]"],
     # tasks
     "--dataset=mnist|--size_input=784|--size_output=10": ["--output_activation=linear", "softmax", "mnist"],
     "--dataset=cifar10|--output_activation=tanh": ["--output_activation=tanh", "softmax", "cifar10"],
@@ -438,6 +443,10 @@ REFUSED = {
     "--network_type=DFC-SS|--ndi": ["--ndi", "--network_type=DFC-SS"],
     "--network_type=DFC-SS|--grad_deltav_cont": ["--grad_deltav_cont", "--network_type=DFC-SS"],
     "--network_type=DFC-SSA|--grad_deltav_cont": ["--grad_deltav_cont", "--network_type=DFC-SSA"],
+    "--network_type=Strong-DFC|--ndi": ["--ndi", "Strong-DFC", "one simulation"],
+    "--network_type=Strong-DFC|--grad_deltav_cont": ["--grad_deltav_cont", "Strong-DFC", "one simulation"],
+    "--network_type=Strong-DFC|--tmax_di_fb=1": ["--tmax_di_fb=1", "2 time points"],
+    "--network_type=BP|--min_acc=0.5": ["--min_acc=0.5", "classifications only"],
     "--network_type=DTP": ["--network_type=DTP", "not part of this suite"],
     "--network_type=GAIT": ["--network_type", "GAIT", "DFC-SSA"],
     "--shallow_training": ["--shallow_training", "--network_type=DFC", "BP"],
@@ -528,6 +537,17 @@ def test_resolve_raises_rather_than_exits():
     assert resolve({"size_hidden": [4, 3], "lr": 0.5}, FEEDBACK_NET_RULES).task.sizes == (10, 4, 3, 2)
 
 
+@pytest.mark.parametrize("rule", ("special_controller", "old_learning_rule --ndi"))
+def test_only_the_rule_that_simulates_scales_the_updates_of_layers(rule):
+    """docs/published/dfc.md D.3 and D.4 have one scale for all layers."""
+    given = "--scaling_fb_updates --sigma_output_fb=0.5 --protocol=strong2022 --fb_learning_rule="
+    plain = main.parse(f"{given}{rule}".split()).system.feedback
+    found = [(each.growth, each.sigma_output) for each in (plain.rule_settings, plain.first_settings)]
+    assert found == [(1.0, None), (1.0, None)]
+    scaled = main.parse(f"{given}normal_controller".split()).system.feedback.rule_settings
+    assert scaled.growth > 1.0 and scaled.sigma_output == 0.5
+
+
 # ---- notes
 
 NOTES = {
@@ -572,6 +592,12 @@ NOTES = {
     "--dt_di_fb=0.01 --fb_learning_rule=normal_controller": [
         "--apical_time_constant_fb is 0.1, the --dt_di and not the --dt_di_fb"
     ],
+    "--network_type=Strong-DFC --use_initial_activations --apical_time_constant=0.4": [
+        "without effect for Strong-DFC: --apical_time_constant, --use_initial_activations"
+    ],
+    "--network_type=Strong-DFC --fb_learning_rule=special_controller": [
+        "without effect for Strong-DFC: --fb_learning_rule"
+    ],
     "--sample0_error=corrected": ["without effect without --efficient_controller: --sample0_error"],
 }
 
@@ -601,6 +627,8 @@ def test_flags_of_another_task_are_noted():
         "--network_type=DFA --learning_rule=voltage_difference",
         "--network_type=BP --normalize_lr --momentum=0.9",
         "--efficient_controller --sample0_error=corrected",
+        "--network_type=Strong-DFC --alpha_fb=0.2 --k_p_fb=1 --dt_di_fb=0.01 --tmax_di_fb=9 --inst_transmission_fb "
+        "--time_constant_ratio_fb=0.3 --sigma_output_fb=0.1 --scaling_fb_updates",
     ],
 )
 def test_flags_that_do_what_they_say_are_not_noted(argv):

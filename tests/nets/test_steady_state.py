@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+import main
+from core.backend import Workers, select_backend
 from dfc import steady_state
+from dfc.build import build_system
+from dfc.draws import Draws
 from dfc.jacobian import output_jacobian, stacked_feedback
+from dfc.network import load_weights
 from dfc.steady_state import analytical_steady_state, control
 from tests.feedback_nets_for_tests import make_batch, make_net
 from tests.nets_for_tests import difference
@@ -164,3 +169,32 @@ def test_control_in_float32(identity):
             assert difference(one, other) < 1e-5
     assert found.u.dtype == np.float32
     assert difference(found.u, expected.u) < 1e-5
+
+
+@pytest.mark.parametrize("trained", (False, True))
+def test_weights_that_are_read_decide_whether_control_passes_through_fewer_units(trained, tmp_path):
+    """A run may start from one whose Q of the output layer was trained, and freeze it."""
+    source, net = (make_net((5, 6, 3, 8)) for _ in range(2))
+    source.feedback[-1][:] = np.eye(8) + 0.3 * trained * np.random.default_rng(4).standard_normal((8, 8))
+    for name, array in source.named_arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    net.identity = True
+    load_weights(net, tmp_path)
+    assert net.identity != trained
+    activities, nudge = problem(net)
+    u = control(net, activities, nudge, 0.3)
+    assert difference((loops(net, activities) @ u[..., None])[..., 0] + 0.3 * u, nudge) < 1e-12
+
+
+def test_the_homeostatic_constant_is_that_of_the_q_from_which_a_run_starts(tmp_path):
+    """docs/published/dfc.md D.2: by default it is |Qbar|^2 at the start."""
+    settings = main.parse(["--use_homeostatic_wd_fb", "--size_hidden=4", "--num_hidden=1"]).system
+    backend = select_backend("numpy")
+    with Workers() as workers:
+        source = build_system(settings, backend, workers, Draws(1, backend)).learner.net
+        for q in source.feedback:
+            q *= 3.0
+        for name, array in source.named_arrays.items():
+            np.save(tmp_path / f"{name}.npy", array)
+        learner = build_system(settings, backend, workers, Draws(2, backend), start_from=tmp_path).feedback
+    assert learner.homeostatic[1] == pytest.approx(sum((q**2).sum() for q in source.feedback), rel=1e-12)
