@@ -221,8 +221,9 @@ FEEDBACK_MUTANTS |= {
         "dfc/measures/surrogate.py", "(1.0 / (len(u) * sum(net.sizes)))", "(1.0 / sum(net.sizes))", MEASURED,
     ),
 }  # fmt: skip
-OWN_RUNS, PROCESSES, KERNELS = (
+OWN_RUNS, PIPELINE, PROCESSES, KERNELS = (
     "tests/cli/test_main_seeds.py",
+    "tests/cli/test_run_pipeline.py",
     "tests/core/test_processes.py",
     "tests/core/test_kernels.py",
 )
@@ -243,6 +244,14 @@ FEEDBACK_MUTANTS |= {
     ),
     "the first seed's data for all": ("main.py", "own_draws) if own else", "own_draws) if False else", OWN_RUNS),
     "all of a group have failed": ("sweeps/processes.py", "reached = len(self.jobs) > 1", "reached = False", PROCESSES),
+    "a log in use is emptied": ("sweeps/logs.py", "if anew and not in_use(folder)", "if anew", PROCESSES),
+    "a longer run goes on": (
+        "sweeps/processes.py", ">= job.epochs", "== job.epochs", "tests/core/test_listing.py",
+    ),
+    "numbers of other settings in a table": (
+        "sweeps/script.py", "if error is not None:\n                #", "if False:\n                #", PIPELINE,
+    ),
+    "a folder judged before it is free": ("sweeps/processes.py", "            begin()", "            pass", PIPELINE),
     "drive without its rate": ("core/kernels.py", "v + basal[seed, i, j] * rate", "v + basal[seed, i, j]", KERNELS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
     "lock opened for reading": (
