@@ -254,6 +254,23 @@ FEEDBACK_MUTANTS |= {
     "a folder judged before it is free": ("sweeps/processes.py", "            begin()", "            pass", PIPELINE),
     "drive without its rate": ("core/kernels.py", "v + basal[seed, i, j] * rate", "v + basal[seed, i, j]", KERNELS),
     "saved by all who were told": ("sweeps/processes.py", "[] if process.saved else", "[] if True else", SIGNALS),
+    "a refusal fails a whole group": ("sweeps/processes.py", "if process.refused and", "if False and", PROCESSES),
+    "an earlier outcome is a new one": (
+        "sweeps/processes.py", "(None, self._before[job.name])", "(None,)", PROCESSES,
+    ),
+    "finished beyond the epochs asked for": (
+        "core/together.py", "if loop.position > (plan.passes(schedule.epochs), 0)", "if False", ALONE,
+    ),
+    "refused after earlier runs were deleted": (
+        "core/recording.py", "            self._check_deletable()\n", "            self.clear()\n", ALONE,
+    ),
+    "refused after runs had begun": (
+        "core/together.py", "if any(folder.changed for folder in folders)", "if False", ALONE,
+    ),
+    "a deleted folder is not made again": (
+        "core/locks.py", "            self.close()\n            self._make()\n",
+        "            self.close()\n            self._open()\n", LOCKS,
+    ),
     "lock opened for reading": (
         "core/locks.py", "RDWR | os.O_CREAT | os.O_EXCL", "RDONLY | os.O_CREAT | os.O_EXCL", LOCKS,
     ),

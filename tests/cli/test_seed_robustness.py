@@ -500,6 +500,19 @@ def test_seeds_that_diverge_together_are_marked_as_alone(tiny, tmp_path):
     assert tables[0] == tables[1] and [row[-1] for row in tables[0][1:3]] == ["diverged"] * 2
 
 
+@pytest.mark.parametrize("words", [[], ["--together"]])
+def test_a_seed_that_has_begun_more_epochs_is_not_averaged(words, tiny, tmp_path):
+    first, second = script.draw_seeds(2, 0)
+    assert sweep(tiny, tmp_path, "--nb_seeds=1", "--epochs=2").returncode == 0
+    folder = tmp_path / "logs/seed_robustness/default"
+    (folder / f"seed_{first}/DONE").unlink()
+    done = sweep(tiny, tmp_path, "--nb_seeds=2", "--epochs=1", *words)
+    assert done.returncode == 1 and "1 of 2 seeds finished" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert f"seed_{first} failed and is left out: --epochs=1: " in line and "has begun epoch 2 already" in line
+    assert [row[1] for row in read(folder.with_suffix(".csv"))[1:-2]] == [str(second)]
+
+
 def test_a_damaged_seed_fails_alone(tiny, tmp_path):
     first, second, third = script.draw_seeds(3, 0)
     assert sweep(tiny, tmp_path, "--nb_seeds=2", "--together", "--epochs=1").returncode == 0
