@@ -36,6 +36,7 @@ from dfc import settings as command_line
 from dfc.build import build_system, bytes_of_a_run
 from dfc.draws import Draws, draws_on_device
 from dfc.evaluation import Evaluation
+from dfc.measures.pass_ends import BY_PROTOCOL
 from dfc.measures.summary import SummaryFolder
 from dfc.measures.watchers import build_watchers, check_packages
 from dfc.tasks import load_task
@@ -65,8 +66,8 @@ def train_seeds(settings):
         place = run_folder(settings)
         runs = placed(runs, place)
         folders = [
-            SummaryFolder(each.out_dir, result_settings(each, backend), each.args, not each.rule.reference)
-            for each in runs
+            SummaryFolder(run.out_dir, result_settings(run, backend), run.args, optional(run), not run.rule.reference)
+            for run in runs
         ]
         with contextlib.ExitStack() as opened:
             if settings.out_dir is None:
@@ -189,7 +190,7 @@ def run_folder(settings):
 
 
 def result_settings(settings, backend=None):
-    """Returns {flag: value} of everything that the numbers depend on, except for the number of epochs.
+    """Returns {flag: value} of all that metrics.csv depends on, except for the number of epochs.
 
     backend  core.backend.Backend, which decides where a run draws its noise; None: that entry is left out
     """
@@ -200,15 +201,29 @@ def result_settings(settings, backend=None):
         # The numbers depend on this folder, because it contains the data.
         own["data_dir"] = settings.task.data_dir
     compared = [name for name in settings.args if name not in NOT_COMPARED and not name.startswith("save_")]
-    return {name: settings.args[name] for name in compared} | own
+    return {name: settings.args[name] for name in compared} | own | _listed(optional(settings))
+
+
+def optional(settings):
+    """Returns {flag: value} of the result_settings that config.json has among its options alone.
+
+    They are the flags of the group "Strong-DFC" that are equal to their defaults, and those that add columns.
+    """
+    names = [name for name in settings.successor_flags if name not in settings.strong_flags]
+    names += BY_PROTOCOL[settings.flags["protocol"]] if settings.rule.controlled else ()
+    return {name: settings.flags[name] for name in names}
 
 
 def own_settings(settings):
     """Returns {flag: value} of the suite's and of the rule's own flags that the numbers depend on."""
     own = {name: settings.flags[name] for name in OWN_RESULT_FLAGS} | settings.rule_flags
     own |= {name: value for name, value in settings.strong_flags.items() if not name.startswith("save_")}
-    # as config.json has them, with which they are compared when a run continues
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+    return _listed(own)
+
+
+def _listed(flags):
+    # config.json, whose settings are compared with these when a run continues, has no tuples.
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
 
 
 def recorded(settings, backend, workers):

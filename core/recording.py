@@ -70,12 +70,13 @@ class RunFolder:
     path      the folder
     settings  {option: value} of everything that the numbers depend on, except for the number of epochs
     measures  names of numbers that the outcome of a finished run must hold
+    optional  names of settings that config.json has among its options alone
     changed   whether files of the run were deleted or written since the folder was opened
     """
 
-    def __init__(self, path, settings, measures=("test_acc",)):
+    def __init__(self, path, settings, measures=("test_acc",), optional=()):
         self.path = Path(path)
-        self.settings, self.measures = settings, measures
+        self.settings, self.measures, self.optional = settings, measures, optional
         self._lock, self.changed, self._replaces = None, False, False
 
     @property
@@ -141,11 +142,11 @@ class RunFolder:
             return
         for file in filter(is_stream, self._files(RUN_FILES + FURTHER_FILES)):
             raise FileError(f"{file} is a pipe or a device, where a run has a file; nothing was changed")
-        config = read_json(self.path / "config.json", settings=dict)
+        config = read_json(self.path / "config.json", settings=dict, options=dict)
+        told = IMPLIED | config["options"] | config["settings"]
         for name, value in self.settings.items():
-            made = config["settings"].get(name, IMPLIED.get(name, value))
-            if made != value:
-                raise UsageError(f"--load: {self.path} was made with {name} = {made}, not {value}")
+            if told.get(name, value) != value:
+                raise UsageError(f"--load: {self.path} was made with {name} = {told[name]}, not {value}")
 
     @property
     def note(self):
@@ -222,8 +223,8 @@ class RunFolder:
             now = {name: record.get(name) for name in ("time", *ROUNDING, "host", "job", "git_commit")}
             config.update(options=record["options"], resumed=[*config.get("resumed", []), now])
         else:
-            implied = {name for name, value in IMPLIED.items() if self.settings.get(name) == value}
-            told = {name: value for name, value in self.settings.items() if name not in implied}
+            unsaid = {name for name, value in IMPLIED.items() if self.settings.get(name) == value}.union(self.optional)
+            told = {name: value for name, value in self.settings.items() if name not in unsaid}
             config = {**record, "settings": told}
         write_json(path, config)
         self.changed = True

@@ -126,14 +126,14 @@ def read_summary(path):
 class SummaryFolder(RunFolder):
     """Keeps the published summary in a run folder, up to date after every epoch.
 
-    path, settings  see RunFolder
-    args            the flags for args.txt
-    timed           see `summarise`
+    path, settings, optional  see RunFolder
+    args                      the flags for args.txt
+    timed                     see `summarise`
 
     """
 
-    def __init__(self, path, settings, args, timed=True):
-        super().__init__(path, settings, measures=())
+    def __init__(self, path, settings, args, optional=(), timed=True):
+        super().__init__(path, settings, measures=(), optional=optional)
         self.args, self.timed = args, timed
         self._watchers = ()
         self._series, self.prelude_seconds = {"epoch": []}, 0.0

@@ -284,6 +284,14 @@ OTHER = {
     "--num_train=21": ("num_train = 20", "21"),
     "--data=mnist_autoencoder --size_input=784 --size_output=784": ("dataset = student_teacher", "mnist_autoencoder"),
     "--train_only_feedback_parameters": ("train_only_feedback_parameters = False", "True"),
+    "--use_bp_updates": ("use_bp_updates = False", "True"),
+    "--protocol=strong2022": ("protocol = dfc2021", "strong2022"),
+    "--target_class_value=0.9": ("target_class_value = 1.0", "0.9"),
+    "--first_batches=2": ("first_batches = 0", "2"),
+    "--save_lu_loss": ("save_lu_loss = False", "True"),
+    "--save_H_angle": ("save_H_angle = False", "True"),
+    "--save_ratio_ff_fb": ("save_ratio_ff_fb = False", "True"),
+    "--compare_with_ndi": ("compare_with_ndi = False", "True"),
 }
 
 
@@ -293,6 +301,35 @@ def test_going_on_with_other_settings_is_refused(flags, refused, folder):
     assert refused.call("--epochs=1") == 0
     words = flags.replace("[7, 6]", "[7,6]").split()
     refused(["--epochs=2", "--load", *words], ["--load", folder, OTHER[flags][0]])
+
+
+# Flags of a run that is continued without them: its setting that differs.
+DROPPED = {
+    "--low_pass_filter_noise": "low_pass_filter_noise = True",
+    "--low_pass_filter_u": "low_pass_filter_u = True",
+    "--output_sigma=0.3": "output_sigma = 0.3",
+    "--save_lu_loss": "save_lu_loss = True",
+    "--save_H_angle": "save_H_angle = True",
+    "--save_ratio_ff_fb": "save_ratio_ff_fb = True",
+}
+
+
+@pytest.mark.parametrize("flags", DROPPED)
+def test_going_on_without_a_flag_is_refused(flags, refused, folder):
+    assert refused.call("--epochs=1", flags) == 0
+    refused(["--epochs=2", "--load"], ["--load", folder, DROPPED[flags]])
+
+
+CONDITION = ("--save_condition_gn", "--save_df")
+
+
+@pytest.mark.parametrize("before, after", [((), CONDITION), (CONDITION, ())], ids=["added", "dropped"])
+def test_condition_2_is_a_column_of_the_newer_protocol_alone(before, after, refused, folder):
+    assert refused.call("--epochs=1", *before) == 0
+    assert refused.call("--epochs=2", "--load", *after) == 0
+    newer = "--protocol=strong2022"
+    assert refused.call("--epochs=1", "--overwrite", newer, *before) == 0
+    refused(["--epochs=2", "--load", newer, *after], ["--load", folder, f"save_condition_gn = {bool(before)}"])
 
 
 NOT_DECISIVE = ("--epochs=3", "--log_interval=7", "--save_norm_r", "--threads=2", "--no_cuda", "--backend=numpy")
@@ -308,7 +345,8 @@ def test_folder_of_the_other_program_is_refused(refused, folder, tmp_path):
     """run.py's and main.py's folders share file names."""
     folder.mkdir()
     write_arrays(folder / "checkpoint.npz", {"p0": np.zeros((2, 2)), "epoch": np.array(1)})
-    (folder / "config.json").write_text(json.dumps({"settings": {"algorithm": "BP", "nb_layers": 1}}))
+    settings = {"algorithm": "BP", "nb_layers": 1}
+    (folder / "config.json").write_text(json.dumps({"settings": settings, "options": settings}))
     refused(["--load"], [folder / "checkpoint.npz"])
 
 

@@ -334,7 +334,7 @@ def test_a_failed_run_keeps_what_it_had_reached(finish, capsys):
     """A run that had been interrupted, and fails now: its summary is still there."""
     assert finish([summary(finished=0), summary()], *TINY) == 3
     flags = json.loads(Path("x/pipeline.json").read_text())["experiments"]["DFA"]
-    Path("x/DFA/config.json").write_text(json.dumps({"settings": flags}))
+    Path("x/DFA/config.json").write_text(json.dumps({"settings": flags, "options": {}}))
     capsys.readouterr()
     assert finish(["the disk is full", summary()], *TINY, "--overwrite") == 1
     assert read("x/results.csv")["DFA"]["loss_test_last"] == "1.0"

@@ -22,7 +22,7 @@ def job(tmp_path):
 
 def begun(job, outcome=None, epochs=0, log=None, lr=0.1):
     job.folder.mkdir()
-    (job.folder / "config.json").write_text(json.dumps({"settings": {"lr": lr}}))
+    (job.folder / "config.json").write_text(json.dumps({"settings": {"lr": lr}, "options": {}}))
     (job.folder / "metrics.csv").write_text(
         "epoch,batch,x\n" + "".join(f"{epoch},0,1\n" for epoch in range(1, epochs + 1))
     )

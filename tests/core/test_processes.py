@@ -100,7 +100,7 @@ def sweep(tmp_path, stand_in):
 def earlier(run, outcome=None, **settings):
     """Put a run into the folder of `run`; `outcome` is the content of DONE."""
     run.folder.mkdir(parents=True)
-    (run.folder / "config.json").write_text(json.dumps({"settings": run.settings | settings}))
+    (run.folder / "config.json").write_text(json.dumps({"settings": run.settings | settings, "options": {}}))
     if outcome:
         (run.folder / "DONE").write_text(json.dumps(outcome))
 

@@ -213,7 +213,7 @@ def test_a_stack_of_seeds_that_is_refused_leaves_no_folder_of_the_others(tmp_pat
 
 def test_a_sweep_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
     job = processes.Job("a", tmp_path / "sweep" / "run", [], {"lr": 0.1}, 1)
-    config = {"settings": {"lr": 0.2}}
+    config = {"settings": {"lr": 0.2}, "options": {}}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text(json.dumps(config))
     before = sorted(tmp_path.rglob("*"))
