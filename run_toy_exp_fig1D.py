@@ -221,9 +221,11 @@ def experiment(argv, settings, folder, options):
     net = build_network(settings.system.network, backend, draws)
     if feedback is not None:
         net.feedback = [backend.floats(q) for q in feedback]
-    ratio = condition(net, task, settings)
+    # Kernels of BLAS may report invalid numbers where all are finite.
+    with np.errstate(invalid="ignore"):
+        ratio, arrays = condition(net, task, settings), control(net, task, draws, settings)
     print(f"gn_condition_init {ratio:.6f}")
-    write_arrays(folder / DATA, control(net, task, draws, settings) | {"gn_condition_init": np.array(ratio)})
+    write_arrays(folder / DATA, arrays | {"gn_condition_init": np.array(ratio)})
     return folder / DATA
 
 
