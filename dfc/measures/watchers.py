@@ -41,10 +41,11 @@ def build_watchers(settings, system, task, workers, folder):
     """
     about, learner = settings.measurements, system.learner
     rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
+    batches = min(batches, about.first_batches or batches)
     measurements = Measurements(about, learner)
     watchers = [measurements]
     if rule.controlled and not on.isdisjoint(BY_PROTOCOL[about.protocol]):
-        watchers.append(PassEnds(learner.net, about, min(batches, about.first_batches or batches)))
+        watchers.append(PassEnds(learner.net, about, batches))
     if "save_logs" in on:
         from dfc.measures.tensorboard import Log
 

@@ -54,6 +54,15 @@ def test_every_value_is_there_once_and_steps_go_on_through_an_epoch(whole):
     assert sorted(step for name, step in whole if name == "training_metrics/test_loss") == [1, 2, 3]
 
 
+def test_steps_of_shortened_passes_count_the_logged_batches_of_every_table(call, tmp_path):
+    """One of their two batches is logged (dfc.md G.9); in 3 epochs Q learns in 2 + 3 * 2 passes, W in 3."""
+    assert call(*LOGGED, "--save_df", "--epochs=3", "--first_batches=2") == 0
+    found = values(tmp_path / "run")
+    counts = {"feedback_weights_norm": 8, "forward_weights_norm": 3, "weight_bp_angle": 3}
+    for tag, count in counts.items():
+        assert sorted(step for name, step in found if name == f"layer_1/{tag}") == list(range(1, count + 1))
+
+
 def test_a_run_that_was_continued_has_the_steps_of_one_that_was_not(whole, call, tmp_path):
     for epochs in (1, 2, 3):
         assert call(*LOGGED, f"--epochs={epochs}", *["--load"] * (epochs > 1)) == 0
