@@ -128,7 +128,7 @@ class Experiment(Sweep):
         if self.options.seed is not None:
             config["random_seed"] = self.options.seed
         run, settings = job_and_settings(f"{method}, {FEEDBACK[entry]} feedback", folder, config, overrides, PROG)
-        batches = math.ceil(settings.task.num_train / settings.schedule.batch_size)
+        batches = settings.schedule.batches(range(settings.task.num_train))
         self.runs.append(run)
         self.names[run.name] = method, FEEDBACK[entry]
         self.events[run.name] = math.ceil(batches / settings.watchers.measurements.log_interval)

@@ -84,7 +84,8 @@ def batches_in_a_pass(flags):
         count = None if flags["load_ST_dataset"] else flags.get("num_train")
     else:
         count = flags.get("train_samples") or about.training - (0 if flags["no_val_set"] else about.validation)
-    return count and math.ceil(count / flags["batch_size"])
+    every = count and math.ceil(count / flags["batch_size"])
+    return every and min(every, flags.get("first_batches") or every)
 
 
 def column_means(rows):

@@ -42,7 +42,7 @@ class SearchThenStop(Watcher):
 
     def _logged_batches(self):
         size = self.settings.batch_size
-        for number in range(0, -(-len(self.samples) // size), self.settings.log_interval):
+        for number in range(0, self.settings.batches(self.samples), self.settings.log_interval):
             batch = self.samples.batch(slice(number * size, (number + 1) * size))
             yield self.learner.compute(*batch, (self._passed, number))
 

@@ -40,8 +40,7 @@ def build_watchers(settings, system, task, workers, folder):
     Raises    UsageError if a flag cannot be obeyed
     """
     about, learner = settings.measurements, system.learner
-    rule, on, batches = about.rule, about.switches, -(-len(task.train) // about.batch_size)
-    batches = min(batches, about.first_batches or batches)
+    rule, on, batches = about.rule, about.switches, about.batches(task.train)
     measurements = Measurements(about, learner)
     watchers = [measurements]
     if rule.controlled and not on.isdisjoint(BY_PROTOCOL[about.protocol]):

@@ -120,6 +120,7 @@ def curve(axes, name):
         ({"dataset": "student_teacher", "num_train": 72, "load_ST_dataset": True}, [0, 2, 4, 6, 8]),
         ({"dataset": "mnist", "no_val_set": False, "train_samples": 150}, [0, 2, 4, 5, 7]),
         ({"dataset": "mnist", "no_val_set": False, "train_samples": 0}, [0, 2, 4, 6, 8]),
+        ({"dataset": "mnist", "no_val_set": False, "train_samples": 0, "first_batches": 3}, [0, 2, 3, 5, 6]),
         ({}, [0, 2, 4, 6, 8]),
     ],
 )

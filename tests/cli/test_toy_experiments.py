@@ -552,9 +552,12 @@ def test_fig3_quick_is_a_short_run_of_the_same():
         assert ("epochs_fb" in differ) == ("trained" in run.name)
 
 
-def test_fig3_puts_events_at_their_epochs():
-    """Two logged batches an epoch: 5 batches, of which numbers 0 and 3 are logged."""
-    argv = ["--num_train=72", "--batch_size=16", "--log_interval=3"]
+@pytest.mark.parametrize(
+    "flags, epochs", [((), ("0.0", "0.5", "1.0")), (("--first_batches=3",), ("0.0", "1.0", "2.0"))]
+)
+def test_fig3_puts_events_at_their_epochs(flags, epochs):
+    """Two logged batches an epoch: 5 batches, of which numbers 0 and 3 are logged; of 3 batches number 0 alone."""
+    argv = ["--num_train=72", "--batch_size=16", "--log_interval=3", *flags]
     experiment = script_3.Experiment(script_3.Options(out_dir="nowhere"), argv)
     run = experiment.runs[-1]
     angles = Frame([1, 2, 3], [0], np.array([[4.0], [0.1 + 0.2], [np.nan]]))
@@ -562,7 +565,7 @@ def test_fig3_puts_events_at_their_epochs():
     header, *rows = csv.reader(experiment.table().splitlines())
     assert tuple(header) == fig3.COLUMNS
     by_column = dict(zip(header, zip(*rows, strict=True), strict=True))
-    assert by_column["epoch"] == ("0.0", "0.5", "1.0") and set(by_column["method"]) == {"DFA"}
+    assert by_column["epoch"] == epochs and set(by_column["method"]) == {"DFA"}
     assert by_column["gn_angle_deg"] == ("4.0", "0.30000000000000004", "nan") and set(by_column["condition_1"]) == {""}
 
 

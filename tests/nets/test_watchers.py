@@ -6,9 +6,11 @@ import pytest
 from core.angles import angle, joint_angle
 from core.backend import Workers, select_backend
 from core.options import UsageError
+from datasets.samples import Arrays
 from dfc.build import build_system
 from dfc.draws import Draws
 from dfc.gradients import nudge
+from dfc.measures import damping
 from dfc.measures.angles import bp_update, gn_update, gnt_update, nullspace_ratios, ssa_update
 from dfc.measures.feedback_diagnostics import feedback_fit
 from dfc.measures.observation import before_correction, joined
@@ -181,6 +183,25 @@ def test_condition_before_training_is_the_mean_over_the_last_pass():
     assert run.measurements.summary()["gn_condition_init"] == pytest.approx(
         np.mean([spy[i] for i in (5, 7, 9)]), rel=1e-12
     )
+
+
+@pytest.mark.parametrize("flags, numbers", [((), [0, 2, 4]), (("--first_batches=3",), [0, 2])])
+def test_the_search_of_the_damping_passes_over_as_many_batches_as_training(flags, numbers, tmp_path, monkeypatch):
+    """34 samples are 5 batches of 7, of which every second one is logged."""
+    settings = parse([*SMALL, *STEPS, "--ndi", "--batch_size=7", "--gn_damping_hpsearch", "--save_df", *flags])
+    draws = Draws(42, select_backend("numpy"))
+    system = build_system(settings.system, draws.backend, Workers(), draws)
+    found = []
+
+    def search(net, batches):
+        found.extend(each.place[1] for each in batches)
+        return damping.DampingSearch((0.0,), np.zeros((1, 1)), 0.0, (0.0,))
+
+    monkeypatch.setattr(damping, "search_damping", search)
+    samples = Arrays(*batch(0, 34), draws.backend)
+    searching = damping.SearchThenStop(settings.watchers.measurements, system, samples, tmp_path)
+    assert "best" in searching.stop({"epoch": [1, 2, 3]})
+    assert found == numbers
 
 
 # ---- what is measured
