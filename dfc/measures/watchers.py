@@ -49,8 +49,7 @@ def build_watchers(settings, system, task, workers, folder):
         from dfc.measures.tensorboard import Log
 
         watchers.append(Log(folder, system, measurements, batches, about.log_interval))
-    # Noise, or labels as targets, keep the output from coming to rest in any case.
-    if rule.simulates and not rule.joint and on.isdisjoint(("strong_feedback", "include_non_converged_samples")):
+    if _needs_convergence(rule, on):
         watchers.append(ConvergenceNote(settings.who))
     if "make_dynamics_plot" in on and rule.simulates:
         from dfc.measures.pictures import DynamicsPlot
@@ -66,6 +65,16 @@ def build_watchers(settings, system, task, workers, folder):
 
         watchers.append(SearchThenStop(about, system, task.train, folder))
     return [*watchers, StopCondition(settings.stopping, learner.net)]
+
+
+def _needs_convergence(rule, on):
+    """Returns whether W learns from converged samples alone, in a run whose samples may converge."""
+    # Noise, or labels as targets, keep the output from coming to rest in any case.
+    restless = rule.joint or "strong_feedback" in on
+    # The memory-saving DFC drops diverged samples alone (docs/published/dfc.md C.3).
+    from_all = not on.isdisjoint(("include_non_converged_samples", "use_bp_updates"))
+    from_all |= rule.averages and "efficient_controller" in on
+    return rule.simulates and not (restless or from_all)
 
 
 def check_packages(settings):

@@ -195,6 +195,16 @@ def test_no_such_note_where_such_samples_are_learned_from(call, tmp_path, capfd)
     assert call(*NEVER, "--include_non_converged_samples") == 0 and capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("flags", [("--grad_deltav_cont", "--efficient_controller"), ("--use_bp_updates", "--lr=1e-5")])
+def test_no_such_note_where_w_learns_from_all_samples_that_do_not_diverge(flags, call, tmp_path, capfd):
+    """The memory-saving DFC drops diverged samples alone (dfc.md C.3), the gradient of BP needs no controller."""
+    assert call(*NEVER, *flags, "--epochs=0", f"--out_dir={tmp_path / 'start'}") == 0
+    assert call(*NEVER, *flags) == 0 and capfd.readouterr().err == ""
+    assert set(tiny_main.read_metrics(tmp_path / "run")["converged"]) == {0}
+    start, end = (tiny_main.arrays(tmp_path / name)["0Lweights"] for name in ("start", "run"))
+    assert not (start == end).all()
+
+
 def test_no_such_note_where_samples_converge(call, tmp_path, capfd):
     assert call("--epochs=1") == 0 and capfd.readouterr().err == ""
     assert tiny_main.read_metrics(tmp_path / "run")["converged"][0] > 0
