@@ -90,6 +90,34 @@ def of_watcher(root):
     """The error of the first batch is another one after an epoch of learning, and is never zero."""
     first, second = column(root / "logs" / "first", "first_error")
     assert first > 0 < second != first
+    check_interrupted(root, *commands("Anything else that accompanies a run")[0])
+
+
+# Two batches after the beginning of an epoch a signal stops the run.
+INTERRUPTED = """
+import os, signal, sys
+import run_config
+from dfc.learners import ForwardLearner
+
+step, steps = ForwardLearner.step, []
+
+def stepping(*batch):
+    step(*batch)
+    steps.append(batch)
+    if len(steps) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+ForwardLearner.step = stepping
+sys.exit(run_config.main(sys.argv[1:]) != 128 + signal.SIGTERM)
+"""
+
+
+def check_interrupted(root, script, *words):
+    """Asserts that a run which a signal stopped after its first batch ends with the column of a whole run."""
+    place = "--out_dir=logs/interrupted"
+    call(root, "-c", INTERRUPTED, *words, place)
+    call(root, script, *words, place, "--load")
+    assert column(root / "logs" / "interrupted", "first_error") == column(root / "logs" / "first", "first_error")
 
 
 def of_option_of_run(root):
