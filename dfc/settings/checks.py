@@ -164,6 +164,21 @@ def _normal(s):
     return _unless(simulates, f"with --fb_learning_rule={s.fb_learning_rule}, which simulates nothing")
 
 
+def _simulated_at_all(s):
+    # Eigenvalues depend on time constants, which are fitted to time steps and filters.
+    if _control(s) or s.rule.simulates or s.save_eigenvalues:
+        return _control(s)
+    return _normal(s) and f"for {s.rule.name} {_normal(s)}"
+
+
+def _logged(s):
+    return _unless(s.save_logs, "without --save_logs")
+
+
+def _compared(s):
+    return _unless(not s.rule.reference, f"for {s.rule.name}")
+
+
 def _noise_on_gpu(s):
     drawn = not _learned(s) or (s.noisy_dynamics and not _simulation(s))
     return _unless(s.backend != "numpy", "with --backend=numpy") or _unless(drawn, "in a run without noise")
@@ -173,15 +188,21 @@ def _noise_on_gpu(s):
 MISSING = {
     published.TEACHER: lambda s: _unless(s.task == "regression", f"with --dataset={s.dataset}"),
     published.ADAM: lambda s: _unless(s.optimizer == "Adam", f"with --optimizer={s.optimizer}"),
-    published.COMPARED: lambda s: _unless(not s.rule.reference, f"for {s.rule.name}"),
+    published.CLASSIFICATION: lambda s: _unless(s.task == "classification", f"with --dataset={s.dataset}"),
+    published.COMPARED: _compared,
+    published.LOGS: lambda s: _compared(s) or _logged(s),
     published.CLIPPING: lambda s: _unless(
         s.rule.clips == "asked" or PROTOCOLS[s.protocol].clip_as_asked, f"for {s.rule.name}"
     ),
     published.FEEDBACK: lambda s: _unless(s.rule.feedback != "none", f"for {s.rule.name}"),
     published.CONTROL: _control,
+    published.CONTROL_LOGS: lambda s: _control(s) or _logged(s),
+    published.TABLES: lambda s: _control(s) or _unless(s.save_df or s.save_logs, "without --save_df or --save_logs"),
     published.SIMULATION: _simulation,
+    published.SIMULATED: _simulated_at_all,
     published.EFFICIENT: lambda s: _simulation(s) or _unless(s.efficient_controller, f"without {published.EFFICIENT}"),
     published.LEARNED: _learned,
+    published.BEFORE: lambda s: _learned(s) or _unless(s.epochs_fb, "with --epochs_fb=0"),
     published.SUCCESSOR: lambda s: _learned(s) or _unless(s.protocol == "strong2022", f"without {published.SUCCESSOR}"),
     published.NORMAL: lambda s: _learned(s) or _normal(s),
     published.ADAM_FB: lambda s: (

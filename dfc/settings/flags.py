@@ -10,6 +10,7 @@ from core.backend import BACKENDS
 from core.options import as_path, option
 from dfc.protocol import DEFECTS, KEPT, PROTOCOLS
 from dfc.settings.published import (
+    CLASSIFICATION,
     COMPARED,
     CONTROL,
     EFFICIENT,
@@ -18,6 +19,7 @@ from dfc.settings.published import (
     LEARNED,
     NORMAL,
     POSITIVE,
+    SIMULATED,
     SIMULATION,
     SUCCESSOR,
     TEACHER,
@@ -45,15 +47,16 @@ class Options(PublishedOptions):
         1.0,
         "worth of the right class in the target; the others share the rest; 1 is 0.99 with strong_feedback",
         bounds="(0, 1]",
+        needs=CLASSIFICATION,
     )
     output_sigma: float = _strong(-1.0, "noise of the output layer", bounds=FROM_0, follows="sigma", needs=SIMULATION)
     low_pass_filter_noise: bool = _strong(
-        False, "coloured noise instead of white; Strong-DFC has it always", needs=CONTROL
+        False, "coloured noise instead of white; Strong-DFC has it always", needs=SIMULATED
     )
-    tau_noise: float = _strong(0.8, "time constant of coloured noise", bounds=POSITIVE, needs=CONTROL)
-    low_pass_filter_u: bool = _strong(False, "layers receive a low-passed control signal", needs=CONTROL)
+    tau_noise: float = _strong(0.8, "time constant of coloured noise", bounds=POSITIVE, needs=SIMULATED)
+    low_pass_filter_u: bool = _strong(False, "layers receive a low-passed control signal", needs=SIMULATED)
     tau_f: float = _strong(
-        0.9, "time constant of that filter, and of the one by which Q learns", bounds="(0, 1)", needs=CONTROL
+        0.9, "time constant of that filter, and of the one by which Q learns", bounds="(0, 1)", needs=SIMULATED
     )
     scaling_fb_updates: bool = _strong(
         False, "gradients of Q grow by 1 + tau_v / tau_noise from each layer to the one below", needs=NORMAL

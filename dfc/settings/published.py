@@ -42,6 +42,9 @@ NORMAL, HOMEOSTATIC = "--fb_learning_rule=normal_controller", "--use_homeostatic
 SUCCESSOR = "--protocol=strong2022"
 CONTROL, SIMULATION, EFFICIENT = "a rule with a controller", "a simulated controller", "--efficient_controller"
 GPU = "a GPU and a rule with noise"
+CLASSIFICATION, SIMULATED = "a classification", "a controller that is simulated in some phase"
+LOGS, CONTROL_LOGS = "a rule other than BP, and --save_logs", "a rule with a controller, and --save_logs"
+TABLES, BEFORE = "a rule with a controller, and --save_df or --save_logs", "passes that train Q before the first epoch"
 
 POSITIVE, FROM_0, COUNT, FINITE = "(0, inf)", "[0, inf)", "[1, inf)", "(-inf, inf)"
 # More passes of Q would take years; more samples fit into no memory.
@@ -184,18 +187,18 @@ class PublishedOptions:
     save_GN_angle: bool = _log(False, "angles with the Gauss-Newton updates (slow)", needs=COMPARED)
     save_GNT_angle: bool = _log(False, "angles with the minimum-norm updates", needs=COMPARED)
     save_NDI_angle: bool = _log(False, "angles with the updates of DFC-SSA", needs=CONTROL)
-    save_BP_GNT_angle: bool = _log(False, "angles between the updates of BP and the minimum-norm ones", needs=COMPARED)
+    save_BP_GNT_angle: bool = _log(False, "angles between the updates of BP and the minimum-norm ones", needs=LOGS)
     save_GN_GNT_angle: bool = _log(
-        False, "angles between the Gauss-Newton and the minimum-norm updates", needs=COMPARED
+        False, "angles between the Gauss-Newton and the minimum-norm updates", needs=LOGS
     )
     save_GNT_ss_no_ss_angle: bool = _log(
-        False, "angles between minimum-norm updates with and without steady-state activities", needs=CONTROL
+        False, "angles between minimum-norm updates with and without steady-state activities", needs=CONTROL_LOGS
     )
     save_condition_gn: bool = _log(False, "share of Q in the row space of the Jacobian (condition 2)", needs=CONTROL)
     save_eigenvalues: bool = _log(False, "largest eigenvalues of the controlled dynamics", needs=CONTROL)
-    save_jac_t_angle: bool = _log(False, "angles between Q and the transposed Jacobian", needs=CONTROL)
+    save_jac_t_angle: bool = _log(False, "angles between Q and the transposed Jacobian", needs=TABLES)
     save_jac_pinv_angle: bool = _log(
-        False, "angles between Q and the damped pseudo-inverse of the Jacobian", needs=CONTROL
+        False, "angles between Q and the damped pseudo-inverse of the Jacobian", needs=TABLES
     )
     save_eigenvalues_bcn: bool = _log(
         False, "the eigenvalues, with samples that did not converge as they are", needs=CONTROL
@@ -217,7 +220,7 @@ class PublishedOptions:
     )
     save_fb_statistics_init: bool = _log(False, "no effect")
     compute_gn_condition_init: bool = _log(
-        False, "mean of condition 2 in the last pass before the first epoch", needs=LEARNED
+        False, "mean of condition 2 in the last pass before the first epoch", needs=BEFORE
     )
     use_ss_gnt: bool = _log(False, "minimum-norm updates with steady-state activities", needs=CONTROL)
     use_nonlinear_gnt: bool = _log(
@@ -232,10 +235,10 @@ class PublishedOptions:
         0.001, "leak of the controller in the forward phase, and damping of DFC-SSA", bounds=FROM_0, needs=CONTROL
     )
     dt_di: float = _control(
-        0.1, "Euler step in the forward phase, in controller time constants", bounds=POSITIVE, needs=CONTROL
+        0.1, "Euler step in the forward phase, in controller time constants", bounds=POSITIVE, needs=SIMULATED
     )
     dt_di_fb: float = _control(-1.0, "Euler step while Q learns", bounds=POSITIVE, follows="dt_di", needs=NORMAL)
-    tmax_di: float = _control(300.0, "time points of the forward phase, rounded", bounds=POSITIVE, needs=CONTROL)
+    tmax_di: float = _control(300.0, "time points of the forward phase, rounded", bounds=POSITIVE, needs=SIMULATED)
     tmax_di_fb: float = _control(
         -1.0, "time points while Q learns, truncated", bounds=POSITIVE, follows="tmax_di", needs=NORMAL
     )
@@ -262,7 +265,7 @@ class PublishedOptions:
     k_p_fb: float = _dfc(
         None, "proportional gain while Q learns", bounds=FROM_0, kind=float, follows="k_p", needs=NORMAL
     )
-    inst_system_dynamics: bool = _dfc(False, "no somatic time constant; implies inst_transmission", needs=CONTROL)
+    inst_system_dynamics: bool = _dfc(False, "no somatic time constant; implies inst_transmission", needs=SIMULATED)
     alpha_fb: float = _dfc(0.5, "leak of the controller while Q learns", bounds=FROM_0, needs=NORMAL)
     noisy_dynamics: bool = _dfc(False, "noise in the forward phase too", needs=SIMULATION)
     fb_learning_rule: str = _dfc(
@@ -285,6 +288,6 @@ class PublishedOptions:
         False, "keep the current values of the simulation only, not all of them", needs=SIMULATION
     )
     proactive_controller: bool = _dfc(False, "the control of a step acts in that step", needs=SIMULATION)
-    simulate_layerwise: bool = _dfc(False, "simulate layer by layer; inst_transmission implies it", needs=CONTROL)
+    simulate_layerwise: bool = _dfc(False, "simulate layer by layer; inst_transmission implies it", needs=SIMULATED)
     include_non_converged_samples: bool = _dfc(False, "learn from samples that did not converge too", needs=SIMULATION)
     beta_homeostatic: float = _dfc(0.01, "no effect (deprecated)", bounds=FINITE)

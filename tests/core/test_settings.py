@@ -3,7 +3,9 @@ refused (dfc.md J, B.10, L)."""
 
 import argparse
 import dataclasses
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import run_config
 import run_seed_robustness
 import run_strong
 from core.options import Parser, UsageError, add_arguments, as_path
+from dfc.measures.table import LAST_PRETRAINING, MEASUREMENTS
+from dfc.measures.watchers import chosen
 from dfc.settings import resolve
 from dfc.settings.checks import MISSING
 from dfc.settings.flags import STRONG, SUITE, Options
@@ -598,6 +602,18 @@ NOTES = {
     "--network_type=Strong-DFC --fb_learning_rule=special_controller": [
         "without effect for Strong-DFC: --fb_learning_rule"
     ],
+    "--ndi --dt_di=0.05 --tmax_di=7 --low_pass_filter_u --low_pass_filter_noise --inst_system_dynamics --tau_f=0.5": [
+        "without effect for DFC-SSA with --fb_learning_rule=special_controller, which simulates nothing: "
+        "--dt_di, --tmax_di, --inst_system_dynamics, --low_pass_filter_noise, --low_pass_filter_u, --tau_f"
+    ],
+    "--ndi --save_BP_GNT_angle --save_GN_GNT_angle --save_GNT_ss_no_ss_angle --save_df": [
+        "without effect without --save_logs: --save_BP_GNT_angle, --save_GN_GNT_angle, --save_GNT_ss_no_ss_angle"
+    ],
+    "--save_jac_t_angle --save_jac_pinv_angle": [
+        "without effect without --save_df or --save_logs: --save_jac_t_angle, --save_jac_pinv_angle"
+    ],
+    "--compute_gn_condition_init --epochs_fb=0": ["without effect with --epochs_fb=0: --compute_gn_condition_init"],
+    "--target_class_value=0.9": ["without effect with --dataset=student_teacher: --target_class_value"],
     "--sample0_error=corrected": ["without effect without --efficient_controller: --sample0_error"],
 }
 
@@ -610,6 +626,25 @@ def test_flags_that_do_less_than_they_say_are_noted(argv):
         beginning for note, beginning in zip(notes, NOTES[argv], strict=True) if not note.startswith(beginning)
     ] == []
     assert not any("\n" in note for note in notes)
+
+
+RULES = ("", "--ndi", "--grad_deltav_cont", "--network_type=DFA", "--network_type=BP", "--network_type=Strong-DFC")
+
+
+@pytest.mark.parametrize("flag", sorted({row.flag for row in MEASUREMENTS}))
+def test_a_measurement_says_if_it_measures_nothing(flag):
+    """It is refused or noted, for every rule, in exactly those runs that have no row of it."""
+    places = ("", "--save_df", "--save_logs")
+    for words in itertools.product(RULES, places, ("", "--freeze_fb_weights", "--epochs_fb=0")):
+        try:
+            found = main.parse([*filter(None, words), f"--{flag}"])
+        except SystemExit:
+            continue
+        settings = found.watchers.measurements
+        rows = [row for row in chosen(settings) if row.flag == flag]
+        rows = [row for row in rows if row.when != LAST_PRETRAINING or settings.epochs_fb]
+        noted = re.search(rf"without effect .*--{flag}\b|--{flag} (measures nothing|becomes)", "\n".join(found.notes))
+        assert bool(noted) != bool(rows), (words, found.notes)
 
 
 def test_flags_of_another_task_are_noted():
