@@ -56,7 +56,8 @@ RESERVED = {
 # What the feedback weights do not depend on, so that another controller may be tried on the same ones.
 FORWARD_PHASE = (
     "alpha_di", "dt_di", "tmax_di", "k_p", "time_constant_ratio", "apical_time_constant", "inst_transmission",
-    "proactive_controller", "target_stepsize", "lr", "train_only_feedback_parameters",
+    "proactive_controller", "target_stepsize", "lr", "train_only_feedback_parameters", "use_bp_updates", "min_acc",
+    "save_lu_loss", "save_H_angle", "save_ratio_ff_fb", "save_condition_gn",
 )  # fmt: skip
 
 
@@ -147,7 +148,8 @@ def read_feedback(path, sizes):
 def check_origin(folder, settings):
     """Raises UsageError if the feedback weights in a folder are known to come from other settings."""
     config = folder / PRETRAINING / "config.json"
-    made = read_json(config, settings=dict)["settings"] if exists(config) else {}
+    written = read_json(config, settings=dict, options=dict) if exists(config) else {"options": {}, "settings": {}}
+    made = written["options"] | written["settings"]
     for name, value in program.result_settings(settings).items():
         if name not in FORWARD_PHASE and made.get(name, value) != value:
             raise UsageError(

@@ -196,6 +196,9 @@ def test_fig1d_learns_again_only_if_asked(controlled, capsys, undrawn):
     assert (folder / "pretraining/DONE").stat().st_mtime_ns == made
     assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--seed=7") == 2
     assert "was learned with random_seed = 42, not 7" in capsys.readouterr().err
+    assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--low_pass_filter_u") == 2
+    assert "was learned with low_pass_filter_u = False, not True" in capsys.readouterr().err
+    assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--save_lu_loss", "--use_bp_updates") == 0
     assert (folder / "trainedFB.npz").read_bytes() == learned
     assert status(script_1d, *SMALL_1D, f"--out_dir={folder}", "--overwrite") == 0
     assert (folder / "pretraining/DONE").stat().st_mtime_ns > made
