@@ -301,6 +301,26 @@ FEEDBACK_MUTANTS |= {
         "core/recording.py", "in taken and not is_stream(path)", "in () and not is_stream(path)", FILES,
     ),
     "any checkpoint will do": ("core/recording.py", "if any(differ(", "if False and any(differ(", LOADING),
+    "another watcher's numbers in a row": (
+        "dfc/measures/pass_ends.py", 'if f"seen_{name}" in named}', 'if f"seen_{name}" in named}; '
+        'self._found |= {n[5:]: v.tolist() for n, v in named.items() if n[:11] == "seen_gn_con" and v.shape == (1,)}',
+        "tests/faults/test_main_stops.py",
+    ),
+    "flags at their defaults are not compared": (
+        "core/recording.py", 'IMPLIED | config["options"] |', "IMPLIED |", "tests/cli/test_main_bad_input.py",
+    ),
+    "flags that are left out are not compared": (
+        "main.py", "| _listed(optional(settings))", "", "tests/cli/test_main_bad_input.py",
+    ),
+    "steps of whole passes": (
+        "dfc/settings/records.py", "min(every, self.first_batches or every)", "every", LOGS,
+    ),
+    "a run that learned has learned nothing": (
+        "dfc/measures/watchers.py", 'rule.averages and "efficient_controller" in on', "False", LOGS,
+    ),
+    "a measurement of nothing is silent": (
+        "dfc/settings/checks.py", '_unless(s.save_logs, "without --save_logs")', '""', "tests/core/test_settings.py",
+    ),
     "a step logged twice": ("dfc/measures/events.py", "if (tag, step) in self._known:", "if False:", LOGS),
     "diverged seeds in the mean": (
         "run_seed_robustness.py", "strict=True) if self.finished(run)]", "strict=True)]", ROBUST,
