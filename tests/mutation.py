@@ -313,7 +313,7 @@ FEEDBACK_MUTANTS |= {
         "main.py", "| _listed(optional(settings))", "", "tests/cli/test_main_bad_input.py",
     ),
     "steps of whole passes": (
-        "dfc/settings/records.py", "min(every, self.first_batches or every)", "every", LOGS,
+        "dfc/measures/watchers.py", "first_batches=about.first_batches", "first_batches=0", LOGS,
     ),
     "a run that learned has learned nothing": (
         "dfc/measures/watchers.py", 'rule.averages and "efficient_controller" in on', "False", LOGS,

@@ -22,8 +22,9 @@ class SearchThenStop(Watcher):
     It writes optimal_gnt_damping_constant.txt and the summary entry gn_damping_values.
     """
 
-    def __init__(self, settings, system, samples, folder):
-        self.settings, self.learner, self.samples, self.folder = settings, system.learner, samples, folder
+    def __init__(self, settings, system, samples, batches, folder):
+        self.settings, self.learner, self.samples = settings, system.learner, samples
+        self.batches, self.folder = batches, folder
         self._passed = system.plan.passes(SEARCH_AFTER)
         self._found = {}
 
@@ -42,7 +43,7 @@ class SearchThenStop(Watcher):
 
     def _logged_batches(self):
         size = self.settings.batch_size
-        for number in range(0, self.settings.batches(self.samples), self.settings.log_interval):
+        for number in range(0, self.batches, self.settings.log_interval):
             batch = self.samples.batch(slice(number * size, (number + 1) * size))
             yield self.learner.compute(*batch, (self._passed, number))
 

@@ -11,6 +11,7 @@ from core.backend import to_host
 from core.drawing import require_matplotlib
 from core.program import complain
 from core.roles import Watcher
+from core.training import Schedule
 from dfc.evaluation import Evaluation, StopCondition
 from dfc.measures.observation import Observation, to_floats
 from dfc.measures.pass_ends import BY_PROTOCOL, PassEnds
@@ -40,7 +41,8 @@ def build_watchers(settings, system, task, workers, folder):
     Raises    UsageError if a flag cannot be obeyed
     """
     about, learner = settings.measurements, system.learner
-    rule, on, batches = about.rule, about.switches, about.batches(task.train)
+    rule, on = about.rule, about.switches
+    batches = Schedule(0, about.batch_size, first_batches=about.first_batches).batches(task.train)
     measurements = Measurements(about, learner)
     watchers = [measurements]
     if rule.controlled and not on.isdisjoint(BY_PROTOCOL[about.protocol]):
@@ -63,7 +65,7 @@ def build_watchers(settings, system, task, workers, folder):
     if "gn_damping_hpsearch" in on and not rule.reference:
         from dfc.measures.damping import SearchThenStop
 
-        watchers.append(SearchThenStop(about, system, task.train, folder))
+        watchers.append(SearchThenStop(about, system, task.train, batches, folder))
     return [*watchers, StopCondition(settings.stopping, learner.net)]
 
 

@@ -102,11 +102,6 @@ class MeasurementSettings:
     protocol: str
     defects: tuple
 
-    def batches(self, samples):
-        """Returns the number of batches in a pass over these samples."""
-        every = -(-len(samples) // self.batch_size)
-        return min(every, self.first_batches or every)
-
 
 @dataclass(frozen=True)
 class WatcherSettings:

@@ -199,7 +199,9 @@ def test_the_search_of_the_damping_passes_over_as_many_batches_as_training(flags
 
     monkeypatch.setattr(damping, "search_damping", search)
     samples = Arrays(*batch(0, 34), draws.backend)
-    searching = damping.SearchThenStop(settings.watchers.measurements, system, samples, tmp_path)
+    searching = damping.SearchThenStop(
+        settings.watchers.measurements, system, samples, settings.schedule.batches(samples), tmp_path
+    )
     assert "best" in searching.stop({"epoch": [1, 2, 3]})
     assert found == numbers
 
