@@ -98,6 +98,13 @@ def printable(text):
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
+def time_of_change(path):
+    """Returns when a file was written, in ns; None if it cannot be looked at."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime_ns
+    return None
+
+
 def exists(path):
     """Returns whether something lies at a path, after following links.
 

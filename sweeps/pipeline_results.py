@@ -11,13 +11,13 @@ pipeline.json  the experiments and their flags
 
 import csv
 import io
-import math
 from pathlib import Path
 
 import numpy as np
 
 from core.files import FileError, make_folder, read_bytes, read_json, write_array, write_json, write_text
 from core.paths import exists
+from core.training import Schedule
 from datasets.catalogue import BY_FLAG
 from dfc.measures.summary import Frame
 
@@ -84,8 +84,8 @@ def batches_in_a_pass(flags):
         count = None if flags["load_ST_dataset"] else flags.get("num_train")
     else:
         count = flags.get("train_samples") or about.training - (0 if flags["no_val_set"] else about.validation)
-    every = count and math.ceil(count / flags["batch_size"])
-    return every and min(every, flags.get("first_batches") or every)
+    schedule = Schedule(0, flags["batch_size"], first_batches=flags.get("first_batches") or 0)
+    return count and schedule.batches(range(count))
 
 
 def column_means(rows):

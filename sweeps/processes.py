@@ -1,6 +1,5 @@
 """Runs several trainings, each in its own process and some at the same time; finished ones are skipped."""
 
-import contextlib
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from core.backend import default_count
 from core.files import FileError
 from core.locks import alone
 from core.options import UsageError
+from core.paths import time_of_change
 from core.program import EXIT_DIVERGED, EXIT_USAGE, say
 from core.recording import LOG, RunFolder
 from core.signals import STOP_SIGNALS, StopRequest, name_of
@@ -209,7 +209,7 @@ class _Process:
 
     def __init__(self, group, jobs, lock, overwrite, tell, progress):
         self.jobs, self.error, self._tell, self._progress = group, None, tell, progress
-        self._before = {job.name: _time_of_outcome(job) for job in group}
+        self._before = {job.name: time_of_change(job.folder / "DONE") for job in group}
         self._by_seed = {str(job.seed): job for job in group if len(group) > 1}
         threads, job = str(threads_each(jobs)), group[0]
         try:
@@ -278,7 +278,8 @@ class _Process:
 
     def error_of(self, job):
         """Returns why a job has failed; None if it reached its outcome before its process failed."""
-        reached = len(self.jobs) > 1 and _time_of_outcome(job) not in (None, self._before[job.name])
+        changed = time_of_change(job.folder / "DONE")
+        reached = len(self.jobs) > 1 and changed not in (None, self._before[job.name])
         return None if reached else self.error
 
     def wait(self):
@@ -290,10 +291,3 @@ class _Process:
     def _close(self):
         for file in (self._printed, *self._copies):
             file.close()
-
-
-def _time_of_outcome(job):
-    """Returns when the outcome of a job's run was written, in ns; None if it has none."""
-    with contextlib.suppress(OSError):
-        return os.stat(job.folder / "DONE").st_mtime_ns
-    return None

@@ -1,11 +1,10 @@
 """Defines the skeleton of scripts that train several runs of main.py: how each run and the script end."""
 
-import contextlib
 import shlex
 
 from core.errors import UserError
 from core.files import FileError
-from core.paths import check_room
+from core.paths import check_room, time_of_change
 from core.program import EXIT_DIVERGED, EXIT_FAILED, StoppedByError, complain, run_program
 from core.recording import LOG, RunFolder
 from dfc.measures.summary import DONE, read_summary
@@ -54,7 +53,7 @@ class Sweep:
         try:
             run_all(self.runs, self.folder, self._take, options.jobs, options.quiet, options.overwrite, *how)
         except Interrupted as stop:
-            stop.earlier = [folder for folder, time in self._earlier.items() if time and time == _written(folder)]
+            stop.earlier = [folder for folder, time in self._earlier.items() if time and time == _begun(folder)]
             raise
 
     def begin(self):
@@ -62,7 +61,7 @@ class Sweep:
 
         Raises  UsageError, FileError
         """
-        self._earlier = {run.folder: _written(run.folder) for run in self.runs if self.options.overwrite}
+        self._earlier = {run.folder: _begun(run.folder) for run in self.runs if self.options.overwrite}
 
     def write(self, run):
         """Writes the results of the run that has just ended, together with those of all before it.
@@ -111,11 +110,8 @@ class Sweep:
         return 0 if all(map(self.finished, self.runs)) else EXIT_DIVERGED
 
 
-def _written(folder):
-    """Returns the time at which config.json was written into a run folder; None if there is none."""
-    with contextlib.suppress(OSError):
-        return (folder / "config.json").stat().st_mtime_ns
-    return None
+def _begun(folder):
+    return time_of_change(folder / "config.json")
 
 
 def run_sweep(prog, argv, make, conclude):

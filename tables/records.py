@@ -17,15 +17,15 @@ from pathlib import Path
 
 from core.files import FileError, read_bytes
 from core.paths import exists, is_folder
-from core.recording import LOG
+from core.recording import LOCK, LOG, MARKS
 from sweeps.listing import in_use
 from tables.record import Record
 
 ENDING = ".tar.gz"
 # These files of a run are read, in a folder or in an archive.
 FILES = ("config.json", "DONE", "metrics.csv", "results.json")
-# A folder with one of these holds a run, even if its config.json is lost.
-MARKS = {"DONE", "checkpoint.npz"}
+# A folder with one of these holds a run, even if its config.json is lost; sweeps lock their folders, too.
+RUN_MARKS = {*MARKS} - {LOCK}
 # Tables of main.py.
 ANGLES = re.compile(r"\w+_angles(_network)?\.csv")
 # Number of last lines of a log that are kept.
@@ -90,7 +90,7 @@ def _folders(top, notes):
             inner.clear()
             continue
         seen.add(os.path.realpath(place))
-        if "config.json" not in files and not MARKS.isdisjoint(files):
+        if "config.json" not in files and not RUN_MARKS.isdisjoint(files):
             notes.append(f"left out: {place} has no config.json")
         if "config.json" in files:
             inner.clear()
