@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from core.backend import array_module, diagonals
+from core.backend import array_module, diagonals, matmul
 
 
 class SingularWeights(ArithmeticError):
@@ -51,13 +51,13 @@ class InvLayer:
 
         units  None: all
         """
-        z = h[..., : self.size] @ self.weights[..., :units]
+        z = matmul(h[..., : self.size], self.weights[..., :units])
         z += self.biases[..., None, :units]
         return self.transfer.apply(z)
 
     def transpose_product(self, rows):
         """Returns rows W^T, where missing columns of `rows` count as zero: (n, <= size) -> (n, size)."""
-        return rows @ self.weights[..., : rows.shape[-1]].swapaxes(-1, -2)
+        return matmul(rows, self.weights[..., : rows.shape[-1]].swapaxes(-1, -2))
 
     def inverse(self, y):
         """Returns the input whose activity is y: (f^-1(y) - b) W^-1, (n, size) -> (n, size).
@@ -76,7 +76,7 @@ class InvLayer:
             if self._gram is None:
                 self._gram = xp.empty_like(self.weights), xp.empty_like(self.biases)
             off, diagonal = self._gram
-            xp.matmul(self.weights, self.weights.swapaxes(-1, -2), out=off)
+            matmul(self.weights, self.weights.swapaxes(-1, -2), out=off)
             within = diagonals(off)
             diagonal[...] = within
             within[...] = 0.0
@@ -97,7 +97,7 @@ class InvLayer:
         if columns < min(rows.shape[-2], self.size):
             xp = array_module(rows)
             unit = xp.eye(columns, self.size, dtype=rows.dtype)
-            return rows @ self.solve(xp.broadcast_to(unit, (*rows.shape[:-2], *unit.shape)))
+            return matmul(rows, self.solve(xp.broadcast_to(unit, (*rows.shape[:-2], *unit.shape))))
         if self.gram_solve and self._gram_version == self.version:
             return self._solve_by_gram(rows)
         return self._solve_directly(rows)

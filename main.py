@@ -22,8 +22,8 @@ import shlex
 import numpy as np
 
 from core import rehearsal
-from core.backend import Workers, default_count, select_backend
-from core.machine import check_memory, provenance
+from core.backend import Workers, select_backend
+from core.machine import check_memory, default_count, provenance
 from core.options import UsageError
 from core.paths import make_numbered, remove_if_empty, shortened
 from core.program import complain, run_program, say, tell_end

@@ -20,8 +20,8 @@ from functools import partial
 
 import datasets
 from core import rehearsal
-from core.backend import BACKENDS, PRECISIONS, Workers, default_count, select_backend
-from core.machine import check_machine, provenance
+from core.backend import BACKENDS, PRECISIONS, Workers, select_backend
+from core.machine import check_machine, default_count, provenance
 from core.optimisers import OPTIMISERS
 from core.options import (
     LAYERS,

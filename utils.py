@@ -1,10 +1,12 @@
-"""Holds pure array functions: transfer functions, one-hot targets, loss and accuracy.
+"""Holds pure array functions: transfer functions, one-hot targets, loss, accuracy, and how arrays are joined.
 
 Rows are samples, and a leading axis of seeds may precede them. Every function takes its array module and its
 float type from its arguments.
 """
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from core.backend import array_module, on_device
 from core.device_kernels import INVERSE_CHANGE, SLOPE, TRANSFER
@@ -103,3 +105,31 @@ def count_correct(output, labels):
     Of equal entries the first counts.
     """
     return (output.argmax(axis=-1) == labels).sum(axis=-1)
+
+
+def join(arrays, axis):
+    """Returns arrays joined along an axis that they have, -1, -2 and so on from the last.
+
+    For more than eight arrays cupy.concatenate would copy a list of pointers to the device; this function does not.
+    """
+    if not on_device(arrays[0]):
+        return np.concatenate(arrays, axis=axis)
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(array.shape[axis] for array in arrays)
+    whole, begin = array_module(*arrays).empty(shape, dtype=arrays[0].dtype), 0
+    for array in arrays:
+        end = begin + array.shape[axis]
+        whole[(..., slice(begin, end), *[slice(None)] * (-1 - axis))] = array
+        begin = end
+    return whole
+
+
+def stack(arrays):
+    """Joins arrays of one shape (…) and one type along a new first axis: returns (number of arrays, …).
+
+    For more than eight arrays cupy.stack would copy a list of pointers to the device; this function does not.
+    """
+    whole = array_module(*arrays).empty((len(arrays), *arrays[0].shape), dtype=arrays[0].dtype)
+    for place, array in enumerate(arrays):
+        whole[place] = array
+    return whole

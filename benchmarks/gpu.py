@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,11 +39,12 @@ from core.options import first_paragraph
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
-| program | rule | regulariser | seeds | ms per step | ms per step and seed | launches per step \
-| share of one matmul's rate | PyTorch, ms | PyTorch with a CUDA graph, ms |
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| program | rule | regulariser | seeds | ms per step | ms per step and seed | share of one matmul's rate \
+| ms as written | launches as written | PyTorch, ms | PyTorch with a CUDA graph, ms |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 LEGEND = """
-Launches are those of kernels and libraries, as tests/device/strict_cupy.py counts them. The share counts the
+A step takes images from bytes to updated weights, repeated from a recorded graph (core/replay.py), or as it is written:
+then its launches of kernels and libraries are those that tests/device/strict_cupy.py counts. The share counts the
 operations of a step's products."""
 SEEDS_1, SEEDS_2 = (1, 5, 10), (1, 5)
 # Seconds that the tests may take, PyTorch, and a program to save and end.
@@ -73,10 +75,11 @@ def torch_steps(page, extent, seconds):
 
 
 def measured(case, seeds, backend, extent, rate):
-    """Returns what is measured of a case: {seconds, launches, share}."""
-    with training(case, seeds, backend, extent) as (learner, step, operations):
-        seconds = seconds_of(learner, step, extent)
-    return {"seconds": seconds, "share": operations / seconds / rate, "launches": launches_of(case, seeds, extent)}
+    """Returns what is measured of a case: {seconds, written, launches, share}."""
+    with training(case, seeds, backend, extent) as (learner, steps, operations):
+        written, seconds = (seconds_of(learner, steps[kind], extent) for kind in ("written", "recorded"))
+    launches = launches_of(case, seeds, extent)
+    return {"seconds": seconds, "share": operations / seconds / rate, "written": written, "launches": launches}
 
 
 def steps(page, file, backend, extent, peers, end):
@@ -116,17 +119,25 @@ def line_of(row):
     """Returns the row as a line of a Markdown table."""
     begin = f"| {row['program']} | {row['rule']} | {row['regulariser']} | {row['seeds']} |"
     if "failed" in row:
-        return f"{begin} failed: {row['failed']} | | | | | |"
+        return f"{begin} failed: {row['failed']} | | | | | | |"
     step = 1e3 * row["seconds"]
-    own = f"{step:.3g} | {step / row['seeds']:.3g} | {row['launches']} | {row['share']:.3f}"
+    own = (
+        f"{step:.3g} | {step / row['seeds']:.3g} | {row['share']:.3f} | {1e3 * row['written']:.3g} | {row['launches']}"
+    )
     peer = row["torch"] or {}
     times = [number(1e3 * peer[kind] if peer.get(kind) else None, ".3g") for kind in ("step", "graph")]
     return f"{begin} {own} | {' | '.join(times)} |"
 
 
-def tests(page, seconds):
-    """Runs the tests that need a GPU; their last line goes to the page.  Returns whether all passed."""
-    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/device"]
+def tests(page, seconds, dry):
+    """Runs the tests that need a GPU; their last line goes to the page.  Returns whether all passed.
+
+    dry  in one process: all are skipped
+    """
+    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-p", "no:benchmark"]
+    if importlib.util.find_spec("xdist") and not dry:
+        words += ["-n", str(min(8, os.cpu_count() or 1))]
+    words.append("tests/device")
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, seconds))
     except subprocess.TimeoutExpired:
@@ -203,7 +214,7 @@ def carry_out(options, backend, end):
     """Runs the parts one after the other, until `end` on the clock; returns the exit status."""
     page, file, dry = Page(options.out / "steps.md"), options.out / "steps.json", options.dry_run
     kind = "tiny" if dry else "full"
-    sound = carried_out(page, "the tests", lambda: tests(page, min(TESTS, end - time.monotonic())))
+    sound = carried_out(page, "the tests", lambda: tests(page, min(TESTS, end - time.monotonic()), dry))
     peers = carried_out(page, "PyTorch", lambda: torch_steps(page, kind, min(PEERS, end - time.monotonic())))
     sound &= peers is not False
     sound &= carried_out(

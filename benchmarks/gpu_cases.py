@@ -7,11 +7,15 @@ import sys
 import time
 from functools import partial
 
+import numpy as np
+
 from benchmarks import dfc_peers, peers
 from benchmarks.dfc_costs import flops, products
 from benchmarks.speed import CASES, model_flops
 from core.backend import Workers, select_backend
+from core.replay import Replay
 from core.together import joined
+from utils import stack
 
 PRECISION = "float32"
 # (program, rule, strength of the regulariser)
@@ -27,7 +31,7 @@ class Extent:
     simulations.
     """
 
-    seconds: float = 4.0
+    seconds: float = 2.0
     steps: int = 50
     side: int = 8192
     changed: dict = dataclasses.field(default_factory=dict)
@@ -39,17 +43,29 @@ EXTENTS = {"full": Extent(), "tiny": TINY}
 
 @contextlib.contextmanager
 def training(case, seeds, backend, extent, rows=dfc_peers.BATCH):
-    """Yields (learner, function of i that makes one step, operations of a step) of so many networks.
+    """Yields (learner, steps, operations of a step) of so many networks, from images in bytes to weights.
 
-    case  one of SYSTEM_1 or SYSTEM_2
-    rows  images in a minibatch of main.py
+    case   one of SYSTEM_1 or SYSTEM_2
+    rows   images in a minibatch of main.py
+    steps  {"written", "recorded"}: function of i that makes one step, as it is written or from a recorded graph
     """
     with Workers(1) as workers:
         make = _system_1 if case[0] == "run.py" else _system_2
-        learner, batches, operations = make(case, seeds, backend, workers, extent, rows)
-        if seeds > 1:
-            batches = [[backend.xp.stack([array] * seeds) for array in batch] for batch in batches]
-        yield learner, lambda i: learner.step(*batches[i % len(batches)], (0, i)), seeds * operations
+        learner, samples, order, operations = make(case, seeds, backend, workers, extent, rows)
+
+        def batch(chosen):
+            batches = [samples.batch(each) for each in chosen]
+            return batches[0] if seeds == 1 else [stack(arrays) for arrays in zip(*batches, strict=True)]
+
+        def chosen(i):
+            return [order[i % len(order)]] * seeds
+
+        replay = Replay(learner, batch)
+        steps = {
+            "written": lambda i: learner.step(*batch(chosen(i)), (0, i)),
+            "recorded": lambda i: replay.step(chosen(i), (0, i)),
+        }
+        yield learner, steps, seeds * operations
 
 
 def _system_1(case, seeds, backend, workers, extent, rows):
@@ -68,21 +84,21 @@ def _system_1(case, seeds, backend, workers, extent, rows):
     samples = Images(pixels, labels, divided_table(255, backend.dtype), backend, "one_hot", peers.CLASSES)
     build = partial(run.build_learner, rule_options=own, samples=samples, backend=backend, workers=workers)
     learner = joined([build(dataclasses.replace(options, seed=seed)) for seed in range(1, seeds + 1)])
-    batches = [samples.batch(slice(i * peers.BATCH, (i + 1) * peers.BATCH)) for i in range(8)]
-    return learner, batches, model_flops(rule, strength)
+    order = backend.bytes(np.arange(8 * peers.BATCH)).reshape(8, -1)
+    return learner, samples, order, model_flops(rule, strength)
 
 
 def _system_2(case, seeds, backend, workers, extent, rows):
     about = dfc_peers.CASES[case[1]]
     build = partial(dfc_peers.prepare, about, PRECISION, workers, rows, library=backend.name, **extent.changed)
     works = [build(seed=seed) for seed in range(1, seeds + 1)]
-    batches = [works[0].data.batch(works[0].order[i]) for i in range(4)]
+    order = [backend.bytes(chosen) for chosen in works[0].order]
     count = sum(times * flops(shape) for times, *shape in products(works[0], about.phase, rows))
-    return joined([work.learner for work in works]), batches, count
+    return joined([work.learner for work in works]), works[0].data, order, count
 
 
 def seconds_of(learner, step, extent):
-    """Returns the seconds of a step, without the first two, which compile kernels.
+    """Returns the seconds of a step, without the first two, which compile kernels and record a graph.
 
     The device is waited for only at the end.
     """
@@ -105,11 +121,11 @@ def launches_of(case, seeds, extent):
     """
     with (
         stand_in() as gpu,
-        training(case, seeds, select_backend("cupy", 0, PRECISION), extent, rows=16) as (_, step, _),
+        training(case, seeds, select_backend("cupy", 0, PRECISION), extent, rows=16) as (_, steps, _),
     ):
         for i in range(2):
             gpu.launches.clear()
-            step(i)
+            steps["written"](i)
         return gpu.launches.total()
 
 

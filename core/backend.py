@@ -4,9 +4,9 @@ This is the only module that imports cupy, and it does so only when a GPU is ask
 """
 
 import contextvars
+import functools
 import importlib.util
 import itertools
-import os
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from core.cublas import blas_of
 from core.errors import UserError
 
 PRECISIONS = ("float64", "float32")
@@ -65,15 +66,30 @@ def to_host(array):
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def stack(arrays):
-    """Joins arrays of one shape (…) and one type along a new first axis: returns (number of arrays, …).
+def matmul(a, b, out=None, add=False):
+    """Returns the products a b of matrices: (…, m, k), (…, k, n) -> (…, m, n).
 
-    For more than eight arrays cupy.stack would copy a list of pointers to the device; this function does not.
+    out  where they are written; None: a new array
+    add  whether they are added to `out`
     """
-    whole = array_module(*arrays).empty((len(arrays), *arrays[0].shape), dtype=arrays[0].dtype)
-    for place, array in enumerate(arrays):
-        whole[place] = array
-    return whole
+    xp = array_module(a)
+    if xp is np:
+        if add:
+            out += a @ b
+            return out
+        return np.matmul(a, b, out=out)
+    return blas_of(xp).product(a, b, out, add)
+
+
+def solve(matrices, right):
+    """Returns the solutions x of A x = right, for stacks of matrices: (…, n, n), (…, n) -> (…, n).
+
+    Raises  numpy.linalg.LinAlgError for a singular matrix on a CPU; on a GPU its solution is not finite
+    """
+    xp = array_module(matrices)
+    if xp is np:
+        return np.linalg.solve(matrices, right[..., None])[..., 0]
+    return blas_of(xp).solve(matrices, right)
 
 
 def diagonals(matrices):
@@ -176,6 +192,8 @@ def _usable_cupy(device, dtype):
         if device >= count:
             raise BackendError(f"there are {count} GPUs, numbered from 0")
         cupy.cuda.Device(device).use()
+        # Steps are recorded on a stream (core/replay.py), which the default one cannot be.
+        _stream(cupy, device).use()
         # This needs a kernel, cuBLAS and cuSOLVER; each of these libraries may be missing.
         unit = cupy.eye(2, dtype=dtype)
         if float(cupy.linalg.solve(unit, unit @ unit).sum()) != 2.0:
@@ -186,6 +204,11 @@ def _usable_cupy(device, dtype):
         # Cupy raises a different class for each CUDA library, and OSError where a library is missing.
         raise BackendError(f"cupy is installed, but no GPU works ({_lines(error)[0]})") from None
     return cupy
+
+
+@functools.cache
+def _stream(cupy, device):
+    return cupy.cuda.Stream()
 
 
 def _lines(error):
@@ -209,7 +232,11 @@ class Workers:
         self.count, self.least = count, least
         self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
         known = count > 1 or importlib.util.find_spec("threadpoolctl")
-        self._limit = _threadpoolctl().threadpool_limits(1, user_api="blas") if known else None
+        self._limit = None
+        if known:
+            from threadpoolctl import threadpool_limits
+
+            self._limit = threadpool_limits(1, user_api="blas")
 
     def __enter__(self):
         return self
@@ -260,26 +287,6 @@ class Workers:
             if failure is not None:
                 raise failure
         return results
-
-
-def default_count():
-    """Returns how many threads a run on the CPU should use: the cores that it may use, but at most 4.
-
-    The limits of BLAS count, too. Without threadpoolctl BLAS cannot be told to stay in its thread, so that it
-    splits products itself; then the number is 1.
-    """
-    try:
-        known = [pool["num_threads"] for pool in _threadpoolctl().threadpool_info() if pool["user_api"] == "blas"]
-    except ImportError:
-        return 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([allowed, *known, 4]))
-
-
-def _threadpoolctl():
-    import threadpoolctl
-
-    return threadpoolctl
 
 
 def shares(total, count):

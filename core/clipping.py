@@ -79,6 +79,9 @@ def _norm(array, seeds):
 
 
 def _square(array, seeds):
+    if on_device(array):
+        # There a product of one row and one column takes longer than a sum.
+        return (array * array).reshape(*seeds, -1).sum(axis=-1)
     flat = array.reshape(*seeds, 1, -1)
     # The product of a row and a column is a scalar product.
     return (flat @ flat.swapaxes(-1, -2))[..., 0, 0]

@@ -168,3 +168,19 @@ def _check_one(each, backend, flag):
 def amount(size):
     """Returns a number of bytes in words: "3 MB", "2.5 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def default_count():
+    """Returns how many threads a run on the CPU should use: the cores that it may use, but at most 4.
+
+    The limits of BLAS count, too. Without threadpoolctl BLAS cannot be told to stay in its thread, so that it
+    splits products itself; then the number is 1.
+    """
+    try:
+        from threadpoolctl import threadpool_info
+
+        known = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    except ImportError:
+        return 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *known, 4]))

@@ -16,6 +16,7 @@ class Optimiser:
     docs/published/dfc.md E. A gradient is never modified. Moments have the float type of their parameter and are
     on the same device.
 
+    held           None, or device arrays from which the GPU's kernels read `numbers` (core/replay.py)
     parameters     list of C-contiguous arrays, at least one, updated in place
     learning_rate  a number, or a list with one number per array
     weight_decay   wd
@@ -34,7 +35,7 @@ class Optimiser:
 
     def _begin(self, parameters):
         xp = array_module(*parameters)
-        self.parameters, self.steps = parameters, 0
+        self.parameters, self.steps, self.held = parameters, 0, None
         self._moments = [[xp.zeros_like(p) for _ in self._names] for p in parameters]
         blocks = [_parts(p.shape, block_size(xp)) for p in parameters]
         # A GPU needs no scratch where it takes an array in one kernel, and otherwise gets it anew.
@@ -79,8 +80,11 @@ class Optimiser:
         p, g = self.parameters[index][part], gradient[part]
         xp, moments = array_module(p), [moment[part] for moment in self._moments[index]]
         if self._kernel and on_device(p):
-            self._kernel(g, *self._numbers(index), self.weight_decay, p, *moments)
+            numbers = self._numbers(index) if self.held is None else self.held[index]
+            self._kernel(g, *numbers, self.weight_decay, p, *moments)
             return
+        if self.held is not None:
+            raise NotImplementedError("an optimiser without a kernel cannot be recorded")
         scratch = scratch or [xp.empty_like(p) for _ in range(1 + bool(self.weight_decay))]
         out = scratch[0]
         if self.weight_decay:
@@ -88,6 +92,11 @@ class Optimiser:
             g += gradient[part]
         self._change(xp, index, g, moments, out)
         p -= out
+
+    @property
+    def numbers(self):
+        """Returns the numbers that the GPU's kernel takes, per parameter; they may change with each step."""
+        return [self._numbers(index) for index in range(len(self.parameters))] if self._kernel else []
 
     def _change(self, xp, index, g, moments, out):
         """Adds the gradient `g` to `moments`, and writes into `out` what is subtracted from the parameter."""

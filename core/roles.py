@@ -11,11 +11,26 @@ class BaseLearner:
     net        anything with a list `arrays` of everything that is trained, and `weights_changed()`
     optimiser  core.optimisers.Optimiser
     name       distinguishes the learners of one network in a checkpoint
+
+    recordable  whether a GPU may record a step once and repeat it (core/replay.py)
+    frozen      whether a step leaves everything that the optimiser trains as it is
     """
+
+    recordable, frozen = True, False
 
     def __init__(self, net, optimiser, name=""):
         self.net, self.optimiser = net, optimiser
         self._prefix = f"{name}_optimiser_" if name else "optimiser_"
+
+    @property
+    def optimisers(self):
+        """Returns the optimisers that a step calls."""
+        return [] if self.frozen else [self.optimiser]
+
+    @property
+    def counters(self):
+        """Returns [(object, name of its attribute)] of all that a step counts on the host."""
+        return [(optimiser, "steps") for optimiser in self.optimisers]
 
     def state(self):
         """Returns {name: array} of everything that the next step depends on."""

@@ -198,3 +198,9 @@ PUBLISHED_INITIALISERS = {
     "xavier_normal": xavier_normal,
     "teacher": teacher,
 }
+
+
+def place_number(place):
+    """Returns a batch's place (passes before, batches before in this pass), each below 2^24, as one number."""
+    passes, batches = place
+    return (passes << 40) + (batches << 16)

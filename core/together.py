@@ -9,11 +9,13 @@ import signal
 import numpy as np
 from tqdm import tqdm
 
-from core.backend import array_module, stack
+from core.backend import array_module, on_device
 from core.errors import UsageError, UserError
 from core.files import FileError
 from core.program import EXIT_FAILED, StoppedByError, say, shortage
+from core.replay import Replay
 from core.signals import StopRequest
+from utils import stack
 
 # The errors of a step whose equations have no solution.
 UNSOLVABLE = (ArithmeticError, np.linalg.LinAlgError)
@@ -169,8 +171,10 @@ class Together:
         """
         learners = [loop.begin_pass() for loop in loops]
         whole = joined(learners)
+        on_gpu = on_device(whole.net.arrays[0])
+        replay = Replay(whole, lambda rows: _batch(loops, rows)) if on_gpu else None
         while True:
-            united = self._step(loops, whole, learners)
+            united = self._step(loops, whole, learners, replay)
             alive = self._alive(loops)
             for loop in alive:
                 loop.batch += 1
@@ -185,18 +189,22 @@ class Together:
             if ended or self.stop.signal or not united or self._alive(loops) != loops:
                 return
 
-    def _step(self, loops, whole, learners):
+    def _step(self, loops, whole, learners, replay):
         """Trains one batch; returns False if the joint step failed.
 
         In that case each loop has trained the batch, or failed, alone.
         """
+        rows, place, show = _rows(loops), loops[0].position, self._show_to(loops, whole, learners)
         try:
-            whole.step(*_batch(loops), loops[0].position, self._show_to(loops, whole, learners))
+            if replay and not show:
+                replay.step(rows, place)
+            else:
+                whole.step(*_batch(loops, rows), place, show)
         except UNSOLVABLE:
             _hand_back(whole, learners)
             own = dict(zip(loops, learners, strict=True))
             show = {loop: self._show_to([loop], learner, [learner]) for loop, learner in own.items()}
-            self._each(loops, lambda loop: own[loop].step(*_batch([loop]), loop.position, show[loop]))
+            self._each(loops, lambda loop: own[loop].step(*_batch([loop], _rows([loop])), loop.position, show[loop]))
             return False
         return True
 
@@ -249,17 +257,23 @@ def _hand_back(whole, learners):
         whole.give(learners)
 
 
-def _batch(loops):
-    """Returns the next batch [inputs, targets], for several loops with a leading axis of seeds.
+def _rows(loops):
+    """Returns the samples of every loop's next batch; of the first alone if all read the same."""
+    first = loops[0]
+    alike = first.plan.order is None and all(loop.samples is first.samples for loop in loops)
+    return [loop.rows for loop in (loops[:1] if alike else loops)]
+
+
+def _batch(loops, rows):
+    """Returns a batch [inputs, targets], for several loops with a leading axis of seeds.
 
     The batch is not copied if all loops read the same one.
+
+    rows  see `_rows`
     """
-    first = loops[0]
-    batch = first.samples.batch(first.rows)
+    batches = [loop.samples.batch(chosen) for loop, chosen in zip(loops, rows, strict=False)]
     if len(loops) == 1:
-        return batch
-    xp = array_module(*batch)
-    if first.plan.order is None and all(loop.samples is first.samples for loop in loops):
-        return [xp.broadcast_to(array, (len(loops), *array.shape)) for array in batch]
-    rest = [loop.samples.batch(loop.rows) for loop in loops[1:]]
-    return [stack(arrays) for arrays in zip(batch, *rest, strict=True)]
+        return batches[0]
+    if len(batches) == 1:
+        return [array_module(array).broadcast_to(array, (len(loops), *array.shape)) for array in batches[0]]
+    return [stack(arrays) for arrays in zip(*batches, strict=True)]

@@ -175,7 +175,8 @@ class Loop:
     @property
     def rows(self):
         """Returns the samples of the next batch: a slice, or an array of their indices on the device."""
-        rows = slice(self.batch * self.schedule.batch_size, (self.batch + 1) * self.schedule.batch_size)
+        size = self.schedule.batch_size
+        rows = slice(self.batch * size, min((self.batch + 1) * size, len(self.samples)))
         return rows if self._order is None else self._order[rows]
 
     @property

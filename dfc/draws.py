@@ -7,7 +7,7 @@ import numpy as np
 
 from core.backend import array_module, is_turned
 from core.device_kernels import NORMALS
-from core.streams import PUBLISHED_INITIALISERS, fill_normals, noise_key, noise_stream, stream
+from core.streams import PUBLISHED_INITIALISERS, fill_normals, noise_key, noise_stream, place_number, stream
 
 # This place is beyond all layers of a teacher.
 SPLIT = 1 << 20
@@ -67,7 +67,11 @@ class Draws:
 
         place  of the batch: (passes before, batches before in this pass)
         """
-        return DeviceNoise(self._key, place, part) if self.on_device else Noise((self.seed, *place, part), self.backend)
+        if self.on_device:
+            return DeviceNoise(self._key, place, part)
+        if not isinstance(place, tuple):
+            raise NotImplementedError("noise of the host cannot be recorded")
+        return Noise((self.seed, *place, part), self.backend)
 
 
 def draws_on_device(backend, host_noise):
@@ -119,13 +123,14 @@ class DeviceNoise:
     (core.device_kernels.NORMALS).
 
     key    noise_key of the seed, on the device; for several seeds (S,)
-    place  (passes, batches) before the batch, each below 2^24
+    place  (passes, batches) before the batch, or their core.streams.place_number on the device
     part   number of the part of the batch, below 2^16
     """
 
     def __init__(self, key, place, part):
-        passes, batches = place
-        self._key, self._place = key, (passes << 40) + (batches << 16) + part
+        self._key = key
+        # A graph reads the place from the device.
+        self._place = (place_number(place) if isinstance(place, tuple) else place) + part
         self._room, self._drawn = None, 0
 
     def fill(self, steps, like):

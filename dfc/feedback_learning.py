@@ -7,13 +7,14 @@ output is driven to them.
 
 from dataclasses import dataclass
 
-from core.backend import array_module, on_device
+from core.backend import array_module, matmul, on_device
 from core.device_kernels import HIGH_PASS
 from dfc.controller import Controller
 from dfc.gradients import output_target
 from dfc.simulation import simulate
 from dfc.steady_state import analytical_steady_state
 from dfc.time_block import TimeBlock
+from utils import join
 
 # Smaller noise does not enlarge the gradient any further.
 SMALLEST_SIGMA = 0.01
@@ -71,7 +72,7 @@ class Fluctuations:
             self._sums = [xp.zeros(shape, dtype=state.u.dtype) for shape in shapes]
         signal = state.u if self.rate is None else self._high_passed(state.u)
         for total, va in zip(self._sums, state.apical, strict=True):
-            total += va.swapaxes(-1, -2) @ signal
+            matmul(va.swapaxes(-1, -2), signal, out=total, add=True)
 
     def _keep(self, state):
         """Copies what `observe` would multiply."""
@@ -87,7 +88,7 @@ class Fluctuations:
         for block in self._kept:
             block.keep(kept)
         *apical, signal = (block.rows(self._filled) for block in self._kept)
-        self._sums = [va.swapaxes(-1, -2) @ signal for va in apical]
+        self._sums = [matmul(va.swapaxes(-1, -2), signal) for va in apical]
 
     def _high_passed(self, u):
         if self._slow is None:
@@ -121,7 +122,7 @@ class Fluctuations:
             dQ_l = g^(L-1-l) / (s_l^2 (T-1) n) S_l,   s_l = max(sigma_l, 0.01),   g = settings.growth
         """
         sums = self._sums or [array_module(q).zeros_like(q) for q in self.net.feedback]
-        of_layers = self.net.split(array_module(*sums).concatenate(sums, axis=-2))
+        of_layers = self.net.split(join(sums, axis=-2))
         return _scaled(of_layers, count, settings, 1.0 / (steps - 1))
 
 
@@ -150,7 +151,7 @@ def special_controller(net, activities, settings, noise, target=None):
     """
     steps, moved = _noisy_pass(net, activities, settings, noise)
     error = activities.r[-1] - moved
-    return _scaled([step.swapaxes(-1, -2) @ error for step in steps], activities.batch_size, settings)
+    return _scaled([matmul(step.swapaxes(-1, -2), error) for step in steps], activities.batch_size, settings)
 
 
 def old_learning_rule(net, activities, settings, noise, target=None):
@@ -162,7 +163,8 @@ def old_learning_rule(net, activities, settings, noise, target=None):
     """
     _, moved = _noisy_pass(net, activities, settings, noise)
     steady = analytical_steady_state(net, activities, moved - activities.r[-1], settings.alpha_di)
-    return _scaled([delta_v.swapaxes(-1, -2) @ steady.u for delta_v in steady.delta_v], activities.batch_size, settings)
+    sums = [matmul(delta_v.swapaxes(-1, -2), steady.u) for delta_v in steady.delta_v]
+    return _scaled(sums, activities.batch_size, settings)
 
 
 def _noisy_pass(net, activities, settings, noise):

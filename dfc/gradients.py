@@ -6,12 +6,13 @@ The source is Meulemans et al., NeurIPS 2021; docs/published/dfc.md B.6 and C.
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from core.backend import array_module, stack
+from core.backend import array_module, matmul
 from dfc.controller import distance, norms
 from dfc.functions import softmax
 from dfc.jacobian import pull_back
 from dfc.network import Activities, of_seed
 from dfc.steady_state import SteadyStates
+from utils import stack
 
 LEARNING_RULES = ("voltage_difference", "derivative_matrix", "nonlinear_difference")
 
@@ -194,7 +195,7 @@ def layer_gradients(presynaptic, delta, scale, weights, biases=None):
     biases       (units,), overwritten; None for a layer without biases
     """
     scaled = delta * scale
-    array_module(delta).matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
+    matmul(scaled.swapaxes(-1, -2), presynaptic, out=weights)
     if biases is not None:
         scaled.sum(axis=-2, out=biases)
 

@@ -21,6 +21,11 @@ class JointLearner(ForwardLearner):
         super()._begin(learners)
         self.feedback = self.feedback.together([learner.feedback for learner in learners], self.net)
 
+    @property
+    def optimisers(self):
+        """Returns those of W, if it learns, and of Q."""
+        return [*super().optimisers, self.feedback.optimiser]
+
     def _move(self, report):
         super()._move(report)
         gradients = report.results[0].feedback

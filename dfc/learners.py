@@ -114,6 +114,7 @@ class ForwardLearner(DfcLearner):
     ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.options, self.owned = rule, options, owned
+        self.recordable = rule.recordable
         self._noisy, self._whole = rule.noisy(options), rule.whole_batch(options)
         self._passes = 2 if rule.gradients else 1
         self.clip = {"asked": clip, "never": -1.0, "always": 1.0}[rule.clips]
@@ -205,6 +206,11 @@ class ForwardLearner(DfcLearner):
                 kinds += result.counts.astype(loss.dtype)
         self._batches += 1
 
+    @property
+    def counters(self):
+        """Returns those of BaseLearner, and that of the batches."""
+        return [(self, "_batches"), *super().counters]
+
     def end_epoch(self):
         """Returns {column: number}: means over the batches before each update, and numbers of samples."""
         loss, right, *counted = to_host(self._totals).tolist()
@@ -242,19 +248,9 @@ class FeedbackLearner(DfcLearner):
     """
 
     def __init__(
-        self,
-        net,
-        rule,
-        settings,
-        optimiser,
-        workers,
-        *,
-        owned,
-        clip=-1.0,
-        clip_by=clip_together,
-        homeostatic=None,
+        self, net, rule, settings, optimiser, workers, *, owned, clip=-1.0, clip_by=clip_together, homeostatic=None,
         **shared,
-    ):
+    ):  # fmt: skip
         super().__init__(net, optimiser, workers, **shared)
         self.rule, self.settings, self.owned, self.homeostatic = rule, settings, owned, homeostatic
         self.clip, self.clip_by = clip, clip_by

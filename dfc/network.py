@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from core.backend import BLOCK, array_module, shares, to_host
+from core.backend import BLOCK, array_module, matmul, shares, to_host
 from core.files import FileError, read_bytes
+from utils import join
 
 # Units of all layers.
 SMALL = 128
@@ -209,7 +210,7 @@ class FeedbackNetwork:
 
     def drive(self, l, rates, out=None):
         """Returns the basal voltage r W_l^T + b_l of layer l: (n, n_{l-1}) -> (n, n_l)."""
-        v = array_module(rates).matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
+        v = matmul(rates, self.weights[l].swapaxes(-1, -2), out=out)
         if self.biases:
             v += self.biases[l][..., None, :]
         return v
@@ -239,7 +240,7 @@ class FeedbackNetwork:
 
     def transpose_product(self, l, delta):
         """Returns delta W_l: errors on layer l (n, n_l) -> errors on the rates below (n, n_{l-1})."""
-        return delta @ self.weights[l]
+        return matmul(delta, self.weights[l])
 
 
 def forward(net, inputs, workers, times=1):
@@ -247,7 +248,7 @@ def forward(net, inputs, workers, times=1):
 
     times  how many passes count as one, see `Workers.pieces`
     """
-    count, join = inputs.shape[-2], array_module(inputs).concatenate
+    count = inputs.shape[-2]
     pieces = workers.pieces(times * net.operations(count))
     if pieces == 1:
         return net.forward(inputs)
@@ -265,7 +266,7 @@ def rows_product(stack, matrix):
     It is computed as a single product.
     """
     *seeds, n, k, m = stack.shape
-    return (stack.reshape(*seeds, n * k, m) @ matrix).reshape(*seeds, n, k, -1)
+    return matmul(stack.reshape(*seeds, n * k, m), matrix).reshape(*seeds, n, k, -1)
 
 
 def load_weights(net, folder):

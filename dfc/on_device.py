@@ -2,6 +2,7 @@
 
 import functools
 
+from core.backend import matmul
 from core.device_kernels import CONTROL, LOW_PASS, Kernel
 from dfc.controller import ControlledNetwork
 from dfc.functions import softmax
@@ -47,14 +48,14 @@ class StackedOnDevice(_ControlOnDevice, StackedNetwork):
         self._kernels = [_rates_kernel(activation.formula) for activation in self.net.activations]
 
     def _step_layers(self, signal, noise):
-        self._xp.matmul(self._feedback, signal.swapaxes(-1, -2), out=self._scratch)
+        matmul(self._feedback, signal.swapaxes(-1, -2), out=self._scratch)
         fresh = 0.0 if noise is None else noise
         kernel = _voltages_kernel(self._delayed, noise is not None)
         numbers = self._apical_rate, self._rate, fresh, self._decay
         kernel(self._scratch, *numbers, self._apical, self._voltages, self._noise)
         for l, (weights, below, vb, _, v, _, rates) in zip(self._layers, self._parts, strict=True):
             if below is not None:
-                self._xp.matmul(weights, below, out=vb)
+                matmul(weights, below, out=vb)
             self._kernels[l](self._rate, vb, v, rates)
 
 
@@ -66,12 +67,12 @@ class LayersOnDevice(_ControlOnDevice):
         self._noise = [self._xp.zeros_like(v) for v in self.vs]
 
     def _step_layer(self, l, signal, noise, ideal):
-        c, xp, drive = self.controller, self._xp, self._scratch[l] if ideal is None else ideal
+        c, drive = self.controller, self._scratch[l] if ideal is None else ideal
         weights, feedback = self._transposed[l]
         if l:
-            xp.matmul(self.r[l - 1], weights, out=self.vb[l])
+            matmul(self.r[l - 1], weights, out=self.vb[l])
         if ideal is None:
-            xp.matmul(signal, feedback, out=drive)
+            matmul(signal, feedback, out=drive)
         biased = l > 0 and self._biases[l] is not None
         kernel = _layer_kernel(
             self.net.activations[l].formula, self._delayed, noise is not None, biased, c.inst_system_dynamics

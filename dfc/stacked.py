@@ -3,6 +3,7 @@
 from core import kernels
 from core.backend import array_module
 from dfc.controller import ControlledNetwork
+from utils import join
 
 # From so many voltages at all time points on, it pays for a single network, too, to load the compiler.
 LONG = 2_000_000
@@ -26,20 +27,20 @@ class StackedNetwork(ControlledNetwork):
 
     def _allocate(self):
         net, activities, xp = self.net, self.activities, self._xp
-        self._voltages = _turned(xp.concatenate(activities.v, axis=-1))
+        self._voltages = _turned(join(activities.v, axis=-1))
         self._apical, self._basal = xp.zeros_like(self._voltages), self._voltages.copy()
         self._scratch = xp.empty_like(self._voltages)
         self._noise = xp.zeros_like(self._voltages) if self._coloured else None
         self._arranged = None
-        self._feedback = xp.concatenate(net.feedback, axis=-2)
+        self._feedback = join(net.feedback, axis=-2)
         self.va, self.vb, self.vs = (
             [rows.swapaxes(-1, -2) for rows in net.split(each)] for each in (self._apical, self._basal, self._voltages)
         )
         # A row of ones below every layer makes the product with the weights add the biases.
         biases = [[b[..., None]] for b in net.biases] or [[]] * len(net.weights)
         ones = [xp.ones_like(activities.r[0][..., :1])] if net.biases else []
-        weights = [xp.concatenate([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
-        rates = [_turned(xp.concatenate([r, *ones], axis=-1)) for r in activities.r]
+        weights = [join([w, *b], axis=-1) for w, b in zip(net.weights, biases, strict=True)]
+        rates = [_turned(join([r, *ones], axis=-1)) for r in activities.r]
         active = [each[..., :size, :] for each, size in zip(rates, net.sizes, strict=True)]
         self.r = [each.swapaxes(-1, -2) for each in active]
         self._rate = self.controller.dt / self.controller.tau_v

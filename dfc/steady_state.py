@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from core.backend import array_module, diagonals
+from core.backend import array_module, diagonals, matmul, solve
 from dfc.network import of_seed, rows_product
 
 
@@ -56,7 +56,7 @@ def analytical_steady_state(net, activities, nudge, alpha):
     Returns     SteadyState
     """
     u = control(net, activities, nudge, alpha)
-    delta_v = [u @ q.swapaxes(-1, -2) for q in net.feedback]
+    delta_v = [matmul(u, q.swapaxes(-1, -2)) for q in net.feedback]
     basal, v, r = [], [], []
     for l, activation in enumerate(net.activations):
         # The input is not controlled, so that the first layer has the drive of the feedforward pass.
@@ -104,15 +104,15 @@ def _control_through_fewer_units(net, activities, nudge, alpha):
     # This becomes A e.
     moved = None
     for l, q in enumerate(hidden):
-        direction = nudge @ q.swapaxes(-1, -2)
-        moved = direction if moved is None else moved @ net.weights[l].swapaxes(-1, -2) + direction
+        direction = matmul(nudge, q.swapaxes(-1, -2))
+        moved = direction if moved is None else matmul(moved, net.weights[l].swapaxes(-1, -2)) + direction
         moved = moved * net.slope(activities, l)
-    directions = [(q @ weights).swapaxes(-1, -2) for q in hidden]
+    directions = [matmul(q, weights).swapaxes(-1, -2) for q in hidden]
     inner = array_module(nudge).empty_like(moved)
     for rows in net.blocks(nudge.shape[-2], entries=max(net.sizes[:-1]) * moved.shape[-1]):
         loop = _rates_by_control(net, activities.part(rows), directions).swapaxes(-1, -2)
         inner[..., rows, :] = _solve(loop, moved[..., rows, :], c)
-    return (nudge - inner @ weights.swapaxes(-1, -2)) / c
+    return (nudge - matmul(inner, weights.swapaxes(-1, -2))) / c
 
 
 def _passes_through_fewer_units(net):
@@ -128,7 +128,7 @@ def _solve(loop, nudge, alpha):
     """Returns (loop + alpha I)^-1 nudge (n, k), for matrices `loop` (n, k, k), which are overwritten."""
     diagonal = diagonals(loop)
     diagonal += alpha
-    return array_module(nudge).linalg.solve(loop, nudge[..., None])[..., 0]
+    return solve(loop, nudge)
 
 
 def _rates_by_control(net, activities, directions):

@@ -6,7 +6,7 @@ The sources are docs/published/dfc.md B.6 and C.3.
 import copy
 from itertools import product
 
-from core.backend import array_module, on_device
+from core.backend import array_module, matmul, on_device
 from core.device_kernels import ADD_DIFFERENCE, KEEP, rate_difference
 from dfc.feedback_learning import Fluctuations
 from dfc.gradients import RuleResult, convergence, counts, empty_gradients, layer_gradients, stacked_lists
@@ -153,7 +153,7 @@ class TimeSum:
         for l, (errors, rates) in self._blocks:
             errors, rates = errors.rows(filled), rates.rows(filled)
             weights, *biases = self.net.of_layer(self.sums, l)
-            weights += errors.swapaxes(-1, -2) @ rates
+            matmul(errors.swapaxes(-1, -2), rates, out=weights, add=True)
             for b in biases:
                 b += errors.sum(axis=-2)
 

@@ -1,6 +1,6 @@
 """Computes the gradients of weights and biases from the errors of any rule, and that of the regulariser."""
 
-from core.backend import array_module
+from core.backend import matmul
 
 
 def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
@@ -17,10 +17,10 @@ def add_weight_gradient(presynaptic, delta, rows, out, start_from_zero):
     mean = delta * (1.0 / delta.shape[-2])
     units = delta.shape[-1]
     if start_from_zero:
-        array_module(delta).matmul(inputs, mean, out=out[..., :units])
+        matmul(inputs, mean, out=out[..., :units])
         out[..., units:] = 0.0
     else:
-        out[..., :units] += inputs @ mean
+        matmul(inputs, mean, out=out[..., :units], add=True)
 
 
 def bias_gradient(delta, out):
@@ -60,5 +60,5 @@ class OrthogonalRegulariser:
         part  index of the part: (rows,), or (seeds, rows)
         """
         off, _ = layer.gram()
-        array_module(off).matmul(off[part], layer.weights[part[:-1]], out=out)
+        matmul(off[part], layer.weights[part[:-1]], out=out)
         out *= 4.0 * self.strength

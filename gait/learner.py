@@ -5,6 +5,7 @@ from functools import partial
 from core.backend import BLOCK, array_module, shares
 from core.roles import BaseLearner
 from gait.gradients import add_weight_gradient, bias_gradient
+from utils import join
 
 
 class Learner(BaseLearner):
@@ -28,6 +29,8 @@ class Learner(BaseLearner):
     def __init__(self, net, rule, options, regulariser, optimiser, workers, block=BLOCK):
         super().__init__(net, optimiser)
         self.rule, self.options = rule, options
+        # cupy refuses to call cuSOLVER, which inverts, while a graph is recorded.
+        self.recordable = rule.recordable and not rule.inverts
         self.regulariser, self.workers = regulariser, workers
         self.gradients = [array_module(p).zeros_like(p) for p in net.parameters]
         places = range(len(net.parameters))
@@ -167,4 +170,4 @@ def _join(parts):
     """Joins lists of arrays (n_i, k), each with some of the samples, into one list of arrays (n, k)."""
     if len(parts) == 1:
         return parts[0]
-    return [array_module(*arrays).concatenate(arrays, axis=-2) for arrays in zip(*parts, strict=True)]
+    return [join(arrays, axis=-2) for arrays in zip(*parts, strict=True)]

@@ -22,6 +22,8 @@ class Rule:
                      same way for every such rule
     Options          frozen dataclass of the rule's options. A field made by core.options.option is also an option of
                      the command line; a field with the name of a flag of main.py takes that flag's value
+    recordable       whether a GPU may record a step once and repeat it (core/replay.py); not if a number that the host
+                     computes changes from step to step
     inverts          whether it needs the inverse of the weights, so that options of the solver apply (run.py)
 
     The other fields are for networks with feedback weights (main.py).
@@ -51,6 +53,7 @@ class Rule:
     name: str
     layer_errors: Callable | None = None
     Options: type = NoOptions
+    recordable: bool = True
     inverts: bool = False
     gradients: Callable | None = None
     feedback: str = "none"

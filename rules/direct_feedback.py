@@ -5,7 +5,7 @@ The source is Nokland 2016, arXiv:1609.01596.
 
 from dataclasses import dataclass
 
-from core.backend import array_module
+from core.backend import array_module, matmul
 from dfc.gradients import nudge
 from rules._rule import Rule
 
@@ -44,7 +44,7 @@ def layer_errors(net, activities, target, options):
         output_target = activities.r[last] + difference
         logit = array_module(difference).log(output_target / (1.0 - output_target))
         difference = logit - activities.v[last]
-    hidden = [difference @ q.swapaxes(-1, -2) for q in net.feedback[:last]]
+    hidden = [matmul(difference, q.swapaxes(-1, -2)) for q in net.feedback[:last]]
     if options.slopes:
         hidden = [net.slope(activities, l) * each for l, each in enumerate(hidden)]
     return [-2.0 * each for each in hidden] + errors

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backend import default_count
 from core.files import FileError
 from core.locks import alone
+from core.machine import default_count
 from core.options import UsageError
 from core.paths import time_of_change
 from core.program import EXIT_DIVERGED, EXIT_USAGE, say

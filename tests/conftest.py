@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,19 +63,4 @@ def no_waiting_for_the_disk():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", for_devices_and_pipes)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_waiting_for_processes_of_a_failed_test():
-    """Where a test fails, the process that it holds in a `with` is killed: it may be stopped, or run for hours."""
-    leave = subprocess.Popen.__exit__
-
-    def kill_and_leave(self, kind, *more):
-        if kind:
-            self.kill()
-        leave(self, kind, *more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess.Popen, "__exit__", kill_and_leave)
         yield

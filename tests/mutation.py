@@ -24,7 +24,7 @@ STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_togethe
 ALONE = "tests/cli/test_run_seeds.py"
 LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
 PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
-GPU_NOISE, GPU_STEPS = (f"tests/device/test_{part}.py" for part in ("noise", "dfc_steps"))
+GPU_NOISE, GPU_STEPS, REPLAY = (f"tests/device/test_{part}.py" for part in ("noise", "dfc_steps", "replay"))
 
 # name: (file, the right line or part of it, the defect)
 MUTANTS = {
@@ -135,6 +135,11 @@ FEEDBACK_MUTANTS = {
     "noise of a GPU without its place": ("dfc/draws.py", "NORMALS(key, self._place,", "NORMALS(key, 0,", GPU_NOISE),
     "the first seed's noise for all on a GPU": ("dfc/draws.py", "= source._key", "= first._key", GPU_NOISE),
     "left out samples teach on a GPU": ("dfc/time_sums.py", "block.keep(kept)", "pass", GPU_STEPS),
+    "every recorded batch is the second": ("core/replay.py", "fixed[...] = self._numbered(chosen)", "pass", REPLAY),
+    "every recorded batch has the second's noise": ("core/replay.py", "self._host[0] = ", "_ = ", REPLAY),
+    "every recorded step is the second": ("core/replay.py", "self._floats[:] = ", "_ = ", REPLAY),
+    "recorded steps are not counted": ("core/replay.py", "[count + more for", "[count for", REPLAY),
+    "a step that is recorded counts": ("core/replay.py", "self._count(before)", "pass", REPLAY),
     "time points lost on a GPU": ("dfc/step_sums.py", "steps.end()", "pass", GPU_STEPS),
     "the first seed's noise for all": (
         "dfc/draws.py", "in enumerate(self._sources)", "in enumerate(self._sources[:1] * 3)", STACK,
@@ -145,7 +150,7 @@ FEEDBACK_MUTANTS = {
     ),
     "the first seed's report for all": ("dfc/steady_state.py", "self.seeds[number]", "self.seeds[0]", STACK),
     "biases of all samples": ("dfc/network.py", "self.biases[l][..., None, :]", "self.biases[l]", STACK),
-    "the first seed's batch for all": ("core/together.py", "batch(loop.rows) for", "batch(first.rows) for", SEEDS),
+    "the first seed's batch for all": ("core/together.py", ".batch(chosen) for", ".batch(rows[0]) for", SEEDS),
     "measured before handed back": ("core/together.py", "(ended or due or self", "(ended or self", ALONE),
     "a bad end is everybody's": ("core/together.py", "if loop not in self.outcomes]", "if not self.outcomes]", ALONE),
     "noisy parts of small networks divided": (

@@ -110,7 +110,7 @@ def spoil(monkeypatch, seed_index, number, spoilt):
     monkeypatch.setattr(run, "build_learner", build_and_note)
     begin = together.Together._step
 
-    def step(self, loops, whole, learners):
+    def step(self, loops, whole, learners, *replay):
         for loop, learner in zip(loops, learners, strict=True):
             if learner.net.wanted and loop.batch == number and loop.epoch == 1:
                 together._hand_back(whole, learners)
@@ -118,7 +118,7 @@ def spoil(monkeypatch, seed_index, number, spoilt):
                 learner.net.weights_changed()
                 if len(loops) > 1:
                     whole.take(learners)
-        return begin(self, loops, whole, learners)
+        return begin(self, loops, whole, learners, *replay)
 
     monkeypatch.setattr(together.Together, "_step", step)
 

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from core.backend import Workers, default_count, select_backend, shares, to_host
+from core.backend import Workers, select_backend, shares, to_host
+from core.machine import default_count
 from core.streams import PURPOSES, haar_orthogonal, stream, xavier_normal
 from datasets.samples import Images, divided_table
 from gait.evaluation import evaluate

@@ -92,6 +92,7 @@ METHODS = {
     "prod": "axis dtype out keepdims",
     "ravel": "order",
     "reshape": "*shape order copy",
+    "set": "arr stream",
     "squeeze": "axis",
     "std": "axis dtype out ddof keepdims",
     "sum": "axis dtype out keepdims",
@@ -101,6 +102,7 @@ METHODS = {
     "trace": "offset axis1 axis2 dtype out",
     "transpose": "*axes",
     "var": "axis dtype out ddof keepdims",
+    "view": "dtype type",
 }
 
 # They are those of cupy.ndarray.
@@ -123,10 +125,18 @@ CONSTANTS = ("bool_", "e", "float32", "float64", "inf", "int32", "int64", "nan",
 CUDA = (
     "cuda.Device.synchronize",
     "cuda.Device.use",
+    "cuda.MemoryPool.malloc",
+    "cuda.Stream.begin_capture",
+    "cuda.Stream.end_capture",
+    "cuda.Stream.use",
+    "cuda.get_current_stream",
     "cuda.runtime.deviceSynchronize",
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.getDeviceProperties",
     "cuda.runtime.memGetInfo",
+    "cuda.runtime.runtimeGetVersion",
+    "cuda.runtime.streamCaptureModeRelaxed",
+    "cuda.using_allocator",
 )
 OTHER = ("ElementwiseKernel", "__version__", "ndarray")
 # Numpy has these and cupy lacks them.

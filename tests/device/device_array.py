@@ -5,6 +5,10 @@ import functools
 import numpy as np
 
 from tests.device import cupy_names
+from tests.device.recording import Unrecordable
+
+# Bytes that CUDA copies from the host before the call returns, without waiting for the device.
+STAGED = 64 * 1024
 
 
 class DeviceArray:
@@ -29,6 +33,8 @@ class DeviceArray:
 
     def _method(self, name, *args, **keywords):
         parameters = cupy_names.METHODS[name]
+        if name == "set":
+            return self._set(*args)
         if name == "nonzero":
             # The number of entries it finds decides a shape.
             self._gpu.synchronise(name)
@@ -42,6 +48,14 @@ class DeviceArray:
         cupy_names.check_arguments(name, parameters, args, keywords)
         self._gpu.synchronise(name)
         return self._host.copy() if name == "get" else getattr(self._host, name)()
+
+    def _set(self, values):
+        if values.nbytes > STAGED or values.dtype != self._host.dtype or values.shape != self._host.shape:
+            raise TypeError(f"set of {values.dtype} {values.shape}: more than CUDA copies without waiting, or unlike")
+        if self._gpu.recorder.recording is not None:
+            raise Unrecordable("set while a stream records")
+        self._gpu.uploads += 1
+        self._host[...] = values
 
     def _operate(self, ufunc, *operands, **keywords):
         return self._gpu.call(ufunc, "a b * out", getattr(np, ufunc), operands, keywords)
@@ -88,6 +102,8 @@ class DeviceArray:
         arrays = self._index_arrays(key, "selection by a mask")
         host, key = self._gpu.host(self), self._gpu.host(key)
         found = host[key]
+        if arrays:
+            found = self._gpu.recorder.perform(lambda: host[key], writes=False)
         # Numpy hands out one number, cupy a view of one entry.
         if not isinstance(found, np.ndarray):
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
@@ -100,7 +116,8 @@ class DeviceArray:
             # Cupy makes an array of the number where an array is the index.
             self._gpu.uploads += 1
         host, key = self._gpu.host(self), self._gpu.host(key)
-        host[key] = self._gpu.host(value)
+        value = self._gpu.host(value)
+        self._gpu.recorder.perform(lambda: host.__setitem__(key, value), writes=True)
         self._gpu.count("setitem", _launches(arrays) if arrays else host[key].size > 0)
 
     def _index_arrays(self, key, operation):

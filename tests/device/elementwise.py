@@ -52,6 +52,10 @@ class ElementwiseKernel:
             raise ValueError(f"{self._name}: outputs {shapes} of an elementwise kernel of shape {whole}")
         places = np.arange(math.prod(whole), dtype=np.uint64).reshape(whole)
         scope = {"__builtins__": {}, "T": self._gpu.float_type.type, "i": places} | FUNCTIONS | values
+        self._gpu.recorder.perform(lambda: self._compute(scope | values, values), writes=True)
+        self._gpu.count(self._name)
+
+    def _compute(self, scope, values):
         with np.errstate(all="ignore"):
             exec(self._code, scope)
         for name in self._outputs:
@@ -59,7 +63,6 @@ class ElementwiseKernel:
             if found.dtype != self._gpu.float_type:
                 raise TypeError(f"{self._name}: {name} becomes {found.dtype}")
             values[name][...] = found
-        self._gpu.count(self._name)
 
     def _value(self, name, argument):
         dtype = self._gpu.float_type if self._types[name] == "T" else np.dtype(self._types[name])

@@ -22,11 +22,14 @@ import numpy as np
 from tests.device import cupy_names
 from tests.device.device_array import DeviceArray
 from tests.device.elementwise import ElementwiseKernel
+from tests.device.recording import Recorder, Unrecordable, cuda_parts
 
 # More arrays than FEW are joined by one kernel, if they have less than LARGE bytes on average.
 FEW, LARGE = 8, 2 * 1024 * 1024
 # Cupy hands no larger matrices to cuBLAS together to be solved.
 BATCHED = 256
+# What cupy computes by cuBLAS and cuSOLVER.
+LIBRARIES = ("matmul", "dot", "tensordot", "linalg.solve", "linalg.eigh", "linalg.qr", "linalg.svd", "linalg.pinv")
 # Each GPU has so many bytes, and all of them are free.
 MEMORY = 1 << 36
 
@@ -59,6 +62,7 @@ class StandIn:
         self.launches = Counter()
         self.broken = {}
         self._may_wait = True
+        self.recorder, self._recordable = Recorder(), False
         self._thread = threading.local()
         self.cupy = _module(self)
 
@@ -73,12 +77,24 @@ class StandIn:
 
     def synchronise(self, operation):
         self.synchronisations.append(operation)
+        if self.recorder.recording is not None:
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
         if not self._may_wait:
             raise Synchronised(f"{operation} makes the host wait for the device")
 
     def count(self, operation, times=1):
         """Count what an operation starts on the device, at most; a call of cuBLAS or cuSOLVER counts as one."""
-        self.launches[operation] += times
+        if self.recorder.recording is None:
+            self.launches[operation] += times
+
+    @contextlib.contextmanager
+    def recordable(self):
+        """Allow products and solutions, until the block ends, while a stream records: cupy itself refuses them."""
+        before, self._recordable = self._recordable, True
+        try:
+            yield
+        finally:
+            self._recordable = before
 
     @property
     def current_device(self):
@@ -122,17 +138,34 @@ class StandIn:
         with these parameters."""
         if name in self.broken:
             raise self.broken[name]
+        if self.recorder.recording is not None and not self._recordable and name in LIBRARIES:
+            raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         out = cupy_names.check_arguments(name, parameters, args, keywords).get("out")
         args = [self.host(each) for each in args]
         keywords = {key: self.host(value) for key, value in keywords.items()}
-        # A GPU does not warn.
-        with np.errstate(all="ignore"):
-            result = function(*args, **keywords)
-        self.count(name, _launches(name, args if owner is None else [owner, *args], keywords, result))
+        arrays = args if owner is None else [owner, *args]
+        result = self._carry_out(name, function, arrays, args, keywords)
+        self.count(name, _launches(name, arrays, keywords, result))
         self.uploads += _lists_of_pointers(name, args)
         if isinstance(result, tuple):
             return tuple(self.device(each) for each in result)
         return self.device(result) if out is None and result is not None else out
+
+    def _carry_out(self, name, function, arrays, args, keywords):
+        def compute():
+            # A GPU does not warn.
+            with np.errstate(all="ignore"):
+                return function(*args, **keywords)
+
+        if self.recorder.recording is None or name in ("empty", "empty_like"):
+            return compute()
+        if keywords.get("out") is not None or name == "fill":
+            return self.recorder.perform(compute, writes=True)
+        found = compute()
+        if isinstance(found, np.ndarray) and any(np.may_share_memory(found, each) for each in _arrays_in(arrays)):
+            # A view is no operation on the device.
+            return found
+        return self.recorder.perform(compute, writes=False)
 
     def upload(self, name, content, **keywords):
         """cupy.array and cupy.asarray: the only way from the host to the device."""
@@ -140,13 +173,20 @@ class StandIn:
         keywords.pop("blocking", None)
         if isinstance(content, DeviceArray):
             host = self.host(content)
-            result = getattr(np, name)(host, **keywords)
+            result = self._carry_out(name, getattr(np, name), [host], [host], keywords)
             self.count(name, not np.may_share_memory(host, result))
             return self.device(result)
         self.uploads += 1
+        if self.recorder.recording is not None:
+            raise Unrecordable(f"{name} of a host array while a stream records")
         if not self._may_wait:
             raise Synchronised("a copy from pageable host memory makes the host wait")
         return self.device(np.array(content, **keywords | {"copy": True}))
+
+
+def _arrays_in(arguments):
+    flat = [part for each in arguments for part in (each if isinstance(each, tuple | list) else [each])]
+    return [each for each in flat if isinstance(each, np.ndarray)]
 
 
 def _launches(name, args, keywords, result):
@@ -277,6 +317,9 @@ def _cuda(gpu):
         getDeviceCount=lambda: gpu.devices,
         getDeviceProperties=properties,
         memGetInfo=lambda: (MEMORY, MEMORY),
+        # There is no library of such a version, so that core/cublas.py multiplies by cupy.
+        runtimeGetVersion=lambda: 0,
+        streamCaptureModeRelaxed=2,
         deviceSynchronize=lambda: gpu.synchronise("deviceSynchronize"),
     )
-    return types.SimpleNamespace(Device=Device, runtime=runtime)
+    return types.SimpleNamespace(Device=Device, runtime=runtime, **cuda_parts(gpu))

@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 
 import run
-from core.backend import Workers, select_backend, to_host
+from core import together
+from core.backend import Workers, matmul, select_backend, solve, to_host
+from core.cublas import Cublas, blas_of
 from core.device_kernels import NORMALS
+from core.replay import Replay
 from core.streams import noise_key
 from core.together import joined
 from dfc.build import build_system
 from dfc.draws import Draws
 from tests.device import networks
+from tests.device.model_cublas import OUTPUTS, PRODUCTS, layouts
 from tests.device.philox import normal
+from tests.device.recording import MORE, RUNS, AsWritten, both
 from tests.device.test_dfc_steps import CASES, FEEDBACK, samples_of, settings_of
-from tests.faults.tiny_main import RULES, checkpoint, in_process, results
+from tests.faults.tiny_main import RULES, VARIANTS, checkpoint, in_process, results
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("working_gpu")]
 
@@ -93,6 +98,82 @@ def test_singular_weights_are_noticed(run_main, monkeypatch):
     status, folder = run_main("--backend=cupy", "--algorithm=TP", "--init=xavier")
     assert status == 3
     assert '"singular"' in (folder / "DONE").read_text()
+
+
+# ---- products and recorded steps
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_products_of_any_layout_are_those_of_numpy(precision, case, out):
+    """cuBLAS knows leading dimensions, not strides: one wrong number, and it multiplies something else."""
+    backend, random = select_backend("cupy", 0, precision), np.random.default_rng(2)
+    shapes, how = PRODUCTS[case][:2], PRODUCTS[case][2:]
+    host = [random.standard_normal(shape).astype(precision) for shape in shapes]
+    a, b = (layouts(array, layout, backend.xp) for array, layout in zip(host, how, strict=True))
+    expected = host[0] @ host[1]
+    if out is None:
+        found = matmul(a, b)
+    else:
+        before = random.standard_normal(expected.shape).astype(precision)
+        found = layouts(before, out, backend.xp)
+        matmul(a, b, out=found)
+        if expected.size:
+            assert_agree(found, expected, precision)
+        found[...] = backend.xp.asarray(before)
+        matmul(a, b, out=found, add=True)
+        expected = before + expected
+    assert found.shape == expected.shape
+    if expected.size:
+        assert_agree(found, expected, precision)
+
+
+@pytest.mark.parametrize("size", (1, 3, 10, 40, 300))
+def test_linear_systems_have_the_solutions_of_numpy(precision, size):
+    backend, random = select_backend("cupy", 0, precision), np.random.default_rng(2)
+    matrices = (random.standard_normal((2, 6, size, size)) + 2 * size**0.5 * np.eye(size)).astype(precision)
+    right = random.standard_normal((2, 6, size)).astype(precision)
+    found = solve(*(backend.xp.asarray(each) for each in (matrices, right)))
+    assert_agree(found, np.linalg.solve(matrices, right[..., None])[..., 0], precision)
+
+
+def test_a_singular_system_has_no_finite_solution(precision):
+    """On a GPU nobody is told; the numbers must tell."""
+    xp = select_backend("cupy", 0, precision).xp
+    matrices = xp.zeros((4, 3, 3), dtype=precision)
+    assert not bool(xp.isfinite(solve(matrices, xp.ones((4, 3), dtype=precision))).any())
+
+
+def test_cublas_can_be_called():
+    """Otherwise every product would be that of cupy, which cannot be recorded."""
+    assert type(blas_of(select_backend("cupy", 0).xp)) is Cublas
+
+
+@pytest.mark.parametrize(("rule", "more", "seeds"), RUNS)
+def test_recorded_steps_of_main_have_the_bits_of_steps_as_they_are_written(rule, more, seeds, tmp_path, monkeypatch):
+    """The stand-in records what it knows of cupy; here CUDA records, with the kernels that cuBLAS chooses."""
+    launched, launch = [], Replay._launch
+    monkeypatch.setattr(Replay, "_launch", lambda *args: (launched.append(1), launch(*args)))
+    call = in_process(tmp_path, monkeypatch)
+    options = [*VARIANTS[rule], "--backend=cupy", "--batch_size=4", *MORE[more], *seeds]
+    recorded, written = both(monkeypatch, tmp_path, lambda folder: call(*options, f"--out_dir={folder}"), seeds)
+    assert recorded == written
+    # The joint rule has no memory-saving variant.
+    assert launched or recorded[0] == 2
+
+
+@pytest.mark.parametrize("rule", ("BP", "GAIT", "TP"))
+def test_recorded_steps_of_run_have_the_bits_of_steps_as_they_are_written(rule, run_main, monkeypatch):
+    """cuSOLVER cannot be recorded: GAIT and TP go on as they are written, from the same state."""
+    launched, launch = [], Replay._launch
+    monkeypatch.setattr(Replay, "_launch", lambda *args: (launched.append(1), launch(*args)))
+    options = [f"--algorithm={rule}", "--backend=cupy", "--batch_size=20", "--orthogonal_reg=0.1", "--nb_epochs=2"]
+    _, recorded = run_main(*options, results="recorded")
+    monkeypatch.setattr(together, "Replay", AsWritten)
+    _, written = run_main(*options, results="written")
+    assert bool(launched) == (rule == "BP")
+    for name in sorted(file.name for file in recorded.glob("*L*.npy")):
+        assert (recorded / name).read_bytes() == (written / name).read_bytes()
 
 
 # ---- system 2

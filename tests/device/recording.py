@@ -1,0 +1,142 @@
+"""Streams and CUDA graphs of the stand-in for cupy (strict_cupy.py): what is recorded is made only by a launch.
+
+While a stream records, an operation is not carried out: its result is room of the right shape, full of NaN or of large
+numbers, and the operation waits in a list. A launch carries out the list. So a number that was read from the host while
+recording stays what it was then, as in a graph of CUDA.
+"""
+
+import contextlib
+import types
+
+import numpy as np
+
+from core import together
+from tests.faults.tiny_main import RULES, VARIANTS, checkpoint, results
+
+# What a step may depend on besides its rule: the place of the batch (noise), counts (Adam), what is measured, what
+# stands still, and clipping.
+MORE = {
+    "plain": (),
+    "Adam": ("--optimizer=Adam", "--lr=1e-5"),
+    "Adam of Q": ("--optimizer_fb=Adam", "--lr_fb=1e-5"),
+    "RMSprop": ("--optimizer=RMSprop", "--momentum=0.5", "--lr=1e-6"),
+    "noisy": ("--noisy_dynamics", "--sigma=1e-4"),
+    "clipped": ("--clip_grad_norm=0.01",),
+    "frozen": ("--freeze_forward_weights",),
+    "measured": ("--save_BP_angle",),
+    "special": ("--fb_learning_rule=special_controller",),
+    "memory-saving": ("--efficient_controller",),
+}
+SEEDS = ("--seeds=3,5,4",)
+# (rule, name in MORE, flags of the seeds)
+RUNS = [
+    *((rule, "plain", ()) for rule in VARIANTS),
+    *((rule, more, ()) for rule in RULES for more in MORE if more != "plain"),
+    *((rule, more, SEEDS) for rule in RULES for more in ("plain", "Adam", "noisy")),
+]
+
+
+class Unrecordable(AssertionError):
+    """What CUDA would record without an error, and what would then be wrong: a copy from a host array that is gone."""
+
+
+class Recorder:
+    """What one stand-in records.
+
+    recording  the operations recorded so far; None while nothing is recorded
+    """
+
+    def __init__(self):
+        self.recording = None
+
+    def perform(self, compute, writes):
+        """The result of compute(), or while recording: the room for it.
+
+        writes  whether it writes to arrays that it was given, and returns nothing of interest
+        """
+        if self.recording is None:
+            return compute()
+        if writes:
+            self.recording.append(compute)
+            return None
+        result = np.array(compute())
+        if result.dtype != bool:
+            result.fill(np.nan if result.dtype.kind == "f" else 101)
+        self.recording.append(lambda: result.__setitem__(..., compute()))
+        return result
+
+
+def cuda_parts(gpu):
+    """{name: part of cupy.cuda} of a stand-in."""
+
+    class Graph:
+        def __init__(self, operations):
+            self._operations = operations
+
+        def launch(self, stream=None):
+            gpu.count("graph")
+            for operation in self._operations:
+                operation()
+
+    class Stream:
+        ptr = 1
+
+        def use(self):
+            pass
+
+        def begin_capture(self, mode=None):
+            gpu.recorder.recording = []
+
+        def end_capture(self):
+            recorded, gpu.recorder.recording = gpu.recorder.recording, None
+            return Graph(recorded)
+
+    current = Stream()
+    pool = types.SimpleNamespace(malloc=None)
+    return {
+        "Stream": lambda: current,
+        "get_current_stream": lambda: current,
+        "MemoryPool": lambda: pool,
+        "using_allocator": contextlib.nullcontext,
+    }
+
+
+class RecordableBlas:
+    """Takes the place of core.cublas.CupyBlas where a stand-in plays a GPU whose cuBLAS can be called."""
+
+    def __init__(self, gpu):
+        self._gpu = gpu
+
+    def product(self, a, b, out=None, add=False):
+        with self._gpu.recordable():
+            if not add:
+                return self._gpu.cupy.matmul(a, b, out=out)
+            out += self._gpu.cupy.matmul(a, b)
+            return out
+
+    def solve(self, matrices, right):
+        with self._gpu.recordable():
+            return self._gpu.cupy.linalg.solve(matrices, right[..., None])[..., 0]
+
+
+class AsWritten:
+    """Takes the place of core.replay.Replay: every step is made as it is written."""
+
+    def __init__(self, learner, batch):
+        self._learner, self._batch = learner, batch
+
+    def step(self, rows, place):
+        self._learner.step(*self._batch(rows), place)
+
+
+def both(monkeypatch, folder, train, seeds):
+    """(exit status, files of the runs) of train(folder of the runs), with recorded steps and with steps as written."""
+
+    def trained(place):
+        status = train(place)
+        runs = sorted(place.glob("seed_*")) if seeds else [place]
+        return status, [(results(run), checkpoint(run)) for run in runs if status == 0]
+
+    recorded = trained(folder / "recorded")
+    monkeypatch.setattr(together, "Replay", AsWritten)
+    return recorded, trained(folder / "written")

@@ -1,0 +1,155 @@
+"""Steps that are recorded once and then repeated (core/replay.py): the bits of a run are those of steps as they are
+written, whatever a step depends on."""
+
+import numpy as np
+import pytest
+
+from core import backend as backend_module
+from core import together
+from core.backend import select_backend
+from core.optimisers import Optimiser
+from core.replay import Replay
+from tests.device import networks
+from tests.device.recording import MORE, RUNS, AsWritten, RecordableBlas, Unrecordable, both
+from tests.faults.tiny_main import VARIANTS, checkpoint, in_process
+
+
+@pytest.fixture
+def recordable(gpu, monkeypatch):
+    """The stand-in of a GPU whose cuBLAS can be called while a graph is recorded."""
+    gpu.float_type = np.dtype("float64")
+    monkeypatch.setattr(backend_module, "blas_of", lambda xp: RecordableBlas(gpu))
+    return gpu
+
+
+@pytest.mark.parametrize(("rule", "more", "seeds"), RUNS)
+def test_recorded_steps_have_the_bits_of_steps_as_they_are_written(
+    recordable, monkeypatch, tmp_path, rule, more, seeds
+):
+    """A graph repeats what it was recorded with: a number that changes from step to step, and is not read from the
+    device, would be that of the second step for ever."""
+    call = in_process(tmp_path, monkeypatch)
+    options = [*VARIANTS[rule], "--backend=cupy", "--batch_size=4", *MORE[more], *seeds]
+    recorded, written = both(monkeypatch, tmp_path, lambda folder: call(*options, f"--out_dir={folder}"), seeds)
+    assert recorded == written
+    # Of the batches in a pass the first is made as it is written, and where every batch is measured, all are.
+    # The joint rule has no memory-saving variant.
+    assert recordable.launches["graph"] > 0 or recorded[0] == 2
+
+
+@pytest.mark.parametrize("rule", ("DFC-SSA", "Strong-DFC"))
+def test_a_run_of_recorded_steps_that_is_continued_has_the_bits_of_the_whole(recordable, monkeypatch, tmp_path, rule):
+    call = in_process(tmp_path, monkeypatch)
+    options = [*VARIANTS[rule], "--backend=cupy", "--batch_size=4", "--optimizer=Adam", "--lr=1e-6"]
+    assert call(*options) == 0
+    assert call(*options, "--epochs=1", f"--out_dir={tmp_path / 'parts'}") == 0
+    assert call(*options, "--load", f"--out_dir={tmp_path / 'parts'}") == 0
+    assert checkpoint(tmp_path / "parts") == checkpoint(tmp_path / "run")
+
+
+@pytest.mark.parametrize("variant", networks.VARIANTS)
+def test_recorded_steps_of_run_have_the_bits_of_steps_as_they_are_written(recordable, run_main, monkeypatch, variant):
+    """Rules that invert are not recorded; BP is."""
+    options = [*networks.command(variant), "--backend=cupy", "--batch_size=20", "--orthogonal_reg=0.1"]
+    _, recorded = run_main(*options, results="recorded")
+    assert (recordable.launches["graph"] > 0) == (variant == "BP")
+    monkeypatch.setattr(together, "Replay", AsWritten)
+    _, written = run_main(*options, results="written")
+    names = sorted(file.name for file in written.glob("*L*.npy"))
+    assert names and all((recorded / name).read_bytes() == (written / name).read_bytes() for name in names)
+
+
+def learner_and_batch(gpu, variant="BP"):
+    backend = select_backend("cupy", 0, "float64")
+    learner, samples = networks.build_learner(backend, variant), networks.samples(backend)
+    return learner, lambda rows: samples.batch(rows[0])
+
+
+def parameters(learner):
+    return [p.get().tobytes() for p in learner.net.parameters]
+
+
+class NoKernel(Optimiser):
+    """p <- p - lr g, without a kernel."""
+
+    def _change(self, xp, index, g, moments, out):
+        xp.multiply(g, self.learning_rate[index], out=out)
+
+
+def without_kernel(learner):
+    learner.optimiser = NoKernel(learner.net.parameters, 0.1, 0.0, ())
+
+
+def refused(learner):
+    learner.recordable = False
+
+
+def waits(learner):
+    step = learner.step
+    learner.step = lambda *batch: (float(learner.net.parameters[0][0, 0]), step(*batch))
+
+
+def fails_at_the_end(learner):
+    step = learner.step
+
+    def stepping(*batch):
+        step(*batch)
+        float(learner.net.parameters[0][0, 0])
+
+    learner.step = stepping
+
+
+@pytest.mark.parametrize("hinder", (without_kernel, refused, waits, fails_at_the_end))
+def test_a_learner_that_cannot_be_recorded_goes_on_as_it_is_written(recordable, hinder):
+    """Also one whose step fails after it has counted: the step is made once, and counted once."""
+    found = []
+    for form in (Replay, AsWritten):
+        learner, batch = learner_and_batch(recordable)
+        hinder(learner)
+        steps = form(learner, batch)
+        for start in (0, 4, 8, 12):
+            steps.step([slice(start, start + 4)], (0, start // 4))
+        found.append((parameters(learner), learner.optimiser.steps))
+    assert found[0] == found[1] and found[0][1] == 4
+    assert recordable.launches["graph"] == 0
+
+
+def test_a_short_batch_is_made_as_it_is_written(recordable):
+    found = []
+    for form in (Replay, AsWritten):
+        recordable.launches.clear()
+        learner, batch = learner_and_batch(recordable)
+        steps = form(learner, batch)
+        for start, stop in ((0, 8), (8, 16), (16, 20), (4, 12)):
+            steps.step([slice(start, stop)], (0, start))
+        found.append((parameters(learner), recordable.launches["graph"]))
+    assert found[0][0] == found[1][0] and [graphs for _, graphs in found] == [2, 0]
+
+
+def test_the_stand_in_makes_what_is_recorded_at_a_launch_alone(recordable):
+    """Otherwise the tests above would prove nothing."""
+    xp = recordable.cupy
+    a, b, stream = xp.asarray([1.0, 2.0]), xp.zeros(2), xp.cuda.get_current_stream()
+    stream.begin_capture()
+    b += a * 2.0
+    c = b.sum()
+    graph = stream.end_capture()
+    assert b.get().tolist() == [0.0, 0.0]
+    for times in (1, 2):
+        graph.launch()
+        assert b.get().tolist() == [2.0 * times, 4.0 * times] and float(c) == 6.0 * times
+
+
+def test_the_stand_in_refuses_to_record_what_cuda_would_record_wrongly(recordable):
+    xp, stream = recordable.cupy, recordable.cupy.cuda.get_current_stream()
+    a = xp.ones((2, 2))
+    stream.begin_capture()
+    with pytest.raises(Unrecordable):
+        xp.asarray(np.ones(2))
+    with pytest.raises(Unrecordable):
+        a.set(np.ones((2, 2)))
+    with pytest.raises(NotImplementedError):
+        a @ a
+    with pytest.raises(RuntimeError):
+        float(a[0, 0])
+    stream.end_capture()
