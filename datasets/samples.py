@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from core.backend import on_device
 from utils import one_hot
 
 
@@ -45,8 +46,8 @@ class Images:
         self.table = backend.floats(table)
         self.targets, self.classes = targets, classes
         self._xp = backend.xp
-        # Each thread keeps scratch for its largest batch: a new array of this size per batch costs as much as the
-        # look-up.
+        # On a CPU each thread keeps scratch for its largest batch: a new array of this size per batch costs as much as
+        # the look-up.
         self._scratch = threading.local()
 
     def __len__(self):
@@ -63,6 +64,9 @@ class Images:
         chosen  a slice, or whole numbers (m,) on the device, in any order
         """
         pixels = self.pixels[chosen]
+        if on_device(pixels):
+            # A larger batch would replace scratch that the graph of a pass uses (core/replay.py).
+            return self.table.take(pixels.astype(np.intp))
         indices = getattr(self._scratch, "indices", None)
         if indices is None or len(pixels) > len(indices):
             indices = self._scratch.indices = self._xp.empty(pixels.shape, dtype=np.intp)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from tests.device import cupy_names
-from tests.device.recording import Unrecordable
+from tests.device.recording import Unrecordable, arrays_in
 
 # Bytes that CUDA copies from the host before the call returns, without waiting for the device.
 STAGED = 64 * 1024
@@ -21,6 +21,10 @@ class DeviceArray:
         self._host = host
         self._gpu = gpu
         self._device = device
+        gpu.recorder.born(host)
+
+    def __del__(self):
+        self._gpu.recorder.gone(self._host)
 
     def __getattr__(self, name):
         if name in cupy_names.METHODS:
@@ -103,7 +107,7 @@ class DeviceArray:
         host, key = self._gpu.host(self), self._gpu.host(key)
         found = host[key]
         if arrays:
-            found = self._gpu.recorder.perform(lambda: host[key], writes=False)
+            found = self._gpu.recorder.perform(lambda: host[key], False, [host, *arrays_in(key)])
         # Numpy hands out one number, cupy a view of one entry.
         if not isinstance(found, np.ndarray):
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
@@ -117,7 +121,7 @@ class DeviceArray:
             self._gpu.uploads += 1
         host, key = self._gpu.host(self), self._gpu.host(key)
         value = self._gpu.host(value)
-        self._gpu.recorder.perform(lambda: host.__setitem__(key, value), writes=True)
+        self._gpu.recorder.perform(lambda: host.__setitem__(key, value), True, [host, *arrays_in(key), *arrays_in(value)])
         self._gpu.count("setitem", _launches(arrays) if arrays else host[key].size > 0)
 
     def _index_arrays(self, key, operation):

@@ -52,7 +52,8 @@ class ElementwiseKernel:
             raise ValueError(f"{self._name}: outputs {shapes} of an elementwise kernel of shape {whole}")
         places = np.arange(math.prod(whole), dtype=np.uint64).reshape(whole)
         scope = {"__builtins__": {}, "T": self._gpu.float_type.type, "i": places} | FUNCTIONS | values
-        self._gpu.recorder.perform(lambda: self._compute(scope | values, values), writes=True)
+        arrays = [value for value in values.values() if isinstance(value, np.ndarray)]
+        self._gpu.recorder.perform(lambda: self._compute(scope | values, values), True, arrays)
         self._gpu.count(self._name)
 
     def _compute(self, scope, values):

@@ -2,11 +2,12 @@
 
 While a stream records, an operation is not carried out: its result is room of the right shape, full of NaN or of large
 numbers, and the operation waits in a list. A launch carries out the list. So a number that was read from the host while
-recording stays what it was then, as in a graph of CUDA.
+recording stays what it was then, as in a graph of CUDA. A launch also refuses to use memory that was given back after it
+was recorded, which cupy would have handed to others.
 """
 
 import contextlib
-import types
+import weakref
 
 import numpy as np
 
@@ -37,25 +38,52 @@ RUNS = [
 
 
 class Unrecordable(AssertionError):
-    """What CUDA would record without an error, and what would then be wrong: a copy from a host array that is gone."""
+    """What CUDA would do without an error, and what would be wrong: a copy from a host array, or a use of an array, that
+    is gone."""
 
 
 class Recorder:
     """What one stand-in records.
 
     recording  the operations recorded so far; None while nothing is recorded
+    pool       the MemoryPool that new arrays are taken from; None: the one that everybody uses
     """
 
     def __init__(self):
-        self.recording = None
+        self.recording = self.pool = None
+        # For the address of every memory: [number of device arrays in it, its pool].
+        self._uses, self._used = {}, {}
 
-    def perform(self, compute, writes):
+    def begin(self):
+        self.recording, self._used = [], {}
+
+    def end(self):
+        """(operations, memory that they use) of what was recorded."""
+        recorded, self.recording = self.recording, None
+        return recorded, self._used
+
+    def born(self, array):
+        """Notes a new device array, whose numbers are in a host array."""
+        uses = self._uses.setdefault(id(_memory(array)), [0, self.pool and weakref.ref(self.pool)])
+        uses[0] += 1
+
+    def gone(self, array):
+        """Notes the end of a device array."""
+        place = id(_memory(array))
+        self._uses[place][0] -= 1
+        if not self._uses[place][0]:
+            del self._uses[place]
+
+    def perform(self, compute, writes, arrays):
         """The result of compute(), or while recording: the room for it.
 
         writes  whether it writes to arrays that it was given, and returns nothing of interest
+        arrays  the host arrays that it reads and writes
         """
         if self.recording is None:
             return compute()
+        for memory in map(_memory, arrays):
+            self._used[id(memory)] = memory, self._uses[id(memory)]
         if writes:
             self.recording.append(compute)
             return None
@@ -66,15 +94,39 @@ class Recorder:
         return result
 
 
+def arrays_in(arguments):
+    """The host arrays among arguments, which may be lists of lists."""
+    if not isinstance(arguments, tuple | list):
+        return [arguments] if isinstance(arguments, np.ndarray) else []
+    return [array for each in arguments for array in arrays_in(each)]
+
+
+def _memory(array):
+    """The array that owns the memory of a host array."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class MemoryPool:
+    """What is given back to it is handed out again only to those who use it."""
+
+    def malloc(self, size):
+        raise NotImplementedError
+
+
 def cuda_parts(gpu):
     """{name: part of cupy.cuda} of a stand-in."""
 
     class Graph:
-        def __init__(self, operations):
-            self._operations = operations
+        def __init__(self, operations, used):
+            self._operations, self._used = operations, used
 
         def launch(self, stream=None):
             gpu.count("graph")
+            for memory, (arrays, pool) in self._used.values():
+                if not arrays and (pool is None or pool() is None):
+                    raise Unrecordable(f"a graph uses memory {memory.shape} {memory.dtype} that was given back")
             for operation in self._operations:
                 operation()
 
@@ -85,19 +137,25 @@ def cuda_parts(gpu):
             pass
 
         def begin_capture(self, mode=None):
-            gpu.recorder.recording = []
+            gpu.recorder.begin()
 
         def end_capture(self):
-            recorded, gpu.recorder.recording = gpu.recorder.recording, None
-            return Graph(recorded)
+            return Graph(*gpu.recorder.end())
+
+    @contextlib.contextmanager
+    def using_allocator(malloc):
+        before, gpu.recorder.pool = gpu.recorder.pool, malloc.__self__
+        try:
+            yield
+        finally:
+            gpu.recorder.pool = before
 
     current = Stream()
-    pool = types.SimpleNamespace(malloc=None)
     return {
         "Stream": lambda: current,
         "get_current_stream": lambda: current,
-        "MemoryPool": lambda: pool,
-        "using_allocator": contextlib.nullcontext,
+        "MemoryPool": MemoryPool,
+        "using_allocator": using_allocator,
     }
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from tests.device import cupy_names
 from tests.device.device_array import DeviceArray
 from tests.device.elementwise import ElementwiseKernel
-from tests.device.recording import Recorder, Unrecordable, cuda_parts
+from tests.device.recording import Recorder, Unrecordable, arrays_in, cuda_parts
 
 # More arrays than FEW are joined by one kernel, if they have less than LARGE bytes on average.
 FEW, LARGE = 8, 2 * 1024 * 1024
@@ -159,13 +159,14 @@ class StandIn:
 
         if self.recorder.recording is None or name in ("empty", "empty_like"):
             return compute()
+        used = arrays_in([*arrays, *keywords.values()])
         if keywords.get("out") is not None or name == "fill":
-            return self.recorder.perform(compute, writes=True)
+            return self.recorder.perform(compute, True, used)
         found = compute()
-        if isinstance(found, np.ndarray) and any(np.may_share_memory(found, each) for each in _arrays_in(arrays)):
+        if isinstance(found, np.ndarray) and any(np.may_share_memory(found, each) for each in used):
             # A view is no operation on the device.
             return found
-        return self.recorder.perform(compute, writes=False)
+        return self.recorder.perform(compute, False, used)
 
     def upload(self, name, content, **keywords):
         """cupy.array and cupy.asarray: the only way from the host to the device."""
@@ -182,11 +183,6 @@ class StandIn:
         if not self._may_wait:
             raise Synchronised("a copy from pageable host memory makes the host wait")
         return self.device(np.array(content, **keywords | {"copy": True}))
-
-
-def _arrays_in(arguments):
-    flat = [part for each in arguments for part in (each if isinstance(each, tuple | list) else [each])]
-    return [each for each in flat if isinstance(each, np.ndarray)]
 
 
 def _launches(name, args, keywords, result):

@@ -126,18 +126,62 @@ def test_a_short_batch_is_made_as_it_is_written(recordable):
     assert found[0][0] == found[1][0] and [graphs for _, graphs in found] == [2, 0]
 
 
+def test_more_samples_within_a_pass_take_nothing_from_its_graph(recordable):
+    """A run that measures within epochs (--eval_interval) and was continued near the end of one does so in its second
+    pass for the first time."""
+    found = []
+    for form in (Replay, AsWritten):
+        backend = select_backend("cupy", 0, "float64")
+        learner, samples = networks.build_learner(backend), networks.samples(backend)
+        for _ in range(2):
+            steps = form(learner, lambda rows: samples.batch(rows[0]))
+            for start in (0, 4, 8):
+                steps.step([slice(start, start + 4)], (0, start))
+        samples.inputs(slice(0, 20))
+        steps.step([slice(0, 4)], (0, 3))
+        found.append(parameters(learner))
+    assert found[0] == found[1] and recordable.launches["graph"] == 5
+
+
 def test_the_stand_in_makes_what_is_recorded_at_a_launch_alone(recordable):
     """Otherwise the tests above would prove nothing."""
     xp = recordable.cupy
-    a, b, stream = xp.asarray([1.0, 2.0]), xp.zeros(2), xp.cuda.get_current_stream()
-    stream.begin_capture()
-    b += a * 2.0
-    c = b.sum()
-    graph = stream.end_capture()
+    a, b, stream, pool = xp.asarray([1.0, 2.0]), xp.zeros(2), xp.cuda.get_current_stream(), xp.cuda.MemoryPool()
+    with xp.cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        b += a * 2.0
+        c = b.sum()
+        graph = stream.end_capture()
     assert b.get().tolist() == [0.0, 0.0]
     for times in (1, 2):
         graph.launch()
         assert b.get().tolist() == [2.0 * times, 4.0 * times] and float(c) == 6.0 * times
+
+
+def test_the_stand_in_refuses_a_graph_whose_memory_was_given_back(recordable):
+    """That of its own pool is handed to nobody else, as long as there is that pool."""
+    xp, stream = recordable.cupy, recordable.cupy.cuda.get_current_stream()
+
+    def recorded(pool):
+        with xp.cuda.using_allocator(pool.malloc):
+            a = xp.zeros(2)
+        b = xp.zeros(2)
+        stream.begin_capture()
+        a += 1.0
+        b += a
+        return stream.end_capture(), b
+
+    pool = xp.cuda.MemoryPool()
+    graph, b = recorded(pool)
+    graph.launch()
+    assert b.get().tolist() == [1.0, 1.0]
+    del b
+    with pytest.raises(Unrecordable):
+        graph.launch()
+    graph, b = recorded(pool)
+    del pool
+    with pytest.raises(Unrecordable):
+        graph.launch()
 
 
 def test_the_stand_in_refuses_to_record_what_cuda_would_record_wrongly(recordable):
