@@ -5,6 +5,7 @@ numbers that an optimiser computes from its count of steps, and the place of the
 """
 
 import contextlib
+import functools
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Replay:
         self._learner, self._batch = learner, batch
         self._xp = array_module(*learner.net.arrays)
         # What a graph reads and writes between its launches stays where it was when it was recorded.
-        self._pool = self._xp.cuda.MemoryPool()
+        self._pool = self._xp.cuda.MemoryPool(functools.partial(_memory, self._xp))
         self._size = self._rows = self._varying = self._graph = None
         self._more, self._recordable = [], learner.recordable
 
@@ -96,6 +97,20 @@ class Replay:
                     stream.end_capture()
                 raise
             return stream.end_capture()
+
+
+def _memory(xp, size):
+    """Returns `size` bytes of new memory for a pool of cupy.
+
+    Raises  MemoryError if there is no more while a graph is recorded. After any other error the pool would give back
+            what is free in it, although the graph uses that, and try again
+    """
+    try:
+        return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
+    except RuntimeError as error:
+        if xp.cuda.get_current_stream().is_capturing():
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def _length(chosen):

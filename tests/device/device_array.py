@@ -107,7 +107,7 @@ class DeviceArray:
         host, key = self._gpu.host(self), self._gpu.host(key)
         found = host[key]
         if arrays:
-            found = self._gpu.recorder.perform(lambda: host[key], False, [host, *arrays_in(key)])
+            found = self._gpu.recorder.perform(lambda: host[key], False, arrays_in([host, key]))
         # Numpy hands out one number, cupy a view of one entry.
         if not isinstance(found, np.ndarray):
             found = host[(*(key if isinstance(key, tuple) else (key,)), ...)]
@@ -121,7 +121,7 @@ class DeviceArray:
             self._gpu.uploads += 1
         host, key = self._gpu.host(self), self._gpu.host(key)
         value = self._gpu.host(value)
-        self._gpu.recorder.perform(lambda: host.__setitem__(key, value), True, [host, *arrays_in(key), *arrays_in(value)])
+        self._gpu.recorder.perform(lambda: host.__setitem__(key, value), True, arrays_in([host, key, value]))
         self._gpu.count("setitem", _launches(arrays) if arrays else host[key].size > 0)
 
     def _index_arrays(self, key, operation):

@@ -2,8 +2,8 @@
 
 While a stream records, an operation is not carried out: its result is room of the right shape, full of NaN or of large
 numbers, and the operation waits in a list. A launch carries out the list. So a number that was read from the host while
-recording stays what it was then, as in a graph of CUDA. A launch also refuses to use memory that was given back after it
-was recorded, which cupy would have handed to others.
+recording stays what it was then, as in a graph of CUDA. A launch refuses to use memory that has been given back since,
+and which cupy would have handed to others.
 """
 
 import contextlib
@@ -38,8 +38,8 @@ RUNS = [
 
 
 class Unrecordable(AssertionError):
-    """What CUDA would do without an error, and what would be wrong: a copy from a host array, or a use of an array, that
-    is gone."""
+    """What CUDA would do without an error, and what would be wrong: to copy from a host array that is gone, or to use
+    memory that is."""
 
 
 class Recorder:
@@ -108,15 +108,24 @@ def _memory(array):
     return array
 
 
-class MemoryPool:
-    """What is given back to it is handed out again only to those who use it."""
-
-    def malloc(self, size):
-        raise NotImplementedError
-
-
 def cuda_parts(gpu):
     """{name: part of cupy.cuda} of a stand-in."""
+
+    def memory(size):
+        if gpu.shortages:
+            gpu.shortages -= 1
+            raise RuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    class MemoryPool:
+        def __init__(self, allocator=memory):
+            self._allocator = allocator
+
+        def malloc(self, size):
+            try:
+                return self._allocator(size)
+            except RuntimeError:
+                # Here cupy gives back what is free in the pool.
+                return self._allocator(size)
 
     class Graph:
         def __init__(self, operations, used):
@@ -139,6 +148,9 @@ def cuda_parts(gpu):
         def begin_capture(self, mode=None):
             gpu.recorder.begin()
 
+        def is_capturing(self):
+            return gpu.recorder.recording is not None
+
         def end_capture(self):
             return Graph(*gpu.recorder.end())
 
@@ -154,6 +166,8 @@ def cuda_parts(gpu):
     return {
         "Stream": lambda: current,
         "get_current_stream": lambda: current,
+        "Memory": memory,
+        "MemoryPointer": lambda memory, offset: memory,
         "MemoryPool": MemoryPool,
         "using_allocator": using_allocator,
     }

@@ -52,6 +52,7 @@ class StandIn:
     uploads           number of host arrays moved to the device so far
     launches          Counter {name of an operation: kernels and library calls that it has started so far}, see `count`
     broken            {name of an operation: exception that it raises}: libraries that are missing
+    shortages         how many of the next requests for memory of the device fail
     """
 
     def __init__(self, float_type="float64", devices=1):
@@ -61,6 +62,7 @@ class StandIn:
         self.uploads = 0
         self.launches = Counter()
         self.broken = {}
+        self.shortages = 0
         self._may_wait = True
         self.recorder, self._recordable = Recorder(), False
         self._thread = threading.local()

@@ -114,6 +114,35 @@ def test_a_learner_that_cannot_be_recorded_goes_on_as_it_is_written(recordable, 
     assert recordable.launches["graph"] == 0
 
 
+def test_a_shortage_of_memory_ends_a_recording(recordable):
+    """Where a request fails, a pool of cupy gives back what is free in it, and what a graph uses is free in it."""
+    found = []
+    for form in (Replay, AsWritten):
+        learner, batch = learner_and_batch(recordable)
+
+        def stepping(*parts, step=learner.step):
+            if recordable.recorder.recording is not None:
+                recordable.shortages = 1
+                recordable.recorder.pool.malloc(8)
+            step(*parts)
+
+        learner.step, steps = stepping, form(learner, batch)
+        for start in (0, 4, 8):
+            steps.step([slice(start, start + 4)], (0, start))
+        found.append((parameters(learner), learner.optimiser.steps))
+    assert found[0] == found[1] and recordable.launches["graph"] == 0
+
+
+def test_a_pool_of_a_graph_asks_again_while_nothing_is_recorded(recordable):
+    learner, batch = learner_and_batch(recordable)
+    recordable.shortages = 1
+    Replay(learner, batch)._pool.malloc(8)
+    assert recordable.shortages == 0
+    recordable.shortages = 2
+    with pytest.raises(RuntimeError):
+        Replay(learner, batch)._pool.malloc(8)
+
+
 def test_a_short_batch_is_made_as_it_is_written(recordable):
     found = []
     for form in (Replay, AsWritten):
@@ -134,7 +163,7 @@ def test_more_samples_within_a_pass_take_nothing_from_its_graph(recordable):
         backend = select_backend("cupy", 0, "float64")
         learner, samples = networks.build_learner(backend), networks.samples(backend)
         for _ in range(2):
-            steps = form(learner, lambda rows: samples.batch(rows[0]))
+            steps = form(learner, lambda rows, samples=samples: samples.batch(rows[0]))
             for start in (0, 4, 8):
                 steps.step([slice(start, start + 4)], (0, start))
         samples.inputs(slice(0, 20))
@@ -178,10 +207,10 @@ def test_the_stand_in_refuses_a_graph_whose_memory_was_given_back(recordable):
     del b
     with pytest.raises(Unrecordable):
         graph.launch()
-    graph, b = recorded(pool)
+    without_pool = recorded(pool)
     del pool
     with pytest.raises(Unrecordable):
-        graph.launch()
+        without_pool[0].launch()
 
 
 def test_the_stand_in_refuses_to_record_what_cuda_would_record_wrongly(recordable):
