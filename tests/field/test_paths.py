@@ -36,6 +36,7 @@ from figures import (
     learning_curves,
     pipeline,
     precision,
+    row_lengths,
 )
 from tests.faults import tiny_main, tiny_runs
 
@@ -56,6 +57,7 @@ OPTIONS = {
     alignment: ("", "--output="),
     alignment_depth: ("", "--output=", "--data_dir="),
     precision: ("", "--output=", "--data_dir="),
+    row_lengths: ("", "--output=", "--table=", "--data_dir="),
     fig1d: ("", "--output="),
     fig2: ("", "--output="),
     fig3: ("", "--output="),
