@@ -97,7 +97,7 @@ class Cublas(CupyBlas):
         """
         (m, k), n = a.shape[-2:], b.shape[-1]
         if out is None:
-            stack = max(a.shape[:-2], b.shape[:-2], key=math.prod)
+            stack = max(a.shape[:-2], b.shape[:-2], key=lambda axes: (len(axes), math.prod(axes)))
             out = self._xp.empty((*stack, m, n), dtype=a.dtype)
         if out.ndim > 3 or not out.size or not k or not a.dtype == b.dtype == out.dtype or a.dtype.name not in TYPES:
             return super().product(a, b, out, add)

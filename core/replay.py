@@ -67,9 +67,10 @@ class Replay:
         except (NotImplementedError, RuntimeError, MemoryError):
             # A library refuses to be recorded, or memory is short.
             self._recordable = False
-        self._more = [now - then for now, then in zip(self._counts, before, strict=True)]
-        self._count(before)
-        learner.net.weights_changed()
+        finally:
+            self._more = [now - then for now, then in zip(self._counts, before, strict=True)]
+            self._count(before)
+            learner.net.weights_changed()
         return self._recordable
 
     @property

@@ -20,7 +20,8 @@ def bytes_of_a_run(settings, batch_size, backend):
 
     For each weight there are its value, two moments, gradients and buffers, all of it twice; for each unit and
     each sample of a batch there are the rates and voltages of some time points, or of all time points on a GPU if they
-    contribute to gradients and samples may be left out at the end.
+    contribute to gradients and samples may be left out at the end. A GPU needs those of a batch twice, because a
+    recorded step keeps its memory (core/replay.py) while a short batch is made as it is written.
 
     settings  dfc.settings.records.SystemSettings
     """
@@ -31,6 +32,7 @@ def bytes_of_a_run(settings, batch_size, backend):
     on_gpu = backend.device is not None
     if on_gpu and settings.rule.averages and not settings.rule_options.include_non_converged_samples:
         points += 2 * settings.rule_options.controller.steps
+    points *= 1 + on_gpu
     return (12 * weights + points * units) * backend.dtype.itemsize
 
 

@@ -118,6 +118,8 @@ PRODUCTS = {
     "one seed": ((1, 5, 7), (1, 7, 3), "rows", "T rows"),
     "one matrix for all seeds": ((2, 5, 7), (7, 3), "", ""),
     "all seeds for one matrix": ((5, 7), (2, 7, 3), "T", ""),
+    "one seed for one matrix": ((1, 5, 7), (7, 3), "", "T"),
+    "one matrix for one seed": ((5, 7), (1, 7, 3), "rows", ""),
     "large": ((3, 128, 257), (3, 257, 256), "T", ""),
     "seeds of samples": ((2, 4, 5, 7), (2, 4, 7, 3), "", ""),
     "nothing": ((2, 0, 7), (2, 7, 3), "", ""),

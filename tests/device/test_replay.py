@@ -114,6 +114,24 @@ def test_a_learner_that_cannot_be_recorded_goes_on_as_it_is_written(recordable, 
     assert recordable.launches["graph"] == 0
 
 
+def test_a_step_that_fails_while_it_is_recorded_leaves_the_learner_as_it_was(recordable):
+    """core.together then makes the step of each seed alone."""
+    learner, batch = learner_and_batch(recordable)
+    steps, step = Replay(learner, batch), learner.step
+    steps.step([slice(0, 4)], (0, 0))
+    before, version = parameters(learner), learner.net.layers[0].version
+
+    def unsolvable(*parts):
+        step(*parts)
+        raise ZeroDivisionError
+
+    learner.step = unsolvable
+    with pytest.raises(ZeroDivisionError):
+        steps.step([slice(4, 8)], (0, 1))
+    assert parameters(learner) == before and learner.optimiser.steps == 1
+    assert recordable.recorder.recording is None and learner.net.layers[0].version > version + 1
+
+
 def test_a_shortage_of_memory_ends_a_recording(recordable):
     """Where a request fails, a pool of cupy gives back what is free in it, and what a graph uses is free in it."""
     found = []
