@@ -107,7 +107,10 @@ class Cublas(CupyBlas):
                 return super().product(a, b, out, add)
             self.product(b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2), add)
             return out
-        (a, *of_a), (b, *of_b), (_, _, row, step) = self._laid(a), self._laid(b), self._laid(out)
+        (a, *of_a), (b, *of_b), (laid, _, row, step) = self._laid(a), self._laid(b), self._laid(out)
+        if laid is not out:
+            # Its rows run backwards.
+            return super().product(a, b, out, add)
         multiply, _, _, one, zero = self._calls[a.dtype.name]
         # cuBLAS counts along columns, so that it sees the transposes: out^T = b^T a^T.
         right, left = (b.data.ptr, *of_b[1:]), (a.data.ptr, *of_a[1:])

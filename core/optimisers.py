@@ -16,12 +16,13 @@ class Optimiser:
     docs/published/dfc.md E. A gradient is never modified. Moments have the float type of their parameter and are
     on the same device.
 
-    held           None, or device arrays from which the GPU's kernels read `numbers` (core/replay.py)
     parameters     list of C-contiguous arrays, at least one, updated in place
     learning_rate  a number, or a list with one number per array
     weight_decay   wd
     moments        names of the arrays that it remembers per parameter, zero at the start
     Raises         ValueError for a list of another length
+
+    held  None, or device arrays from which the GPU's kernels read `numbers` (core/replay.py)
     """
 
     # Kernel of a GPU that updates an array at once (core/device_kernels.py); None: the passes of `_change`, there too.

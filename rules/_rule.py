@@ -23,7 +23,8 @@ class Rule:
     Options          frozen dataclass of the rule's options. A field made by core.options.option is also an option of
                      the command line; a field with the name of a flag of main.py takes that flag's value
     recordable       whether a GPU may record a step once and repeat it (core/replay.py); not if a number that the host
-                     computes changes from step to step
+                     computes changes from step to step, or is copied to the device, nor if a device array that the
+                     rule keeps is replaced
     inverts          whether it needs the inverse of the weights, so that options of the solver apply (run.py)
 
     The other fields are for networks with feedback weights (main.py).

@@ -90,11 +90,14 @@ class Library:
 
 
 def layouts(array, layout, xp=XP):
-    """The same matrices as a view of the given layout: "T" a transposed view, "rows" with gaps, "copy" neither."""
+    """The same matrices as a view of the given layout: "T" a transposed view, "rows" with gaps, "copy" neither, "back"
+    with rows that run backwards."""
     *stack, rows, columns = array.shape
     gap = 3 * ("rows" in layout)
     if layout == "copy":
         view = xp.empty((*stack, 2 * rows, 2 * columns), dtype=array.dtype)[..., ::2, ::2]
+    elif layout == "back":
+        view = xp.empty((*stack, rows, columns), dtype=array.dtype)[..., ::-1, :]
     elif "T" in layout:
         view = xp.empty((*stack, columns, rows + gap), dtype=array.dtype)[..., :rows].swapaxes(-1, -2)
     else:
@@ -110,6 +113,7 @@ PRODUCTS = {
     "rows with gaps": ((5, 7), (7, 3), "rows", "rows"),
     "columns with gaps": ((5, 7), (7, 3), "T rows", "T rows"),
     "neither": ((5, 7), (7, 3), "copy", "copy"),
+    "backwards": ((5, 7), (7, 3), "back", "back"),
     "a row and a column": ((1, 7), (7, 1), "", "T"),
     "a column and a row": ((6, 1), (1, 4), "T", ""),
     "a row": ((1, 7), (7, 4), "rows", "T"),
@@ -125,4 +129,4 @@ PRODUCTS = {
     "nothing": ((2, 0, 7), (2, 7, 3), "", ""),
     "sums of nothing": ((5, 0), (0, 3), "", ""),
 }
-OUTPUTS = (None, "", "T", "rows", "T rows", "copy")
+OUTPUTS = (None, "", "T", "rows", "T rows", "copy", "back")

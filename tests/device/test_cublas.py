@@ -39,7 +39,7 @@ def test_products_of_any_layout_are_those_of_numpy(blas, library, precision, cas
     found[...] = before
     blas.product(a, b, out=found, add=True)
     np.testing.assert_allclose(found, before + expected, **close)
-    if len(shapes[0]) < 4 and expected.size and shapes[0][-1] and out != "copy":
+    if len(shapes[0]) < 4 and expected.size and shapes[0][-1] and out not in ("copy", "back"):
         assert library.calls.count("gemmStridedBatched") == 2
 
 
