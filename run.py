@@ -77,11 +77,10 @@ class Options:
     optimizer: str = _experiment("Adam", "optimiser, with its default numbers", choices=tuple(OPTIMISERS))
     learning_rate: float = _experiment(1e-4, "step size", bounds="(0, inf)")
     orthogonal_reg: float = _experiment(
-        0.0,
-        "strength of the orthogonal regulariser; 0 implies orthogonal initial weights",
-        bounds="[0, inf)",
+        0.0, "strength of the orthogonal regulariser; 0 implies orthogonal initial weights", bounds="[0, inf)",
         names=("--orthogona_reg",),
-    )
+    )  # fmt: skip
+    unit_rows: bool = _experiment(False, "the regulariser also holds the rows of the weights at length 1")
     batch_size: int = _experiment(60, "images in a batch, in file order", bounds="[1, inf)")
     train_samples: int = _experiment(0, "learn from the first N training images only; 0: all", bounds="[0, inf)")
     nb_layers: int = _network(1, "hidden layers of the square network, not used with --tower", bounds=LAYERS)
@@ -156,8 +155,9 @@ def check(options):
         raise UsageError(
             f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing"
         )
-    if options.solver == "gram" and not options.orthogonal_reg:
-        raise UsageError("--solver=gram: needs --orthogonal_reg above 0, whose Gram matrix it uses")
+    for name in ["--solver=gram"] * (options.solver == "gram") + ["--unit_rows"] * options.unit_rows:
+        if not options.orthogonal_reg:
+            raise UsageError(f"{name}: needs --orthogonal_reg above 0, whose Gram matrix it uses")
 
 
 def load_samples(options, backend):
@@ -201,7 +201,7 @@ def build_learner(options, rule_options, samples, backend, workers):
     net = build_net(options, samples.pixels.shape[-1], samples.classes, backend)
     make, *_ = OPTIMISERS[options.optimizer]
     optimiser = make(net.parameters, options.learning_rate)
-    regulariser = OrthogonalRegulariser(options.orthogonal_reg)
+    regulariser = OrthogonalRegulariser(options.orthogonal_reg, options.unit_rows)
     return Learner(net, RULES[options.algorithm], rule_options, regulariser, optimiser, workers, backend.block)
 
 

@@ -39,7 +39,7 @@ MARKS = ("config.json", "checkpoint.npz", "DONE", LOCK)
 LOG = "log.txt"
 ENDS = ("diverged", "singular", "stopped")
 # Settings that a config.json has only where they differ from these: a GPU draws noise by itself unless the host does.
-IMPLIED = {"host_noise": True}
+IMPLIED = {"unit_rows": False, "host_noise": True}
 # Entries of config.json on which the last digits depend.
 ROUNDING = ("threads", "versions", "device", "cpu", "blas")
 

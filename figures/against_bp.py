@@ -86,6 +86,7 @@ def task_of(record):
     strength = settings.get("orthogonal_reg") or STRENGTH
     own = f"\N{GREEK SMALL LETTER LAMDA} = {strength:g}" if record.rule != "TP" and strength != STRENGTH else ""
     further = ["linear" * bool(settings.get("linear")), f"{samples} samples" if samples else ""]
+    further += ["unit rows" * bool(settings.get("unit_rows"))]
     return ", ".join(filter(None, [record.dataset, network, *further, own]))
 
 

@@ -34,13 +34,15 @@ class OrthogonalRegulariser:
     """Penalises weight matrices whose rows are not orthogonal.
 
     The penalty is strength times the sum of the squared off-diagonal entries of G = W W^T. Its gradient is
-    strength * R(W), R(W) = 4 (G - diag G) W (docs/published/gait.md 2). The length of the rows is free.
+    strength * R(W), R(W) = 4 (G - diag G) W (docs/published/gait.md 2). The length of the rows is free, unless
+    `unit_rows` adds the squared entries of diag G - 1 to the penalty: then R(W) = 4 (G - 1) W.
 
-    strength  lambda >= 0
+    strength   lambda >= 0
+    unit_rows  whether rows of another length than 1 are penalised too
     """
 
-    def __init__(self, strength):
-        self.strength = strength
+    def __init__(self, strength, unit_rows=False):
+        self.strength, self.unit_rows = strength, unit_rows
 
     def __bool__(self):
         return self.strength != 0.0
@@ -50,15 +52,20 @@ class OrthogonalRegulariser:
         layer.gram()
 
     def penalty(self, layer):
-        """Returns strength * sum over i != j of G_ij^2, a number per seed."""
-        off, _ = layer.gram()
-        return self.strength * (off * off).sum(axis=(-2, -1))
+        """Returns strength * sum over i != j of G_ij^2, for unit rows also of (G_ii - 1)^2, per seed."""
+        off, diagonal = layer.gram()
+        penalty = (off * off).sum(axis=(-2, -1))
+        if self.unit_rows:
+            penalty += ((diagonal - 1.0) ** 2).sum(axis=-1)
+        return self.strength * penalty
 
     def gradient(self, layer, part, out):
         """Writes one part of strength * R(W) into `out` (rows, size).
 
         part  index of the part: (rows,), or (seeds, rows)
         """
-        off, _ = layer.gram()
+        off, diagonal = layer.gram()
         matmul(off[part], layer.weights[part[:-1]], out=out)
+        if self.unit_rows:
+            out += (diagonal[part] - 1.0)[..., None] * layer.weights[part]
         out *= 4.0 * self.strength

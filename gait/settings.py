@@ -41,6 +41,7 @@ def run_name(options, rule_options):
     named += [f"{options.orthogonal_reg}OrthoReg", f"{options.seed}Seed", f"{options.learning_rate}LR"]
     named += [f"{options.nb_layers}{'TOWER' if options.tower else 'L'}"]
     named += ["XavierInit"] * (options.init == "xavier" and options.orthogonal_reg == 0.0)
+    named += ["UnitRows"] * options.unit_rows
     named += [options.optimizer] * (options.optimizer != "Adam")
     for field in dataclasses.fields(rule_options):
         value = getattr(rule_options, field.name)

@@ -156,6 +156,9 @@ FEEDBACK_MUTANTS = {
     "noisy parts of small networks divided": (
         "dfc/learners.py", "[()]), self.pieces(activities.batch_size))", "[()]))", STACK,
     ),
+    "rows held at length 0": (
+        "gait/gradients.py", "(diagonal[part] - 1.0)", "diagonal[part]", "tests/core/test_parts.py",
+    ),
     "small passes divided": ("core/backend.py", "if operations >= self.least else 1", "", "tests/core/test_parts.py"),
     "no second question": ("core/training.py", "if self.epoch and self.batch == 0 and", "if self.passed > 8 and", LOOP),
     "an epoch begins twice": ("core/training.py", "begin_epoch and self.batch == 0 and", "begin_epoch and", LOOP),

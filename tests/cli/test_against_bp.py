@@ -51,12 +51,14 @@ def test_all_rules_of_a_task_are_measured_after_the_same_epoch(tmp_path):
 
 
 def test_tasks_are_kept_apart(tmp_path):
-    for layers, options in ((1, {}), (4, {}), (4, {"tower": True}), (4, {"linear": True}), (4, {"train_samples": 60})):
+    kinds = {}, {"tower": True}, {"linear": True}, {"train_samples": 60}, {"unit_rows": True}
+    for layers, options in ((1, {}), *((4, kind) for kind in kinds)):
         made(tmp_path / str(len(str(options))), "BP", [[10, 90], [10, 91]], layers=layers, **options)
         made(tmp_path / str(len(str(options))), "GAIT", [[10, 90 + layers], [10, 91]], layers=layers, **options)
     tasks = {task.removeprefix("FMNIST, ") for task, _ in found(tmp_path)[0]}
-    layers = "4 hidden layers"
-    assert tasks == {"1 hidden layer", layers, "tower", f"{layers}, linear", f"{layers}, 60 samples"}
+    four = "4 hidden layers"
+    kinds = "linear", "60 samples", "unit rows"
+    assert tasks == {"1 hidden layer", four, "tower", *(f"{four}, {kind}" for kind in kinds)}
 
 
 def test_another_strength_of_the_regulariser_is_another_task_but_for_tp(tmp_path):

@@ -68,6 +68,7 @@ BAD_OPTIONS = {
     "negative rate as a word of its own": (["--learning_rate", "-0.1"], ["--learning_rate", " -0.1 ", "(0, inf)"]),
     "rate of zero": (["--learning_rate=0"], ["--learning_rate", " 0 ", "(0, inf)"]),
     "rate that is zero in floats": (["--learning_rate=1e-999"], ["--learning_rate", "1e-999", "(0, inf)"]),
+    "unit rows without a regulariser": (["--unit_rows"], ["--unit_rows", "--orthogonal_reg above 0"]),
     "negative regulariser": (["--orthogonal_reg=-1"], ["--orthogonal_reg", " -1 ", "[0, inf)"]),
     "negative regulariser, misspelt": (["--orthogona_reg=-1"], ["--orthogona_reg", " -1 ", "[0, inf)"]),
     "gamma of one": (["--algorithm=GAIT", "--gamma=1"], ["--gamma", " 1 ", "(0, 1)"]),

@@ -32,6 +32,7 @@ EFFECTS = {
     "nb_epochs": ([], "--nb_epochs=2", "numbers"),
     "optimizer": ([], "--optimizer=SGD", "name numbers"),
     "learning_rate": ([], "--learning_rate=0.01", "name numbers"),
+    "unit_rows": (["--orthogonal_reg=0.1"], "--unit_rows", "name numbers"),
     "orthogonal_reg": (["--orthogonal_init"], "--orthogonal_reg=0.1", "name numbers"),
     "batch_size": ([], "--batch_size=30", "name numbers"),
     "train_samples": ([], "--train_samples=60", "name numbers"),
@@ -177,6 +178,7 @@ def test_no_two_settings_share_a_folder(pair):
 PARSED = {
     "": "MNIST_BP_0.0OrthoReg_1Seed_0.0001LR_1L",
     "--learning_rate=0.00001 --nb_layers=4": "MNIST_BP_0.0OrthoReg_1Seed_1e-05LR_4L",
+    "--orthogonal_reg=1 --unit_rows": "MNIST_BP_1.0OrthoReg_1Seed_0.0001LR_1L_UnitRows",
     "--orthogonal_reg=1000": "MNIST_BP_1000.0OrthoReg_1Seed_0.0001LR_1L",
     "--orthogonal_init": "MNIST_BP_OrthoInit_0.0OrthoReg_1Seed_0.0001LR_1L",
     "--algorithm=TP --linear --seed=12": "MNIST_TP_Linear_0.0OrthoReg_12Seed_0.0001LR_1L",

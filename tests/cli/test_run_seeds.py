@@ -18,6 +18,7 @@ VARIANTS = {
     "backpropagation": ["--learning_rate=0.01"],
     "gradient descent": ["--learning_rate=0.1", "--optimizer=SGD"],
     "centred RMSprop": ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--optimizer=RMSprop"],
+    "rows of length 1": ["--algorithm=GAIT", "--orthogonal_reg=0.1", "--unit_rows"],
     "target propagation": ["--algorithm=TP", "--orthogonal_reg=1000", "--learning_rate=0.001"],
     "GAIT-prop": ["--algorithm=GAIT", "--orthogonal_init", "--orthogonal_reg=0.1", "--threads=2"],
     "often measured": ["--eval_interval=2", "--batch_size=14", "--alignment"],

@@ -71,9 +71,10 @@ def test_xavier_variance():
     assert abs(w.mean()) < 5 * np.sqrt(2 / 400 / w.size)
 
 
-def test_the_regularisers_gradient_is_the_central_difference_of_its_penalty():
+@pytest.mark.parametrize("unit_rows", (False, True))
+def test_the_regularisers_gradient_is_the_central_difference_of_its_penalty(unit_rows):
     layer = make_net((6,), init="xavier").layers[0]
-    regulariser = OrthogonalRegulariser(0.7)
+    regulariser = OrthogonalRegulariser(0.7, unit_rows)
     found = np.empty((6, 6))
     for rows in (slice(0, 2), slice(2, 6)):
         regulariser.gradient(layer, (rows,), found[rows])
@@ -99,6 +100,21 @@ def test_the_regulariser_by_hand_and_the_length_of_rows_is_free():
     layer.weights_changed()
     assert regulariser.penalty(layer) == 0.0
     assert not OrthogonalRegulariser(0.0) and regulariser
+
+
+def test_the_regulariser_of_unit_rows_by_hand():
+    layer = make_net((2,), classes=2).layers[0]
+    # G - 1 is ((0, 1), (1, 4)), its squares add up to 18, and R = 4 (G - 1) W = 4 ((1, 2), (5, 8)).
+    layer.weights[:] = [[1.0, 0.0], [1.0, 2.0]]
+    layer.weights_changed()
+    regulariser, out = OrthogonalRegulariser(0.5, unit_rows=True), np.empty((2, 2))
+    assert regulariser.penalty(layer) == 9.0
+    for row in (0, 1):
+        regulariser.gradient(layer, (slice(row, row + 1),), out[row : row + 1])
+    np.testing.assert_array_equal(out, [[2.0, 4.0], [10.0, 16.0]])
+    layer.weights[:] = [[0.0, 1.0], [-1.0, 0.0]]
+    layer.weights_changed()
+    assert regulariser.penalty(layer) == 0.0
 
 
 @pytest.mark.parametrize("count", (1, 2, 3))
