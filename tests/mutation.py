@@ -24,7 +24,7 @@ STACK, SEEDS = "tests/rules/test_feedback_together.py", "tests/core/test_togethe
 ALONE = "tests/cli/test_run_seeds.py"
 LOOP, SUMMARY = "tests/core/test_plan.py", "tests/core/test_summary.py"
 PROGRAM, FLAGS, ENDS = (f"tests/cli/test_main{part}.py" for part in ("", "_options", "_bad_ends"))
-GPU_NOISE, GPU_STEPS, REPLAY = (f"tests/device/test_{part}.py" for part in ("noise", "dfc_steps", "replay"))
+GPU_NOISE, GPU_STEPS, GPU_REPLAY = (f"tests/device/test_{part}.py" for part in ("noise", "dfc_steps", "replay"))
 
 # name: (file, the right line or part of it, the defect)
 MUTANTS = {
@@ -135,11 +135,13 @@ FEEDBACK_MUTANTS = {
     "noise of a GPU without its place": ("dfc/draws.py", "NORMALS(key, self._place,", "NORMALS(key, 0,", GPU_NOISE),
     "the first seed's noise for all on a GPU": ("dfc/draws.py", "= source._key", "= first._key", GPU_NOISE),
     "left out samples teach on a GPU": ("dfc/time_sums.py", "block.keep(kept)", "pass", GPU_STEPS),
-    "every recorded batch is the second": ("core/replay.py", "fixed[...] = self._numbered(chosen)", "pass", REPLAY),
-    "every recorded batch has the second's noise": ("core/replay.py", "self._host[0] = ", "_ = ", REPLAY),
-    "every recorded step is the second": ("core/replay.py", "self._floats[:] = ", "_ = ", REPLAY),
-    "recorded steps are not counted": ("core/replay.py", "[count + more for", "[count for", REPLAY),
-    "a step that is recorded counts": ("core/replay.py", "self._count(before)", "pass", REPLAY),
+    "every recorded batch is the second": ("core/replay.py", "fixed[...] = self._numbered(chosen)", "pass", GPU_REPLAY),
+    "every recorded batch has the second's noise": ("core/replay.py", "self._host[0] = ", "_ = ", GPU_REPLAY),
+    "every recorded step is the second": ("core/replay.py", "self._floats[:] = ", "_ = ", GPU_REPLAY),
+    "recorded steps are not counted": ("core/replay.py", "[count + more for", "[count for", GPU_REPLAY),
+    "a step that is recorded counts": ("core/replay.py", "self._count(before)", "pass", GPU_REPLAY),
+    "a graph loses its memory": ("datasets/samples.py", "if self._xp is not np:", "if False:", GPU_REPLAY),
+    "a graph's pool asks again": ("core/replay.py", "if xp.cuda.get_current", "if not xp.cuda.get_current", GPU_REPLAY),
     "time points lost on a GPU": ("dfc/step_sums.py", "steps.end()", "pass", GPU_STEPS),
     "the first seed's noise for all": (
         "dfc/draws.py", "in enumerate(self._sources)", "in enumerate(self._sources[:1] * 3)", STACK,
