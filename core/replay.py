@@ -12,6 +12,9 @@ import numpy as np
 from core.backend import array_module
 from core.streams import place_number
 
+# CUDA holds about a thousand launches that are not yet made.
+AHEAD = 1024
+
 
 class Replay:
     """Makes the steps of a learner in one pass: the first as it is written, the others from a recorded graph.
@@ -126,10 +129,11 @@ class Varying:
 
     def __init__(self, xp, learner):
         self._optimisers, dtype = learner.optimisers, learner.net.arrays[0].dtype
-        count = len(self._numbers())
-        self._host = np.empty(1 + -(-count * dtype.itemsize // 8), dtype=np.uint64)
-        self._floats = self._host[1:].view(dtype)[:count]
-        self._device = xp.empty(self._host.shape, dtype=np.uint64)
+        count, self._sent = len(self._numbers()), 0
+        # One row per step. CUDA may read a row after `set` has returned, and the host is less than AHEAD steps ahead.
+        self._host = np.empty((AHEAD, 1 + -(-count * dtype.itemsize // 8)), dtype=np.uint64)
+        self._floats = self._host[:, 1:].view(dtype)[:, :count]
+        self._device = xp.empty(self._host.shape[1:], dtype=np.uint64)
         self.place, floats = self._device[:1], self._device[1:].view(dtype)
         self._held = iter([floats[i : i + 1] for i in range(count)])
 
@@ -149,7 +153,9 @@ class Varying:
 
     def send(self, place):
         """Copies the numbers of the next step to the device, whose place is (passes before, batches before)."""
-        self._host[0] = place_number(place)
-        self._floats[:] = self._numbers()
-        # So few bytes are copied without waiting, and the host's array may be changed at once.
-        self._device.set(self._host)
+        row = self._sent % AHEAD
+        self._sent += 1
+        self._host[row, 0] = place_number(place)
+        self._floats[row] = self._numbers()
+        # So few bytes are copied without waiting.
+        self._device.set(self._host[row])
