@@ -155,8 +155,8 @@ def check(options):
         raise UsageError(
             f"--solver={options.solver}: does not apply to --algorithm={options.algorithm}, which inverts nothing"
         )
-    for name in ["--solver=gram"] * (options.solver == "gram") + ["--unit_rows"] * options.unit_rows:
-        if not options.orthogonal_reg:
+    for name, asked in (("--solver=gram", options.solver == "gram"), ("--unit_rows", options.unit_rows)):
+        if asked and not options.orthogonal_reg:
             raise UsageError(f"{name}: needs --orthogonal_reg above 0, whose Gram matrix it uses")
 
 

@@ -14,8 +14,7 @@ from benchmarks.dfc_costs import flops, products
 from benchmarks.speed import CASES, model_flops
 from core.backend import Workers, select_backend
 from core.replay import Replay
-from core.together import joined
-from utils import stack
+from core.together import joined, united
 
 PRECISION = "float32"
 # (program, rule, strength of the regulariser)
@@ -54,8 +53,7 @@ def training(case, seeds, backend, extent, rows=dfc_peers.BATCH):
         learner, samples, order, operations = make(case, seeds, backend, workers, extent, rows)
 
         def batch(chosen):
-            batches = [samples.batch(each) for each in chosen]
-            return batches[0] if seeds == 1 else [stack(arrays) for arrays in zip(*batches, strict=True)]
+            return united([samples.batch(each) for each in chosen])
 
         def chosen(i):
             return [order[i % len(order)]] * seeds

@@ -272,8 +272,11 @@ def _batch(loops, rows):
     rows  see `_rows`
     """
     batches = [loop.samples.batch(chosen) for loop, chosen in zip(loops, rows, strict=False)]
-    if len(loops) == 1:
-        return batches[0]
-    if len(batches) == 1:
+    if len(batches) < len(loops):
         return [array_module(array).broadcast_to(array, (len(loops), *array.shape)) for array in batches[0]]
-    return [stack(arrays) for arrays in zip(*batches, strict=True)]
+    return united(batches)
+
+
+def united(batches):
+    """Returns the batches of several seeds as one with a leading axis of seeds; a single one as it is."""
+    return batches[0] if len(batches) == 1 else [stack(arrays) for arrays in zip(*batches, strict=True)]

@@ -19,11 +19,12 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 import datasets
+from core.angles import joint_angle
 from core.files import FileError, read_bytes, write_text
 from core.options import UsageError, as_output, as_path, first_paragraph, option
 from figures.drawing import curve_style, draw_runs, new_figure, plain
 from figures.runs import group_by_setting, names
-from gait.alignment import alignment, batch_update
+from gait.alignment import batch_update
 from inv_net import TowerInvNet
 from rules import RULES
 from tables.tidy import csv_text
@@ -87,17 +88,23 @@ def compare(weights, biases, linear, inputs, target):
     net = TowerInvNet(weights, biases, LINEAR if linear else LEAKY_RELU, CLASSES)
     rules = [(RULES[name], RULES[name].Options()) for name in ("GAIT", "BP")]
     trace = net.forward(inputs, auxiliary=False)
-    ours, theirs = (net.weights_of(batch_update(net, *rule, trace, target)) for rule in rules)
-    sizes = [np.linalg.norm(one) / np.linalg.norm(other) for one, other in zip(ours, theirs, strict=True)]
-    return np.array(sizes), np.array(alignment(net, *rules, inputs, target)[:-1])
+    ours, theirs = (batch_update(net, *rule, trace, target) for rule in rules)
+    pairs = list(zip(net.weights_of(ours), net.weights_of(theirs), strict=True))
+    sizes = [np.linalg.norm(one) / np.linalg.norm(other) for one, other in pairs]
+    angles = [joint_angle(net.of_layer(ours, l), net.of_layer(theirs, l)) for l in range(len(pairs))]
+    return np.array(sizes), np.array(angles)
 
 
-def measure(run, options):
-    """Returns the numbers of a run: (fields of Layer from `length` on, layers)."""
-    weights, biases = read_net(run)
-    data = datasets.load(run.options["dataset"], options.data_dir or None, True)
+def batch_of(name, options):
+    """Returns (inputs, one-hot targets) of the first training images of a data set."""
+    data = datasets.load(name, options.data_dir or None, True)
     inputs = data.train_images[: options.images] / data.train_images.max()
-    target = one_hot(data.train_labels[: options.images], CLASSES, inputs.dtype)
+    return inputs, one_hot(data.train_labels[: options.images], CLASSES, inputs.dtype)
+
+
+def measure(run, inputs, target):
+    """Returns the numbers of a run on a batch: (fields of Layer from `length` on, layers)."""
+    weights, biases = read_net(run)
     lengths = [np.linalg.norm(w, axis=1, keepdims=True) for w in weights]
     unit = [w / length for w, length in zip(weights, lengths, strict=True)]
     (sizes, angles), (unit_sizes, unit_angles) = (
@@ -112,8 +119,9 @@ def layers_of(runs, options):
     if others := [run for run in runs if run.program != "run.py"]:
         raise UsageError(f"{others[0].path} is a run of {others[0].program}, not of run.py")
     groups, found = group_by_setting(runs), []
+    batches = {name: batch_of(name, options) for name in dict.fromkeys(run.options["dataset"] for run in runs)}
     for group, name in zip(groups, names(groups), strict=True):
-        mean = np.mean([measure(run, options) for run in group], axis=0)
+        mean = np.mean([measure(run, *batches[run.options["dataset"]]) for run in group], axis=0)
         found += [Layer(name, len(group), l, *map(float, numbers)) for l, numbers in enumerate(mean.T)]
     return found
 
